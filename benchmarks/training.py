@@ -1,12 +1,14 @@
 """A split-learning epoch with recording on, against the same training in a plain PyTorch loop.
 
-    python benchmarks/training.py
+    python benchmarks/training.py [THREADS]
 
 Both run in this process, in short epochs by turns, so that a noisy machine slows both alike; the
-median of the ratios of neighbouring epochs is reported.
+median of the ratios of neighbouring epochs is reported. The threads are torch's; one by default,
+as in a worker of the bench.
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -97,5 +99,6 @@ def measure() -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
     for key, value in measure().items():
         print(f"{key:16} {value:.3f}")

@@ -1,7 +1,7 @@
 """`Chain(a, b)`: several defences as one; and the scope that keeps a defence's randomness apart."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 from torch import Tensor, nn
@@ -105,7 +105,7 @@ class Chain(Defense):
 
 
 def _own(turn: Turn, i: int) -> Turn:
-    return Turn(**{**vars(turn), "rng": turn.rng.child(str(i))})
+    return replace(turn, rng=turn.rng.child(str(i)))
 
 
 @final

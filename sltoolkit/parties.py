@@ -61,6 +61,8 @@ class _Network:
         self.rng = rng
         self.learning = optimizer is not None
         self._in_place = _may_work_in_place(module)
+        self._weights = list(module.parameters())
+        self._wrapped = not type(optimizer).__module__.startswith("torch.optim")
 
     def learn(self, learning: bool) -> None:
         """Train or stand still; a network without optimiser always stands still."""
@@ -68,8 +70,14 @@ class _Network:
         self.module.train(self.learning)
 
     def zero(self) -> None:
-        """Forget old gradients, through the optimiser where there is one: a wrapper keeps more."""
-        (self.optimizer or self.module).zero_grad()
+        """Forget old gradients: through a wrapped optimiser, which keeps more of them.
+
+        Torch's own optimisers keep none, and their `zero_grad` costs far more than this loop.
+        """
+        if self.optimizer is not None and self._wrapped:
+            self.optimizer.zero_grad()
+        for weight in self._weights:
+            weight.grad = None
 
     def move(self) -> None:
         """Step the optimiser, if learning."""

@@ -11,7 +11,7 @@ PhaseName = Literal["train", "fit", "release"]
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Turn:
     """What a party knows about the batch in hand; None where it doesn't hold it.
 
