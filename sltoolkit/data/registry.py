@@ -26,6 +26,9 @@ class DatasetEntry:
         description: one line.
         citation: where it comes from, and its licence as far as known.
         sizes: default numbers of private_train, private_holdout and aux samples.
+        shape: of one input, without the batch axis.
+        classes: number of classes.
+        samples: in the official training part; all of them where there is no such part.
         embedded: whether it ships inside a dependency.
     """
 
@@ -33,6 +36,9 @@ class DatasetEntry:
     description: str
     citation: str
     sizes: tuple[int, int, int]
+    shape: tuple[int, ...]
+    classes: int
+    samples: int
     embedded: bool = False
 
 
@@ -42,6 +48,9 @@ DATASETS: dict[str, DatasetEntry] = {
         description="1,797 handwritten digits, 1x8x8; demonstration and tests only",
         citation="Alpaydin & Kaynak 1998, UCI; scikit-learn's copy (CC BY 4.0)",
         sizes=(800, 400, 500),
+        shape=(1, 8, 8),
+        classes=10,
+        samples=1_797,
         embedded=True,
     ),
     "photos": DatasetEntry(
@@ -49,6 +58,9 @@ DATASETS: dict[str, DatasetEntry] = {
         description="3x32x32 patches of six photographs; demonstration and tests only",
         citation="scikit-image's example pictures (public domain and CC0, see its data/README)",
         sizes=(1200, 240, 700),
+        shape=(3, 32, 32),
+        classes=6,
+        samples=2_430,
         embedded=True,
     ),
     "faces": DatasetEntry(
@@ -56,6 +68,9 @@ DATASETS: dict[str, DatasetEntry] = {
         description="100 faces and 100 non-faces, 1x25x25; tests only",
         citation="Huang et al. 2007, Labeled Faces in the Wild; scikit-image's subset",
         sizes=(100, 40, 50),
+        shape=(1, 25, 25),
+        classes=2,
+        samples=200,
         embedded=True,
     ),
     "mnist": DatasetEntry(
@@ -63,24 +78,36 @@ DATASETS: dict[str, DatasetEntry] = {
         description="70,000 handwritten digits, 1x28x28",
         citation="LeCun, Cortes, Burges: The MNIST database (commonly given as CC BY-SA 3.0)",
         sizes=(10_000, 2_000, 10_000),
+        shape=(1, 28, 28),
+        classes=10,
+        samples=60_000,
     ),
     "fashion_mnist": DatasetEntry(
         loader=files.fashion_mnist,
         description="70,000 pieces of clothing, 1x28x28",
         citation="Xiao, Rasul, Vollgraf 2017, Fashion-MNIST (MIT)",
         sizes=(10_000, 2_000, 10_000),
+        shape=(1, 28, 28),
+        classes=10,
+        samples=60_000,
     ),
     "cifar10": DatasetEntry(
         loader=files.cifar10,
         description="CIFAR-10, 3x32x32: the official batches, or a lossless subset of 5,000",
         citation="Krizhevsky 2009, Learning multiple layers of features from tiny images",
         sizes=(2_500, 500, 1_500),
+        shape=(3, 32, 32),
+        classes=10,
+        samples=50_000,
     ),
     "cifar10_jpeg": DatasetEntry(
         loader=files.cifar10_jpeg,
         description="CIFAR-10, all 60,000 images after JPEG compression: lossy, never for claims",
         citation="Krizhevsky 2009, Learning multiple layers of features from tiny images",
         sizes=(10_000, 2_000, 10_000),
+        shape=(3, 32, 32),
+        classes=10,
+        samples=50_000,
     ),
 }
 
@@ -132,6 +159,21 @@ def load(
     asked = [given if given is not None else default
              for given, default in zip((train, holdout, aux), sizes, strict=True)]  # fmt: skip
     return split(whole, train=asked[0], holdout=asked[1], aux=asked[2], seed=seed)
+
+
+def facts(name: str) -> tuple[tuple[int, ...], int, int]:
+    """Shape of one input, number of classes, and training samples, as in `DatasetEntry`.
+
+    A registered data set is not read; of an `.npz` file all samples count.
+
+    Raises:
+        SpecError, DataError: as `pool`.
+    """
+    if name.endswith(".npz"):
+        whole = pool(name)
+        return tuple(whole.samples.x.shape[1:]), len(whole.classes), len(whole)
+    entry = lookup(DATASETS, name, "data set")
+    return entry.shape, entry.classes, entry.samples
 
 
 def describe(name: str) -> dict[str, Any]:
