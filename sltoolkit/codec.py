@@ -1,0 +1,225 @@
+"""The contract of communication reducers: lossy codecs for what crosses a wire.
+
+A `Reducer` is stateless: `pack` makes the tensors that travel, `unpack` what the receiver gets. Its
+unit is the row: one sample of a message about samples, otherwise the whole tensor. So what a
+receiver gets for a sample never depends on its batch-mates: a range shared by the batch would let
+one sample's outlier coarsen the others, would carry facts about one sample into another's message,
+and the deployed client, which sends samples one by one, would send something else than the
+training did.
+
+A `Codec` sends a run's messages through a reducer, measures the error, and keeps the error
+feedback. Feedback belongs to messages about no sample only: what was dropped from one sample has
+no place in the next batch. By what the receiver does with it, a message holds (`Content`):
+
+- `samples`: rows along axis 0, smashed data or their gradients. No memory.
+- `update`: something the receiver adds up, gradients of weights. What was dropped is added to the
+  next message: p = g + e, send C(p), e' = p - C(p) (Stich et al. 2018, Alg. 1 and Karimireddy et
+  al. 2019, Alg. 2; there the step size is part of g).
+- `state`: something the receiver puts in the place of what it had, weights. Adding the dropped part
+  there would count it twice, so the *difference* from what was delivered last is sent:
+  r' = r + C(w - r), the same recursion for the running sum (Richtarik et al. 2021, EF21, eq. 4).
+  The first one travels in full.
+
+Whole numbers (labels, a batch counter) pass untouched, and `labels` can't be reduced. Finite
+numbers stay finite; inf and nan are not hidden: a run that diverged stays visibly so.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Literal, final, get_args
+
+import torch
+from torch import Tensor
+
+from sltoolkit.errors import ProtocolError, SpecError, nearest
+
+Reducible = Literal["smashed", "smashed_grad", "weights"]
+Content = Literal["samples", "update", "state"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+class Packed:
+    """What travels, and what both ends know anyway.
+
+    Attributes:
+        parts: the tensors that travel.
+        shape, dtype, memory_format: of the tensor that was packed.
+        rows: how many rows of how many numbers it was taken for.
+    """
+
+    parts: tuple[Tensor, ...]
+    shape: torch.Size
+    dtype: torch.dtype
+    memory_format: torch.memory_format
+    rows: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that travel."""
+        return sum(part.nbytes for part in self.parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reducer(ABC):
+    """A lossy codec; its dataclass fields are its parameters.
+
+    Attributes:
+        kinds: which messages of a wire it applies to.
+    """
+
+    kinds: tuple[Reducible, ...] = ("smashed", "smashed_grad")
+
+    def __post_init__(self) -> None:
+        known = get_args(Reducible)
+        for kind in self.kinds:
+            if kind not in known:
+                raise SpecError(
+                    f"{type(self).__name__}: kinds must be among {', '.join(known)}, got {kind!r}"
+                    f"{nearest(str(kind), known)}; labels always travel as they are"
+                )
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a codec keeps error feedback for it."""
+        return False
+
+    @abstractmethod
+    def encode(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """The tensors that travel for `rows` (n, d), float; none shares memory with it."""
+
+    @abstractmethod
+    def decode(self, packed: Packed) -> Tensor:
+        """The rows (n, d) that arrive, in the dtype that was packed."""
+
+    def pack(self, t: Tensor, *, per_sample: bool = True) -> Packed:
+        """What travels for `t`.
+
+        Args:
+            t: any shape, dtype and device; with samples along axis 0 if `per_sample`.
+            per_sample: take every sample as a row; otherwise all of `t` as one.
+
+        Raises:
+            ProtocolError: if samples are said to lie along an axis that isn't there.
+        """
+        if per_sample and t.dim() == 0:
+            raise ProtocolError(
+                "a message about samples has them along its first axis, got a single number: "
+                "send it with per_sample=False"
+            )
+        count = t.shape[0] if per_sample else 1
+        # an empty tensor is no rows of one number: nothing to take a range of
+        rows = (count, t.numel() // count) if t.numel() else (0, 1)
+        flat = t.detach().reshape(rows)
+        return Packed(
+            parts=self.encode(flat) if t.is_floating_point() else (flat.clone(),),
+            shape=t.shape, dtype=t.dtype, memory_format=_memory_format(t), rows=rows,
+        )  # fmt: skip
+
+    def unpack(self, packed: Packed) -> Tensor:
+        """What arrives: shape, dtype, device and memory format as packed, detached."""
+        rows = self.decode(packed) if packed.dtype.is_floating_point else packed.parts[0]
+        return rows.reshape(packed.shape).contiguous(memory_format=packed.memory_format)
+
+    def begin(self) -> "Codec":
+        """A codec for one run."""
+        return Codec(self)
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            given = getattr(self, name)
+            raise SpecError(f"{type(self).__name__}: {name} must be {expected}, got {given!r}")
+
+
+@final
+class Codec:
+    """One run's messages through a reducer: error feedback and measured errors, per route.
+
+    A route is one tensor's way from a sender to a receiver: where several tensors go the same way
+    (a network's weights), the name of the tensor belongs to it.
+
+    Args:
+        reducer: the codec of a single message.
+    """
+
+    def __init__(self, reducer: Reducer) -> None:
+        self.reducer = reducer
+        # neither is written in place, so that a state_dict stays as it is
+        self._memory: dict[Hashable, Tensor] = {}
+        self._sums: dict[Hashable, Tensor] = {}  # squared error and square, kept on the device
+
+    @property
+    def errors(self) -> dict[Hashable, float]:
+        """||received - sent||^2 / ||sent||^2 by route, both summed over its messages."""
+        sums = {route: s.tolist() for route, s in self._sums.items()}
+        return {route: wrong / total if total else 0.0 for route, (wrong, total) in sums.items()}
+
+    def send(self, t: Tensor, *, route: Hashable, content: Content) -> tuple[Tensor, int]:
+        """What the receiver gets (detached, a private copy, like `t`), and the bytes it took.
+
+        Raises:
+            ProtocolError: if tensors of several shapes take a route that has a memory.
+        """
+        t = t.detach()
+        if not t.is_floating_point():
+            return t.clone(), t.nbytes
+        if content == "samples" or not self.reducer.remembers:
+            packed = self.reducer.pack(t, per_sample=content == "samples")
+            received, nbytes = self.reducer.unpack(packed), packed.nbytes
+        elif content == "update":
+            received, nbytes = self._send_update(t, route)
+        else:
+            received, nbytes = self._send_state(t, route)
+        sums = torch.stack([_squares(received - t), _squares(t)])
+        self._sums[route] = (
+            self._sums[route].to(sums.device) + sums if route in self._sums else sums
+        )
+        return received, nbytes
+
+    def state_dict(self) -> dict[Hashable, dict[str, Tensor]]:
+        """By route: `sums` (2,) float64 behind `errors`, and where there is one its `memory`."""
+        memory = {route: {"memory": m} for route, m in self._memory.items()}
+        return {route: {"sums": s, **memory.get(route, {})} for route, s in self._sums.items()}
+
+    def load_state_dict(self, state: Mapping[Hashable, Mapping[str, Tensor]]) -> None:
+        """Go on from a `state_dict`, on whatever device the next messages are."""
+        self._sums = {route: kept["sums"] for route, kept in state.items()}
+        self._memory = {route: kept["memory"] for route, kept in state.items() if "memory" in kept}
+
+    def _send_update(self, t: Tensor, route: Hashable) -> tuple[Tensor, int]:
+        remembered = self._remembered(t, route)
+        wanted = t if remembered is None else t + remembered
+        packed = self.reducer.pack(wanted, per_sample=False)
+        received = self.reducer.unpack(packed)
+        self._memory[route] = wanted - received
+        return received, packed.nbytes
+
+    def _send_state(self, t: Tensor, route: Hashable) -> tuple[Tensor, int]:
+        delivered = self._remembered(t, route)
+        if delivered is None:
+            self._memory[route] = t.clone()
+            return t.clone(), t.nbytes
+        packed = self.reducer.pack(t - delivered, per_sample=False)
+        received = delivered + self.reducer.unpack(packed)
+        self._memory[route] = received.clone()
+        return received, packed.nbytes
+
+    def _remembered(self, t: Tensor, route: Hashable) -> Tensor | None:
+        memory = self._memory.get(route)
+        if memory is not None and memory.shape != t.shape:
+            raise ProtocolError(
+                f"route {route!r}: expected a tensor of shape {tuple(memory.shape)} as before, got "
+                f"{tuple(t.shape)}: give every tensor a route of its own, its name included"
+            )
+        return memory if memory is None else memory.to(t)
+
+
+def _memory_format(t: Tensor) -> torch.memory_format:
+    last = t.is_contiguous(memory_format=torch.channels_last) and not t.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _squares(t: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(t, dtype=torch.float64)
+    return norm.square()

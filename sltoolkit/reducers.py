@@ -1,0 +1,177 @@
+"""Communication reducers: half precision, k-bit quantisation, top-k. `sltoolkit.codec` says how.
+
+Deterministic: the same tensor gives the same bytes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.codec import Packed, Reducer
+
+Format = Literal["fp16", "bf16"]
+
+_FORMATS = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class HalfPrecision(Reducer):
+    """Two bytes per number (Micikevicius et al. 2018; Kalamkar et al. 2019 for bfloat16).
+
+    The relative error is at most 2^-11 in `fp16`, for sizes between 2^-14 and 65504, and 2^-8 in
+    `bf16`. Larger finite numbers become the format's largest, not inf. Numbers below 3e-8 vanish in
+    `fp16`: gradients of a mean loss may be that small, `bf16` has the range of float32.
+
+    Attributes:
+        format: `fp16` (10 bits of mantissa) or `bf16` (7).
+    """
+
+    format: Format = "fp16"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("format", self.format in _FORMATS, " or ".join(map(repr, _FORMATS)))
+
+    def encode(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """The rounded numbers (n, d)."""
+        return (_saturating(rows, _FORMATS[self.format]),)
+
+    def decode(self, packed: Packed) -> Tensor:
+        """The same numbers in the packed dtype."""
+        return _saturating(packed.parts[0], packed.dtype)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Quantised(Reducer):
+    """Uniform k-bit quantisation between each row's least and greatest number.
+
+    With s = (high - low) / (2^k - 1): q = round((x - low) / s), x' = low + q s, so that the error
+    is at most s / 2 (and one rounding of the dtype). Per row travel k bits per number, the rows'
+    codes one after the other, and `low` and `high` in the dtype of the numbers. A row with an inf
+    or nan in it, or a range beyond the dtype's (float32 for the shorter ones), arrives as nan.
+
+    Attributes:
+        bits: k, 1 to 16.
+    """
+
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole = isinstance(self.bits, int)
+        self._require("bits", whole and 1 <= self.bits <= 16, "a whole number from 1 to 16")
+
+    def encode(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Packed codes (ceil(n d k / 8),) uint8, and ranges (n, 2)."""
+        bounds = torch.stack(rows.aminmax(dim=1), dim=1)
+        low, step = self._grid(bounds)
+        # a constant row has step 0, and any divisor gives its only code, 0
+        codes = (rows - low).div_(step.where(step != 0, 1)).round_()
+        codes = codes.nan_to_num_(0.0).clamp_(0, 2**self.bits - 1)
+        return _pack_bits(codes.to(torch.int32).flatten(), self.bits), bounds
+
+    def decode(self, packed: Packed) -> Tensor:
+        """The grid points (n, d)."""
+        packed_codes, bounds = packed.parts
+        low, step = self._grid(bounds)
+        codes = _unpack_bits(packed_codes, self.bits, math.prod(packed.rows))
+        return torch.addcmul(low, codes.view(packed.rows).to(step.dtype), step).to(packed.dtype)
+
+    def _grid(self, bounds: Tensor) -> tuple[Tensor, Tensor]:
+        """`low` and `step` (n, 1), in float32 at least."""
+        wide = bounds.to(torch.promote_types(bounds.dtype, torch.float32))
+        low, high = wide.split(1, dim=1)
+        return low, (high - low) / (2**self.bits - 1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TopK(Reducer):
+    """The largest numbers of each row; the others arrive as 0 (Stich et al. 2018).
+
+    Per row travel ceil(fraction d) numbers and as many int32 places.
+
+    Attributes:
+        fraction: how much of a row is kept, in (0, 1].
+        feedback: make up for what was dropped in messages about no sample (see the module).
+            Without, most of a client's weights arrive as 0.
+    """
+
+    fraction: float = 0.1
+    feedback: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("fraction", 0 < self.fraction <= 1, "above 0 and at most 1")
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a codec keeps error feedback for it."""
+        return self.feedback
+
+    def kept(self, width: int) -> int:
+        """How many of `width` numbers are kept, forgiving the rounding of 0.1 * 30."""
+        return max(1, math.ceil(self.fraction * width - 1e-9))
+
+    def encode(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """The kept numbers (n, k) and their places (n, k) int32."""
+        places = rows.abs().topk(self.kept(rows.shape[1]), dim=1, sorted=False).indices
+        return rows.gather(1, places), places.to(torch.int32)
+
+    def decode(self, packed: Packed) -> Tensor:
+        """Rows (n, d), 0 where nothing was kept."""
+        values, places = packed.parts
+        return values.new_zeros(packed.rows).scatter_(1, places.long(), values)
+
+
+REDUCERS: dict[str, type[Reducer]] = {
+    "half": HalfPrecision,
+    "quantise": Quantised,
+    "top_k": TopK,
+}
+
+
+def _saturating(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy in `dtype` in which finite numbers stay finite."""
+    limit = torch.finfo(dtype).max
+    if torch.finfo(t.dtype).max <= limit:
+        return t.to(dtype, copy=True)
+    cast = t.to(dtype)
+    return torch.where(t.isfinite(), cast.clamp(-limit, limit), cast)
+
+
+def _pack_bits(codes: Tensor, bits: int) -> Tensor:
+    """Codes (n,) int32 of `bits` bits -> (ceil(n bits / 8),) uint8, lowest bits first."""
+    unit = math.gcd(bits, 8)  # digits of this many bits fill both codes and bytes
+    return _joined(_digits(codes, bits, unit), 8, unit).to(torch.uint8)
+
+
+def _unpack_bits(packed: Tensor, bits: int, count: int) -> Tensor:
+    """The first `count` codes of `_pack_bits`, int32."""
+    unit = math.gcd(bits, 8)
+    digits = _digits(packed.to(torch.int32), 8, unit)
+    return _joined(digits[: count * bits // unit], bits, unit)
+
+
+def _digits(numbers: Tensor, width: int, unit: int) -> Tensor:
+    """Numbers (n,) of `width` bits -> their digits of `unit` bits (n width / unit,)."""
+    split = torch.bitwise_right_shift(numbers[:, None], _places(width, unit, numbers))
+    return split.bitwise_and_(2**unit - 1).flatten()
+
+
+def _joined(digits: Tensor, width: int, unit: int) -> Tensor:
+    """The inverse of `_digits`; the last number is filled up with zeros."""
+    filled = nn.functional.pad(digits, (0, -len(digits) % (width // unit)))
+    parts = filled.view(-1, width // unit)
+    shifted = torch.bitwise_left_shift(parts, _places(width, unit, digits))
+    return shifted.sum(1, dtype=torch.int32)
+
+
+def _places(width: int, unit: int, like: Tensor) -> Tensor:
+    """Where the digits of a number of `width` bits begin."""
+    return torch.arange(0, width, unit, dtype=torch.int32, device=like.device)
