@@ -70,9 +70,9 @@ class Quantised(Reducer):
         """Packed codes (ceil(n d k / 8),) uint8, and ranges (n, 2)."""
         bounds = torch.stack(rows.aminmax(dim=1), dim=1)
         low, step = self._grid(bounds)
-        # a constant row has step 0, and any divisor gives its only code, 0
-        codes = (rows - low).div_(step.where(step != 0, 1)).round_()
-        codes = codes.nan_to_num_(0.0).clamp_(0, 2**self.bits - 1)
+        codes = (rows - low).div_(step).round_()
+        codes = codes.nan_to_num_(0.0)  # 0 / 0 in a constant row: any code will do
+        codes.clamp_(0, 2**self.bits - 1)
         return _pack_bits(codes.to(torch.int32).flatten(), self.bits), bounds
 
     def decode(self, packed: Packed) -> Tensor:
@@ -115,7 +115,7 @@ class TopK(Reducer):
         return self.feedback
 
     def kept(self, width: int) -> int:
-        """How many of `width` numbers are kept, forgiving the rounding of 0.1 * 30."""
+        """How many of `width` numbers are kept, forgiving the rounding of 0.07 * 100."""
         return max(1, math.ceil(self.fraction * width - 1e-9))
 
     def encode(self, rows: Tensor) -> tuple[Tensor, ...]:
