@@ -17,12 +17,13 @@ from torch import nn
 from torch.nn import functional
 
 from sltoolkit import models
+from sltoolkit.casting import seat_parties, with_format
 from sltoolkit.contracts import NoDefense
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.protocols import Vanilla
 from sltoolkit.protocols.base import Clock
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import Training, seat_parties, with_format
 from sltoolkit.transcript import Recording, Transcript
 
 BATCH = 64

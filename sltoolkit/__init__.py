@@ -31,9 +31,9 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
     from sltoolkit.report.formats import formatted
     from sltoolkit.results import Result
+    from sltoolkit.settings import Training
     from sltoolkit.streams import Stream
     from sltoolkit.targets import Targets
-    from sltoolkit.training import Training
     from sltoolkit.victim import Victim
 
 _HOMES = {
@@ -55,7 +55,7 @@ _HOMES = {
     "sltoolkit.results": ("Result",),
     "sltoolkit.streams": ("Stream",),
     "sltoolkit.targets": ("Targets",),
-    "sltoolkit.training": ("Training",),
+    "sltoolkit.settings": ("Training",),
     "sltoolkit.victim": ("Victim",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -9,10 +9,10 @@
 
 import copy
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -20,37 +20,34 @@ from torch import nn
 from sltoolkit import data as datasets
 from sltoolkit import models
 from sltoolkit.attacks import ATTACKS
+from sltoolkit.casting import Run, seat_parties, shards_of, with_format
 from sltoolkit.checkpoint import read_victim, restore_victim
+from sltoolkit.codec import Reducer
 from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, NoDefense, Role
-from sltoolkit.data.samples import Split
+from sltoolkit.data.partition import PARTITIONS, Dealt, Partition
+from sltoolkit.data.samples import Samples, Split
 from sltoolkit.defenses import DEFENSES
+from sltoolkit.deployed import accuracy
 from sltoolkit.errors import SpecError, lookup
-from sltoolkit.naming import name_of, parameters_json
+from sltoolkit.naming import described, name_of, parameters_json
 from sltoolkit.protocols import PROTOCOLS, Protocol
+from sltoolkit.reducers import REDUCERS
 from sltoolkit.referee import STANDARD_GRANTS, judge
 from sltoolkit.results import Result, table, victim_facts
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.taps import open_listener, seize
 from sltoolkit.targets import Targets, label_targets
-from sltoolkit.training import (
-    Progress,
-    Run,
-    Training,
-    deal,
-    deploy,
-    phase_of_epochs,
-    run_phases,
-    seat_parties,
-    with_format,
-)
+from sltoolkit.training import Progress, deploy, phase_of_epochs, run_phases
 from sltoolkit.transcript import Recording, Transcript
-from sltoolkit.victim import Victim, accuracy
+from sltoolkit.victim import Victim
 from sltoolkit.wire import Wire
 
 __all__ = ["attack", "frozen", "table", "train"]
 
 Model = str | nn.Module | Callable[[], nn.Module]
 Cut = str | int | Sequence[str | int]
+P = TypeVar("P")
 
 
 def train(
@@ -59,6 +56,8 @@ def train(
     *,
     cut: Cut,
     protocol: Protocol | str = "vanilla",
+    partition: Partition | str | None = None,
+    reducer: Reducer | str | None = None,
     defense: Defense | str | None = None,
     seed: int = 0,
     training: Training | None = None,
@@ -78,6 +77,8 @@ def train(
         data: a split, or the name of a data set.
         cut: the block after which the client ends; two of them for a protocol with a tail.
         protocol: a protocol, or its name.
+        partition: which client holds which samples, or its name; dealt out in turn by default.
+        reducer: a lossy codec that messages pass, or its name; None sends them as they are.
         defense: a defence, its name, or None.
         seed: the victim's seed: initialisation, batches, dropout, the defence's noise.
         training: epochs, batch size, optimiser.
@@ -99,6 +100,13 @@ def train(
     """
     data = datasets.load(data) if isinstance(data, str) else data
     protocol = _protocol(protocol)
+    if not protocol.learns:
+        raise SpecError(
+            f"{name_of(protocol, PROTOCOLS)} trains nothing: give it a trained network with "
+            "frozen(client, server, data, protocol=...)"
+        )
+    partition = _named(partition, PARTITIONS, "partition") or Dealt()
+    reducer = _named(reducer, REDUCERS, "reducer")
     defense = _defense(defense)
     training = training or Training(channels_last=_prefers_channels_last(model))
     targets = targets or Targets()
@@ -107,21 +115,26 @@ def train(
         whole = _build(model, data)
     parts = tuple(p.to(device) for p in models.cut(whole, cut))
     placed = with_format(parts, data.to(device), training)
-    transcript = Transcript(_recording(placed, protocol, defense, targets, training.epochs))
+    held = placed.private_train
+    if not protocol.alike:
+        held = shards_of(placed, protocol, partition, rng)[0]
+    transcript = Transcript(_recording(held, defense, targets, training.epochs))
     run = seat_parties(
         parts, placed, protocol=protocol, defense=defense, training=training, rng=rng,
-        ears=[transcript],
+        partition=partition, wire=Wire(codec=reducer.begin() if reducer else None),
     )  # fmt: skip
     attached = [open_listener(x, run, seed=attacker_seed, grants=grants) for x in listeners]
     if active is not None:
         attached.append(seize(active, run, seed=attacker_seed, grants=grants))
-    run.cast.wire = Wire([transcript, *(ear for _, ear in attached)])
+    run.cast.wire = run.cast.wire.with_ears([transcript, *(ear for _, ear in attached)])
     start = time.perf_counter()
     losses = run_phases(run, training.epochs, progress)
     facts = _facts(model, data, cut, protocol, defense, seed) | {
         "training": asdict(training),
         "epochs": training.epochs,
         "train_seconds": time.perf_counter() - start,
+        "partition": "" if partition == Dealt() else described(partition, PARTITIONS),
+        "reducer": described(reducer, REDUCERS) if reducer else "",
     }
     return _victim(run, facts, transcript, losses, targets, [t for t, _ in attached])
 
@@ -129,12 +142,14 @@ def train(
 def restored(
     path: Path, model: Model, data: Split, *, cut: Cut, protocol: Protocol, defense: Defense,
     seed: int, training: Training, targets: Targets, device: torch.device | str = "cpu",
+    partition: Partition | str | None = None, reducer: Reducer | str | None = None,
 ) -> Victim:  # fmt: skip
     """A victim that `checkpoint.save_victim` stored, given the arguments it was trained with."""
     tensors, record = read_victim(path)
     blank = train(
         model, data, cut=cut, protocol=protocol, defense=defense, seed=seed,
         training=replace(training, epochs=0), targets=targets, device=device,
+        partition=partition, reducer=reducer,
     )  # fmt: skip
     return restore_victim(blank, tensors, record)
 
@@ -180,14 +195,17 @@ def frozen(
             f"{name_of(defense, DEFENSES)} acts by training the client, so in front of a network "
             "that was trained without it, it would do nothing: use train(..., defense=...)"
         )
-    transcript = Transcript(_recording(data, protocol, defense, targets, 1))
+    rng = Stream(seed).child("victim")
+    held = data.private_train if protocol.alike else shards_of(data, protocol, None, rng)[0]
+    transcript = Transcript(_recording(held, defense, targets, 1))
     run = seat_parties(
         parts, data, protocol=protocol, defense=defense, training=None,
-        rng=Stream(seed).child("victim"), ears=[transcript],
+        rng=rng, ears=[transcript],
     )  # fmt: skip
     losses = run_phases(run, 1)
     facts = _facts(client, data, cut, protocol, defense, seed)
     facts |= {"training": None, "epochs": 1, "train_seconds": 0.0}
+    facts |= {"partition": "", "reducer": ""}
     return _victim(run, facts, transcript, losses, targets, [])
 
 
@@ -259,12 +277,7 @@ def _victim(
     )
 
 
-def _recording(
-    data: Split, protocol: Protocol, defense: Defense, targets: Targets, epochs: int
-) -> Recording:
-    held = data.private_train
-    if not protocol.handover:
-        held = deal(held, protocol.clients)[0]
+def _recording(held: Samples, defense: Defense, targets: Targets, epochs: int) -> Recording:
     known, hinted = label_targets(held, targets)
     training = [e for e, name in enumerate(phase_of_epochs(defense, epochs)) if name == "train"]
     wanted = training[:1] if targets.epoch == "first" else training[-1:]
@@ -305,6 +318,10 @@ def _build(model: Model, data: Split) -> nn.Module:
 
 def _prefers_channels_last(model: Model) -> bool:
     return isinstance(model, str) and lookup(models.MODELS, model, "model").channels_last
+
+
+def _named(plugin: P | str | None, registry: Mapping[str, type[P]], what: str) -> P | None:
+    return lookup(registry, plugin, what)() if isinstance(plugin, str) else plugin
 
 
 def _protocol(protocol: Protocol | str) -> Protocol:

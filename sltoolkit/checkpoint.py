@@ -23,6 +23,8 @@ def victim_tensors(victim: Victim) -> dict[str, Tensor]:
     for k, member in enumerate(victim.deployed):
         tensors |= _states(f"client{k}", member.client)
         tensors |= _states(f"tail{k}", member.tail) if member.tail is not None else {}
+        for i, hop in enumerate(member.hops):
+            tensors |= _states(f"hop{k}.{i}", hop)
         for name, module in member.defense.learned().items():
             tensors |= _states(f"defense{k}.{name}", module)
     for link in victim.transcript.links():
@@ -40,8 +42,8 @@ def victim_record(victim: Victim) -> dict[str, Any]:
         "utility": victim.utility,
         "losses": list(victim.losses),
         "baselines": [
-            [seen, *found]
-            for (asked, seen), found in victim.prepared.items()
+            [seen, hops, *found]
+            for (asked, seen, hops), found in victim.prepared.items()
             if asked == victim.targets
         ],
         "bytes": [[link.src, link.dst, link.kind, n] for link, n in victim.bytes.items()],
@@ -82,6 +84,8 @@ def restore_victim(
             _load(f"client{k}", member.client, tensors)
             if member.tail is not None:
                 _load(f"tail{k}", member.tail, tensors)
+            for i, hop in enumerate(member.hops):
+                _load(f"hop{k}.{i}", hop, tensors)
             for name, module in member.defense.learned().items():
                 _load(f"defense{k}.{name}", module, tensors)
     except (RuntimeError, KeyError) as e:
@@ -89,8 +93,8 @@ def restore_victim(
     for src, dst, kind in {tuple(n.split("/")[1:4]) for n in tensors if n.startswith("heard/")}:
         rows = {k: tensors[f"heard/{src}/{dst}/{kind}/{k}"] for k in ("rows", "ids", "steps")}
         blank.transcript.restore(Link(src, dst, kind), Record(**rows))  # type: ignore[arg-type]
-    for seen, *found in record["baselines"]:
-        blank.prepared[blank.targets, seen] = tuple(found)
+    for seen, hops, *found in record["baselines"]:
+        blank.prepared[blank.targets, seen, hops] = tuple(found)
     return replace(
         blank,
         facts=record["facts"],

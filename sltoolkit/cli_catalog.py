@@ -83,7 +83,7 @@ def _short(kind: Kind, name: str) -> Record:
     if kind == "defenses":
         record["strength"] = plugin.strength
     if kind == "protocols":
-        record["parts"] = plugin.parts
+        record["parts"] = plugin().parts
     return record | {"citation": plugin.citation}
 
 

@@ -20,6 +20,12 @@ def name_of(plugin: Any, registry: Mapping[str, type]) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(plugin).__name__).lower()
 
 
+def described(plugin: Any, registry: Mapping[str, type]) -> str:
+    """Name and parameters as one writes them: `dirichlet(alpha=0.5)`."""
+    given = ", ".join(f"{k}={v}" for k, v in parameters_of(plugin).items())
+    return f"{name_of(plugin, registry)}({given})" if given else name_of(plugin, registry)
+
+
 def parameters_json(plugin: Any) -> str:
     """Its hyper-parameters as canonical JSON (a chain's: a list, link by link)."""
     return json.dumps(_plain(plugin), sort_keys=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.baselines import image_baselines, nearest_aux, prior_scores
+from sltoolkit.casting import reinitialise
 from sltoolkit.contracts import AnyAttack, Attack, Defense, PartySetup, Role, Task
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import SpecError, ThreatModelError
@@ -21,7 +22,6 @@ from sltoolkit.sampling import Shuffled
 from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets, image_targets, label_targets
 from sltoolkit.threat import Aux, Hints, Holdings, permitted, seat_for, view_of
-from sltoolkit.training import reinitialise
 from sltoolkit.transcript import Truth, rows_of
 from sltoolkit.victim import Victim
 from sltoolkit.wire import Link
@@ -69,7 +69,7 @@ def knowledge_sources(
     """Sources of the grants that exist before the training: own data, architecture, mechanism."""
 
     def fresh_client(stream: Stream) -> nn.Module:
-        client = copy.deepcopy(blank)
+        client = copy.deepcopy(blank).requires_grad_(True).train()
         with stream.scope():
             reinitialise(client)
         return client
@@ -102,7 +102,9 @@ def _trained_sources(
     role: Role, family: str, noise: Stream,
 ) -> dict[str, Callable[[], Any]]:  # fmt: skip
     member = victim.member
-    tap = victim.protocol.seats[role].taps.get("smashed_grad")
+    seat = victim.protocol.seats[role]
+    tap = seat.taps.get("smashed_grad")
+    behind = (*member.hops[seat.hops :], victim.server)
 
     def gradients(samples: Samples) -> Tensor:
         if tap is None:
@@ -112,21 +114,24 @@ def _trained_sources(
 
     return {
         **knowledge_sources(
-            victim.data, victim.task, member.client, victim.pristine, victim.rng
+            victim.data, victim.task_at(seat.hops), member.network(seat.hops), victim.pristine,
+            victim.rng,
         ),
-        "smashed": lambda: released_targets(victim, images, targets.releases),
+        "smashed": lambda: released_targets(victim, images, targets.releases, seat.hops),
         "smashed_grad": lambda: gradients(known),
         "labels": lambda: (images if family == "reconstruction" else known).y.clone(),
         "hints": lambda: Hints(smashed_grad=gradients(hinted), y=hinted.y.clone()),
-        "client_weights": lambda: copy.deepcopy(member.client),
-        "server_weights": lambda: copy.deepcopy(victim.server),
-        "release": lambda: victim.release(noise),
+        "client_weights": lambda: copy.deepcopy(member.network(seat.hops)),
+        "server_weights": lambda: copy.deepcopy(
+            victim.server if len(behind) == 1 else nn.Sequential(*behind)
+        ),
+        "release": lambda: victim.release(noise, hops=seat.hops),
     }  # fmt: skip
 
 
-def released_targets(victim: Victim, images: Samples, releases: int) -> Tensor:
+def released_targets(victim: Victim, images: Samples, releases: int, hops: int = 0) -> Tensor:
     """The targets' smashed data as released, (R, N, ...): the same draw for every attack."""
-    return victim.release(victim.rng.fresh("targets"))(images.x, repeats=releases)
+    return victim.release(victim.rng.fresh("targets"), hops=hops)(images.x, repeats=releases)
 
 
 def check_seat(
@@ -217,7 +222,8 @@ def judge(
     truth = images if isinstance(outcome, Reconstruction) else known
     scores = score(outcome, truth)
     visible = sees_labels(victim.protocol, role, grants)
-    baselines, beside = _baselines(victim, outcome, truth, targets, visible)
+    hops = victim.protocol.seats[role].hops
+    baselines, beside = _baselines(victim, outcome, truth, targets, visible, hops)
     heard_training = not isinstance(attack, Attack)
     return Verdict(
         outcome=outcome,
@@ -260,25 +266,27 @@ def score(outcome: Outcome, truth: Samples) -> dict[str, Tensor]:
 
 
 def _baselines(
-    victim: Victim, outcome: Outcome, truth: Samples, targets: Targets, sees_labels: bool
+    victim: Victim, outcome: Outcome, truth: Samples, targets: Targets, sees_labels: bool, hops: int
 ) -> Baselines:
     if isinstance(outcome, Reconstruction):
-        return prepared_baselines(victim, targets, sees_labels)
+        return prepared_baselines(victim, targets, sees_labels, hops)
     prior = torch.bincount(victim.data.private_train.y.cpu(), minlength=victim.task.classes)
     guess = LabelGuess(scores=prior_scores(prior / prior.sum(), len(truth)).to(truth.y.device))
     means = {metric: float(s.float().mean()) for metric, s in score(guess, truth).items()}
     return {metric: {"class_prior": mean} for metric, mean in means.items()}, {}
 
 
-def prepared_baselines(victim: Victim, targets: Targets, sees_labels: bool) -> Baselines:
+def prepared_baselines(
+    victim: Victim, targets: Targets, sees_labels: bool, hops: int = 0
+) -> Baselines:
     """The image baselines of a victim's targets, and the retrieval attack beside them.
 
     They depend on no attack, so they are computed once and kept in `victim.prepared`.
     """
-    key = (targets, sees_labels)
+    key = (targets, sees_labels, hops)
     if key not in victim.prepared:
         truth = image_targets(victim.data, victim.member.samples, targets)
-        victim.prepared[key] = _image_baselines(victim, truth, targets, sees_labels)
+        victim.prepared[key] = _image_baselines(victim, truth, targets, sees_labels, hops)
     found: Baselines = victim.prepared[key]
     return found
 
@@ -289,11 +297,11 @@ def sees_labels(protocol: Protocol, role: Role, grants: Collection[str]) -> bool
 
 
 def _image_baselines(
-    victim: Victim, truth: Samples, targets: Targets, sees_labels: bool
+    victim: Victim, truth: Samples, targets: Targets, sees_labels: bool, hops: int
 ) -> Baselines:
     rng = Stream(0).child("baselines")
-    smashed = released_targets(victim, truth, targets.releases)
-    release = victim.release(victim.rng.fresh("baselines"))
+    smashed = released_targets(victim, truth, targets.releases, hops)
+    release = victim.release(victim.rng.fresh("baselines"), hops=hops)
     labels = truth.y if sees_labels else None
     table: dict[str, dict[str, float]] = {}
     for name, guess in image_baselines(release, smashed, victim.data.aux, labels, rng).items():

@@ -6,13 +6,14 @@ from typing import Any, Literal, final
 
 from torch import Tensor, nn
 
+from sltoolkit.casting import Run, task_of
 from sltoolkit.contracts import ActiveAttack, Listener, Role, RoundView
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.referee import check_seat, knowledge_sources
 from sltoolkit.streams import Stream
 from sltoolkit.threat import needs, view_of
-from sltoolkit.training import Run
+from sltoolkit.training import deploy
 from sltoolkit.turns import Turn
 from sltoolkit.victim import Tapped
 from sltoolkit.wire import Kind, Message
@@ -79,7 +80,8 @@ def seize(
         if role == "client":
             member.party, wiretap = attack.seize(member.party, setup, rng=rng)
         else:
-            run.cast.server, wiretap = attack.seize(run.cast.server, setup, rng=rng)
+            host = run.cast.server
+            host.party, wiretap = attack.seize(host.party, setup, rng=rng)
     tapped = Tapped(attack=attack, role=role, grants=filled, wiretap=wiretap, rng=rng)
     return tapped, TapEar(tapped, role, None)
 
@@ -88,8 +90,11 @@ def _setup(
     attack: Listener[Any] | ActiveAttack[Any], run: Run, seed: int, grants: Collection[str]
 ) -> tuple[Role, frozenset[str], Any, Stream]:
     role, filled = check_seat(attack, run.protocol, grants)
+    hops = run.protocol.seats[role].hops
+    client = deploy(run)[0][0].network(hops)
+    task = task_of(client, run.data.private_train, run.data)
     sources: Mapping[str, Callable[[], Any]] = knowledge_sources(
-        run.data, run.task, run.parts[0], run.defense, run.rng
+        run.data, task, client, run.defense, run.rng
     )
     required, usable = needs(attack.setup)
     if later := sorted(required - set(sources)):
@@ -104,7 +109,7 @@ def _setup(
 
 
 def _network(run: Run, role: Role) -> Callable[[], nn.Module] | None:
-    owner: Any = {"server": run.cast.server, "client": run.cast.clients[0].party}.get(role)
+    owner: Any = {"server": run.cast.server.party, "client": run.cast.clients[0].party}.get(role)
     if not isinstance(owner, HonestServer | HonestMiddle | HonestClient):
         return None
     return lambda: copy.deepcopy(owner.module).eval()

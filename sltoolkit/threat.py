@@ -66,10 +66,12 @@ class Holdings:
     Attributes:
         taps: grants filled from the messages it hears.
         knows: further grants (its own network, labels it holds).
+        hops: how many further parties the smashed data have passed where it hears them.
     """
 
     taps: Mapping[str, Tap]
     knows: frozenset[str] = frozenset()
+    hops: int = 0
 
     @property
     def grants(self) -> frozenset[str]:

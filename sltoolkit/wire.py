@@ -12,9 +12,14 @@ from typing import Literal, Protocol, final
 
 from torch import Tensor
 
+from sltoolkit.codec import Codec, Content
 from sltoolkit.turns import Turn
 
-Kind = Literal["smashed", "smashed_grad", "labels", "weights"]
+Kind = Literal[
+    "smashed", "smashed_grad", "labels", "weights", "buffers", "weight_grad", "optimizer", "logits"
+]
+_CONTENT: dict[Kind, Content] = {"weights": "state", "weight_grad": "update"}
+"""What a message is about; kinds that aren't named are about samples."""
 
 
 @final
@@ -31,6 +36,8 @@ class Seat:
 
 
 SERVER = Seat("server")
+FED = Seat("fed")
+"""Who averages the clients' networks; it hears no smashed data."""
 
 
 @final
@@ -73,29 +80,103 @@ class Link:
 
 
 @final
-class Wire:
-    """Carries tensors between seats, counts their bytes, and lets ears hear them."""
+@dataclass(frozen=True)
+class Toll:
+    """What is counted: one direction between two seats, one kind, one epoch."""
 
-    def __init__(self, ears: Sequence[Ear] = ()) -> None:
+    src: Seat
+    dst: Seat
+    kind: Kind
+    epoch: int
+
+
+class Carrier(Protocol):
+    """How a message that was counted and heard gets to its receiver."""
+
+    def carry(self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind) -> Tensor:
+        """The receiver's own copy."""
+
+
+@final
+class InProcess:
+    """Sender and receiver share a process."""
+
+    def carry(self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind) -> Tensor:
+        """A copy."""
+        return t.clone()
+
+
+@final
+class Wire:
+    """Carries tensors between seats, counts their bytes, and lets ears hear them.
+
+    Args:
+        ears: who hears.
+        codec: a lossy codec that messages pass; None sends them as they are.
+        carrier: how they get to the receiver.
+
+    Attributes:
+        codec: the codec, which holds the measured error.
+    """
+
+    def __init__(
+        self,
+        ears: Sequence[Ear] = (),
+        *,
+        codec: Codec | None = None,
+        carrier: Carrier | None = None,
+    ) -> None:
+        self.codec = codec
         self._ears = tuple(ears)
-        self._bytes: Counter[tuple[str, str, Kind]] = Counter()
+        self._carrier = carrier or InProcess()
+        self._bytes: Counter[tuple[Seat, Seat, Kind, int]] = Counter()
+
+    def with_ears(self, ears: Sequence[Ear]) -> "Wire":
+        """A wire like this one before anything was sent, with other ears."""
+        return Wire(ears, codec=self.codec, carrier=self._carrier)
+
+    @property
+    def tolls(self) -> Counter[Toll]:
+        """Payload bytes sent so far, by seats, kind and epoch."""
+        return Counter({Toll(*toll): n for toll, n in self._bytes.items()})
 
     @property
     def bytes(self) -> Counter[Link]:
         """Payload bytes sent so far, by link."""
-        return Counter({Link(*link): n for link, n in self._bytes.items()})
+        total: Counter[Link] = Counter()
+        for (src, dst, kind, _), n in self._bytes.items():
+            total[Link(src.name, dst.name, kind)] += n
+        return total
 
-    def send(self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind, turn: Turn) -> Tensor:
-        """Send `t`; returns the receiver's own detached copy, same shape and memory format."""
-        self._bytes[src.name, dst.name, kind] += t.numel() * t.element_size()
-        message = Message(payload=t.detach(), src=src, dst=dst, kind=kind, turn=turn)
+    def send(
+        self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind, turn: Turn, name: str = ""
+    ) -> Tensor:
+        """Send `t`; returns the receiver's own detached copy, same shape and memory format.
+
+        Args:
+            t: what to send.
+            src: who sends it.
+            dst: to whom.
+            kind: what it is.
+            turn: the sender's turn.
+            name: which tensor of several of this kind on this way, such as a weight's name.
+        """
+        t, size = self._reduced(t.detach(), (src, dst, kind, name))
+        self._bytes[src, dst, kind, turn.epoch] += size
+        message = Message(payload=t, src=src, dst=dst, kind=kind, turn=turn)
         for ear in self._ears:
             rows = ear.wants(message)
             if rows is True:
-                ear.note(replace(message, payload=message.payload.clone()))
+                ear.note(replace(message, payload=t.clone()))
             elif rows:
-                ear.note(replace(message, payload=message.payload[rows], rows=rows))
-        return message.payload.clone()
+                ear.note(replace(message, payload=t[rows], rows=rows))
+        return self._carrier.carry(t, src=src, dst=dst, kind=kind)
+
+    def _reduced(self, t: Tensor, route: tuple[Seat, Seat, Kind, str]) -> tuple[Tensor, int]:
+        kind = route[2]
+        if self.codec is None or kind not in self.codec.reducer.kinds:
+            return t, t.numel() * t.element_size()
+        return self.codec.send(t, route=route, content=_CONTENT.get(kind, "samples"))
 
     def close(self, turn: Turn) -> None:
         """End the batch's conversation: listeners now hear what their seat heard in it."""

@@ -107,7 +107,7 @@ def test_two_cuts_for_a_u_shaped_network() -> None:
 
 
 def test_private_clients_have_a_network_each_and_share_the_utility() -> None:
-    protocol = sl.Vanilla(clients=2, handover=False, labels_at="server")
+    protocol = sl.Vanilla(clients=2, handover="none", labels_at="server")
     victim = sl.train(network, split(), cut=CUT, protocol=protocol, **SETTINGS)
     assert len(victim.deployed) == 2
     assert len(victim.member.samples) == 24

@@ -26,9 +26,9 @@ from sltoolkit.models import build
 from sltoolkit.outcomes import Outcome
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
 from sltoolkit.referee import prepared_baselines
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets
-from sltoolkit.training import Training
 from sltoolkit.victim import Victim
 
 TARGETS = Targets(count=3, labels=16)
@@ -44,7 +44,7 @@ KINDS: dict[str, tuple[Defense, Protocol, Any]] = {
         Chain(NoPeek(), DISCO(width=4), GaussianNoise(std=0.1)), UShaped(), ["relu1", "fc2"]
     ),
     "clients": (
-        DISCO(width=4), Vanilla(labels_at="server", clients=2, handover=False), "relu1"
+        DISCO(width=4), Vanilla(labels_at="server", clients=2, handover="none"), "relu1"
     ),
 }  # fmt: skip
 

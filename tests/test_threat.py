@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sltoolkit.contracts import Defense, Role, Task
 from sltoolkit.data.samples import Samples
+from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.protocols import UShaped, Vanilla
 from sltoolkit.streams import Stream
@@ -25,7 +26,6 @@ from sltoolkit.threat import (
     view_of,
 )
 from sltoolkit.turns import Turn
-from sltoolkit.victim import Deployed
 
 
 @dataclass(frozen=True, kw_only=True)

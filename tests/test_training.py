@@ -13,29 +13,23 @@ from torch import Tensor, nn
 
 from sltoolkit import models
 from sltoolkit.api import train
+from sltoolkit.casting import reinitialise, seat_parties, task_of, with_format
 from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.data.partition import Dealt, deal
+from sltoolkit.deployed import settle
 from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.parties import HonestServer
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import (
-    Training,
-    deal,
-    deploy,
-    reinitialise,
-    run_phases,
-    seat_parties,
-    settle,
-    task_of,
-    with_format,
-)
+from sltoolkit.training import deploy, run_phases
 from sltoolkit.turns import Phase
 
 
 def weights(run: Any) -> dict[str, Any]:
     """Of every network of a run."""
     modules = {f"client{k}": m.party.module for k, m in enumerate(run.cast.clients)}
-    modules["server"] = run.cast.server.module
+    modules["server"] = run.cast.server.party.module
     return {f"{k}.{n}": v.clone() for k, m in modules.items() for n, v in m.state_dict().items()}
 
 
@@ -83,7 +77,7 @@ def test_losses_are_means_over_batches_and_fall() -> None:
 @pytest.mark.parametrize("clients", [1, 5, 48])
 def test_samples_are_dealt_out_completely_and_evenly(clients: int) -> None:
     whole = split().private_train
-    shards = deal(whole, clients)
+    shards = deal(whole, clients, Dealt(), Stream(0))
     assert Counter(torch.cat([s.ids for s in shards]).tolist()) == Counter(whole.ids.tolist())
     sizes = [len(s) for s in shards]
     assert max(sizes) - min(sizes) <= 1
@@ -95,7 +89,7 @@ def test_samples_are_dealt_out_completely_and_evenly(clients: int) -> None:
 @pytest.mark.parametrize("clients", [0, -1, 49])
 def test_an_impossible_number_of_clients_is_refused(clients: int) -> None:
     with pytest.raises(ProtocolError, match=f"{clients} clients can't share 48"):
-        deal(split().private_train, clients)
+        deal(split().private_train, clients, Dealt(), Stream(0))
 
 
 def test_the_wrong_number_of_parts_is_refused() -> None:
@@ -106,18 +100,18 @@ def test_the_wrong_number_of_parts_is_refused() -> None:
 def test_inputs_that_the_client_cannot_take_are_refused() -> None:
     parts = models.cut(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3)), 0)
     with pytest.raises(SpecError, match="can't take inputs of shape 1x8x8"):
-        task_of(parts, split())
+        task_of(parts[0], split().private_train, split())
 
 
 def test_the_task_states_the_shapes_and_leaves_the_networks_alone() -> None:
     parts = models.cut(network("batch"), "drop")
     before = module_state(parts[0])
-    task = task_of(parts, split())
+    task = task_of(parts[0], split().private_train, split())
     assert (task.input_shape, task.smashed_shape, task.classes) == ((1, 8, 8), (4, 8, 8), 3)
     assert differences(before, module_state(parts[0])) == []
 
 
-@pytest.mark.parametrize("protocol", [Vanilla(), UShaped(), Vanilla(clients=2, handover=False)])
+@pytest.mark.parametrize("protocol", [Vanilla(), UShaped(), Vanilla(clients=2, handover="none")])
 def test_without_training_nobody_learns(protocol: Protocol) -> None:
     run = seated(training=None, norm="batch", protocol=protocol)
     before = weights(run)
@@ -138,7 +132,7 @@ def test_the_given_networks_are_not_trained_in_place() -> None:
 
 
 def test_private_clients_start_apart_and_handed_over_ones_alike() -> None:
-    apart = seated(protocol=Vanilla(clients=3, handover=False))
+    apart = seated(protocol=Vanilla(clients=3, handover="none"))
     alike = seated(protocol=Vanilla(clients=3))
     first, second, third = (m.party.module.state_dict() for m in apart.cast.clients)
     assert not torch.equal(first["conv.weight"], second["conv.weight"])
@@ -153,7 +147,7 @@ def test_what_is_deployed_is_the_last_to_have_learned_or_every_private_client() 
     last = handed.cast.clients[-1].party.module.state_dict()
     assert differences(member.client.state_dict(), last) == []
     assert len(member.samples) == 48
-    apart = witness(seated(protocol=Vanilla(clients=3, handover=False))).run
+    apart = witness(seated(protocol=Vanilla(clients=3, handover="none"))).run
     members = deploy(apart)[0]
     assert [len(m.samples) for m in members] == [16, 16, 16]
     for deployed, live in zip(members, apart.cast.clients, strict=True):
@@ -259,7 +253,7 @@ def test_a_client_without_weights_trains_its_server() -> None:
 def test_optimiser_states_persist_across_epochs() -> None:
     run = seated()
     witness(run)
-    server = run.cast.server
+    server = run.cast.server.party
     assert isinstance(server, HonestServer)
     assert server.optimizer is not None
     momenta = [s["momentum_buffer"] for s in server.optimizer.state.values()]

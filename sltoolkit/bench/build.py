@@ -11,10 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 from sltoolkit import models
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.chain import Chain
+from sltoolkit.codec import Reducer
 from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, Role
+from sltoolkit.data.partition import PARTITIONS, Partition
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError, lookup, nearest
 from sltoolkit.protocols import PROTOCOLS, Protocol
+from sltoolkit.reducers import REDUCERS
 from sltoolkit.threat import GRANTS
 
 _ROLES = {role: role for role in typing.get_args(Role)}
@@ -115,6 +118,22 @@ def protocol_from(table: Mapping[str, Any], path: str) -> Protocol:
     name, rest = _named(table, path)
     protocol: Protocol = table_into(_entry(PROTOCOLS, name, "protocol", path), rest, path)
     return protocol
+
+
+def partition_from(table: Mapping[str, Any], path: str) -> Partition:
+    """A partition from `{name, ...}`."""
+    name, rest = _named(table, path)
+    partition: Partition = table_into(_entry(PARTITIONS, name, "partition", path), rest, path)
+    return partition
+
+
+def reducer_from(table: Mapping[str, Any], path: str) -> Reducer | None:
+    """A reducer from `{name, ...}`; `none` is none."""
+    name, rest = _named(table, path)
+    if name == "none" and not rest:
+        return None
+    reducer: Reducer = table_into(_entry(REDUCERS, name, "reducer", path), rest, path)
+    return reducer
 
 
 def model_from(table: Mapping[str, Any], path: str) -> tuple[str, Any, dict[str, Any]]:

@@ -8,9 +8,9 @@ from sltoolkit.bench.build import at
 from sltoolkit.bench.plan import Plan
 from sltoolkit.bench.recipes import arguments, load_weights
 from sltoolkit.bench.spec import Table
+from sltoolkit.casting import seat_parties, shards_of
 from sltoolkit.streams import Stream
 from sltoolkit.targets import image_targets
-from sltoolkit.training import deal, seat_parties
 
 _APART = ("seed", "active", "attacker_seed", "grants")
 """What doesn't decide whether the parts of a victim fit together."""
@@ -46,10 +46,10 @@ def _check(recipe: Table) -> None:
         parts = models.cut(whole, given["cut"])
     split, protocol = given["data"], given["protocol"]
     with at("protocol"):
-        held = deal(split.private_train, protocol.clients)[0]
-    image_targets(split, split.private_train if protocol.handover else held, given["targets"])
+        held = shards_of(split, protocol, given["partition"], Stream(0))[0]
+    image_targets(split, split.private_train if protocol.alike else held, given["targets"])
     with at(f"defense {recipe['defense'].get('name', 'chain')!r}"):
         seat_parties(
             parts, split, protocol=protocol, defense=given["defense"],
-            training=given["training"], rng=Stream(0),
+            training=given["training"], rng=Stream(0), partition=given["partition"],
         )  # fmt: skip

@@ -21,14 +21,24 @@ import torch
 
 from sltoolkit import models
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.bench.build import at, attack_from, defense_from, places, protocol_from
+from sltoolkit.bench.build import (
+    at,
+    attack_from,
+    defense_from,
+    partition_from,
+    places,
+    protocol_from,
+    reducer_from,
+)
 from sltoolkit.bench.spec import Spec, Table
 from sltoolkit.contracts import ActiveAttack, Attack, Listener
+from sltoolkit.data.partition import PARTITIONS, Dealt
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SpecError
-from sltoolkit.naming import name_of, parameters_json
+from sltoolkit.naming import described, name_of, parameters_json
 from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.reducers import REDUCERS
 from sltoolkit.referee import check_seat
 
 THREADS = 1
@@ -154,6 +164,8 @@ def _victim(
         "data": point.data.model_dump(),
         "model": point.model,
         "protocol": point.protocol,
+        "partition": point.partition,
+        "reducer": point.reducer,
         "training": point.training,
         "targets": point.targets,
         "defense": defense,
@@ -167,6 +179,8 @@ def _victim(
     sources = [
         *_classes_in(defense, DEFENSES),
         PROTOCOLS[point.protocol["name"]],
+        PARTITIONS[point.partition["name"]],
+        *([REDUCERS[point.reducer["name"]]] if point.reducer["name"] != "none" else []),
         models.MODELS[point.model["name"]].factory,
         Split,
     ]
@@ -254,11 +268,15 @@ def facts_of(victim: VictimPlan) -> dict[str, Any]:
     model = recipe["model"]
     defense = defense_from(recipe["defense"], "defense")
     protocol = protocol_from(recipe["protocol"], "protocol")
+    partition = partition_from(recipe["partition"], "partition")
+    reducer = reducer_from(recipe["reducer"], "reducer")
     extra = [f"{k}={v}" for k, v in model.items() if k not in ("name", "cut")]
     cut = model.get("cut", models.MODELS[model["name"]].cut)
     return {
         "protocol": recipe["protocol"]["name"],
         "protocol_params": parameters_json(protocol),
+        "partition": "" if partition == Dealt() else described(partition, PARTITIONS),
+        "reducer": described(reducer, REDUCERS) if reducer else "",
         "model": f"{model['name']}({','.join(extra)})" if extra else model["name"],
         "cut": "+".join(map(str, places(cut))),
         "dataset": recipe["data"]["name"],

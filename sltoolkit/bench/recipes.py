@@ -10,12 +10,19 @@ from safetensors.torch import load_file
 from torch import nn
 
 from sltoolkit import api, data, models
-from sltoolkit.bench.build import defense_from, model_from, protocol_from, table_into
+from sltoolkit.bench.build import (
+    defense_from,
+    model_from,
+    partition_from,
+    protocol_from,
+    reducer_from,
+    table_into,
+)
 from sltoolkit.bench.spec import Table
 from sltoolkit.data.samples import Split
 from sltoolkit.errors import SpecError
+from sltoolkit.settings import Training
 from sltoolkit.targets import Targets
-from sltoolkit.training import Training
 from sltoolkit.victim import Victim
 
 
@@ -49,6 +56,8 @@ def arguments(recipe: Table) -> dict[str, Any]:
         "data": split,
         "cut": cut,
         "protocol": protocol_from(recipe["protocol"], "protocol"),
+        "partition": partition_from(recipe["partition"], "partition"),
+        "reducer": reducer_from(recipe["reducer"], "reducer"),
         "defense": defense_from(recipe["defense"], "defense"),
         "seed": recipe["seed"],
         "training": table_into(Training, training, "training"),

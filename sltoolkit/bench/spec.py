@@ -41,15 +41,17 @@ from sltoolkit.bench.build import (
     check_grants,
     defense_from,
     model_from,
+    partition_from,
     places,
     protocol_from,
+    reducer_from,
     table_into,
 )
 from sltoolkit.data.registry import DATASETS
 from sltoolkit.errors import SpecError, lookup, nearest
 from sltoolkit.referee import STANDARD_GRANTS
+from sltoolkit.settings import Training
 from sltoolkit.targets import Targets
-from sltoolkit.training import Training
 
 Table = dict[str, Any]
 
@@ -85,6 +87,8 @@ class Spec(BaseModel):
         device: where to compute.
         checkpoint: a safetensors file with the whole model's weights: attack that, train nothing.
         data, model, protocol, training, targets: settings of all victims.
+        partition: which client holds which samples.
+        reducer: a lossy codec that messages pass.
         defense: one table per defence (or `chain = [...]`, a list of tables).
         attack: one table per attack; `grants` and `role` may be given per attack.
         sweep: dotted path -> values; all combinations are run.
@@ -104,6 +108,8 @@ class Spec(BaseModel):
     data: DataSpec
     model: Table
     protocol: Table = {"name": "vanilla"}
+    partition: Table = {"name": "dealt"}
+    reducer: Table = {"name": "none"}
     training: Table = {}
     targets: Table = {}
     defense: Annotated[list[Table], Field(min_length=1)] = [{"name": "none"}]
@@ -209,6 +215,8 @@ def _checked(raw: Mapping[str, Any]) -> Spec:
     _check_device(spec.device)
     _check_cut(spec)
     check_grants(spec.grants, "grants")
+    partition_from(spec.partition, "partition")
+    reducer_from(spec.reducer, "reducer")
     table_into(Training, spec.training, "training")
     table_into(Targets, spec.targets, "targets")
     for i, table in enumerate(spec.defense):
@@ -240,7 +248,9 @@ def _check_cut(spec: Spec) -> None:
 
 
 def _check_sweep_paths(spec: Spec) -> None:
-    sections = ("data", "model", "protocol", "training", "targets", "defense")
+    sections = (
+        "data", "model", "protocol", "partition", "reducer", "training", "targets", "defense",
+    )  # fmt: skip
     names = {str(t["name"]) for t in spec.defense if "name" in t}
     for path in spec.sweep:
         head, *rest = path.split(".")

@@ -1,20 +1,25 @@
-"""What all protocols share: the cast, the clock, and the hand-over of weights."""
+"""What all protocols share: the cast, the clock, and how what was trained is deployed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
-import torch
 from torch import Tensor, nn
 
+from sltoolkit.chain import Guarded
 from sltoolkit.contracts import Defense, Role, Sampler
 from sltoolkit.data.samples import Samples
-from sltoolkit.parties import HonestClient, HonestServer, Middle, Server
+from sltoolkit.deployed import Deployed, settle
+from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer, Middle, Server
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Holdings
 from sltoolkit.turns import PhaseName, Turn
 from sltoolkit.wire import Seat, Wire
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+    from sltoolkit.protocols.averaging import Averager
 
 
 @final
@@ -25,12 +30,13 @@ class Member:
     Attributes:
         seat: its position.
         party: the network up to the cut.
-        tail: the network behind the server, where the protocol has one.
+        tail: a network with which it computes a loss itself, where the protocol has one.
         defense: its own copy of the defence.
         samples: its private samples.
         sampler: how it draws batches.
         order: the stream it draws batches from.
         rng: the stream its defence draws from.
+        blank: the client and the tail network as they were before a defence wrapped them.
     """
 
     seat: Seat
@@ -41,6 +47,7 @@ class Member:
     sampler: Sampler
     order: Stream
     rng: Stream
+    blank: tuple[nn.Module, ...]
 
     def networks(self) -> list[nn.Module]:
         """Everything that a hand-over hands over, in a fixed order."""
@@ -53,6 +60,42 @@ class Member:
         if self.tail is not None:
             self.tail.learn(learning)
 
+    def deployed(self, samples: Samples, *, tail: bool = True) -> Deployed:
+        """As deployed, in evaluation mode; `samples` are the private ones behind its weights."""
+        behind = self.tail.module.state_dict() if self.tail is not None and tail else None
+        return Deployed(
+            client=settle(self.blank[0], self.party.module.state_dict()),
+            tail=None if behind is None else settle(self.blank[1], behind),
+            defense=self.defense.inner if isinstance(self.defense, Guarded) else self.defense,
+            samples=samples,
+        )
+
+
+@final
+@dataclass(kw_only=True, eq=False)
+class Host:
+    """A seat without samples: a server, or a client between two cuts.
+
+    Attributes:
+        seat: its position.
+        party: a `Server` (it knows labels), or a `Middle` between two cuts.
+        defense: its own copy of the defence.
+        rng: the stream that copy draws from.
+        blank: its network as it was before a defence wrapped it.
+    """
+
+    seat: Seat
+    party: Server | Middle
+    defense: Defense
+    rng: Stream
+    blank: nn.Module
+
+    def deployed(self) -> nn.Module:
+        """Its network in evaluation mode; one that was taken over never learned."""
+        if isinstance(self.party, HonestServer | HonestMiddle):
+            return settle(self.blank, self.party.module.state_dict())
+        return settle(self.blank, self.blank.state_dict())
+
 
 @final
 @dataclass(kw_only=True, eq=False)
@@ -61,17 +104,33 @@ class Cast:
 
     Attributes:
         clients: in their fixed order.
-        server: a `Server` (it knows labels), or a `Middle` between head and tail.
-        server_defense: the server's own copy of the defence.
-        server_rng: the stream that copy draws from.
+        servers: who finishes the forward pass; often one.
+        hops: clients between the first cut and the server's, in order.
         wire: the wire.
+        rng: the protocol's own draws: who takes part, in which order.
+        fed: who averages the clients' networks, where somebody does.
+        baton: who learned last, where clients take turns.
     """
 
     clients: Sequence[Member]
-    server: Server | Middle
-    server_defense: Defense
-    server_rng: Stream
+    servers: Sequence[Host]
     wire: Wire
+    rng: Stream
+    hops: Sequence[Host] = ()
+    fed: "Averager | None" = None
+    baton: Member | None = None
+
+    @property
+    def server(self) -> Host:
+        """The only server, or the first."""
+        return self.servers[0]
+
+    def learn(self, learning: bool) -> None:
+        """Let every network train, or stand still."""
+        for member in self.clients:
+            member.learn(learning)
+        for host in (*self.hops, *self.servers):
+            host.party.learn(learning)
 
 
 @final
@@ -88,11 +147,12 @@ class Clock:
         for index in member.sampler.batches(len(samples), member.order):
             index = index.to(samples.x.device)
             x, y = samples.x[index], samples.y[index]
-            yield x, y, Turn(
+            turn = Turn(
                 ids=samples.ids[index], x=x, y=y, step=self.step, epoch=self.epoch, phase=phase,
                 rng=member.rng,
             )  # fmt: skip
             self.step += 1
+            yield x, y, turn
 
     def idle(self, member: Member) -> Turn:
         """A turn without a batch, for messages about no sample."""
@@ -103,18 +163,31 @@ class Clock:
         )  # fmt: skip
 
 
+Deployment = tuple[tuple[Deployed, ...], nn.Module]
+"""The clients as deployed (one where they are alike), and the server's network."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol(ABC):
     """A protocol scripts the conversation; its dataclass fields are its parameters.
 
-    Class facts: `parts` into which it cuts the network (2, or 3 with a tail), `citation`.
+    Class facts: `parts` into which it cuts the network, `citation`, `learns` (whether its parties
+    train).
+
+    Attributes:
+        clients: how many; the private training samples are dealt out among them.
     """
 
     parts: ClassVar[int]
     citation: ClassVar[str]
+    learns: ClassVar[bool] = True
 
     clients: int = 1
-    handover: bool = True
+
+    @property
+    def alike(self) -> bool:
+        """Whether the clients end up with one and the same network."""
+        return True
 
     @property
     @abstractmethod
@@ -122,8 +195,23 @@ class Protocol(ABC):
         """What each role holds by its position."""
 
     @abstractmethod
+    def cast(self, casting: "Casting") -> Cast:
+        """Seat the parties."""
+
+    @abstractmethod
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
         """One pass over all clients' samples."""
+
+    def deploy(self, cast: Cast, samples: Samples) -> Deployment:
+        """What attackers meet: the clients (one where they are alike), and the server's network.
+
+        Where clients take turns, it is the last one to have learned; `samples` are all private
+        training samples.
+        """
+        if not self.alike:
+            return tuple(m.deployed(m.samples) for m in cast.clients), cast.server.deployed()
+        newest = cast.baton or cast.clients[-1]
+        return (newest.deployed(samples),), cast.server.deployed()
 
 
 def without_labels(turn: Turn) -> Turn:
@@ -134,26 +222,3 @@ def without_labels(turn: Turn) -> Turn:
 def without_inputs(turn: Turn, rng: Stream) -> Turn:
     """The same batch as a party sees it that holds labels only; `rng` is its defence's stream."""
     return replace(turn, x=None, rng=rng)
-
-
-def hand_over(giver: Member, taker: Member, wire: Wire, turn: Turn) -> None:
-    """Send all weights and buffers of the giver's networks to the taker.
-
-    Optimiser states stay where they are, as usual in split learning with hand-over.
-    """
-    with torch.no_grad():
-        for mine, theirs in zip(giver.networks(), taker.networks(), strict=True):
-            own = theirs.state_dict()
-            for name, value in mine.state_dict().items():
-                own[name].copy_(
-                    wire.send(value, src=giver.seat, dst=taker.seat, kind="weights", turn=turn)
-                )
-
-
-def relay(cast: Cast, clock: Clock, *, handover: bool) -> Iterator[Member]:
-    """The clients in order; each first receives its predecessor's weights if they hand over."""
-    for k, member in enumerate(cast.clients):
-        giver = cast.clients[k - 1]  # the first takes over from the last of the epoch before
-        if handover and giver is not member and clock.step > 0:
-            hand_over(giver, member, cast.wire, clock.idle(member))
-        yield member

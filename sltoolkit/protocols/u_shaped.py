@@ -7,26 +7,26 @@ label, but it hears the smashed data and the gradient at the features.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from sltoolkit.contracts import Role
 from sltoolkit.errors import ProtocolError
 from sltoolkit.parties import Middle
-from sltoolkit.protocols.base import Cast, Clock, Protocol, relay
+from sltoolkit.protocols.base import Cast, Clock
+from sltoolkit.protocols.relay import Relay
+from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK
 from sltoolkit.threat import Holdings, Tap
 from sltoolkit.turns import PhaseName
 from sltoolkit.wire import SERVER
 
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class UShaped(Protocol):
-    """Head and tail at the client, the middle at the server.
-
-    Attributes:
-        clients: how many; the private training samples are dealt out among them.
-        handover: whether a client starts from its predecessor's head and tail.
-    """
+class UShaped(Relay):
+    """Head and tail at the client, the middle at the server."""
 
     parts: ClassVar[int] = 3
     citation: ClassVar[str] = (
@@ -41,39 +41,45 @@ class UShaped(Protocol):
             "smashed": Tap("smashed", "client", "server"),
             "smashed_grad": Tap("smashed_grad", "client", "server"),
         }
-        own = frozenset({"client_arch", "client_weights"})
         return {
-            "server": Holdings(taps=up, knows=frozenset({"server_weights"})),
-            "client": Holdings(taps={}, knows=own | {"labels"}),
+            "server": Holdings(taps=up, knows=SERVER_NETWORK),
+            "client": Holdings(taps={}, knows=CLIENT_NETWORKS | LABELS),
             "eavesdropper": Holdings(taps=up),
-            "colluding": Holdings(taps=up, knows=own | {"labels", "server_weights"}),
+            "colluding": Holdings(taps=up, knows=CLIENT_NETWORKS | LABELS | SERVER_NETWORK),
         }
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients with the first and the last part, a server with the middle one."""
+        head, middle, tail = casting.parts
+        return casting.cast(
+            clients=[casting.client(k, (head, tail)) for k in range(self.clients)],
+            servers=[casting.middle(SERVER, middle)],
+        )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
         """Every client in turn, over all its batches."""
-        wire, server = cast.wire, cast.server
+        wire, server = cast.wire, cast.server.party
         if not isinstance(server, Middle):
             raise ProtocolError("u_shaped needs a server between the client's head and tail")
-        for me in relay(cast, clock, handover=self.handover):
+        for me, x, y, turn in self.relay(cast, clock, phase):
             tail = me.tail
             if tail is None:
                 raise ProtocolError("u_shaped needs a tail at every client")
-            for x, y, turn in clock.batches(me, phase):
-                z = me.defense.smash(me.party.forward(x), turn)
-                features = server.forward(
-                    wire.send(z, src=me.seat, dst=SERVER, kind="smashed", turn=turn)
-                )
-                g = tail.step(
-                    wire.send(features, src=SERVER, dst=me.seat, kind="smashed", turn=turn),
-                    me.defense.labels(y, turn),
-                )
-                g = me.defense.gradient(g, turn)
-                g = server.backward(
-                    wire.send(g, src=me.seat, dst=SERVER, kind="smashed_grad", turn=turn)
-                )
-                back = me.defense.receive(
-                    wire.send(g, src=SERVER, dst=me.seat, kind="smashed_grad", turn=turn), turn
-                )
-                me.party.update(z, back, extra=me.defense.client_loss(z, turn))
-                me.defense.step(turn)
-                wire.close(turn)
+            z = me.defense.smash(me.party.forward(x), turn)
+            features = server.forward(
+                wire.send(z, src=me.seat, dst=SERVER, kind="smashed", turn=turn)
+            )
+            g = tail.step(
+                wire.send(features, src=SERVER, dst=me.seat, kind="smashed", turn=turn),
+                me.defense.labels(y, turn),
+            )
+            g = me.defense.gradient(g, turn)
+            g = server.backward(
+                wire.send(g, src=me.seat, dst=SERVER, kind="smashed_grad", turn=turn)
+            )
+            back = me.defense.receive(
+                wire.send(g, src=SERVER, dst=me.seat, kind="smashed_grad", turn=turn), turn
+            )
+            me.party.update(z, back, extra=me.defense.client_loss(z, turn))
+            me.defense.step(turn)
+            wire.close(turn)

@@ -2,7 +2,8 @@
 
 Clients take turns in a fixed order. Each sends smashed data (and labels), the server finishes
 the forward pass, learns, and returns the gradient at the cut. With hand-over every client starts
-from its predecessor's weights (peer to peer, once per turn); optimiser states are not handed over.
+from its predecessor's weights: peer to peer or through the server, once per epoch or batch by
+batch; optimiser states stay where they are unless `optimizer_state` says otherwise.
 
 With `labels_at="server"` the server owns the labels (two parties, entity-aligned): they don't
 travel, and the label-less client is the one who may infer them from the gradients it gets back.
@@ -10,25 +11,27 @@ travel, and the label-less client is the one who may infer them from the gradien
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from sltoolkit.contracts import Role
-from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import Server
-from sltoolkit.protocols.base import Cast, Clock, Protocol, relay, without_inputs, without_labels
-from sltoolkit.threat import Holdings, Tap
+from sltoolkit.protocols.base import Cast, Clock
+from sltoolkit.protocols.conversation import converse
+from sltoolkit.protocols.relay import Relay
+from sltoolkit.protocols.seats import split_seats
+from sltoolkit.threat import Holdings
 from sltoolkit.turns import PhaseName
 from sltoolkit.wire import SERVER
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Vanilla(Protocol):
+class Vanilla(Relay):
     """Sequential clients, one server.
 
     Attributes:
-        clients: how many; the private training samples are dealt out among them.
-        handover: whether a client starts from its predecessor's weights.
         labels_at: who owns the labels.
     """
 
@@ -43,43 +46,16 @@ class Vanilla(Protocol):
     @property
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what."""
-        up = {"smashed": Tap("smashed", "client", "server")}
-        down = {"smashed_grad": Tap("smashed_grad", "server", "client")}
-        labels = frozenset({"labels"})
-        client_networks = frozenset({"client_arch", "client_weights"})
-        sent_up = labels if self.labels_at == "client" else frozenset()
-        return {
-            "server": Holdings(taps=up | down, knows=labels | {"server_weights"}),
-            "client": Holdings(taps=down, knows=client_networks | sent_up),
-            "eavesdropper": Holdings(taps=up | down, knows=sent_up),
-            "colluding": Holdings(
-                taps=up | down, knows=labels | client_networks | {"server_weights"}
-            ),
-        }
+        return split_seats(labels_at=self.labels_at)
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients with the first part, a server with the second."""
+        return casting.cast(
+            clients=[casting.client(k, casting.parts[:1]) for k in range(self.clients)],
+            servers=[casting.server(SERVER, casting.parts[1])],
+        )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
         """Every client in turn, over all its batches."""
-        wire, server = cast.wire, cast.server
-        if not isinstance(server, Server):
-            raise ProtocolError("vanilla needs a server that computes the loss")
-        for me in relay(cast, clock, handover=self.handover):
-            for x, y, turn in clock.batches(me, phase):
-                at_server = without_inputs(turn, cast.server_rng)
-                if self.labels_at == "client":
-                    labels = me.defense.labels(y, turn)
-                    labels = wire.send(labels, src=me.seat, dst=SERVER, kind="labels", turn=turn)
-                else:
-                    labels = cast.server_defense.labels(y, at_server)
-                    turn = without_labels(turn)
-
-                z = me.defense.smash(me.party.forward(x), turn)
-                g = server.step(
-                    wire.send(z, src=me.seat, dst=SERVER, kind="smashed", turn=turn), labels
-                )
-                g = cast.server_defense.gradient(g, at_server)
-                back = me.defense.receive(
-                    wire.send(g, src=SERVER, dst=me.seat, kind="smashed_grad", turn=turn), turn
-                )
-                me.party.update(z, back, extra=me.defense.client_loss(z, turn))
-                me.defense.step(turn)
-                wire.close(turn)
+        for me, x, y, turn in self.relay(cast, clock, phase):
+            converse(me, cast.server, x, y, turn, cast.wire, labels_at=self.labels_at)

@@ -13,7 +13,16 @@ from sltoolkit.errors import SpecError
 from sltoolkit.metrics import KINDS, Interval, t_interval, worst_case
 from sltoolkit.report.labels import UNDEFENDED, labels
 
-SETTING = ["dataset", "model", "cut", "protocol", "protocol_params", "swept"]
+SETTING = [
+    "dataset",
+    "model",
+    "cut",
+    "protocol",
+    "protocol_params",
+    "partition",
+    "reducer",
+    "swept",
+]
 """What must be equal for two defences to be compared."""
 
 DEFENSE = ["defense", "defense_params"]
@@ -27,9 +36,10 @@ _NEEDED = [
     "family", "victim_seed",
 ]  # fmt: skip
 _OPTIONAL: dict[str, Any] = {
-    "protocol_params": "{}", "swept": "", "status": "ok", "reason": "", "epsilon": math.nan,
-    "delta": math.nan, "releases": math.nan, "chance": math.nan, "attacker_seed": 0,
-    "tuned": "", "baseline_name": "", "seconds": math.nan, "metric": None,
+    "protocol_params": "{}", "partition": "", "reducer": "", "swept": "", "status": "ok",
+    "reason": "", "epsilon": math.nan, "delta": math.nan, "releases": math.nan,
+    "chance": math.nan, "attacker_seed": 0, "tuned": "", "baseline_name": "",
+    "seconds": math.nan, "metric": None,
     **dict.fromkeys(("value", "baseline", "gain", "utility"), math.nan), **dict.fromkeys(_THREAT),
 }  # fmt: skip
 
@@ -117,6 +127,8 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
     for column in (
         "status",
         "protocol_params",
+        "partition",
+        "reducer",
         "swept",
         "reason",
         "defense_params",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from contract.toys import TARGETS, differences, run_state, seated, victim_state, witness
 from sltoolkit.contracts import AnyAttack, Attack, Listener, Role
+from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.naming import parameters_json
 from sltoolkit.outcomes import Outcome
@@ -23,7 +24,7 @@ from sltoolkit.streams import Stream
 from sltoolkit.targets import image_targets, label_targets
 from sltoolkit.threat import needs, permitted, view_of
 from sltoolkit.transcript import Record
-from sltoolkit.victim import Deployed, Victim
+from sltoolkit.victim import Victim
 
 
 def check_default_constructible(kind: type) -> None:
@@ -165,12 +166,12 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
     tape: list[Tensor] = []
     answer = Deployed.smash
 
-    def record(self: Deployed, x: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
-        z, sent = answer(self, x, rng)
+    def record(self: Deployed, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
+        z, sent = answer(self, x, rng, hops=hops)
         tape.append(sent.detach().clone())
         return z, sent
 
-    def replay(self: Deployed, x: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+    def replay(self: Deployed, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
         sent = tape.pop(0)
         return sent, sent
 

@@ -113,9 +113,9 @@ def check_parties_share_no_state(defense: Defense) -> None:
     """Two clients, the server and the defence as configured hold no object in common."""
     name = type(defense).__name__
     untouched = parameters_json(defense), sorted(map(repr, vars(defense)))
-    run = seated(defense, protocol=Vanilla(clients=2, handover=False))
+    run = seated(defense, protocol=Vanilla(clients=2, handover="none"))
     witness(run)
-    copies = [m.defense for m in run.cast.clients] + [run.cast.server_defense]
+    copies = [m.defense for m in run.cast.clients] + [run.cast.server.defense]
     held = [
         dict(_mutables(c.inner if isinstance(c, Guarded) else c)) for c in [*copies, run.defense]
     ]

@@ -166,7 +166,7 @@ def test_passivity_catches(kind: type[cheats.Cheating], said: str) -> None:
         "from sltoolkit.victim import Victim", "from sltoolkit.transcript import Truth",
         "from sltoolkit.metrics import leak_auc", "from sltoolkit.metrics.labels import accuracy",
         "from sltoolkit.targets import image_targets", "import gc", "import inspect", "import sys",
-        "from pathlib import Path", "import sltoolkit", "from sltoolkit.training import Training",
+        "from pathlib import Path", "import sltoolkit", "from sltoolkit.settings import Training",
         "from sltoolkit.data.samples import Split",
         "x = release._ask.__closure__", "y = __import__('gc')",
         "import torch; torch.manual_seed(0)",

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from contract.cheats import Cheating
 from contract.fixtures_defenses import DPSGD, Poisson, Refuse
 from contract.toys import differences, seated, split, victim, witness
+from sltoolkit.casting import Run
 from sltoolkit.chain import Chain, Guarded
 from sltoolkit.contracts import PartySetup
 from sltoolkit.parties import HonestServer
 from sltoolkit.protocols import UShaped, Vanilla
-from sltoolkit.training import Run, Training, deploy
+from sltoolkit.settings import Training
+from sltoolkit.training import deploy
 
 # opacus hooks layers whose inputs need no gradient; torch points that out at the first one
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
@@ -34,7 +36,7 @@ def client_state(run: Run) -> dict[str, Any]:
 @pytest.mark.parametrize("batch", [1, 7])
 def test_per_example_gradients_equal_a_loop(batch: int) -> None:
     run = seated(EXACT, dropout=0.0, training=PLAIN, double=True)
-    member, server = run.cast.clients[0], run.cast.server
+    member, server = run.cast.clients[0], run.cast.server.party
     assert isinstance(server, HonestServer)
     plain = copy.deepcopy(run.parts[0]).train()
     x, y = member.samples.x[:batch], member.samples.y[:batch]
@@ -81,9 +83,9 @@ def test_an_empty_batch_still_adds_noise_and_moves_nobody_else() -> None:
     seen = witness(run, epochs=1)
     moved = _flat(client_state(run)) - _flat(client_state(start))
     assert (moved != 0).all()
-    assert isinstance(run.cast.server, HonestServer)
-    assert isinstance(start.cast.server, HonestServer)
-    states = (r.cast.server.module.state_dict() for r in (start, run))  # type: ignore[union-attr]
+    assert isinstance(run.cast.server.party, HonestServer)
+    assert isinstance(start.cast.server.party, HonestServer)
+    states = (r.cast.server.party.module.state_dict() for r in (start, run))  # type: ignore[union-attr]
     assert differences(*states) == []
     assert {len(p) for p in seen.payloads("smashed")} == {0}
 

@@ -8,8 +8,8 @@ from contract.toys import TARGETS, differences, module_state, split, victim
 from sltoolkit.api import attack, frozen
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.outcomes import Reconstruction
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import Training
 
 LONG = Training(epochs=12, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)
 

@@ -16,8 +16,8 @@ from sltoolkit.contracts import Role, RoundView, Wiretap
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import Training
 
 GRANTS = ("aux", "release", "prior", "client_arch")
 LONG = Training(epochs=12, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)

@@ -12,11 +12,12 @@ from contract.fixtures_defenses import LearnedNoise, Refuse, SoftLabels
 from contract.toys import QUICK, differences, module_state, seated, split, witness
 from contract.toys import victim as trained
 from sltoolkit.api import frozen
+from sltoolkit.casting import Run
 from sltoolkit.chain import Chain, Guarded
 from sltoolkit.contracts import Defense
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
 from sltoolkit.streams import Stream
-from sltoolkit.training import Run, deploy
+from sltoolkit.training import deploy
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [Vanilla(), UShaped()], ids=["vanilla", "u"])
 
@@ -31,7 +32,7 @@ def live(run: Run, kind: type[Defense] = Defense, k: int = 0) -> Any:
 
 def networks(run: Run) -> dict[str, Any]:
     """All weights and buffers of the run's networks."""
-    modules = {"server": run.cast.server.module, "client": run.cast.clients[0].party.module}  # type: ignore[union-attr]
+    modules = {"server": run.cast.server.party.module, "client": run.cast.clients[0].party.module}  # type: ignore[union-attr]
     if run.cast.clients[0].tail is not None:
         modules["tail"] = run.cast.clients[0].tail.module
     return {f"{k}.{n}": v for k, m in modules.items() for n, v in m.state_dict().items()}
@@ -75,7 +76,7 @@ def test_the_learned_noise_is_deployed() -> None:
 def test_learned_networks_travel_with_the_weights() -> None:
     run = witness(seated(LearnedNoise(), protocol=Vanilla(clients=2))).run
     first, second = (live(run, k=k).learned()["noise"].values for k in (0, 1))
-    apart = witness(seated(LearnedNoise(), protocol=Vanilla(clients=2, handover=False))).run
+    apart = witness(seated(LearnedNoise(), protocol=Vanilla(clients=2, handover="none"))).run
     mine, theirs = (live(apart, k=k).learned()["noise"].values for k in (0, 1))
     assert (first - second).abs().mean() < 0.5 * (mine - theirs).abs().mean()
 
@@ -148,8 +149,8 @@ def test_the_loss_of_label_weights_is_their_cross_entropy() -> None:
     turn_labels._classes = 3
     weights = turn_labels.labels(data.y[:8], None)  # type: ignore[arg-type]
     z: Tensor = run.cast.clients[0].party.module(data.x[:8]).detach()
-    logits = run.cast.server.module(z.clone())  # type: ignore[union-attr]
+    logits = run.cast.server.party.module(z.clone())  # type: ignore[union-attr]
     expected = -(weights * functional.log_softmax(logits, 1)).sum(1).mean()
-    run.cast.server.step(z.clone(), weights)  # type: ignore[union-attr]
-    torch.testing.assert_close(run.cast.server.take_losses()[0], expected.detach())  # type: ignore[union-attr]
+    run.cast.server.party.step(z.clone(), weights)  # type: ignore[union-attr]
+    torch.testing.assert_close(run.cast.server.party.take_losses()[0], expected.detach())  # type: ignore[union-attr]
     assert QUICK.epochs == 2

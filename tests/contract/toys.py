@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 from sltoolkit import models
 from sltoolkit.api import train
+from sltoolkit.casting import Run, seat_parties
 from sltoolkit.contracts import Defense, Listener, NoDefense
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.parties import HonestServer
 from sltoolkit.protocols import Protocol, Vanilla
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.taps import open_listener
 from sltoolkit.targets import Targets
-from sltoolkit.training import Run, Training, run_phases, seat_parties
+from sltoolkit.training import run_phases
 from sltoolkit.turns import Turn
 from sltoolkit.victim import Victim
 from sltoolkit.wire import Message, Wire
@@ -198,17 +200,17 @@ def run_state(seen: Witnessed) -> dict[str, Any]:
     state: dict[str, Any] = {"losses": seen.losses, "global": torch.get_rng_state()}
     for k, member in enumerate(cast.clients):
         state |= {f"client{k}.{n}": v for n, v in module_state(member.party.module).items()}
-    if isinstance(cast.server, HonestServer):
-        state |= {f"server.{n}": v for n, v in module_state(cast.server.module).items()}
-    streams = {"server": cast.server_rng, "root": seen.run.rng}
+    if isinstance(cast.server.party, HonestServer):
+        state |= {f"server.{n}": v for n, v in module_state(cast.server.party.module).items()}
+    streams = {"server": cast.server.rng, "root": seen.run.rng}
     for k, member in enumerate(cast.clients):
         streams |= {
             f"order{k}": member.order,
             f"defense{k}": member.rng,
             f"net{k}": member.party.rng,
         }
-    if isinstance(cast.server, HonestServer):
-        streams["server.net"] = cast.server.rng
+    if isinstance(cast.server.party, HonestServer):
+        streams["server.net"] = cast.server.party.rng
     for name, stream in streams.items():
         state |= {f"stream.{name}.{n}": v for n, v in next_draws(stream).items()}
     return state | {f"message{i}.{m.kind}": m.payload for i, m in enumerate(seen.heard)}

@@ -8,6 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from sltoolkit.casting import Run, seat_parties
 from sltoolkit.chain import Chain
 from sltoolkit.contracts import Defense, NoDefense
 from sltoolkit.data.samples import Samples, Split
@@ -20,12 +21,14 @@ from sltoolkit.defenses import (
     NoPeek,
     RandomPruning,
 )
+from sltoolkit.deployed import accuracy, evidence
 from sltoolkit.metrics.correlation import unbiased_distance_correlation
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.protocols.base import Clock, relay
+from sltoolkit.protocols.base import Clock
+from sltoolkit.protocols.relay import hand_over
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import Run, Training, deploy, run_phases, seat_parties
-from sltoolkit.victim import accuracy, evidence
+from sltoolkit.training import deploy, run_phases
 
 EPOCHS = 4
 DEFENDED: dict[str, Defense] = {
@@ -125,7 +128,7 @@ def test_learned_networks_are_handed_over_with_the_client(
     run = trained(DISCO(width=4), digits, protocol, epochs=1)
     first, last = run.cast.clients
     assert not _equal(first.defense, last.defense)  # the last went on learning
-    next(relay(run.cast, Clock(step=1), handover=True))  # the first takes over from the last
+    hand_over(last, first, [last.seat, first.seat], run.cast.wire, Clock().idle(first))
     assert _equal(first.defense, last.defense)
 
 

@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 from sltoolkit.attacks.labels.direction import Direction
 from sltoolkit.attacks.labels.norm import Norm
+from sltoolkit.casting import seat_parties
 from sltoolkit.contracts import NoDefense
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.outcomes import LabelGuess
 from sltoolkit.protocols import UShaped, Vanilla
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Hints
-from sltoolkit.training import Training, run_phases, seat_parties
+from sltoolkit.training import run_phases
 from sltoolkit.turns import Turn
 from sltoolkit.wire import Message
 

@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from sltoolkit.attacks.labels.direction import Direction
 from sltoolkit.attacks.labels.norm import Norm
+from sltoolkit.casting import seat_parties
 from sltoolkit.contracts import NoDefense
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.protocols import UShaped
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import Training, run_phases, seat_parties
+from sltoolkit.training import run_phases
 from sltoolkit.transcript import Recording, Transcript
 from sltoolkit.wire import Link
 

@@ -24,12 +24,13 @@ from tiny import (
 )
 from torch import Tensor, nn
 
+from sltoolkit.casting import Run, seat_parties
 from sltoolkit.contracts import Defense, NoDefense, PartySetup, Sampler
 from sltoolkit.errors import ProtocolError
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
 from sltoolkit.sampling import Shuffled
 from sltoolkit.streams import Stream
-from sltoolkit.training import Run, deploy, run_phases, seat_parties
+from sltoolkit.training import deploy, run_phases
 from sltoolkit.transcript import Recording, Transcript
 from sltoolkit.turns import Turn
 

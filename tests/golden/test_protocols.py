@@ -1,5 +1,7 @@
 """Protocols against centralised training and the published formulas, exactly, in float64."""
 
+from typing import Literal
+
 import pytest
 import torch
 from tiny import (
@@ -24,8 +26,12 @@ from torch import Tensor, nn
 
 from sltoolkit.contracts import Defense
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.training import Training, deploy
+from sltoolkit.settings import Training
+from sltoolkit.training import deploy
 from sltoolkit.wire import Link, Message
+
+Handover = Literal["peer", "server", "none"]
+HANDOVERS: tuple[Handover, ...] = ("peer", "server", "none")
 
 # ---- equivalences --------------------------------------------------------------------------------
 
@@ -47,7 +53,7 @@ def test_clients_that_hand_over_equal_centralised_training_on_their_batches_in_t
 
 
 def test_without_hand_over_one_client_is_the_same() -> None:
-    runs = [play(Vanilla(handover=h), ADAM)[0] for h in (True, False)]
+    runs = [play(Vanilla(handover=h), ADAM)[0] for h in HANDOVERS]
     assert torch.equal(trained(runs[0]), trained(runs[1]))
 
 
@@ -55,13 +61,13 @@ def test_without_hand_over_one_client_is_the_same() -> None:
 def test_without_hand_over_every_client_keeps_a_network_of_its_own(
     make: type[Vanilla] | type[UShaped],
 ) -> None:
-    run, log = play(make(clients=3, handover=False))
+    run, log = play(make(clients=3, handover="none"))
     members, _ = deploy(run)
     assert len(members) == 3
     weights = [flat(m.client) for m in members]
     assert all(not torch.equal(weights[i], weights[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     assert not log.sent("weights", "client")
-    still, _ = play(make(clients=3, handover=False), training=None)
+    still, _ = play(make(clients=3, handover="none"), training=None)
     starts = [flat(m.client) for m in deploy(still)[0]]
     assert all(not torch.equal(starts[i], starts[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
 
@@ -138,9 +144,9 @@ def size(module: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("clients", [1, 3])
-@pytest.mark.parametrize("handover", [True, False])
+@pytest.mark.parametrize("handover", HANDOVERS)
 def test_vanilla_sends_2pq_values_the_labels_and_one_client_part_per_hand_over(
-    clients: int, handover: bool
+    clients: int, handover: Handover
 ) -> None:
     run, _ = play(Vanilla(clients=clients, handover=handover))
     up, down = Link("client", "server", "smashed"), Link("server", "client", "smashed_grad")
@@ -149,10 +155,15 @@ def test_vanilla_sends_2pq_values_the_labels_and_one_client_part_per_hand_over(
         down: 8 * EPOCHS * N * Q1,
         Link("client", "server", "labels"): 8 * EPOCHS * N,
     }
-    if handover and clients > 1:  # the first client of the run starts with what it has
-        part = network(2)[0]
-        assert size(part) == 8 * (sum(p.numel() for p in part.parameters()) + 2 * 2 + 1)
-        expected[Link("client", "client", "weights")] = (EPOCHS * clients - 1) * size(part)
+    if handover != "none" and clients > 1:  # the first client of the run starts with what it has
+        part, turns = network(2)[0], EPOCHS * clients - 1
+        ways = {
+            "peer": [("client", "client")],
+            "server": [("client", "server"), ("server", "client")],
+        }
+        for way in ways[handover]:
+            expected[Link(*way, "weights")] = turns * 8 * sum(p.numel() for p in part.parameters())
+            expected[Link(*way, "buffers")] = turns * 8 * (2 * 2 + 1)
     assert run.cast.wire.bytes == expected
     assert expected[up] + expected[down] == 8 * EPOCHS * 2 * N * Q1
 
@@ -173,11 +184,11 @@ def test_u_shaped_sends_2p_values_of_both_cuts_and_head_and_tail_per_hand_over()
     }
     expected = {link: 8 * EPOCHS * N * q for link, q in cuts.items()}
     assert sum(expected.values()) == 8 * EPOCHS * 2 * N * (Q1 + Q2)
-    weights = Link("client", "client", "weights")
-    assert run.cast.wire.bytes == {
-        **expected,
-        weights: (EPOCHS * 3 - 1) * (size(head) + size(tail)),
-    }
+    weights, buffers = (Link("client", "client", kind) for kind in ("weights", "buffers"))
+    sent = dict(run.cast.wire.bytes)
+    both = sent.pop(weights) + sent.pop(buffers)
+    assert sent == expected
+    assert both == (EPOCHS * 3 - 1) * (size(head) + size(tail))
 
 
 def carries(message: Message, y: Tensor) -> bool:

@@ -8,8 +8,8 @@ from benchmarks.he_mnist import BARS, measure
 from sltoolkit import api
 from sltoolkit.attacks import WhiteBox
 from sltoolkit.data import load
+from sltoolkit.settings import Training
 from sltoolkit.targets import Targets
-from sltoolkit.training import Training
 
 ROOT = Path(__file__).parents[2].parent / "shared" / "data"
 needs_mnist = pytest.mark.skipif(

@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sltoolkit.casting import Run, seat_parties
 from sltoolkit.contracts import Defense, NoDefense
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import Run, Training, deploy, run_phases, seat_parties
+from sltoolkit.training import deploy, run_phases
 from sltoolkit.turns import Turn
 from sltoolkit.wire import Message
 

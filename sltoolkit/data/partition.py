@@ -1,0 +1,299 @@
+"""Dealing the private training samples out to clients, and how unlike the clients then are."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sltoolkit.data.samples import Samples
+from sltoolkit.errors import DataError, ProtocolError, SpecError
+from sltoolkit.streams import Stream
+
+Counts = np.ndarray[Any, np.dtype[np.int64]]
+
+REDRAWS = 1000
+"""How often `DirichletLabels` draws before it gives up: at small alpha no draw may ever do."""
+
+
+class Partition(ABC):
+    """Says which client holds which samples."""
+
+    @abstractmethod
+    def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
+        """The samples of every client.
+
+        Args:
+            labels: class indices, (N,) int64.
+            clients: how many, K: between 1 and N.
+            rng: its generators' states go on between calls.
+
+        Returns:
+            K index tensors into the samples, (n_k,) int64 on the CPU.
+
+        Raises:
+            ProtocolError: if the samples can't be dealt out so.
+        """
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Dealt(Partition):
+    """In turn, as cards are dealt: client k gets samples k, k + K, k + 2K, ...
+
+    Source: no paper; for samples in random order it is McMahan et al. 2017's IID partition
+    without a draw. Disjoint and exhaustive; sizes differ by one at most.
+    """
+
+    def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
+        """Every K-th sample; draws nothing from `rng`."""
+        return [torch.arange(k, len(labels), clients) for k in range(clients)]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ShuffleSplit(Partition):
+    """A random order of the samples, cut into K parts.
+
+    Source: the IID partition of McMahan et al. 2017, Communication-efficient learning of deep
+    networks from decentralized data (AISTATS), section 3. Disjoint and exhaustive.
+
+    Departures: (1) where K does not divide N, the first clients hold one sample more; the paper's
+    numbers divide.
+    """
+
+    def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
+        """The parts of one permutation."""
+        return list(torch.randperm(len(labels), generator=rng.torch()).tensor_split(clients))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WithReplacement(Partition):
+    """Every client draws its samples independently, each with the same chance.
+
+    Source: the bootstrap samples of bagging, Breiman 1996, Bagging predictors (Machine Learning
+    24), one per client. A client may hold a sample twice and share it with others; m draws in all
+    reach a share 1 - (1 - 1/N)^m of the samples, in expectation.
+
+    Departures: (1) a client draws N/K samples rather than N, so that the clients together draw as
+    many as a disjoint partition would.
+
+    Attributes:
+        size: samples per client; None for N // K.
+    """
+
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 1:
+            raise SpecError(f"WithReplacement: size must be at least 1, got {self.size}")
+
+    def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
+        """Independent uniform draws."""
+        n = len(labels)
+        size = n // clients if self.size is None else self.size
+        return list(torch.randint(n, (clients, size), generator=rng.torch()))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DirichletLabels(Partition):
+    """Every class is shared out among the clients in proportions drawn from Dir(alpha, ..., alpha).
+
+    Source: the per-class partition of Yurochkin et al. 2019, Bayesian nonparametric federated
+    learning of neural networks (ICML), section 4, and of Li et al. 2022, Federated learning on
+    non-IID data silos (ICDE), "distribution-based label imbalance". Large alpha is IID; as alpha
+    goes to 0 each class has one owner. Disjoint and exhaustive; sizes differ, too. (Hsu et al.
+    2019 draw the mixture of classes per *client*, of equal size: another partition.)
+
+    Departures: (1) a class is cut at the nearest whole sample rather than at the one below, so
+    that rounding favours no client; (2) the least size is an option where Li et al.'s code always
+    redraws up to 10 samples; (3) redraws are capped at `REDRAWS`; (4) no class share is withheld
+    from clients that already hold N/K samples, a step of Li et al.'s code that the papers don't
+    have.
+
+    Attributes:
+        alpha: concentration; 0.5 in both papers.
+        least: samples that every client must hold; the proportions are redrawn until all do.
+    """
+
+    alpha: float = 0.5
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha <= 1e12:  # above about 1e307 numpy's draws underflow to nothing
+            raise SpecError(
+                f"DirichletLabels: alpha must be above 0 and at most 1e12, got {self.alpha}"
+            )
+        if self.least < 0:
+            raise SpecError(f"DirichletLabels: least must be at least 0, got {self.least}")
+
+    def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
+        """Each class cut at the cumulated proportions; a client's samples in random order."""
+        _, sizes = np.unique(labels.cpu().numpy(), return_counts=True)
+        counts = self._counts(sizes, clients, rng.numpy())
+        pieces = _by_class(labels, rng).split(counts.flatten().tolist())
+        return [_shuffled(torch.cat(pieces[k::clients]), rng) for k in range(clients)]
+
+    def _counts(self, sizes: Counts, clients: int, rng: np.random.Generator) -> Counts:
+        """Samples per class and client, (C, K), from the samples per class, (C,)."""
+        whole = sizes[:, None]
+        # numpy's Generator: its legacy sampler returns NaN at small alpha, torch's dense draws
+        for _ in range(REDRAWS):
+            shares = rng.dirichlet(np.full(clients, self.alpha), size=len(sizes))
+            cuts = np.rint(shares.cumsum(axis=1)[:, :-1] * whole).astype(np.int64)
+            counts = np.diff(cuts, axis=1, prepend=0, append=whole)
+            if counts.sum(axis=0).min() >= self.least:
+                return counts
+        raise ProtocolError(
+            f"a Dirichlet partition with alpha={self.alpha:g} of {sizes.sum()} samples in "
+            f"{len(sizes)} classes should leave each of {clients} clients at least {self.least}, "
+            f"but none of {REDRAWS} draws did: raise alpha, lower least, or give fewer clients"
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Shards(Partition):
+    """The samples sorted by label and cut into shards, of which every client gets a few at random.
+
+    Source: the "pathological non-IID" partition of McMahan et al. 2017, Communication-efficient
+    learning of deep networks from decentralized data (AISTATS), section 3. Disjoint and
+    exhaustive. A shard that is no larger than the smallest class holds one class, or two where it
+    lies across a boundary.
+
+    Departures: (1) samples of a class are shuffled before the cut, where the paper does not say;
+    (2) where the number of shards does not divide N, the first shards are one larger.
+
+    Attributes:
+        per_client: shards of a client.
+    """
+
+    per_client: int = 2
+
+    def __post_init__(self) -> None:
+        if self.per_client < 1:
+            raise SpecError(f"Shards: per_client must be at least 1, got {self.per_client}")
+
+    def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
+        """`per_client` shards each; a client's samples in random order."""
+        total = self.per_client * clients
+        if total > len(labels):
+            raise ProtocolError(
+                f"{clients} clients with {self.per_client} shards each need at least {total} "
+                f"training samples, got {len(labels)}: give fewer clients, or fewer shards each"
+            )
+        shards = _by_class(labels, rng).tensor_split(total)
+        hands = torch.randperm(total, generator=rng.torch()).view(clients, self.per_client)
+        return [_shuffled(torch.cat([shards[i] for i in hand]), rng) for hand in hands.tolist()]
+
+
+PARTITIONS: dict[str, type[Partition]] = {
+    "dealt": Dealt,
+    "shuffle_split": ShuffleSplit,
+    "with_replacement": WithReplacement,
+    "dirichlet": DirichletLabels,
+    "shards": Shards,
+}
+
+
+def deal(samples: Samples, clients: int, partition: Partition, rng: Stream) -> list[Samples]:
+    """Deal samples out to clients.
+
+    Args:
+        samples: the private training samples.
+        clients: how many.
+        partition: who gets which.
+        rng: drawn from afresh (its child `partition`): the same stream always deals the same.
+
+    Returns:
+        The samples of each client.
+
+    Raises:
+        ProtocolError: more clients than samples, or a client would get none.
+    """
+    if not 1 <= clients <= len(samples):
+        raise ProtocolError(
+            f"{clients} clients can't share {len(samples)} training samples: "
+            "give between 1 and that many clients"
+        )
+    hands = partition.indices(samples.y, clients, rng.fresh("partition"))
+    empty = [k for k, hand in enumerate(hands) if len(hand) == 0]
+    if empty:
+        raise ProtocolError(
+            f"every client needs at least 1 training sample, but {partition} leaves "
+            f"{len(empty)} of {clients} without any of the {len(samples)} (client {empty[0]} "
+            "first): give fewer clients, or choose a partition that leaves none empty"
+        )
+    return [samples[hand] for hand in hands]
+
+
+def class_counts(labels_per_client: Sequence[Tensor], classes: int) -> Tensor:
+    """How many samples of each class every client holds: (K, C) int64.
+
+    Args:
+        labels_per_client: class indices of each client, (n_k,) int64.
+        classes: their number, C.
+
+    Raises:
+        DataError: no clients, or a label outside 0 to C - 1.
+    """
+    if not labels_per_client:
+        raise DataError("class counts need the labels of at least 1 client, got none")
+    every = torch.cat([labels.cpu() for labels in labels_per_client])
+    wrong = every[(every < 0) | (every >= classes)]
+    if len(wrong):
+        raise DataError(
+            f"labels of {classes} classes are 0 to {classes - 1}, got {int(wrong[0])}: "
+            "give the number of classes of the whole data set"
+        )
+    return torch.stack([torch.bincount(y.cpu(), minlength=classes) for y in labels_per_client])
+
+
+def heterogeneity(labels_per_client: Sequence[Tensor], classes: int) -> float:
+    """How unlike the clients are: 0 where all have the same mixture of classes, below 1 always.
+
+    The total-variation distance, half the sum of absolute differences, between a client's label
+    histogram and that of all clients' samples together; the mean over clients is unweighted, so a
+    small client counts as much as a large one.
+
+    Args:
+        labels_per_client: class indices of each client, (n_k,) int64.
+        classes: their number, C.
+
+    Raises:
+        DataError: as `class_counts`, or a client has no labels.
+    """
+    return mean_distance(class_counts(labels_per_client, classes))
+
+
+def mean_distance(counts: Tensor) -> float:
+    """`heterogeneity` from class counts, (K, C).
+
+    Raises:
+        DataError: a client has no samples, hence no histogram.
+    """
+    sizes = counts.sum(1, keepdim=True)
+    empty = (sizes[:, 0] == 0).nonzero().flatten().tolist()
+    if empty:
+        raise DataError(
+            f"client {empty[0]} has no samples, hence no label histogram: leave empty clients out"
+        )
+    shares = counts.double() / sizes
+    overall = counts.sum(0).double() / counts.sum()
+    return float((shares - overall).abs().sum(1).mean() / 2)
+
+
+def _by_class(labels: Tensor, rng: Stream) -> Tensor:
+    """All indices, sorted by label, in random order within a class: (N,) int64."""
+    order = torch.randperm(len(labels), generator=rng.torch())
+    return order[torch.argsort(labels.cpu()[order], stable=True)]
+
+
+def _shuffled(index: Tensor, rng: Stream) -> Tensor:
+    """In random order, so that the first samples of a client are not all of one class."""
+    return index[torch.randperm(len(index), generator=rng.torch())]

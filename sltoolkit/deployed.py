@@ -1,0 +1,100 @@
+"""A client as deployed, what it releases, and how well the deployed system works."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.codec import Reducer
+from sltoolkit.contracts import Defense
+from sltoolkit.data.samples import Samples
+from sltoolkit.streams import Stream
+from sltoolkit.turns import Turn
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Deployed:
+    """One client as deployed, in evaluation mode.
+
+    Attributes:
+        client: the network up to the first wire.
+        tail: the network behind the server; None without one.
+        defense: its trained copy of the defence.
+        samples: the private training samples it held.
+        hops: networks of other clients that the smashed data pass before the server, in order.
+        reducer: the lossy codec that smashed data pass on each wire; None for none.
+    """
+
+    client: nn.Module
+    tail: nn.Module | None
+    defense: Defense
+    samples: Samples
+    hops: tuple[nn.Module, ...] = ()
+    reducer: Reducer | None = None
+
+    def smash(self, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
+        """Smashed data without and with the defence, as released for inputs (B, C, H, W).
+
+        Args:
+            x: inputs.
+            rng: the stream the defence draws from.
+            hops: how many hops the smashed data have passed where they are heard.
+        """
+        z: Tensor = self.client(x)
+        unknown = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
+        turn = Turn(ids=unknown, x=x, y=None, step=0, epoch=0, phase="release", rng=rng)
+        with rng.scope():
+            sent = self._received(self.defense.smash(z, turn))
+        for hop in self.hops[:hops]:
+            z, sent = hop(z), self._received(hop(sent))
+        return z, sent
+
+    def _received(self, sent: Tensor) -> Tensor:
+        if self.reducer is None or "smashed" not in self.reducer.kinds:
+            return sent
+        return self.reducer.unpack(self.reducer.pack(sent))
+
+    def network(self, hops: int) -> nn.Module:
+        """From the inputs to where smashed data have passed this many hops, without defence."""
+        return nn.Sequential(self.client, *self.hops[:hops]) if hops else self.client
+
+    def replica(self) -> "Deployed":
+        """A copy without the private samples: nothing done to it reaches the victim."""
+        own = {k: copy.deepcopy(v) for k, v in vars(self).items() if k != "samples"}
+        return Deployed(**own, samples=self.samples[:0])
+
+
+def settle(blank: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of `blank` with these weights, in evaluation mode, without gradients."""
+    module = copy.deepcopy(blank)
+    # opacus wraps a module as `_module`; what is deployed is the plain network
+    module.load_state_dict({name.removeprefix("_module."): value for name, value in state.items()})
+    return module.eval().requires_grad_(False)
+
+
+def accuracy(
+    members: Sequence[Deployed], server: nn.Module, samples: Samples, rng: Stream, batch: int = 512
+) -> float:
+    """Mean accuracy of the members on `samples`, on exactly the path that is attacked."""
+    hits = 0
+    with torch.no_grad():
+        for k, member in enumerate(members):
+            own = member.replica()
+            for x, y in zip(samples.x.split(batch), samples.y.split(batch), strict=True):
+                stream = rng.child(f"utility{k}")
+                logits = server(own.smash(x, stream, hops=len(own.hops))[1])
+                logits = own.tail(logits) if own.tail is not None else logits
+                hits += int((logits.argmax(1) == y).sum())
+    return hits / (len(members) * len(samples))
+
+
+def evidence(member: Deployed, x: Tensor, rng: Stream) -> dict[str, float]:
+    """The defence's self-check on inputs (B, C, H, W): what it measurably does when deployed."""
+    own = member.replica()
+    with torch.no_grad():
+        clean, sent = own.smash(x, rng.child("evidence"))
+    return dict(own.defense.evidence(clean[None], sent[None]))

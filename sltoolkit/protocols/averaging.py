@@ -1,0 +1,107 @@
+"""Federated averaging of the clients' networks (McMahan et al. 2017, Alg. 1), over the wire.
+
+The fed server keeps the common networks. In every round a client first receives them and, if it
+is still there at the round's end, sends its own back; the new common ones are their mean, weighted
+by n_k. Who dropped out contributes nothing, and who comes back starts from the common networks, so
+neither ever corrupts an average. Optimisers stay with the clients and persist.
+
+Buffers: floating ones (BatchNorm's running statistics) are averaged like weights; of integer ones
+(its batch counter) the largest is kept, since a mean of counters counts nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.protocols.base import Member
+from sltoolkit.turns import Turn
+from sltoolkit.wire import FED, Kind, Wire
+
+State = Mapping[str, Tensor]
+
+
+@final
+class Averager:
+    """The fed server.
+
+    Args:
+        networks: what the clients have in common, as it is initialised.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        self._common = [_copied(network.state_dict()) for network in networks]
+        self._collected: list[tuple[int, list[State]]] = []
+
+    def hand_out(self, me: Member, wire: Wire, turn: Turn) -> None:
+        """Send the common networks to a client."""
+        for i, (common, network) in enumerate(zip(self._common, me.networks(), strict=True)):
+            load(network, {
+                name: wire.send(
+                    value, src=FED, dst=me.seat, kind=kind_of(name, network), turn=turn,
+                    name=f"{i}.{name}",
+                )
+                for name, value in common.items()
+            })  # fmt: skip
+
+    def collect(self, me: Member, wire: Wire, turn: Turn) -> None:
+        """Receive a client's networks, which count by its number of samples."""
+        states: list[State] = [
+            {
+                name: wire.send(
+                    value, src=me.seat, dst=FED, kind=kind_of(name, network), turn=turn,
+                    name=f"{i}.{name}",
+                )
+                for name, value in network.state_dict().items()
+            }
+            for i, network in enumerate(me.networks())
+        ]  # fmt: skip
+        self._collected.append((len(me.samples), states))
+
+    def close(self) -> None:
+        """Average what was collected in this round; nothing: keep what there was."""
+        if self._collected:
+            counts, states = zip(*self._collected, strict=True)
+            self._common = [average(each, counts) for each in zip(*states, strict=True)]
+        self._collected = []
+
+    def install(self, me: Member) -> None:
+        """Give a client the common networks without a wire: it is deployed."""
+        for common, network in zip(self._common, me.networks(), strict=True):
+            load(network, common)
+
+
+def average(states: Sequence[State], counts: Sequence[int]) -> dict[str, Tensor]:
+    """The mean of states, weighted by counts; of integer buffers the largest."""
+    shares = [count / sum(counts) for count in counts]
+
+    def mean(values: list[Tensor]) -> Tensor:
+        if not values[0].is_floating_point():
+            return torch.stack(values).amax(0)
+        return torch.stack([v * share for v, share in zip(values, shares, strict=True)]).sum(0)
+
+    return {name: mean([state[name] for state in states]) for name in states[0]}
+
+
+def average_in_place(networks: Sequence[nn.Module], counts: Sequence[int]) -> None:
+    """Give all networks of one party their weighted mean."""
+    common = average([network.state_dict() for network in networks], counts)
+    for network in networks:
+        load(network, common)
+
+
+def load(network: nn.Module, state: State) -> None:
+    """Write a state into a network's own tensors."""
+    with torch.no_grad():
+        for name, own in network.state_dict().items():
+            own.copy_(state[name])
+
+
+def kind_of(name: str, network: nn.Module) -> Kind:
+    """Whether a tensor of a network's state is a weight or a buffer."""
+    return "weights" if name in dict(network.named_parameters()) else "buffers"
+
+
+def _copied(state: State) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}

@@ -1,0 +1,52 @@
+"""One batch of split learning between a client and a server: every seam is a line, in order."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from sltoolkit.errors import ProtocolError
+from sltoolkit.parties import Server
+from sltoolkit.protocols.base import Host, Member, without_inputs, without_labels
+from sltoolkit.turns import Turn
+from sltoolkit.wire import Wire
+
+
+def converse(
+    me: Member, host: Host, x: Tensor, y: Tensor, turn: Turn, wire: Wire, *,
+    labels_at: Literal["client", "server"] = "client",
+) -> None:  # fmt: skip
+    """The client sends smashed data, the server learns and answers with their gradient.
+
+    Args:
+        me: the client.
+        host: the server.
+        x: the client's inputs (B, C, H, W).
+        y: their labels (B,).
+        turn: the batch as who holds both sees it.
+        wire: between them.
+        labels_at: who owns the labels; the client's travel.
+    """
+    server = loss_server(host)
+    at_server = without_inputs(turn, host.rng)
+    if labels_at == "client":
+        labels = me.defense.labels(y, turn)
+        labels = wire.send(labels, src=me.seat, dst=host.seat, kind="labels", turn=turn)
+    else:
+        labels = host.defense.labels(y, at_server)
+        turn = without_labels(turn)
+
+    z = me.defense.smash(me.party.forward(x), turn)
+    g = server.step(wire.send(z, src=me.seat, dst=host.seat, kind="smashed", turn=turn), labels)
+    g = host.defense.gradient(g, at_server)
+    arrived = wire.send(g, src=host.seat, dst=me.seat, kind="smashed_grad", turn=turn)
+    back = me.defense.receive(arrived, turn)
+    me.party.update(z, back, extra=me.defense.client_loss(z, turn))
+    me.defense.step(turn)
+    wire.close(turn)
+
+
+def loss_server(host: Host) -> Server:
+    """The server of a host that must compute the loss."""
+    if not isinstance(host.party, Server):
+        raise ProtocolError(f"{host.seat} must compute the loss, but sits between two cuts")
+    return host.party

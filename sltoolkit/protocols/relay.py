@@ -1,0 +1,105 @@
+"""Clients that take turns, and what they hand over to each other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, pairwise, repeat, zip_longest
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sltoolkit.errors import SpecError
+from sltoolkit.protocols.averaging import kind_of
+from sltoolkit.protocols.base import Cast, Clock, Member, Protocol
+from sltoolkit.turns import PhaseName, Turn
+from sltoolkit.wire import SERVER, Kind, Seat, Wire
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relay(Protocol):
+    """Clients in a fixed order, one at a time; each may take over its predecessor's weights.
+
+    Attributes:
+        handover: `peer` sends weights from client to client, `server` through the server (and
+            counts twice), `none` leaves every client a network of its own.
+        turns: a client keeps its turn for a whole `epoch` of its own samples, or for one `batch`
+            (alternate mini-batch).
+        optimizer_state: whether the optimisers' states are handed over, too; usually not.
+    """
+
+    handover: Literal["peer", "server", "none"] = "peer"
+    turns: Literal["epoch", "batch"] = "epoch"
+    optimizer_state: bool = False
+
+    def __post_init__(self) -> None:
+        for name, valid in (
+            ("handover", ("peer", "server", "none")),
+            ("turns", ("epoch", "batch")),
+        ):
+            if getattr(self, name) not in valid:
+                raise SpecError(
+                    f"protocol.{name} must be one of {', '.join(valid)}, got "
+                    f"{getattr(self, name)!r}"
+                )
+
+    @property
+    def alike(self) -> bool:
+        """With hand-over there is one client network."""
+        return self.handover != "none"
+
+    def relay(
+        self, cast: Cast, clock: Clock, phase: PhaseName
+    ) -> Iterator[tuple[Member, Tensor, Tensor, Turn]]:
+        """Whose turn it is, with a batch; its predecessor has handed over before."""
+        streams = [zip(repeat(me), clock.batches(me, phase)) for me in cast.clients]
+        rounds = zip_longest(*streams) if self.turns == "batch" else streams
+        for me, (x, y, turn) in filter(None, chain.from_iterable(rounds)):
+            giver = cast.baton
+            if self.alike and giver is not None and giver is not me:
+                self._hand_over(giver, me, cast.wire, clock.idle(me))
+            cast.baton = me
+            yield me, x, y, turn
+
+    def _hand_over(self, giver: Member, taker: Member, wire: Wire, turn: Turn) -> None:
+        way = [giver.seat, *([SERVER] if self.handover == "server" else []), taker.seat]
+        hand_over(giver, taker, way, wire, turn)
+        if self.optimizer_state:
+            hand_over_optimizers(giver, taker, way, wire, turn)
+
+
+def pass_on(t: Tensor, way: list[Seat], wire: Wire, *, kind: Kind, turn: Turn, name: str) -> Tensor:
+    """Send `t` along a way of seats."""
+    for src, dst in pairwise(way):
+        t = wire.send(t, src=src, dst=dst, kind=kind, turn=turn, name=name)
+    return t
+
+
+def hand_over(giver: Member, taker: Member, way: list[Seat], wire: Wire, turn: Turn) -> None:
+    """Send all weights and buffers of the giver's networks along a way to the taker."""
+    with torch.no_grad():
+        pairs = zip(giver.networks(), taker.networks(), strict=True)
+        for i, (mine, theirs) in enumerate(pairs):
+            own = theirs.state_dict()
+            for name, value in mine.state_dict().items():
+                kind, label = kind_of(name, mine), f"{i}.{name}"
+                own[name].copy_(pass_on(value, way, wire, kind=kind, turn=turn, name=label))
+
+
+def hand_over_optimizers(
+    giver: Member, taker: Member, way: list[Seat], wire: Wire, turn: Turn
+) -> None:
+    """Send the state of the giver's optimisers (Adam's moments, say) along a way to the taker."""
+    pairs = ((giver.party, taker.party), (giver.tail, taker.tail))
+    for mine, theirs in pairs:
+        if mine is None or theirs is None or mine.optimizer is None or theirs.optimizer is None:
+            continue
+        state = {
+            i: {
+                k: pass_on(v, way, wire, kind="optimizer", turn=turn, name=f"{i}.{k}")
+                if isinstance(v, Tensor) else v
+                for k, v in slots.items()
+            }
+            for i, slots in mine.optimizer.state_dict()["state"].items()
+        }  # fmt: skip
+        groups = theirs.optimizer.state_dict()["param_groups"]
+        theirs.optimizer.load_state_dict({"state": state, "param_groups": groups})
