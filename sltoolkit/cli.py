@@ -1,4 +1,4 @@
-"""The command line: `sltoolkit demo, bench, report, list, describe, cuts, data`.
+"""The command line: `sltoolkit demo, bench, report, list, describe, cuts, costs, data`.
 
 Exit codes: 0 it worked; 1 it ran, but cells failed or something broke on the way; 2 what was asked
 for can't be done as asked; 130 interrupted. Everything heavy is imported by the command that needs
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from sltoolkit.cli_costs import costs
 from sltoolkit.errors import DataError, SLToolkitError, SpecError, ThreatModelError
 
 _USER_ERRORS = (SpecError, DataError, ThreatModelError)
@@ -161,6 +162,9 @@ def cuts(
 
     found = cut_records(model, data)
     _json(found) if as_json else show_table(f"{model} on {data}", found)
+
+
+app.command()(costs)
 
 
 @app.command()

@@ -1,8 +1,19 @@
-"""A figure that a notebook shows by itself."""
+"""What all figures share: colours, plain axes, and a figure that a notebook shows by itself."""
 
 from io import BytesIO
 
 from matplotlib import figure
+from matplotlib.axes import Axes
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""Okabe and Ito's palette, told apart with any colour vision."""
+
+
+def tidy(axis: Axes) -> None:
+    """A pale grid behind the data, and no frame above and on the right."""
+    axis.grid(color="0.93")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 class Figure(figure.Figure):

@@ -12,14 +12,12 @@ from matplotlib.lines import Line2D
 
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import hypervolume, pareto_front
-from sltoolkit.report.canvas import Figure
+from sltoolkit.report.canvas import COLORS, Figure, tidy
 from sltoolkit.report.formats import FAMILY_NAMES, METRIC_NAMES, records
 from sltoolkit.report.labels import UNDEFENDED
 from sltoolkit.report.placement import Labelled, place
 from sltoolkit.report.tables import FAMILIES, SETTING
 
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Okabe and Ito's palette, told apart with any colour vision."""
 _MANY = 10  # points labelled in place; more get numbers and a key
 _WORST_GAIN = 1.0  # the reference of the hypervolume; the range of all primary metrics but SSIM
 
@@ -87,9 +85,7 @@ def _panel(axis: Axes, lines: Sequence[Line], family: str, dataset: str) -> list
     axis.set_ylabel(f"gain of the worst attack over the prior alone\n({metric}; lower is better)")
     axis.set_xlabel("accuracy (higher is better)" + _left_out(lines, drawn))
     axis.margins(0.12)
-    axis.grid(color="0.93")
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
+    tidy(axis)
     axis.legend(
         handles=_handles(drawn, family, colors), loc="upper center", bbox_to_anchor=(0.5, -0.14),
         frameon=False, fontsize=8, ncols=3,
@@ -161,7 +157,7 @@ def _left_out(lines: Sequence[Line], drawn: Sequence[Line]) -> str:
 
 def _colors(lines: Sequence[Line]) -> dict[str, str]:
     series = list(dict.fromkeys(map(_series, lines)))
-    return {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(series)}
+    return {name: COLORS[i % len(COLORS)] for i, name in enumerate(series)}
 
 
 def _handles(drawn: Sequence[Line], family: str, colors: Mapping[str, str]) -> list[Artist]:
