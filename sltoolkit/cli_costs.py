@@ -107,9 +107,8 @@ def _draw(answer: "Record", split: "SplitCost", out: Path) -> list[str]:
     figures = {"communication.png": communication_figure(work, counts, title=title)}
     if answer["latency"]:
         times, federated = nested(answer["latency"])
-        figures["latency.png"] = latency_figure(
-            times, federated, title=f"{named}; {answer['machines']}"
-        )
+        title = f"{named}\n{answer['machines']}"
+        figures["latency.png"] = latency_figure(times, federated, title=title)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():

@@ -189,7 +189,7 @@ def _plane(axis: Axes, paper: _Paper, work: Workload, clients: Sequence[int]) ->
             axis.fill_betweenx(sizes, at, 1e30, color=color, alpha=0.06, lw=0)
     axis.plot(clients, [work.params] * len(clients), "o", ms=5, color="0.25", ls="none",
               label="this model")  # fmt: skip
-    axis.set_xlim(0.7, max(work.samples, clients[-1]))
+    axis.set_xlim(0.7, 1.4 * work.samples)
     axis.set_ylim(sizes[0], sizes[-1])
     axis.set_title("break-even; shaded: split sends less than federated", fontsize=10)
     axis.set_xlabel("clients")
@@ -226,10 +226,11 @@ def _furthest_even(work: Workload) -> int:
 
 
 def _log(axis: Axes, which: Literal["x", "y"], text: Callable[[float], str]) -> None:
-    """A logarithmic scale whose ticks, at powers of ten, are written by `text`."""
+    """A logarithmic scale whose ticks are written by `text`: powers of ten, or 1, 2 and 5."""
     axis.set(**{f"{which}scale": "log"})
     scale = getattr(axis, f"{which}axis")
-    scale.set_major_locator(LogLocator(numticks=9))
+    low, high = getattr(axis, f"get_{which}lim")()
+    scale.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=9))
     scale.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
     scale.set_minor_formatter(NullFormatter())
 
