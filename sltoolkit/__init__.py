@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     from sltoolkit.attacks import ATTACKS, Decoder, Direction, Norm, WhiteBox
     from sltoolkit.chain import Chain
     from sltoolkit.contracts import ActiveAttack, Attack, Defense, Listener, NoDefense
+    from sltoolkit.data.partition import DirichletLabels, Shards, ShuffleSplit, WithReplacement
     from sltoolkit.defenses import (
         DEFENSES,
         DISCO,
@@ -26,7 +27,20 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     )
     from sltoolkit.models import cut
     from sltoolkit.progress import ProgressLine
-    from sltoolkit.protocols import PROTOCOLS, UShaped, Vanilla
+    from sltoolkit.protocols import (
+        PROTOCOLS,
+        BlindLearning,
+        CollaborativeInference,
+        FedAvg,
+        LargeBatchSGD,
+        LocalLoss,
+        SplitFedV1,
+        SplitFedV2,
+        SplitFedV3,
+        UShaped,
+        Vanilla,
+    )
+    from sltoolkit.reducers import HalfPrecision, Quantised, TopK
     from sltoolkit.referee import STANDARD_GRANTS
     from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
     from sltoolkit.report.formats import formatted
@@ -48,7 +62,14 @@ _HOMES = {
     ),
     "sltoolkit.models": ("cut",),
     "sltoolkit.progress": ("ProgressLine",),
-    "sltoolkit.protocols": ("PROTOCOLS", "UShaped", "Vanilla"),
+    "sltoolkit.protocols": (
+        "BlindLearning", "CollaborativeInference", "FedAvg", "LargeBatchSGD", "LocalLoss",
+        "PROTOCOLS", "SplitFedV1", "SplitFedV2", "SplitFedV3", "UShaped", "Vanilla",
+    ),
+    "sltoolkit.reducers": ("HalfPrecision", "Quantised", "TopK"),
+    "sltoolkit.data.partition": (
+        "DirichletLabels", "Shards", "ShuffleSplit", "WithReplacement",
+    ),
     "sltoolkit.referee": ("STANDARD_GRANTS",),
     "sltoolkit.report.figures": ("reconstruction_figure", "tradeoff_figure"),
     "sltoolkit.report.formats": ("formatted",),
@@ -62,11 +83,13 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ATTACKS", "DEFENSES", "DISCO", "PROTOCOLS", "STANDARD_GRANTS", "ActiveAttack", "Attack",
-    "Chain", "DPActivations", "Decoder", "Defense", "Direction", "GaussianNoise", "LaplaceNoise",
-    "Listener", "NoDefense", "NoPeek", "Norm", "ProgressLine", "RandomPruning", "Result", "Stream",
-    "Targets", "Training", "UShaped", "Vanilla", "Victim", "WhiteBox", "attack", "cut", "data",
-    "formatted", "frozen", "metrics", "models", "reconstruction_figure", "table", "tradeoff_figure",
-    "train",
+    "BlindLearning", "Chain", "CollaborativeInference", "DPActivations", "Decoder", "Defense",
+    "Direction", "DirichletLabels", "FedAvg", "GaussianNoise", "HalfPrecision", "LaplaceNoise",
+    "LargeBatchSGD", "Listener", "LocalLoss", "NoDefense", "NoPeek", "Norm", "ProgressLine",
+    "Quantised", "RandomPruning", "Result", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2",
+    "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "Vanilla", "Victim",
+    "WhiteBox", "WithReplacement", "attack", "cut", "data", "formatted", "frozen", "metrics",
+    "models", "reconstruction_figure", "table", "tradeoff_figure", "train",
 ]  # fmt: skip
 
 

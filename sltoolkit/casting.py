@@ -82,6 +82,10 @@ class Casting:
             fed=Averager(clients[0].networks()) if averaged else None,
         )  # fmt: skip
 
+    def smashed_shape(self) -> tuple[int, ...]:
+        """What the first part makes of one sample."""
+        return task_of(self.parts[0], self.data.private_train, self.data).smashed_shape
+
     def client(
         self, k: int, networks: Sequence[nn.Module], *, samples: Samples | None = None,
         seat: Seat | None = None,
@@ -117,16 +121,18 @@ class Casting:
             rng=rng.child("defense"), blank=blank,
         )  # fmt: skip
 
-    def server(self, seat: Seat, blank: nn.Module) -> Host:
-        """Who computes the loss."""
-        return self._host(seat, blank, HonestServer)
+    def server(self, seat: Seat, blank: nn.Module, *, copy: int = 0) -> Host:
+        """Who computes the loss; a server may keep several copies of its network."""
+        return self._host(seat, blank, HonestServer, f"{seat}.{copy}" if copy else str(seat))
 
     def middle(self, seat: Seat, blank: nn.Module) -> Host:
         """Who sits between two cuts."""
-        return self._host(seat, blank, HonestMiddle)
+        return self._host(seat, blank, HonestMiddle, str(seat))
 
-    def _host(self, seat: Seat, blank: nn.Module, kind: type[HonestServer | HonestMiddle]) -> Host:
-        rng = self.rng.child(str(seat))
+    def _host(
+        self, seat: Seat, blank: nn.Module, kind: type[HonestServer | HonestMiddle], name: str
+    ) -> Host:
+        rng = self.rng.child(name)
         own = guard(self.defense, rng.child("defense"))
         task = task_of(self.parts[0], self.data.private_train, self.data)
         everything = self.data.private_train

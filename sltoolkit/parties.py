@@ -1,6 +1,7 @@
 """The honest parties. A malicious one is another implementation of the same seat."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, final
 
 import torch
@@ -53,13 +54,19 @@ class Server(Stage):
 
 
 class _Network:
-    """A network with its optimiser and its random stream; without an optimiser it is frozen."""
+    """A network with its optimiser and its random stream; without an optimiser it is frozen.
+
+    Attributes:
+        learning: whether it follows gradients.
+        deferred: whether it leaves its gradients where they are until `follow`.
+    """
 
     def __init__(self, module: nn.Module, optimizer: Optimizer | None, rng: Stream) -> None:
         self.module = module
         self.optimizer = optimizer
         self.rng = rng
         self.learning = optimizer is not None
+        self.deferred = False
         self._in_place = _may_work_in_place(module)
         self._weights = list(module.parameters())
         self._wrapped = not type(optimizer).__module__.startswith("torch.optim")
@@ -80,7 +87,18 @@ class _Network:
             weight.grad = None
 
     def move(self) -> None:
-        """Step the optimiser, if learning."""
+        """Step the optimiser, if learning and not deferred."""
+        if self.learning and not self.deferred and self.optimizer is not None:
+            self.optimizer.step()
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients of its weights, zero where there is none."""
+        return [torch.zeros_like(w) if w.grad is None else w.grad for w in self._weights]
+
+    def follow(self, gradients: Sequence[Tensor]) -> None:
+        """Step along these gradients, one per weight, instead of its own."""
+        for weight, gradient in zip(self._weights, gradients, strict=True):
+            weight.grad = gradient
         if self.learning and self.optimizer is not None:
             self.optimizer.step()
 

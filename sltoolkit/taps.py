@@ -80,6 +80,11 @@ def seize(
         if role == "client":
             member.party, wiretap = attack.seize(member.party, setup, rng=rng)
         else:
+            if len(run.cast.servers) != 1:
+                raise ThreatModelError(
+                    f"{type(attack).__name__} takes over one server's network, and this protocol "
+                    f"has {len(run.cast.servers)}: use one with a single server network"
+                )
             host = run.cast.server
             host.party, wiretap = attack.seize(host.party, setup, rng=rng)
     tapped = Tapped(attack=attack, role=role, grants=filled, wiretap=wiretap, rng=rng)
@@ -109,7 +114,8 @@ def _setup(
 
 
 def _network(run: Run, role: Role) -> Callable[[], nn.Module] | None:
-    owner: Any = {"server": run.cast.server.party, "client": run.cast.clients[0].party}.get(role)
+    servers = {"server": run.cast.server.party} if run.cast.servers else {}
+    owner: Any = {**servers, "client": run.cast.clients[0].party}.get(role)
     if not isinstance(owner, HonestServer | HonestMiddle | HonestClient):
         return None
     return lambda: copy.deepcopy(owner.module).eval()

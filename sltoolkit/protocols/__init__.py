@@ -1,12 +1,31 @@
 """The protocols: one file each, each loop readable on one page."""
 
 from sltoolkit.protocols.base import Protocol
+from sltoolkit.protocols.blind_learning import BlindLearning
+from sltoolkit.protocols.collaborative_inference import CollaborativeInference
+from sltoolkit.protocols.fedavg import FedAvg
+from sltoolkit.protocols.large_batch_sgd import LargeBatchSGD
+from sltoolkit.protocols.local_loss import LocalLoss
+from sltoolkit.protocols.splitfed_v1 import SplitFedV1
+from sltoolkit.protocols.splitfed_v2 import SplitFedV2
+from sltoolkit.protocols.splitfed_v3 import SplitFedV3
 from sltoolkit.protocols.u_shaped import UShaped
 from sltoolkit.protocols.vanilla import Vanilla
 
 PROTOCOLS: dict[str, type[Protocol]] = {
     "vanilla": Vanilla,
     "u_shaped": UShaped,
+    "splitfed_v1": SplitFedV1,
+    "splitfed_v2": SplitFedV2,
+    "splitfed_v3": SplitFedV3,
+    "blind_learning": BlindLearning,
+    "local_loss": LocalLoss,
+    "fedavg": FedAvg,
+    "large_batch_sgd": LargeBatchSGD,
+    "collaborative_inference": CollaborativeInference,
 }
 
-__all__ = ["PROTOCOLS", "Protocol", "UShaped", "Vanilla"]
+__all__ = [
+    "PROTOCOLS", "BlindLearning", "CollaborativeInference", "FedAvg", "LargeBatchSGD", "LocalLoss",
+    "Protocol", "SplitFedV1", "SplitFedV2", "SplitFedV3", "UShaped", "Vanilla",
+]  # fmt: skip

@@ -15,7 +15,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.protocols.base import Member
+from sltoolkit.parties import HonestServer
+from sltoolkit.protocols.base import Host, Member
 from sltoolkit.turns import Turn
 from sltoolkit.wire import FED, Kind, Wire
 
@@ -84,11 +85,31 @@ def average(states: Sequence[State], counts: Sequence[int]) -> dict[str, Tensor]
     return {name: mean([state[name] for state in states]) for name in states[0]}
 
 
-def average_in_place(networks: Sequence[nn.Module], counts: Sequence[int]) -> None:
-    """Give all networks of one party their weighted mean."""
-    common = average([network.state_dict() for network in networks], counts)
-    for network in networks:
-        load(network, common)
+@final
+class Copies:
+    """The copies of a server's network in one round: one per client, equal when it begins.
+
+    Args:
+        hosts: the copies.
+    """
+
+    def __init__(self, hosts: Sequence[Host]) -> None:
+        # a server that was taken over has no network to average
+        self._networks = [h.party.module for h in hosts if isinstance(h.party, HonestServer)]
+        self._before = _copied(self._networks[0].state_dict()) if self._networks else {}
+        self._counted: list[tuple[State, int]] = []
+
+    def count(self, i: int, samples: int) -> None:
+        """Copy `i` counts by this many samples: its client was there to the end."""
+        if self._networks:
+            self._counted.append((self._networks[i].state_dict(), samples))
+
+    def close(self) -> None:
+        """Give all copies the weighted mean of those that count; none: what they had before."""
+        states, counts = [s for s, _ in self._counted], [n for _, n in self._counted]
+        common = average(states, counts) if states else self._before
+        for network in self._networks:
+            load(network, common)
 
 
 def load(network: nn.Module, state: State) -> None:

@@ -60,9 +60,9 @@ class Member:
         if self.tail is not None:
             self.tail.learn(learning)
 
-    def deployed(self, samples: Samples, *, tail: bool = True) -> Deployed:
+    def deployed(self, samples: Samples) -> Deployed:
         """As deployed, in evaluation mode; `samples` are the private ones behind its weights."""
-        behind = self.tail.module.state_dict() if self.tail is not None and tail else None
+        behind = None if self.tail is None else self.tail.module.state_dict()
         return Deployed(
             client=settle(self.blank[0], self.party.module.state_dict()),
             tail=None if behind is None else settle(self.blank[1], behind),
@@ -104,7 +104,7 @@ class Cast:
 
     Attributes:
         clients: in their fixed order.
-        servers: who finishes the forward pass; often one.
+        servers: who finishes the forward pass; often one, none where clients hold everything.
         hops: clients between the first cut and the server's, in order.
         wire: the wire.
         rng: the protocol's own draws: who takes part, in which order.
@@ -205,13 +205,15 @@ class Protocol(ABC):
     def deploy(self, cast: Cast, samples: Samples) -> Deployment:
         """What attackers meet: the clients (one where they are alike), and the server's network.
 
-        Where clients take turns, it is the last one to have learned; `samples` are all private
-        training samples.
+        Where clients take turns, it is the last one to have learned; without a server the clients
+        hold everything, and nothing is left for it to compute. `samples` are all private training
+        samples.
         """
+        server = cast.server.deployed() if cast.servers else nn.Identity()
         if not self.alike:
-            return tuple(m.deployed(m.samples) for m in cast.clients), cast.server.deployed()
+            return tuple(m.deployed(m.samples) for m in cast.clients), server
         newest = cast.baton or cast.clients[-1]
-        return (newest.deployed(samples),), cast.server.deployed()
+        return (newest.deployed(samples),), server
 
 
 def without_labels(turn: Turn) -> Turn:

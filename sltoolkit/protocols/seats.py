@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from sltoolkit.contracts import Role
+from sltoolkit.chain import Chain
+from sltoolkit.contracts import Defense, Role
+from sltoolkit.errors import ProtocolError
 from sltoolkit.threat import Holdings, Tap
 
 CLIENT_NETWORKS = frozenset({"client_arch", "client_weights"})
@@ -30,3 +32,32 @@ def split_seats(
         "eavesdropper": Holdings(taps=up | down, knows=sent_up),
         "colluding": Holdings(taps=up | down, knows=LABELS | CLIENT_NETWORKS | SERVER_NETWORK),
     }
+
+
+def whole_seats() -> Mapping[Role, Holdings]:
+    """Nothing is split: weights (or their gradients) cross the wire, and no smashed data."""
+    networks = CLIENT_NETWORKS | SERVER_NETWORK
+    return {
+        "server": Holdings(taps={}, knows=networks),
+        "client": Holdings(taps={}, knows=networks | LABELS),
+        "eavesdropper": Holdings(taps={}, knows=networks),
+        "colluding": Holdings(taps={}, knows=networks | LABELS),
+    }
+
+
+_SEAMS = ("smash", "labels", "gradient", "receive", "client_loss", "step")
+
+
+def refuse_inert(defense: Defense, protocol: str) -> None:
+    """Refuse a defence of messages that the protocol doesn't send: it would do nothing unseen.
+
+    Raises:
+        ProtocolError: with the defence's name.
+    """
+    for link in defense.links if isinstance(defense, Chain) else (defense,):
+        if any(getattr(type(link), seam) is not getattr(Defense, seam) for seam in _SEAMS):
+            raise ProtocolError(
+                f"{protocol} sends no smashed data and no gradients at a cut, so "
+                f"{type(link).__name__} would be silently inert: use a protocol that splits the "
+                "network, or no defence"
+            )

@@ -1,0 +1,85 @@
+"""Blind learning, or the average of losses (TripleBlind, patent US 11,431,688).
+
+Clients work in lockstep. The server takes every client's smashed data forward, and when all are in
+it averages the losses, L = sum_k w_k L_k with w_k client k's share of the samples in this step, and
+goes backward once from the average. Client k receives w_k dL_k/dz_k, its rows of that gradient.
+After the round the fed server averages the clients' networks, weighted by n_k.
+
+Departures: (1) the forward passes are one pass over all rows, which is the same but for BatchNorm
+at the server, whose statistics are then those of all clients' rows; (2) weights are averaged in the
+clear, not under multi-party computation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import torch
+
+from sltoolkit.contracts import Role
+from sltoolkit.protocols.base import Cast, Clock, without_inputs
+from sltoolkit.protocols.conversation import loss_server
+from sltoolkit.protocols.rounds import Rounds, fed_server, lockstep
+from sltoolkit.protocols.seats import split_seats
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName
+from sltoolkit.wire import SERVER
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class BlindLearning(Rounds):
+    """Clients in lockstep; the server goes backward once from the average of their losses."""
+
+    parts: ClassVar[int] = 2
+    citation: ClassVar[str] = (
+        "TripleBlind 2022, Systems and methods for blind learning: average of losses "
+        "(patent US 11,431,688)"
+    )
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what; the fed server hears weights, no smashed data."""
+        return split_seats(labels_at="client")
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients, one server, and the fed server."""
+        head, rest = casting.parts
+        return casting.cast(
+            clients=[casting.client(k, (head,)) for k in range(self.clients)],
+            servers=[casting.server(SERVER, rest)],
+            averaged=True,
+        )
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """One round."""
+        wire, fed, host, server = cast.wire, fed_server(cast), cast.server, loss_server(cast.server)
+        there = self.attending(cast, clock, phase)
+        for a in there:
+            fed.hand_out(a.member, wire, clock.idle(a.member))
+        for step in lockstep([(a.member, a.batches) for a in there]):
+            sent, smashed, labels = [], [], []
+            for me, (x, y, turn) in step:
+                own = me.defense.labels(y, turn)
+                labels.append(wire.send(own, src=me.seat, dst=SERVER, kind="labels", turn=turn))
+                z = me.defense.smash(me.party.forward(x), turn)
+                sent.append(z)
+                smashed.append(wire.send(z, src=me.seat, dst=SERVER, kind="smashed", turn=turn))
+
+            rows = [len(z) for z in smashed]
+            gradient = server.step(torch.cat(smashed), torch.cat(labels))
+
+            for (me, (_, _, turn)), z, g in zip(step, sent, gradient.split(rows), strict=True):
+                g = host.defense.gradient(g, without_inputs(turn, host.rng))
+                arrived = wire.send(g, src=SERVER, dst=me.seat, kind="smashed_grad", turn=turn)
+                back = me.defense.receive(arrived, turn)
+                me.party.update(z, back, extra=me.defense.client_loss(z, turn))
+                me.defense.step(turn)
+                wire.close(turn)
+        for a in there:
+            if a.stays:
+                fed.collect(a.member, wire, clock.idle(a.member))
+        fed.close()

@@ -1,0 +1,68 @@
+"""Collaborative inference: networks that were trained elsewhere are used in two places.
+
+The client sends smashed data and gets logits back; nobody learns, no label and no gradient travels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import torch
+
+from sltoolkit.contracts import Role
+from sltoolkit.errors import ProtocolError
+from sltoolkit.parties import Middle
+from sltoolkit.protocols.base import Cast, Clock, Protocol
+from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK
+from sltoolkit.threat import Holdings, Tap
+from sltoolkit.turns import PhaseName
+from sltoolkit.wire import SERVER
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CollaborativeInference(Protocol):
+    """Frozen networks at a client and a server."""
+
+    parts: ClassVar[int] = 2
+    learns: ClassVar[bool] = False
+    citation: ClassVar[str] = (
+        "He, Zhang & Lee 2019, Model inversion attacks against collaborative inference (ACSAC)"
+    )
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what."""
+        up = {"smashed": Tap("smashed", "client", "server")}
+        return {
+            "server": Holdings(taps=up, knows=SERVER_NETWORK),
+            "client": Holdings(taps={}, knows=CLIENT_NETWORKS | LABELS),
+            "eavesdropper": Holdings(taps=up),
+            "colluding": Holdings(taps=up, knows=CLIENT_NETWORKS | LABELS | SERVER_NETWORK),
+        }
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients with the first part, a server with the second."""
+        head, rest = casting.parts
+        return casting.cast(
+            clients=[casting.client(k, (head,)) for k in range(self.clients)],
+            servers=[casting.middle(SERVER, rest)],
+        )
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """Every client asks about all its samples."""
+        wire, server = cast.wire, cast.server.party
+        if not isinstance(server, Middle):
+            raise ProtocolError("collaborative_inference needs a server that answers with logits")
+        for me in cast.clients:
+            for x, _, turn in clock.batches(me, phase):
+                with torch.no_grad():
+                    z = me.defense.smash(me.party.forward(x), turn)
+                    logits = server.forward(
+                        wire.send(z, src=me.seat, dst=SERVER, kind="smashed", turn=turn)
+                    )
+                wire.send(logits, src=SERVER, dst=me.seat, kind="logits", turn=turn)
+                wire.close(turn)

@@ -1,0 +1,73 @@
+"""Federated averaging (McMahan et al. 2017, Alg. 1), the reference everybody compares with.
+
+Nothing is split: a client holds the whole network, trains it for E epochs on its own samples, and
+the fed server averages weights, weighted by n_k. No smashed data cross the wire, but weights do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from sltoolkit.contracts import Role
+from sltoolkit.errors import SpecError
+from sltoolkit.protocols.base import Cast, Clock
+from sltoolkit.protocols.local_loss import learn_locally
+from sltoolkit.protocols.rounds import Rounds, fed_server
+from sltoolkit.protocols.seats import refuse_inert, whole_seats
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FedAvg(Rounds):
+    """Clients train the whole network; weights are averaged.
+
+    Attributes:
+        local_epochs: E, passes of a client over its samples per round.
+    """
+
+    parts: ClassVar[int] = 2
+    citation: ClassVar[str] = (
+        "McMahan et al. 2017, Communication-efficient learning of deep networks from "
+        "decentralized data (AISTATS; arXiv:1602.05629)"
+    )
+
+    local_epochs: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.local_epochs < 1:
+            raise SpecError(f"protocol.local_epochs must be at least 1, got {self.local_epochs}")
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what: weights, and no smashed data."""
+        return whole_seats()
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients with both parts, and the fed server."""
+        refuse_inert(casting.defense, "fedavg")
+        return casting.cast(
+            clients=[casting.client(k, casting.parts) for k in range(self.clients)],
+            servers=[],
+            averaged=True,
+        )
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """One round."""
+        wire, fed = cast.wire, fed_server(cast)
+        for a in self.attending(cast, clock, phase):
+            me = a.member
+            fed.hand_out(me, wire, clock.idle(me))
+            for x, y, turn in a.batches:
+                learn_locally(me, me.party.forward(x), y, turn)
+            for _ in range(self.local_epochs - 1 if a.stays else 0):
+                for x, y, turn in clock.batches(me, phase):
+                    learn_locally(me, me.party.forward(x), y, turn)
+            if a.stays:
+                fed.collect(me, wire, clock.idle(me))
+        fed.close()

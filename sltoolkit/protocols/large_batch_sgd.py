@@ -1,0 +1,121 @@
+"""Large-batch synchronous SGD (Chen et al. 2016), the other reference.
+
+In every step each client computes the gradient of the whole network on a batch of its own, the
+server averages them, weighted by the batches' sizes, and everybody steps along the mean: one step
+on the union of the batches. Per client and step 2N numbers travel. The clients' optimisers see the
+same gradients, so their weights stay alike; BatchNorm's running statistics are averaged after
+every epoch.
+
+Departures: (1) no backup workers: nobody is late in a simulation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from torch import Tensor
+
+from sltoolkit.contracts import Role
+from sltoolkit.parties import HonestClient, HonestServer
+from sltoolkit.protocols.averaging import average, load
+from sltoolkit.protocols.base import Cast, Clock, Member, Protocol
+from sltoolkit.protocols.local_loss import learn_locally
+from sltoolkit.protocols.rounds import lockstep
+from sltoolkit.protocols.seats import refuse_inert, whole_seats
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName, Turn
+from sltoolkit.wire import SERVER, Wire
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LargeBatchSGD(Protocol):
+    """Clients in lockstep step along the mean of their gradients."""
+
+    parts: ClassVar[int] = 2
+    citation: ClassVar[str] = (
+        "Chen et al. 2016, Revisiting distributed synchronous SGD (arXiv:1604.00981)"
+    )
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what: weights and their gradients, and no smashed data."""
+        return whole_seats()
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients with both parts; the server only averages."""
+        refuse_inert(casting.defense, "large_batch_sgd")
+        clients = [casting.client(k, casting.parts) for k in range(self.clients)]
+        for network in (n for me in clients for n in _networks(me)):
+            network.deferred = True
+        return casting.cast(clients=clients, servers=[])
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """Steps until the last client's samples are used up."""
+        wire = cast.wire
+        for step in lockstep([(me, clock.batches(me, phase)) for me in cast.clients]):
+            received, rows = [], []
+            for me, (x, y, turn) in step:
+                learn_locally(me, me.party.forward(x), y, turn)
+                received.append(_send_gradients(me, wire, turn))
+                rows.append(len(turn.ids))
+            if any(rows):  # else all batches of this step are empty, and nobody learns
+                mean = average(received, rows)
+                for me in cast.clients:
+                    _follow(me, mean, wire, clock.idle(me))
+            for _, (_, _, turn) in step:
+                wire.close(turn)
+        _share_buffers(cast, clock)
+
+
+def _networks(me: Member) -> list[HonestClient | HonestServer]:
+    return [me.party, *([me.tail] if me.tail is not None else [])]
+
+
+def _send_gradients(me: Member, wire: Wire, turn: Turn) -> dict[str, Tensor]:
+    """Up: a client's gradients, as they arrive at the server."""
+    return {
+        f"{i}.{j}": wire.send(
+            g, src=me.seat, dst=SERVER, kind="weight_grad", turn=turn, name=f"{i}.{j}"
+        )
+        for i, network in enumerate(_networks(me))
+        for j, g in enumerate(network.gradients())
+    }
+
+
+def _follow(me: Member, mean: Mapping[str, Tensor], wire: Wire, turn: Turn) -> None:
+    """Down: the mean gradients, along which the client steps."""
+    for i, network in enumerate(_networks(me)):
+        names = [name for name in mean if name.startswith(f"{i}.")]
+        network.follow([
+            wire.send(mean[n], src=SERVER, dst=me.seat, kind="weight_grad", turn=turn, name=n)
+            for n in names
+        ])  # fmt: skip
+
+
+def _share_buffers(cast: Cast, clock: Clock) -> None:
+    """BatchNorm saw other batches at every client: average its running statistics."""
+    counts = [len(me.samples) for me in cast.clients]
+    for i in range(2):
+        sent = []
+        for me in cast.clients:
+            buffers = dict(_networks(me)[i].module.named_buffers())
+            sent.append({
+                name: cast.wire.send(
+                    b, src=me.seat, dst=SERVER, kind="buffers", turn=clock.idle(me), name=name
+                )
+                for name, b in buffers.items()
+            })  # fmt: skip
+        mean = average(sent, counts)
+        for me in cast.clients:
+            received = {
+                name: cast.wire.send(
+                    b, src=SERVER, dst=me.seat, kind="buffers", turn=clock.idle(me), name=name
+                )
+                for name, b in mean.items()
+            }
+            network = _networks(me)[i].module
+            load(network, {**network.state_dict(), **received})

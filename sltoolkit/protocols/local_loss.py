@@ -1,0 +1,102 @@
+"""Split learning on locally generated losses (Han et al. 2021): no gradient comes back.
+
+Every client has an auxiliary head a and learns from its own loss l(a(f_c(x)), y); it sends smashed
+data and labels, from which the server learns, and never waits for an answer. The fed server
+averages client networks and heads, weighted by n_k.
+
+Departures: (1) the auxiliary head is a pooling to at most 4x4 and one linear layer, where the paper
+tries several small networks; (2) one server network meets the clients one by one, where the paper
+averages server copies; (3) the local loss is computed on what is sent, so that client and server
+learn with the same defence in place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.contracts import Role
+from sltoolkit.data.samples import Samples
+from sltoolkit.errors import ProtocolError
+from sltoolkit.protocols.base import Cast, Clock, Deployment, Member
+from sltoolkit.protocols.conversation import loss_server
+from sltoolkit.protocols.rounds import Rounds, fed_server
+from sltoolkit.protocols.seats import split_seats
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName, Turn
+from sltoolkit.wire import SERVER
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LocalLoss(Rounds):
+    """Clients learn from an auxiliary head of their own; nothing but weights comes down."""
+
+    parts: ClassVar[int] = 2
+    citation: ClassVar[str] = (
+        "Han et al. 2021, Accelerating federated learning with split learning on locally "
+        "generated losses (FL-ICML workshop)"
+    )
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what: nobody hears a gradient."""
+        return split_seats(labels_at="client", gradients=False)
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients with the first part and an auxiliary head, one server, and the fed server."""
+        head, rest = casting.parts
+        smashed, classes = casting.smashed_shape(), len(casting.data.classes)
+        with casting.rng.child("auxiliary").scope():
+            auxiliary = auxiliary_head(smashed, classes).to(casting.data.private_train.x)
+        return casting.cast(
+            clients=[casting.client(k, (head, auxiliary)) for k in range(self.clients)],
+            servers=[casting.server(SERVER, rest)],
+            averaged=True,
+        )
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """One round."""
+        wire, fed, server = cast.wire, fed_server(cast), loss_server(cast.server)
+        for a in self.attending(cast, clock, phase):
+            me = a.member
+            fed.hand_out(me, wire, clock.idle(me))
+            for x, y, turn in a.batches:
+                labels = me.defense.labels(y, turn)
+                z = me.defense.smash(me.party.forward(x), turn)
+                heard = wire.send(z, src=me.seat, dst=SERVER, kind="smashed", turn=turn)
+                told = wire.send(labels, src=me.seat, dst=SERVER, kind="labels", turn=turn)
+                server.step(heard, told)  # the gradient stays where it is
+                learn_locally(me, z, labels, turn)
+                wire.close(turn)
+            if a.stays:
+                fed.collect(me, wire, clock.idle(me))
+        fed.close()
+
+    def deploy(self, cast: Cast, samples: Samples) -> Deployment:
+        """The auxiliary head has done its work."""
+        (member,), server = super().deploy(cast, samples)
+        return (replace(member, tail=None),), server
+
+
+def learn_locally(me: Member, z: Tensor, labels: Tensor, turn: Turn) -> None:
+    """A client's own backward pass: through its tail, then its network, and their steps."""
+    if me.tail is None:
+        raise ProtocolError(f"{me.seat} needs a network with which to compute a loss itself")
+    g = me.tail.step(z.detach().clone(), labels)
+    me.party.update(z, g, extra=me.defense.client_loss(z, turn))
+    me.defense.step(turn)
+
+
+def auxiliary_head(smashed: tuple[int, ...], classes: int) -> nn.Module:
+    """A small head from smashed data (B, C, H, W) or (B, d) to logits (B, classes)."""
+    pool: list[nn.Module] = []
+    if len(smashed) == 3:
+        smashed = (smashed[0], min(4, smashed[1]), min(4, smashed[2]))
+        pool = [nn.AdaptiveAvgPool2d(smashed[1:])]
+    return nn.Sequential(*pool, nn.Flatten(), nn.Linear(int(torch.Size(smashed).numel()), classes))

@@ -1,0 +1,109 @@
+"""Rounds: clients work side by side, and some of them may be missing or leave in the middle."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat, zip_longest
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sltoolkit.data.samples import Samples
+from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.protocols.averaging import Averager
+from sltoolkit.protocols.base import Cast, Clock, Deployment, Member, Protocol
+from sltoolkit.turns import PhaseName, Turn
+
+Batch = tuple[Tensor, Tensor, Turn]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Attendance:
+    """A client in a round.
+
+    Attributes:
+        slot: which place of the round it takes, from 0.
+        member: the client.
+        batches: those it takes part in.
+        stays: whether it is still there at the end.
+    """
+
+    slot: int
+    member: Member
+    batches: Iterator[Batch]
+    stays: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds(Protocol):
+    """One epoch is one round of some or all clients.
+
+    Attributes:
+        participation: share of the clients that a round samples, at least one of them.
+        dropout: chance of a sampled client to leave at a random moment of the round. What it sent
+            is lost to averages; if it is sampled again, it starts from the common networks.
+    """
+
+    participation: float = 1.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.participation <= 1:
+            raise SpecError(
+                f"protocol.participation must be above 0 and at most 1, got {self.participation}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise SpecError(f"protocol.dropout must be at least 0 and below 1, got {self.dropout}")
+
+    @property
+    def slots(self) -> int:
+        """How many clients a round samples."""
+        return max(1, math.floor(self.participation * self.clients + 0.5))
+
+    def attending(self, cast: Cast, clock: Clock, phase: PhaseName) -> list[Attendance]:
+        """Who takes part in this round, in the clients' fixed order."""
+        draws = cast.rng.torch()
+        chosen = sorted(torch.randperm(len(cast.clients), generator=draws)[: self.slots].tolist())
+        leaves, moment = torch.rand(2, len(chosen), generator=draws, dtype=torch.float64).tolist()
+        there = []
+        for slot, k in enumerate(chosen):
+            me, stays = cast.clients[k], leaves[slot] >= self.dropout
+            batches = clock.batches(me, phase)
+            if not stays:
+                batches = _until(batches, moment[slot] * len(me.samples))
+            there.append(Attendance(slot=slot, member=me, batches=batches, stays=stays))
+        return there
+
+    def deploy(self, cast: Cast, samples: Samples) -> Deployment:
+        """Where the fed server keeps common networks, they are what is deployed."""
+        if cast.fed is not None:  # the next round would begin with handing them out
+            cast.fed.install(cast.clients[0])
+            cast.baton = cast.clients[0]
+        return super().deploy(cast, samples)
+
+
+def fed_server(cast: Cast) -> Averager:
+    """The fed server of a protocol that has one."""
+    if cast.fed is None:
+        raise ProtocolError("this protocol needs a fed server: cast it with averaged=True")
+    return cast.fed
+
+
+def lockstep(
+    there: Sequence[tuple[Member, Iterator[Batch]]],
+) -> Iterator[list[tuple[Member, Batch]]]:
+    """Batch by batch, who still has one."""
+    for row in zip_longest(*(zip(repeat(me), batches) for me, batches in there)):
+        yield [turn for turn in row if turn is not None]
+
+
+def _until(batches: Iterator[Batch], rows: float) -> Iterator[Batch]:
+    """The batches before `rows` samples have been seen."""
+    seen = 0
+    for batch in batches:
+        seen += len(batch[2].ids)
+        if seen > rows:
+            return
+        yield batch

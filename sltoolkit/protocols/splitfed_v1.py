@@ -1,0 +1,67 @@
+"""SplitFed V1 (Thapa et al. 2020, Alg. 1 and 2): all clients side by side.
+
+The main server keeps one copy of its network per client of a round. Every client runs split
+learning against its copy; at the round's end the main server averages its copies, and the fed
+server the clients' networks, both weighted by n_k.
+
+Departures: (1) optimisers persist over rounds, where the authors' code makes a new one for every
+batch, so that Adam always takes its first step; (2) means are weighted by n_k as the paper says,
+where the code divides by K; (3) integer buffers aren't averaged.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from sltoolkit.contracts import Role
+from sltoolkit.protocols.averaging import Copies
+from sltoolkit.protocols.base import Cast, Clock
+from sltoolkit.protocols.conversation import converse
+from sltoolkit.protocols.rounds import Rounds, fed_server
+from sltoolkit.protocols.seats import split_seats
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName
+from sltoolkit.wire import SERVER
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SplitFedV1(Rounds):
+    """Parallel clients; server copies and client networks are averaged."""
+
+    parts: ClassVar[int] = 2
+    citation: ClassVar[str] = (
+        "Thapa et al. 2022, SplitFed: When federated learning meets split learning "
+        "(AAAI; arXiv:2004.12088)"
+    )
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what; the fed server hears weights, no smashed data."""
+        return split_seats(labels_at="client")
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients, a copy of the server's network for each of a round, and the fed server."""
+        head, rest = casting.parts
+        return casting.cast(
+            clients=[casting.client(k, (head,)) for k in range(self.clients)],
+            servers=[casting.server(SERVER, rest, copy=i) for i in range(self.slots)],
+            averaged=True,
+        )
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """One round."""
+        wire, fed, copies = cast.wire, fed_server(cast), Copies(cast.servers)
+        for a in self.attending(cast, clock, phase):
+            me = a.member
+            fed.hand_out(me, wire, clock.idle(me))
+            for x, y, turn in a.batches:
+                converse(me, cast.servers[a.slot], x, y, turn, wire)
+            if a.stays:
+                fed.collect(me, wire, clock.idle(me))
+                copies.count(a.slot, len(me.samples))
+        fed.close()
+        copies.close()

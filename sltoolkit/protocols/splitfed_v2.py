@@ -1,0 +1,65 @@
+"""SplitFed V2 (Thapa et al. 2020): one server network, which meets the clients one by one.
+
+The clients of a round come in a random order, drawn anew every round because the last ones weigh
+most with the server. Only the clients' networks are averaged, by the fed server, weighted by n_k.
+What the server learned from a client that left in mid-round stays learned.
+
+Departures: as in `splitfed_v1`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import torch
+
+from sltoolkit.contracts import Role
+from sltoolkit.protocols.base import Cast, Clock
+from sltoolkit.protocols.conversation import converse
+from sltoolkit.protocols.rounds import Rounds, fed_server
+from sltoolkit.protocols.seats import split_seats
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName
+from sltoolkit.wire import SERVER
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SplitFedV2(Rounds):
+    """Clients in random order at one server; client networks are averaged."""
+
+    parts: ClassVar[int] = 2
+    citation: ClassVar[str] = (
+        "Thapa et al. 2022, SplitFed: When federated learning meets split learning "
+        "(AAAI; arXiv:2004.12088)"
+    )
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what; the fed server hears weights, no smashed data."""
+        return split_seats(labels_at="client")
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients, one server, and the fed server."""
+        head, rest = casting.parts
+        return casting.cast(
+            clients=[casting.client(k, (head,)) for k in range(self.clients)],
+            servers=[casting.server(SERVER, rest)],
+            averaged=True,
+        )
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """One round."""
+        wire, fed = cast.wire, fed_server(cast)
+        there = self.attending(cast, clock, phase)
+        for i in torch.randperm(len(there), generator=cast.rng.torch()).tolist():
+            me = there[i].member
+            fed.hand_out(me, wire, clock.idle(me))
+            for x, y, turn in there[i].batches:
+                converse(me, cast.server, x, y, turn, wire)
+            if there[i].stays:
+                fed.collect(me, wire, clock.idle(me))
+        fed.close()

@@ -1,0 +1,62 @@
+"""SplitFed V3 (Gawali et al. 2020): client networks stay private, server copies are averaged.
+
+As V1, the main server keeps a copy of its network per client of a round and averages the copies,
+weighted by n_k; but nobody averages, or ever sees, the clients' networks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+from sltoolkit.contracts import Role
+from sltoolkit.protocols.averaging import Copies
+from sltoolkit.protocols.base import Cast, Clock
+from sltoolkit.protocols.conversation import converse
+from sltoolkit.protocols.rounds import Rounds
+from sltoolkit.protocols.seats import split_seats
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName
+from sltoolkit.wire import SERVER
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SplitFedV3(Rounds):
+    """Parallel clients with networks of their own; server copies are averaged."""
+
+    parts: ClassVar[int] = 2
+    citation: ClassVar[str] = (
+        "Gawali et al. 2021, Comparison of privacy-preserving distributed deep learning methods "
+        "in healthcare (MIUA; arXiv:2012.12591)"
+    )
+
+    @property
+    def alike(self) -> bool:
+        """Every client keeps a network of its own."""
+        return False
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what."""
+        return split_seats(labels_at="client")
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Clients, and a copy of the server's network for each of a round."""
+        head, rest = casting.parts
+        return casting.cast(
+            clients=[casting.client(k, (head,)) for k in range(self.clients)],
+            servers=[casting.server(SERVER, rest, copy=i) for i in range(self.slots)],
+        )
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """One round."""
+        copies = Copies(cast.servers)
+        for a in self.attending(cast, clock, phase):
+            for x, y, turn in a.batches:
+                converse(a.member, cast.servers[a.slot], x, y, turn, cast.wire)
+            if a.stays:
+                copies.count(a.slot, len(a.member.samples))
+        copies.close()
