@@ -136,16 +136,30 @@ def list_(
 def describe(
     name: Annotated[str, typer.Argument(help="An attack, defense, protocol, model, ...")],
     as_json: Json = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write a protocol's message flow to this file, as PNG, ...")
+    ] = None,
 ) -> None:
     """Say what something is, where it comes from, its parameters, and what it needs to know.
+
+    Of a protocol also who holds what, and who sends what to whom.
 
     Example: sltoolkit describe whitebox
     """
     from sltoolkit.cli_catalog import describe as described
+    from sltoolkit.cli_flow import draw_flow, flow_record, show_flow
     from sltoolkit.cli_show import show_record
 
     record = described(name)
-    _json(record) if as_json else show_record(record)
+    speaks = record["kind"] == "protocols"
+    if figure is not None:
+        draw_flow(name, figure)
+    if as_json:
+        _json(record | flow_record(name) if speaks else record)
+        return
+    show_record(record)
+    if speaks:
+        show_flow(name)
 
 
 @app.command()

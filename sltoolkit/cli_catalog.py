@@ -48,8 +48,6 @@ def describe(name: str) -> Record:
     if kind in ("attacks", "defenses", "protocols"):
         record["description"] = _doc(plugin, name, paragraphs=2)
         record["parameters"] = describe_parameters(plugin)
-    if kind == "protocols":
-        record["seats"] = {role: sorted(held.grants) for role, held in plugin().seats.items()}
     if kind == "models":
         record["parameters"] = plugin.params
     if kind == "attacks":
