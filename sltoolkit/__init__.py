@@ -31,14 +31,18 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         PROTOCOLS,
         BlindLearning,
         CollaborativeInference,
+        ExtendedVanilla,
         FedAvg,
         LargeBatchSGD,
         LocalLoss,
+        MultiHop,
+        MultiTask,
         SplitFedV1,
         SplitFedV2,
         SplitFedV3,
         UShaped,
         Vanilla,
+        Vertical,
     )
     from sltoolkit.reducers import HalfPrecision, Quantised, TopK
     from sltoolkit.referee import STANDARD_GRANTS
@@ -63,8 +67,9 @@ _HOMES = {
     "sltoolkit.models": ("cut",),
     "sltoolkit.progress": ("ProgressLine",),
     "sltoolkit.protocols": (
-        "BlindLearning", "CollaborativeInference", "FedAvg", "LargeBatchSGD", "LocalLoss",
-        "PROTOCOLS", "SplitFedV1", "SplitFedV2", "SplitFedV3", "UShaped", "Vanilla",
+        "BlindLearning", "CollaborativeInference", "ExtendedVanilla", "FedAvg", "LargeBatchSGD",
+        "LocalLoss", "MultiHop", "MultiTask", "PROTOCOLS", "SplitFedV1", "SplitFedV2", "SplitFedV3",
+        "UShaped", "Vanilla", "Vertical",
     ),
     "sltoolkit.reducers": ("HalfPrecision", "Quantised", "TopK"),
     "sltoolkit.data.partition": (
@@ -84,12 +89,13 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ATTACKS", "DEFENSES", "DISCO", "PROTOCOLS", "STANDARD_GRANTS", "ActiveAttack", "Attack",
     "BlindLearning", "Chain", "CollaborativeInference", "DPActivations", "Decoder", "Defense",
-    "Direction", "DirichletLabels", "FedAvg", "GaussianNoise", "HalfPrecision", "LaplaceNoise",
-    "LargeBatchSGD", "Listener", "LocalLoss", "NoDefense", "NoPeek", "Norm", "ProgressLine",
-    "Quantised", "RandomPruning", "Result", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2",
-    "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "Vanilla", "Victim",
-    "WhiteBox", "WithReplacement", "attack", "cut", "data", "formatted", "frozen", "metrics",
-    "models", "reconstruction_figure", "table", "tradeoff_figure", "train",
+    "Direction", "DirichletLabels", "ExtendedVanilla", "FedAvg", "GaussianNoise", "HalfPrecision",
+    "LaplaceNoise", "LargeBatchSGD", "Listener", "LocalLoss", "MultiHop", "MultiTask", "NoDefense",
+    "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning", "Result", "Shards",
+    "ShuffleSplit", "SplitFedV1", "SplitFedV2", "SplitFedV3", "Stream", "Targets", "TopK",
+    "Training", "UShaped", "Vanilla", "Vertical", "Victim", "WhiteBox", "WithReplacement", "attack",
+    "cut", "data", "formatted", "frozen", "metrics", "models", "reconstruction_figure", "table",
+    "tradeoff_figure", "train",
 ]  # fmt: skip
 
 

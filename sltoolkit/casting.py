@@ -13,11 +13,13 @@ from sltoolkit.contracts import Defense, NoDefense, PartySetup, Task
 from sltoolkit.data.partition import Dealt, Partition, deal
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.models.refit import reinitialise
 from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.protocols.averaging import Averager
 from sltoolkit.protocols.base import Cast, Host, Member, Protocol
 from sltoolkit.sampling import Shuffled
 from sltoolkit.settings import Training
+from sltoolkit.side_by_side import SideBySide
 from sltoolkit.streams import Stream
 from sltoolkit.wire import Ear, Seat, Wire
 
@@ -195,6 +197,8 @@ def seat_parties(
     cast = protocol.cast(casting)
     first = protocol.deploy(cast, data.private_train[:0])[0][0]
     task = task_of(first.client, data.private_train, data)
+    if isinstance(first.defense, SideBySide):
+        defense = first.defense.as_configured(defense)
     return Run(
         protocol=protocol, parts=parts, cast=cast, task=task, defense=defense, data=data, rng=rng
     )
@@ -204,7 +208,7 @@ def shards_of(
     data: Split, protocol: Protocol, partition: Partition | None, rng: Stream
 ) -> list[Samples]:
     """Every client's private training samples; the same whenever it is asked."""
-    return deal(data.private_train, protocol.clients, partition or Dealt(), rng.fresh("partition"))
+    return deal(data.private_train, protocol.holders, partition or Dealt(), rng.fresh("partition"))
 
 
 def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
@@ -224,21 +228,6 @@ def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
 def guard(defense: Defense, rng: Stream) -> Defense:
     """A party's own copy of the defence, in its own random scope."""
     return defense if isinstance(defense, NoDefense) else Guarded(copy.deepcopy(defense), rng)
-
-
-def reinitialise(module: nn.Module) -> None:
-    """Draw all weights anew, layer by layer, from the scope's generator.
-
-    A weight that its layer can't reset itself (one's own `nn.Parameter`, say) is drawn from a
-    normal distribution, so that nothing of what it learned is left.
-    """
-    for layer in module.modules():
-        reset = getattr(layer, "reset_parameters", None)
-        if callable(reset):
-            reset()
-            continue
-        for weight in layer.parameters(recurse=False):
-            nn.init.normal_(weight, std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 1.0)
 
 
 def with_format(parts: tuple[nn.Module, ...], data: Split, training: Training) -> Split:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.baselines import image_baselines, nearest_aux, prior_scores
-from sltoolkit.casting import reinitialise
 from sltoolkit.contracts import AnyAttack, Attack, Defense, PartySetup, Role, Task
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.metrics import applicable
+from sltoolkit.models.refit import reinitialise
 from sltoolkit.outcomes import LabelGuess, Outcome, Reconstruction
 from sltoolkit.protocols.base import Protocol
 from sltoolkit.sampling import Shuffled

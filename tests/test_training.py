@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from sltoolkit import models
 from sltoolkit.api import train
-from sltoolkit.casting import reinitialise, seat_parties, task_of, with_format
+from sltoolkit.casting import seat_parties, task_of, with_format
 from sltoolkit.contracts import Defense, NoDefense
 from sltoolkit.data.partition import Dealt, deal
 from sltoolkit.deployed import settle
 from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.models.refit import reinitialise
 from sltoolkit.parties import HonestServer
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
 from sltoolkit.settings import Training

@@ -20,6 +20,7 @@ from sltoolkit.wire import Seat, Wire
 if TYPE_CHECKING:
     from sltoolkit.casting import Casting
     from sltoolkit.protocols.averaging import Averager
+    from sltoolkit.protocols.merging import Intake
 
 
 @final
@@ -109,6 +110,7 @@ class Cast:
         wire: the wire.
         rng: the protocol's own draws: who takes part, in which order.
         fed: who averages the clients' networks, where somebody does.
+        intake: what the server puts in place of clients that stay away, where it does.
         baton: who learned last, where clients take turns.
     """
 
@@ -118,6 +120,7 @@ class Cast:
     rng: Stream
     hops: Sequence[Host] = ()
     fed: "Averager | None" = None
+    intake: "Intake | None" = None
     baton: Member | None = None
 
     @property
@@ -143,16 +146,21 @@ class Clock:
 
     def batches(self, member: Member, phase: PhaseName) -> Iterator[tuple[Tensor, Tensor, Turn]]:
         """One epoch of the member's batches: inputs, labels, and the turn of who holds both."""
-        samples = member.samples
-        for index in member.sampler.batches(len(samples), member.order):
-            index = index.to(samples.x.device)
-            x, y = samples.x[index], samples.y[index]
-            turn = Turn(
-                ids=samples.ids[index], x=x, y=y, step=self.step, epoch=self.epoch, phase=phase,
-                rng=member.rng,
-            )  # fmt: skip
+        for index in member.sampler.batches(len(member.samples), member.order):
+            batch = self.batch(member, index, phase)
             self.step += 1
-            yield x, y, turn
+            yield batch
+
+    def batch(self, member: Member, index: Tensor, phase: PhaseName) -> tuple[Tensor, Tensor, Turn]:
+        """These samples of the member: inputs, labels, and the turn of who holds both."""
+        samples = member.samples
+        # in a process of its own a party has not everything at hand, but all ids
+        x, y, ids = (t[index.to(t.device)] for t in (samples.x, samples.y, samples.ids))
+        turn = Turn(
+            ids=ids, x=x, y=y, step=self.step, epoch=self.epoch, phase=phase,
+            rng=member.rng,
+        )  # fmt: skip
+        return x, y, turn
 
     def idle(self, member: Member) -> Turn:
         """A turn without a batch, for messages about no sample."""
@@ -188,6 +196,11 @@ class Protocol(ABC):
     def alike(self) -> bool:
         """Whether the clients end up with one and the same network."""
         return True
+
+    @property
+    def holders(self) -> int:
+        """Among how many the private samples are dealt out."""
+        return self.clients
 
     @property
     @abstractmethod

@@ -45,6 +45,20 @@ def converse(
     wire.close(turn)
 
 
+def answer(host: Host, received: Tensor, y: Tensor, turn: Turn) -> Tensor:
+    """A server that holds the labels learns; returns the gradient that it sends back.
+
+    Args:
+        host: the server.
+        received: smashed data (B, ...).
+        y: its labels (B,).
+        turn: the batch as who holds inputs and labels sees it.
+    """
+    at_server = without_inputs(turn, host.rng)
+    g = loss_server(host).step(received, host.defense.labels(y, at_server))
+    return host.defense.gradient(g, at_server)
+
+
 def loss_server(host: Host) -> Server:
     """The server of a host that must compute the loss."""
     if not isinstance(host.party, Server):

@@ -1,0 +1,68 @@
+"""Fitting a network to inputs of another size, and drawing weights anew."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.errors import SpecError
+from sltoolkit.streams import Stream
+
+
+def refit(module: nn.Module, x: Tensor, rng: Stream) -> nn.Module:
+    """A copy of `module` that takes inputs like `x`, (B, ...).
+
+    A linear layer whose inputs have another size now gets that size, and weights drawn anew; every
+    other layer must take what it gets, and keeps its weights.
+
+    Args:
+        module: a network.
+        x: inputs; in a dry pass in evaluation mode they tell the sizes.
+        rng: in whose scope the pass runs and new weights are drawn.
+
+    Raises:
+        SpecError: if something else than a linear layer doesn't fit.
+    """
+    fitted = copy.deepcopy(module)
+    modes = {layer: layer.training for layer in fitted.modules()}
+    linear = [layer for layer in modes if isinstance(layer, nn.Linear)]
+    hooks = [layer.register_forward_pre_hook(_resize) for layer in linear]
+    try:
+        with rng.scope(), torch.no_grad():
+            fitted.eval()(x)
+    except RuntimeError as e:
+        shape = "x".join(map(str, x.shape[1:]))
+        raise SpecError(
+            f"a part of the network can't take inputs of shape {shape}, even with linear layers "
+            f"of fitting sizes: {e}"
+        ) from e
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer, mode in modes.items():
+        layer.training = mode
+    return fitted
+
+
+def reinitialise(module: nn.Module) -> None:
+    """Draw all weights anew, layer by layer, from the scope's generator.
+
+    A weight that its layer can't reset itself (one's own `nn.Parameter`, say) is drawn from a
+    normal distribution, so that nothing of what it learned is left.
+    """
+    for layer in module.modules():
+        reset = getattr(layer, "reset_parameters", None)
+        if callable(reset):
+            reset()
+            continue
+        for weight in layer.parameters(recurse=False):
+            nn.init.normal_(weight, std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 1.0)
+
+
+def _resize(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    if not isinstance(layer, nn.Linear) or inputs[0].shape[-1] == layer.in_features:
+        return
+    layer.in_features = inputs[0].shape[-1]
+    layer.weight = nn.Parameter(layer.weight.new_empty(layer.out_features, layer.in_features))
+    layer.reset_parameters()

@@ -1,0 +1,143 @@
+"""What protocols share in which parties hold different features of the same samples."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.contracts import Role
+from sltoolkit.data.samples import Samples
+from sltoolkit.deployed import Deployed
+from sltoolkit.errors import ProtocolError
+from sltoolkit.models.refit import refit
+from sltoolkit.protocols.base import Cast, Clock, Deployment, Member, Protocol, without_labels
+from sltoolkit.protocols.seats import split_seats
+from sltoolkit.side_by_side import Blocks, SideBySide, block_samples
+from sltoolkit.streams import Stream
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName, Turn
+from sltoolkit.wire import Seat
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureBlocks(Protocol):
+    """Entity-aligned parties: each holds a block of the features of every sample, none a label.
+
+    The last axis of the inputs (the columns of an image) is dealt out in blocks. Party 0 is the
+    seat `client`, the others are `partner1`, `partner2`, ... Every party has a network of its own,
+    with weights of its own from the start: a copy of the first part in which linear layers have
+    the size that its block needs. All parties see the same samples in the same order.
+
+    Attackers meet all parties together: inputs go in whole, and all smashed data come out, side by
+    side along the last axis, each defended by its own party.
+    """
+
+    clients: int = 2
+
+    @property
+    def holders(self) -> int:
+        """All parties hold the same samples."""
+        return 1
+
+    def parties(self, casting: "Casting") -> list[Member]:
+        """The seated parties.
+
+        Raises:
+            ProtocolError: if there are more parties than features, a block doesn't fit the network,
+                or networks that were trained whole should be dealt out.
+        """
+        samples, count = casting.shards[0], self.clients
+        if not 1 <= count <= samples.x.shape[-1]:
+            raise ProtocolError(
+                f"{count} clients can't share {samples.x.shape[-1]} features (the last axis of "
+                "the inputs): give between 1 and that many clients"
+            )
+        if count > 1 and casting.training is None:
+            raise ProtocolError(
+                f"{type(self).__name__} gives every client a network of its own, which must be "
+                "trained: train(...) it, or give clients=1"
+            )
+        apart = replace(casting, alike=False)
+        return [
+            apart.client(
+                k, (_head(casting, held, k),), samples=held,
+                seat=Seat(f"partner{k}") if k else Seat("client"),
+            )
+            for k, held in enumerate(block_samples(samples, count))
+        ]  # fmt: skip
+
+    def deploy(self, cast: Cast, samples: Samples) -> Deployment:
+        """All parties as one client, and the first server."""
+        each = [member.deployed(samples) for member in cast.clients]
+        together = Deployed(
+            client=Blocks([one.client for one in each]).eval(),
+            tail=None,
+            defense=SideBySide([one.defense for one in each], widths_of(dry_pass(cast.clients))),
+            samples=samples,
+            hops=tuple(hop.deployed() for hop in cast.hops),
+        )
+        return (together,), cast.server.deployed()
+
+
+def aligned(
+    cast: Cast, clock: Clock, phase: PhaseName
+) -> Iterator[tuple[list[tuple[Member, Turn]], Tensor, Turn]]:
+    """One epoch: every batch as each party sees it, the labels (B,), and the turn of their owner.
+
+    The first party's schedule is everybody's.
+    """
+    lead = cast.clients[0]
+    for index in lead.sampler.batches(len(lead.samples), lead.order):
+        batches = [clock.batch(me, index, phase) for me in cast.clients]
+        clock.step += 1
+        _, y, owner = batches[0]
+        blind = (without_labels(turn) for _, _, turn in batches)
+        yield list(zip(cast.clients, blind, strict=True)), y, owner
+
+
+def dry_pass(parties: Sequence[Member]) -> list[Tensor]:
+    """Every party's smashed data (1, ..., q_k) of one sample, by copies in evaluation mode.
+
+    Raises:
+        ProtocolError: if they don't fit side by side.
+    """
+    with torch.no_grad(), Stream(0).scope():
+        said = [copy.deepcopy(p.blank[0]).eval()(p.samples.x[:1]) for p in parties]
+    if len({z.shape[:-1] for z in said}) > 1:
+        shapes = ", ".join("x".join(map(str, z.shape[1:])) for z in said)
+        raise ProtocolError(
+            f"the parties' smashed data ({shapes}) don't fit side by side along the last axis: "
+            "cut elsewhere, or choose a number of clients that divides the features"
+        )
+    return said
+
+
+def widths_of(said: Sequence[Tensor]) -> list[int]:
+    """How wide each party's smashed data are."""
+    return [z.shape[-1] for z in said]
+
+
+def block_seats() -> Mapping[Role, Holdings]:
+    """Who holds what where one or more servers hold the labels, and hear every party.
+
+    `client` is the first party: it hears the gradient at its own smashed data. It knows its own
+    network, too, but not the others', and grants are about all of them together. The gradient
+    that any other role hears is the first party's, too.
+    """
+    seats = split_seats(labels_at="server")
+    return {**seats, "client": replace(seats["client"], knows=frozenset())}
+
+
+def init_stream(casting: "Casting", name: str) -> Stream:
+    """The stream from which a party's initial weights are drawn."""
+    return casting.rng.child(name).child("init")
+
+
+def _head(casting: "Casting", held: Samples, k: int) -> nn.Module:
+    return refit(casting.parts[0], held.x[:1], init_stream(casting, f"client{k}"))

@@ -1,0 +1,71 @@
+"""Extended vanilla split learning (Vepakomma et al. 2018): a client joins what others send.
+
+Parties that hold different features of the same samples send smashed data to a further client,
+which puts them side by side, computes the next part of the network and sends the result to the
+server, which holds the labels. Gradients retrace the way; each party gets its slice. The server
+hears joined data only; the joining client is a new party that hears what every other one sends.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final
+
+import torch
+
+from sltoolkit.contracts import Role
+from sltoolkit.models.refit import refit
+from sltoolkit.protocols.base import Cast, Clock
+from sltoolkit.protocols.blocks import FeatureBlocks, aligned, dry_pass, init_stream, widths_of
+from sltoolkit.protocols.hops import hop_seats, through
+from sltoolkit.protocols.said import Said
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName
+from sltoolkit.wire import SERVER, Seat
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+JOINER = Seat("hop")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ExtendedVanilla(FeatureBlocks):
+    """Parties with blocks of the features, a client that joins them, a server with the labels."""
+
+    parts: ClassVar[int] = 3
+    citation: ClassVar[str] = (
+        "Vepakomma et al. 2018, Split learning for health: Distributed deep learning without "
+        "sharing raw patient data (arXiv:1812.00564)"
+    )
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what: `client` is the joining client, the server hears what that one sends."""
+        return hop_seats([JOINER.name])
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Every party with a copy of the first part, the joining client with the second."""
+        parties = self.parties(casting)
+        joined = torch.cat(dry_pass(parties), dim=-1)
+        joiner = refit(casting.parts[1], joined, init_stream(casting, str(JOINER)))
+        with torch.no_grad():
+            onward = copy.deepcopy(joiner).eval()(joined)
+        server = refit(casting.parts[2], onward, init_stream(casting, str(SERVER)))
+        return casting.cast(
+            clients=parties,
+            hops=[casting.middle(JOINER, joiner)],
+            servers=[casting.server(SERVER, server)],
+        )
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """Everybody in every batch."""
+        wire = cast.wire
+        for views, y, turn in aligned(cast, clock, phase):
+            said = [Said.by(me, its) for me, its in views]
+            received = [s.send(JOINER, wire) for s in said]
+            g = through(torch.cat(received, dim=-1), cast, y, turn)
+            for s, own in zip(said, g.split(widths_of(received), dim=-1), strict=True):
+                s.learn(s.hear(own, JOINER, wire))
+            wire.close(turn)

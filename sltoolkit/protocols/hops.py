@@ -1,0 +1,71 @@
+"""Clients between the data holder's cut and the server: what they say, and who hears it."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from sltoolkit.contracts import Role
+from sltoolkit.errors import ProtocolError
+from sltoolkit.parties import Middle
+from sltoolkit.protocols.base import Cast, Host, without_labels
+from sltoolkit.protocols.conversation import answer
+from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK
+from sltoolkit.threat import Holdings, Tap
+from sltoolkit.turns import Turn
+
+
+def through(received: Tensor, cast: Cast, y: Tensor, turn: Turn) -> Tensor:
+    """Hop by hop to the server, which holds the labels, and back; everybody on the way learns.
+
+    Args:
+        received: what the first hop received (B, ...).
+        cast: the hops, the server, and the wire.
+        y: labels (B,).
+        turn: the batch as who holds both inputs and labels sees it.
+
+    Returns:
+        The gradient at what the first hop received, for it to send on.
+    """
+    wire, host, passing = cast.wire, cast.server, without_labels(turn)
+    onward = [*(hop.seat for hop in cast.hops[1:]), host.seat]
+    way = [(_middle(hop), hop.seat, nxt) for hop, nxt in zip(cast.hops, onward, strict=True)]
+    for middle, here, nxt in way:
+        z = middle.forward(received)
+        received = wire.send(z, src=here, dst=nxt, kind="smashed", turn=passing)
+    g = answer(host, received, y, turn)
+    for middle, here, nxt in reversed(way):
+        arrived = wire.send(g, src=nxt, dst=here, kind="smashed_grad", turn=passing)
+        g = middle.backward(arrived)
+    return g
+
+
+def hop_seats(hops: Sequence[str]) -> Mapping[Role, Holdings]:
+    """Who holds what where smashed data pass these seats on their way to a server with the labels.
+
+    `server` hears smashed data at the end of the way. `client` is the first hop, a curious
+    fellow client: it hears what the data holder sends, and the gradient that reaches itself. Who
+    hears every wire hears smashed data nearest to the inputs and the gradient nearest to the loss.
+
+    Args:
+        hops: the names of their seats, in order.
+    """
+    first, last, behind = hops[0], hops[-1], [*hops, "server"][1]
+    from_source = {"smashed": Tap("smashed", "client", first)}
+    from_server = {"smashed_grad": Tap("smashed_grad", "server", last)}
+    at_server = {"smashed": Tap("smashed", last, "server")}
+    at_first = {"smashed_grad": Tap("smashed_grad", behind, first)}
+    everything = LABELS | CLIENT_NETWORKS | SERVER_NETWORK
+    return {
+        "server": Holdings(
+            taps=at_server | from_server, knows=LABELS | SERVER_NETWORK, hops=len(hops)
+        ),
+        "client": Holdings(taps=from_source | at_first),
+        "eavesdropper": Holdings(taps=from_source | from_server),
+        "colluding": Holdings(taps=from_source | from_server, knows=everything),
+    }
+
+
+def _middle(host: Host) -> Middle:
+    if not isinstance(host.party, Middle):
+        raise ProtocolError(f"{host.seat} must sit between two cuts")
+    return host.party

@@ -1,0 +1,83 @@
+"""Multi-hop split learning, "Tor-like" (Vepakomma et al. 2018): several parties in a chain.
+
+Smashed data of the data holder pass further clients, each of which computes a part of the network,
+before they reach the server, which holds the labels. Gradients retrace the way. It is also how a
+network is partitioned by layers over several machines. The server hears data that are further from
+the inputs; the first hop is a new party that hears them as the data holder sent them.
+
+With several data holders these take turns as in vanilla split learning.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, final
+
+from sltoolkit.contracts import Role
+from sltoolkit.data.samples import Samples
+from sltoolkit.errors import SpecError
+from sltoolkit.protocols.base import Cast, Clock, Deployment, without_labels
+from sltoolkit.protocols.hops import hop_seats, through
+from sltoolkit.protocols.relay import Relay
+from sltoolkit.protocols.said import Said
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName
+from sltoolkit.wire import SERVER, Seat
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MultiHop(Relay):
+    """A data holder, hops, a server with the labels: the network in hops + 2 parts.
+
+    Attributes:
+        hops: how many clients lie between the data holder and the server.
+    """
+
+    citation: ClassVar[str] = (
+        "Vepakomma et al. 2018, Split learning for health: Distributed deep learning without "
+        "sharing raw patient data (arXiv:1812.00564)"
+    )
+
+    hops: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hops < 1:
+            raise SpecError(f"protocol.hops must be at least 1, got {self.hops}: or use vanilla")
+
+    @property
+    def parts(self) -> int:  # type: ignore[override]
+        """The data holder's, each hop's, and the server's."""
+        return self.hops + 2
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what: `client` is the first hop, the server hears what the last one sends."""
+        return hop_seats([f"hop{i}" for i in range(1, self.hops + 1)])
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Data holders with the first part, a server with the last, hops with those between."""
+        head, *between, rest = casting.parts
+        return casting.cast(
+            clients=[casting.client(k, (head,)) for k in range(self.clients)],
+            hops=[casting.middle(Seat(f"hop{i}"), part) for i, part in enumerate(between, start=1)],
+            servers=[casting.server(SERVER, rest)],
+        )
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """Every data holder in turn, over all its batches."""
+        wire, first = cast.wire, cast.hops[0].seat
+        for me, _, y, turn in self.relay(cast, clock, phase):
+            said = Said.by(me, without_labels(turn))
+            g = through(said.send(first, wire), cast, y, turn)
+            said.learn(said.hear(g, first, wire))
+            wire.close(turn)
+
+    def deploy(self, cast: Cast, samples: Samples) -> Deployment:
+        """The hops lie between the client and the server."""
+        members, server = super().deploy(cast, samples)
+        hops = tuple(hop.deployed() for hop in cast.hops)
+        return tuple(replace(member, hops=hops) for member in members), server

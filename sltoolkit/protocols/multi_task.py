@@ -1,0 +1,106 @@
+"""Multi-task split learning (Vepakomma et al. 2018): several servers learn from the same parties.
+
+Parties that hold different features of the same samples (modalities) send smashed data to several
+servers, each of which puts them side by side, has labels of its own and learns a task of its own.
+Each party follows the sum of the gradients that the servers send back. What the victim is worth is
+measured on the first task, whose server is the seat `server`; the others are `server1`, ...
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from sltoolkit.contracts import Role
+from sltoolkit.errors import SpecError, lookup
+from sltoolkit.models.refit import refit, reinitialise
+from sltoolkit.protocols.base import Cast, Clock, Host
+from sltoolkit.protocols.blocks import (
+    FeatureBlocks,
+    aligned,
+    block_seats,
+    dry_pass,
+    init_stream,
+    widths_of,
+)
+from sltoolkit.protocols.conversation import answer
+from sltoolkit.protocols.said import Said
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName, Turn
+from sltoolkit.wire import SERVER, Seat, Wire
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+TASKS: Mapping[str, Callable[[Tensor], Tensor]] = {"class": lambda y: y, "parity": lambda y: y % 2}
+"""The labels of each task, made from the classes (B,) int64; never more than there are classes."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MultiTask(FeatureBlocks):
+    """Parties with blocks of the features, several servers with tasks of their own.
+
+    Attributes:
+        tasks: keys of `TASKS`, one per server; the first is `class`.
+    """
+
+    parts: ClassVar[int] = 2
+    citation: ClassVar[str] = (
+        "Vepakomma et al. 2018, Split learning for health: Distributed deep learning without "
+        "sharing raw patient data (arXiv:1812.00564)"
+    )
+
+    tasks: tuple[str, ...] = ("class", "parity")
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            lookup(TASKS, task, "task")
+        if self.tasks[:1] != ("class",):
+            raise SpecError(
+                "protocol.tasks must begin with 'class', on which accuracy is measured, got "
+                f"{self.tasks!r}"
+            )
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what: `client` is the first party, `server` the first task's."""
+        return block_seats()
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Every party with a copy of the first part, every server with one of the second."""
+        parties = self.parties(casting)
+        joined = torch.cat(dry_pass(parties), dim=-1)
+        servers = [self._server(casting, t, joined) for t in range(len(self.tasks))]
+        return casting.cast(clients=parties, servers=servers)
+
+    def _server(self, casting: "Casting", t: int, joined: Tensor) -> Host:
+        seat = Seat(f"server{t}") if t else SERVER
+        rng = init_stream(casting, str(seat))
+        rest = refit(casting.parts[1], joined, rng)
+        if t:  # every task starts from weights of its own
+            with rng.scope():
+                reinitialise(rest)
+        return casting.server(seat, rest)
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """Everybody in every batch."""
+        for views, y, turn in aligned(cast, clock, phase):
+            said = [Said.by(me, its) for me, its in views]
+            answers = [
+                _ask(host, said, TASKS[task](y), turn, cast.wire)
+                for host, task in zip(cast.servers, self.tasks, strict=True)
+            ]
+            for s, arrived in zip(said, zip(*answers, strict=True), strict=True):
+                s.learn(torch.stack(arrived).sum(0))
+            cast.wire.close(turn)
+
+
+def _ask(host: Host, said: Sequence[Said], y: Tensor, turn: Turn, wire: Wire) -> list[Tensor]:
+    """The gradient of the task with labels `y` at each party's smashed data, as it arrives."""
+    received = [s.send(host.seat, wire) for s in said]
+    g = answer(host, torch.cat(received, dim=-1), y, replace(turn, y=y))
+    slices = g.split(widths_of(received), dim=-1)
+    return [s.hear(own, host.seat, wire) for s, own in zip(said, slices, strict=True)]

@@ -1,0 +1,111 @@
+"""Vertical split learning: parties hold different features of the same samples.
+
+Every party sends smashed data of its block of the features; the server, which holds the labels,
+merges them and finishes the forward pass. Each party gets back what its own data are owed: its
+slice of the gradient (concat), a copy (sum), a K-th of it (mean), the entries in which it was the
+greatest (max), or the copy times the product of all others' data (mul).
+
+A party other than the first may stay away from a batch. Then it computes and learns nothing, and
+the server puts zeros, or the mean of what that party sent before, in its place. (Zeros are neutral
+in a sum, but wipe out a product.)
+
+Source: Ceballos et al. 2020. Departure: the merges are exact in what they hand back, so that a
+mean's gradient is a K-th for every party, present or not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, final, get_args
+
+import torch
+from torch import nn
+
+from sltoolkit.contracts import Role
+from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.models.refit import refit
+from sltoolkit.protocols.base import Cast, Clock
+from sltoolkit.protocols.blocks import (
+    FeatureBlocks,
+    aligned,
+    block_seats,
+    dry_pass,
+    init_stream,
+    widths_of,
+)
+from sltoolkit.protocols.conversation import answer
+from sltoolkit.protocols.merging import MERGES, ImputeName, Intake, Merge, MergeName
+from sltoolkit.protocols.said import Said
+from sltoolkit.streams import Stream
+from sltoolkit.threat import Holdings
+from sltoolkit.turns import PhaseName
+from sltoolkit.wire import SERVER
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Casting
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Vertical(FeatureBlocks):
+    """Parties with blocks of the features, a server that merges them and holds the labels.
+
+    Attributes:
+        merge: how; all but `concat` need smashed data of one shape.
+        absent: the chance of each party but the first to stay away from a batch.
+        impute: what the server puts in place of a missing party's data.
+    """
+
+    parts: ClassVar[int] = 2
+    citation: ClassVar[str] = (
+        "Ceballos et al. 2020, SplitNN-driven vertical partitioning (arXiv:2008.04137)"
+    )
+
+    merge: MergeName = "concat"
+    absent: float = 0.0
+    impute: ImputeName = "zeros"
+
+    def __post_init__(self) -> None:
+        for name, valid in (("merge", tuple(MERGES)), ("impute", get_args(ImputeName))):
+            if getattr(self, name) not in valid:
+                raise SpecError(
+                    f"protocol.{name} must be one of {', '.join(valid)}, got "
+                    f"{getattr(self, name)!r}"
+                )
+        if not 0 <= self.absent <= 1:
+            raise SpecError(f"protocol.absent must be between 0 and 1, got {self.absent}")
+
+    @property
+    def seats(self) -> Mapping[Role, Holdings]:
+        """Who holds what: `client` is the first party."""
+        return block_seats()
+
+    def cast(self, casting: "Casting") -> Cast:
+        """Every party with a copy of the first part, a server with a merge and the second."""
+        parties = self.parties(casting)
+        said = dry_pass(parties)
+        merge = Merge(self.merge, widths_of(said))
+        merged = merge(torch.cat(said, dim=-1))
+        rest = refit(casting.parts[1], merged, init_stream(casting, str(SERVER)))
+        cast = casting.cast(
+            clients=parties, servers=[casting.server(SERVER, nn.Sequential(merge, rest))]
+        )
+        cast.intake = Intake(widths_of(said), self.impute)
+        return cast
+
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """Every batch with the parties that are there."""
+        wire, host, intake = cast.wire, cast.server, cast.intake
+        if intake is None:
+            raise ProtocolError("vertical needs an intake at the server")
+        for views, y, turn in aligned(cast, clock, phase):
+            said = {k: Said.by(*views[k]) for k in self._present(cast.rng)}
+            z = intake.join({k: s.send(host.seat, wire) for k, s in said.items()})
+            owed = answer(host, z, y, turn).split(intake.widths, dim=-1)
+            for k, s in said.items():
+                s.learn(s.hear(owed[k], host.seat, wire))
+            wire.close(turn)
+
+    def _present(self, rng: Stream) -> list[int]:
+        """Which parties are there in a batch."""
+        draws = rng.numpy().random(self.clients - 1)
+        return [0, *(k for k, draw in enumerate(draws, start=1) if draw >= self.absent)]

@@ -1,0 +1,117 @@
+"""Parties that hold different features: their networks and their defences as one client's."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.contracts import Defense, PartySetup
+from sltoolkit.data.samples import Samples
+from sltoolkit.privacy.guarantee import Guarantee
+from sltoolkit.turns import Phase, Turn
+
+
+def blocks_of(x: Tensor, parties: int) -> tuple[Tensor, ...]:
+    """The features (the last axis) of inputs in blocks; the first are wider by one if need be."""
+    return x.tensor_split(parties, dim=-1)
+
+
+def block_samples(samples: Samples, parties: int) -> list[Samples]:
+    """The same samples as each party holds them: its block of features, and all labels."""
+    return [replace(samples, x=block) for block in blocks_of(samples.x, parties)]
+
+
+@final
+class Blocks(nn.Module):
+    """Every party's network on its block of the features; smashed data along the last axis.
+
+    Args:
+        heads: the parties' networks.
+    """
+
+    def __init__(self, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Smashed data of all parties (B, ..., q_0 + ... + q_K-1) of whole inputs."""
+        return torch.cat(self.apart(x), dim=-1)
+
+    def apart(self, x: Tensor) -> list[Tensor]:
+        """Smashed data of each party (B, ..., q_k) of whole inputs."""
+        blocks = blocks_of(x, len(self.heads))
+        return [head(block) for head, block in zip(self.heads, blocks, strict=True)]
+
+
+@final
+@dataclass(eq=False, init=False)
+class SideBySide(Defense):
+    """Each party's own defence on its own slice of the smashed data.
+
+    Args:
+        parties: the parties' copies, in order.
+        widths: how wide each party's smashed data are along the last axis.
+    """
+
+    citation: ClassVar[str] = "composition of the parties' defences"
+
+    def __init__(self, parties: Sequence[Defense], widths: Sequence[int]) -> None:
+        self.parties = tuple(parties)
+        self.widths = tuple(widths)
+
+    def as_configured(self, defense: Defense) -> "SideBySide":
+        """The same parties before any training."""
+        return SideBySide([copy.deepcopy(defense) for _ in self.parties], self.widths)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:  # type: ignore[override]
+        """Those of each: they are alike."""
+        return self.parties[0].phases
+
+    @property
+    def learns(self) -> bool:  # type: ignore[override]
+        """Whether they act through training."""
+        return self.parties[0].learns
+
+    def begin(self, setup: PartySetup) -> PartySetup:
+        """Each begins with its own network (of the `Blocks` in the module) and its own shapes."""
+        network = next(m for m in setup.module.modules() if isinstance(m, Blocks))
+        columns = torch.arange(setup.task.input_shape[-1])
+        blocks = blocks_of(columns, len(self.parties))
+        parts = zip(self.parties, network.heads, blocks, self.widths, strict=True)
+        for k, (party, head, block, width) in enumerate(parts):
+            task = replace(
+                setup.task,
+                input_shape=(*setup.task.input_shape[:-1], len(block)),
+                smashed_shape=(*setup.task.smashed_shape[:-1], width),
+            )
+            party.begin(replace(setup, module=head, task=task, rng=setup.rng.child(str(k))))
+        return setup
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """Every party's slice as that party sends it."""
+        slices = z.split(self.widths, dim=-1)
+        parts = zip(self.parties, slices, self._turns(turn), strict=True)
+        return torch.cat([party.smash(own, its) for party, own, its in parts], dim=-1)
+
+    def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
+        """Every party releases something about each record, and the releases compose."""
+        each = self.parties[0]
+        return each.guarantee(releases=releases * len(self.parties), delta=delta)
+
+    def learned(self) -> Mapping[str, nn.Module]:
+        """All parties' networks, prefixed by party."""
+        return {
+            f"{k}.{name}": module
+            for k, party in enumerate(self.parties)
+            for name, module in party.learned().items()
+        }
+
+    def _turns(self, turn: Turn) -> Iterator[Turn]:
+        count = len(self.parties)
+        blocks = [None] * count if turn.x is None else blocks_of(turn.x, count)
+        for k, x in enumerate(blocks):
+            yield replace(turn, x=x, rng=turn.rng.child(str(k)))
