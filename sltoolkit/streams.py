@@ -6,9 +6,10 @@ victim's dropout masks. A `Stream` therefore also owns a *scope*, in which the g
 are its own; what runs inside two different streams' scopes can never influence each other.
 """
 
+import base64
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -70,6 +71,26 @@ class Stream:
         if self._numpy is None:
             self._numpy = np.random.default_rng(self.seed)
         return self._numpy
+
+    def state(self) -> dict[str, Any]:
+        """Where this stream and all its children are, as JSON."""
+        numpy = None if self._numpy is None else self._numpy.bit_generator.state
+        return {
+            "torch": {device: _text(g.get_state()) for device, g in self._torch.items()},
+            "numpy": numpy,
+            "scope": {name: _LIBRARIES[name].to_json(s) for name, s in self._states.items()},
+            "children": {name: child.state() for name, child in self._children.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state` of a stream with the same seed and path."""
+        for device, text in state["torch"].items():
+            self.torch(device).set_state(_tensor(text))
+        if state["numpy"] is not None:
+            self.numpy().bit_generator.state = state["numpy"]
+        self._states |= {n: _LIBRARIES[n].from_json(s) for n, s in state["scope"].items()}
+        for name, child in state["children"].items():
+            self.child(name).restore(child)
 
     def scope(
         self, libraries: Sequence[str] = ("torch", "numpy", "random")
@@ -134,20 +155,41 @@ def _put_torch_state(state: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
         torch.cuda.set_rng_state_all(state[1])
 
 
+def _text(state: torch.Tensor) -> str:
+    """The bytes of a generator's state, as text."""
+    return base64.b64encode(state.numpy().tobytes()).decode()
+
+
+def _tensor(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
+
+
 @final
 @dataclass(frozen=True)
 class _Library:
-    """How to read, write and seed a library's global generators."""
+    """How to read, write and seed a library's global generators, and their states as JSON."""
 
     get: Callable[[], Any]
     put: Callable[[Any], None]
     seed: Callable[[int], Any]
+    to_json: Callable[[Any], Any]
+    from_json: Callable[[Any], Any]
 
 
 _LIBRARIES = {
-    "torch": _Library(_torch_state, _put_torch_state, torch.manual_seed),
-    "numpy": _Library(
-        np.random.get_state, np.random.set_state, lambda seed: np.random.seed(seed % 2**32)
+    "torch": _Library(
+        _torch_state, _put_torch_state, torch.manual_seed,
+        lambda s: [_text(s[0]), [_text(cuda) for cuda in s[1]]],
+        lambda j: (_tensor(j[0]), [_tensor(cuda) for cuda in j[1]]),
     ),
-    "random": _Library(random.getstate, random.setstate, random.seed),
-}
+    "numpy": _Library(
+        np.random.get_state, np.random.set_state, lambda seed: np.random.seed(seed % 2**32),
+        lambda s: [s[0], s[1].tolist(), *s[2:]],
+        lambda j: (j[0], np.array(j[1], dtype=np.uint32), *j[2:]),
+    ),
+    "random": _Library(
+        random.getstate, random.setstate, random.seed,
+        lambda s: [s[0], list(s[1]), s[2]],
+        lambda j: (j[0], tuple(j[1]), j[2]),
+    ),
+}  # fmt: skip

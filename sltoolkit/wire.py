@@ -162,15 +162,22 @@ class Wire:
             name: which tensor of several of this kind on this way, such as a weight's name.
         """
         t, size = self._reduced(t.detach(), (src, dst, kind, name))
+        arrived = self._carrier.carry(t, src=src, dst=dst, kind=kind)
+        if t.is_meta:  # its sender is in another process, which knows what it sends
+            t, size = arrived, arrived.numel() * arrived.element_size()
         self._bytes[src, dst, kind, turn.epoch] += size
-        message = Message(payload=t, src=src, dst=dst, kind=kind, turn=turn)
+        if not t.is_meta:  # else it passes between other processes, and nobody hears it here
+            self._let_hear(Message(payload=t, src=src, dst=dst, kind=kind, turn=turn))
+        return arrived
+
+    def _let_hear(self, message: Message) -> None:
+        t = message.payload
         for ear in self._ears:
             rows = ear.wants(message)
             if rows is True:
                 ear.note(replace(message, payload=t.clone()))
             elif rows:
                 ear.note(replace(message, payload=t[rows], rows=rows))
-        return self._carrier.carry(t, src=src, dst=dst, kind=kind)
 
     def _reduced(self, t: Tensor, route: tuple[Seat, Seat, Kind, str]) -> tuple[Tensor, int]:
         kind = route[2]

@@ -35,6 +35,11 @@ class Averager:
         self._common = [_copied(network.state_dict()) for network in networks]
         self._collected: list[tuple[int, list[State]]] = []
 
+    @property
+    def common(self) -> Sequence[State]:
+        """The common networks' states: what a checkpoint has to keep."""
+        return self._common
+
     def hand_out(self, me: Member, wire: Wire, turn: Turn) -> None:
         """Send the common networks to a client."""
         for i, (common, network) in enumerate(zip(self._common, me.networks(), strict=True)):
