@@ -1,0 +1,99 @@
+"""An epoch of every protocol against the same steps in a plain PyTorch loop.
+
+    python benchmarks/protocols.py [PROTOCOL ...]
+
+LeNet, batches of 64, one thread; four clients (two parties with blocks of the features) with
+forty batches in all, and the gradients about a tenth of the samples recorded. Both loops use
+torch's fused Adam, so that the ratio is of the loops. They run in this process, in short epochs by
+turns; the processor's time counts, so that other processes on the machine don't; the median of the
+ratios of neighbouring epochs over several builds is reported, because where a network happens to
+lie in memory moves its ratio by percents.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+if __name__ == "__main__":  # as a script: the folder above holds the other benchmarks
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.plain import BATCH, PLAIN
+from benchmarks.training import random_split
+from sltoolkit import models
+from sltoolkit.casting import Run, seat_parties
+from sltoolkit.contracts import NoDefense
+from sltoolkit.data.samples import Split
+from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.protocols.base import Clock
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
+from sltoolkit.transcript import Recording, Transcript
+
+BAR = 1.10
+BUILDS = 5
+PAIRS = 8
+BATCHES = 40
+SHAPE = (1, 28, 28)
+CUTS: dict[str, tuple[str, ...]] = {
+    "u_shaped": ("relu2", "relu4"),
+    "multi_hop": ("relu1", "relu2"),
+    "extended_vanilla": ("relu1", "relu2"),
+}
+CLIENTS = {"vertical": 2, "extended_vanilla": 2, "multi_task": 2}
+
+
+def seated(name: str, data: Split) -> Run:
+    """A run of a protocol at its beginning, in the data's precision; equal whenever asked for."""
+    protocol = PROTOCOLS[name](clients=CLIENTS.get(name, 4))
+    with Stream(0).scope():
+        whole = models.build("lenet", shape=data.shape, classes=10)
+    whole = whole.to(data.private_train.x.dtype)
+    recorded = data.private_train.ids[: len(data.private_train) // 10]
+    recording = Recording(kinds=frozenset({"smashed_grad"}), ids=recorded)
+    return seat_parties(
+        models.cut(whole, CUTS.get(name, ("relu2",))), data, protocol=protocol,
+        defense=NoDefense(), training=Training(batch_size=BATCH) if protocol.learns else None,
+        rng=Stream(0), ears=[Transcript(recording)],
+    )  # fmt: skip
+
+
+def loops(name: str) -> tuple[Callable[[], None], Callable[[], None]]:
+    """An epoch by the toolkit, and one by the plain loop."""
+    data = random_split(BATCHES * BATCH, SHAPE)
+    ours, theirs = seated(name, data), seated(name, data)
+    return (
+        lambda: ours.protocol.epoch(ours.cast, Clock(), "train"),
+        lambda: PLAIN[name](theirs.cast),
+    )
+
+
+def seconds(action: Callable[[], None]) -> float:
+    """How long the processor works on it."""
+    start = time.process_time()
+    action()
+    return time.process_time() - start
+
+
+def ratio(name: str) -> float:
+    """The toolkit's seconds per epoch to the plain loop's."""
+    found = []
+    for _ in range(BUILDS):
+        toolkit, plain = loops(name)
+        toolkit(), plain()
+        found += [seconds(toolkit) / seconds(plain) for _ in range(PAIRS)]
+    return statistics.median(found)
+
+
+def main(names: Sequence[str]) -> None:
+    """Print a line per protocol."""
+    torch.set_num_threads(1)
+    for name in names or PROTOCOLS:
+        print(f"{name:24} {ratio(name):.3f}  (bar {BAR:.2f})", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
