@@ -41,6 +41,11 @@ def _split(text: str) -> Split:
     return data.load(table.pop("name"), **table)
 
 
+def forget_data() -> None:
+    """Keep no data set any longer."""
+    _split.cache_clear()
+
+
 def arguments(recipe: Table) -> dict[str, Any]:
     """What `api.train` takes, apart from attacks.
 

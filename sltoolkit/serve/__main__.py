@@ -1,0 +1,74 @@
+"""`torchrun --nproc-per-node 3 -m sltoolkit.serve spec.toml --out DIR`: one rank."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from sltoolkit.bench.spec import load_spec
+from sltoolkit.errors import DataError, SLToolkitError, SpecError, ThreatModelError
+from sltoolkit.serve.rank import Rank, run_rank, this_rank
+from sltoolkit.serve.recipe import plan_of, recipe_of, seated
+
+_USER_ERRORS = (SpecError, DataError, ThreatModelError)
+
+
+def serve(
+    spec: Annotated[Path, typer.Argument(help="The experiment, a TOML file; one run of it.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and results.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last epoch that all processes have.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=1.0, help="Seconds of silence after which a process is at fault.")
+    ] = 60.0,
+) -> None:
+    """Train with every party in a process of its own: rank 0 is the server, rank k client k - 1.
+
+    Start it with torchrun, once per host, with as many processes as there are clients, plus one.
+
+    Example: torchrun --nproc-per-node 3 -m sltoolkit.serve spec.toml --out runs/served
+    """
+    recipe = recipe_of(load_spec(spec))
+    out.mkdir(parents=True, exist_ok=True)
+    rank = this_rank(timeout)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(rank.board, "stop_asked", True))
+    rank, device = _placed(rank, recipe["device"])
+    run, epochs = seated(recipe | {"device": str(device)}, device=device)
+    run_rank(rank, run, epochs=epochs, out=out, plan=plan_of(recipe), resume=resume)
+
+
+def _placed(rank: Rank, device: str) -> tuple[Rank, torch.device]:
+    """Where this rank computes: where every rank of a host has a GPU of its own, on that one."""
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    alone = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", rank.size))
+    if device != "cuda" or not alone:
+        return rank, torch.device(device)
+    torch.cuda.set_device(local)
+    return replace(rank, gpu=True), torch.device("cuda", local)
+
+
+_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_app.command()(serve)
+
+
+def main() -> None:
+    """Run a rank; what goes wrong is one sentence and an exit code."""
+    code = 0
+    try:
+        _app(standalone_mode=False)
+    except SLToolkitError as error:
+        typer.echo(f"error: {error}", err=True)
+        code = 2 if isinstance(error, _USER_ERRORS) else 1
+    if code:
+        sys.stderr.flush()
+        os._exit(code)  # a thread may be in a receive that never ends
+
+
+if __name__ == "__main__":
+    main()

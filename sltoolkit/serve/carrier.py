@@ -1,0 +1,104 @@
+"""Carrying messages of the wire between processes."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Protocol, final
+
+import torch
+from torch import Tensor
+
+from sltoolkit.errors import ProtocolError
+from sltoolkit.serve.header import LENGTH, check, finite, prepared, unpacked
+from sltoolkit.wire import Kind, Seat
+
+
+class Post(Protocol):
+    """Point-to-point transport between ranks; what goes wrong is a `ProtocolError`."""
+
+    rank: int
+
+    def send(self, t: Tensor, to: int) -> None:
+        """Send a contiguous tensor."""
+
+    def receive(self, into: Tensor, source: int) -> None:
+        """Receive into a contiguous tensor."""
+
+    def fail(self, sentence: str) -> ProtocolError:
+        """Tell everybody why this rank stops; returns the error to raise."""
+
+
+@final
+class Distributed:
+    """A carrier between processes: each rank is there for some seats.
+
+    A message between two seats of this process is copied; one from here to elsewhere is sent, and
+    only its shape (a tensor on the `meta` device) goes on here; one from elsewhere to here is
+    received, checked against the shape that the absent sender's ghost has computed.
+
+    Args:
+        post: the transport.
+        homes: the rank of every seat.
+        classes: how many there are.
+        device: where this process computes.
+
+    Attributes:
+        waiting: seconds until the other end was ready.
+        moving: seconds in which payloads moved.
+    """
+
+    def __init__(
+        self, post: Post, homes: Mapping[Seat, int], *, classes: int, device: torch.device
+    ) -> None:
+        self._post, self._homes = post, homes
+        self._classes, self._device = classes, device
+        self._sent: Counter[tuple[int, int]] = Counter()
+        self.waiting = 0.0
+        self.moving = 0.0
+
+    def carry(self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind) -> Tensor:
+        """The receiver's own copy; on the `meta` device where the receiver is elsewhere."""
+        origin, goal, here = self._homes[src], self._homes[dst], self._post.rank
+        if origin == goal:  # both here, or both in one process elsewhere
+            return t.clone()
+        if here not in (origin, goal):
+            return torch.empty_like(t, device="meta")
+        sequence = self._sent[origin, goal]
+        self._sent[origin, goal] += 1
+        start, waited = time.perf_counter(), self.waiting
+        if here == origin:
+            arrived = self._send(t, src, goal, sequence, kind)
+        else:
+            arrived = self._receive(t, src, origin, sequence, kind)
+        self.moving += time.perf_counter() - start - (self.waiting - waited)
+        return arrived
+
+    def _send(self, t: Tensor, src: Seat, goal: int, sequence: int, kind: Kind) -> Tensor:
+        if t.is_meta:
+            raise self._post.fail(f"{src}: has no {kind} to send: they weren't computed here")
+        header, payload = prepared(t, sequence=sequence, kind=kind)
+        self._await(self._post.send, header.packed(), goal)
+        if payload.numel():
+            self._post.send(payload, goal)
+        return torch.empty_like(t, device="meta")
+
+    def _receive(self, like: Tensor, src: Seat, origin: int, sequence: int, kind: Kind) -> Tensor:
+        numbers = torch.empty(LENGTH, dtype=torch.int64)
+        self._await(self._post.receive, numbers, origin)
+        try:
+            header = unpacked(numbers)
+            check(header, like, sequence=sequence, kind=kind, classes=self._classes)
+        except ProtocolError as e:
+            raise self._post.fail(f"{src}: {e}") from None
+        payload = header.empty(self._device)
+        if payload.numel():
+            self._post.receive(payload, origin)
+        if not finite(payload):
+            raise self._post.fail(f"{src}: sent {header} with numbers that aren't finite")
+        return header.restored(payload)
+
+    def _await(self, action: Callable[[Tensor, int], None], numbers: Tensor, other: int) -> None:
+        """Send or receive a header: it takes as long as the other end takes to be there."""
+        start = time.perf_counter()
+        action(numbers, other)
+        self.waiting += time.perf_counter() - start

@@ -1,0 +1,125 @@
+"""Ghosts: every process seats the whole cast, and keeps only its own parties.
+
+An absent party is a ghost: its networks are on torch's `meta` device, where shapes flow and nothing
+is computed, its samples are blanks, its defence says nothing, and it has no optimiser. So one and
+the same protocol loop runs in all processes; what really happens in it happens at one of them.
+"""
+
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TypeVar, final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.casting import Run
+from sltoolkit.contracts import Defense
+from sltoolkit.data.samples import Samples
+from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
+from sltoolkit.protocols.averaging import Averager
+from sltoolkit.protocols.base import Cast, Member
+from sltoolkit.wire import FED, SERVER, Seat
+
+_META = "meta"
+P = TypeVar("P")
+
+
+@final
+class Absent(Defense):
+    """The defence of a party that is elsewhere; its networks travel, so they have shapes."""
+
+    def __init__(self, learned: Mapping[str, nn.Module]) -> None:
+        self._learned = {name: module.to(_META) for name, module in learned.items()}
+
+    def learned(self) -> Mapping[str, nn.Module]:
+        """Shapes only."""
+        return self._learned
+
+
+def homes_of(cast: Cast) -> dict[Seat, int]:
+    """The rank of every seat: the server and the fed server, then all others in order."""
+    server = [host.seat for host in cast.servers[:1]] or [FED]
+    others = [m.seat for m in cast.clients] + [h.seat for h in (*cast.hops, *cast.servers)]
+    homes = {seat: rank for rank, seat in enumerate(dict.fromkeys([*server, *others]))}
+    return homes | {seat: 0 for seat in (FED, SERVER) if seat not in homes}
+
+
+def haunt(run: Run, here: Collection[Seat]) -> None:
+    """Turn every party of a seated run that isn't here into a ghost, and forget its samples.
+
+    Raises:
+        SpecError: for what can't be done in several processes yet.
+    """
+    _check(run)
+    cast = run.cast
+    for member in cast.clients:
+        _leave_to_owners(run, member, here)
+        if member.seat not in here:
+            member.party = _client_ghost(member)
+            member.tail = None if member.tail is None else _ghost(member.tail)
+            member.defense = Absent(member.defense.learned())
+    for host in (*cast.hops, *cast.servers):
+        if host.seat not in here:
+            host.party = _ghost(host.party)
+            host.defense = Absent(host.defense.learned())
+    if cast.fed is not None and FED not in here:
+        blanks = [copy.deepcopy(n).to(_META) for n in cast.clients[0].networks()]
+        cast.fed = Averager(blanks)
+    run.data = replace(run.data, private_train=run.data.private_train[:0])
+
+
+def name_samples(member: Member, ids: Tensor) -> None:
+    """Give an absent member's blank samples the ids, and the number, that it told."""
+    held, n = member.samples, len(ids)
+    member.samples = Samples(
+        x=_resized(held.x, n), y=_resized(held.y, n), ids=ids, groups=torch.zeros_like(ids)
+    )
+
+
+def _check(run: Run) -> None:
+    if getattr(run.protocol, "optimizer_state", False):
+        raise SpecError(
+            "protocol.optimizer_state: optimisers' states can't be handed over between processes "
+            "yet; leave it out"
+        )
+    if run.cast.wire.codec is not None:
+        raise SpecError("reducer: messages can't be reduced between processes yet; leave it out")
+    if getattr(run.cast, "intake", None) is not None:
+        raise SpecError(
+            f"protocol: {type(run.protocol).__name__} can't run in several processes yet"
+        )
+
+
+def _leave_to_owners(run: Run, member: Member, here: Collection[Seat]) -> None:
+    """Blank what its owner alone has: inputs are the member's, labels may be the server's."""
+    at_server = getattr(run.protocol, "labels_at", "client") == "server"
+    owner = run.cast.server.seat if at_server else member.seat
+    held = member.samples
+    member.samples = Samples(
+        x=held.x.clone() if member.seat in here else held.x.to(_META),
+        y=held.y.clone() if owner in here else held.y.to(_META),
+        ids=held.ids.cpu().clone(), groups=torch.zeros_like(held.ids, device="cpu"),
+    )  # fmt: skip
+
+
+def _resized(t: Tensor, n: int) -> Tensor:
+    """A blank of n rows; what isn't blank stays."""
+    return t.new_empty((n, *t.shape[1:])) if t.is_meta else t
+
+
+def _client_ghost(member: Member) -> HonestClient:
+    ghost = _ghost(member.party)
+    if not isinstance(ghost, HonestClient):
+        raise ProtocolError(f"{member.seat} has no ghost: it was taken over")
+    return ghost
+
+
+def _ghost(party: P) -> P:
+    if not isinstance(party, HonestClient | HonestServer | HonestMiddle):
+        raise ProtocolError(f"{type(party).__name__} was taken over, and can't be elsewhere")
+    ghost = type(party)(party.module.to(_META), None, party.rng)
+    ghost.deferred = party.deferred
+    ghost.learn(False)
+    return ghost

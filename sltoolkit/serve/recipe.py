@@ -1,0 +1,62 @@
+"""From an ordinary experiment spec to the one run that is served."""
+
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from sltoolkit import models
+from sltoolkit.bench import recipes
+from sltoolkit.bench.spec import Spec, Table
+from sltoolkit.casting import Run, seat_parties, with_format
+from sltoolkit.errors import SpecError
+from sltoolkit.streams import Stream
+
+
+def recipe_of(spec: Spec) -> Table:
+    """The only victim of a spec: its defence, its first seed.
+
+    Raises:
+        SpecError: if it describes several, or one that is trained already.
+    """
+    if spec.sweep:
+        raise SpecError(
+            f"sweep: one run can be served at a time, and this sweeps {', '.join(spec.sweep)}"
+        )
+    if len(spec.defense) > 1:
+        raise SpecError(f"defense: one run can be served at a time, got {len(spec.defense)}")
+    if spec.checkpoint is not None:
+        raise SpecError("checkpoint: the model is trained already; there is nothing to serve")
+    own = ("data", "model", "protocol", "partition", "reducer", "training", "targets", "device")
+    table = spec.model_dump()
+    return {key: table[key] for key in own} | {"defense": spec.defense[0], "seed": spec.seeds[0]}
+
+
+def plan_of(recipe: Table) -> Table:
+    """What has to be the same at all ranks."""
+    return {"recipe": recipe, "torch": torch.__version__, "sltoolkit": version("sltoolkit")}
+
+
+def seated(recipe: Table, *, device: torch.device) -> tuple[Run, int]:
+    """The run of a recipe, seated as in one process, and its epochs.
+
+    Raises:
+        SpecError, DataError, ProtocolError: as its parts.
+    """
+    given: dict[str, Any] = recipes.arguments(recipe)
+    recipes.forget_data()  # a rank keeps no samples but its own
+    protocol, training = given["protocol"], given["training"]
+    if not protocol.learns:
+        raise SpecError(f"protocol: {recipe['protocol']['name']} trains nothing")
+    rng = Stream(given["seed"]).child("victim")
+    with rng.child("init").scope():
+        whole = given["model"]()
+    parts = tuple(part.to(device) for part in models.cut(whole, given["cut"]))
+    data = with_format(parts, given["data"].to(device), training)
+    run = seat_parties(
+        parts, data, protocol=protocol, defense=given["defense"], training=training, rng=rng,
+        partition=given["partition"],
+    )  # fmt: skip
+    if given["reducer"] is not None:
+        raise SpecError("reducer: messages can't be reduced between processes yet; leave it out")
+    return run, training.epochs

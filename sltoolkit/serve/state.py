@@ -1,0 +1,258 @@
+"""What a rank keeps on disk: its own parties' tensors as safetensors, the rest as JSON."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sltoolkit.casting import Run
+from sltoolkit.chain import Chain, Guarded
+from sltoolkit.contracts import Defense
+from sltoolkit.errors import SpecError, StoreError
+from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer, Optimizer
+from sltoolkit.protocols.base import Clock, Host, Member
+from sltoolkit.serve.ghosts import Absent
+from sltoolkit.wire import Seat, Toll
+
+KEPT = 2
+"""Ranks are at most one epoch apart when one of them dies, so each keeps its last two."""
+
+
+@final
+class RankState:
+    """The state of one rank's parties.
+
+    Args:
+        run: the run, with ghosts for all others.
+        clock: its clock.
+
+    Attributes:
+        losses: mean loss of each epoch, where a loss is computed here.
+        before: bytes that were sent before this process took over.
+    """
+
+    def __init__(self, run: Run, clock: Clock) -> None:
+        self.run, self.clock = run, clock
+        self.losses: list[float] = []
+        self.before: Counter[Toll] = Counter()
+
+    @property
+    def tolls(self) -> Counter[Toll]:
+        """Payload bytes of the whole run, by seats, kind and epoch."""
+        return self.before + self.run.cast.wire.tolls
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks that are here, by name."""
+        found: dict[str, nn.Module] = {}
+        for name, party in _parties(self.run):
+            found[name] = party.module
+        for name, defense in _defenses(self.run):
+            found |= {f"{name}.defense.{n}": module for n, module in defense.learned().items()}
+        return found
+
+    def weights(self) -> dict[str, Tensor]:
+        """All states of the networks here, and the common networks where they are averaged."""
+        tensors = {
+            f"{name}.{key}": value
+            for name, network in self.networks().items()
+            for key, value in network.state_dict().items()
+        }
+        for i, state in enumerate(self.run.cast.fed.common if self.run.cast.fed else ()):
+            tensors |= {f"fed.{i}.{key}": t for key, t in state.items() if not t.is_meta}
+        return tensors
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights, and the optimisers' states."""
+        return self.weights() | {
+            f"optimizer/{name}/{i}/{key}": value
+            for name, party in _parties(self.run)
+            if party.optimizer is not None
+            for i, slots in party.optimizer.state_dict()["state"].items()
+            for key, value in slots.items()
+            if isinstance(value, Tensor)
+        }
+
+    def record(self) -> dict[str, Any]:
+        """Everything else, as JSON."""
+        cast, clock = self.run.cast, self.clock
+        return {
+            "step": clock.step,
+            "epoch": clock.epoch,
+            "baton": None if cast.baton is None else list(cast.clients).index(cast.baton),
+            "losses": self.losses,
+            "bytes": tolls_json(self.tolls),
+            "streams": self.run.rng.state(),
+        }
+
+    def load(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+        """Go on from a stored state.
+
+        Raises:
+            StoreError: if it doesn't fit.
+        """
+        own = self.weights()
+        stored = {n: t for n, t in tensors.items() if not n.startswith("optimizer/")}
+        misfits = own.keys() ^ stored.keys() or [n for n in own if own[n].shape != stored[n].shape]
+        if misfits:
+            raise StoreError(f"the checkpoint doesn't fit this run ({sorted(misfits)[0]})")
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(stored[name])
+        for name, party in _parties(self.run):
+            if party.optimizer is not None:
+                _load_optimizer(party.optimizer, tensors, f"optimizer/{name}/")
+        cast = self.run.cast
+        self.clock.step, self.clock.epoch = record["step"], record["epoch"]
+        cast.baton = None if record["baton"] is None else cast.clients[record["baton"]]
+        self.losses = list(record["losses"])
+        self.before = tolls_from(record["bytes"])
+        self.run.rng.restore(record["streams"])
+
+
+def check_resumable(run: Run) -> None:
+    """Refuse defences whose state is not in a checkpoint.
+
+    Raises:
+        SpecError: which one.
+    """
+    for _, defense in _defenses(run):
+        for inner in _inner(defense):
+            if set(vars(inner)) - {f.name for f in fields(inner) if f.init}:  # type: ignore[arg-type]
+                raise SpecError(
+                    f"--resume: {type(inner).__name__} keeps a state of its own, which checkpoints "
+                    "don't hold: start anew, in another folder"
+                )
+
+
+def _inner(defense: Defense) -> list[Defense]:
+    if isinstance(defense, Guarded):
+        return _inner(defense.inner)
+    if isinstance(defense, Chain):
+        return [d for link in defense.links for d in _inner(link)]
+    return [] if isinstance(defense, Absent) else [defense]
+
+
+def _defenses(run: Run) -> Iterator[tuple[str, Defense]]:
+    parties: list[Member | Host] = [*run.cast.clients, *run.cast.hops, *run.cast.servers]
+    for party in parties:
+        if not isinstance(party.defense, Absent):
+            yield str(party.seat), party.defense
+
+
+def _parties(run: Run) -> Iterator[tuple[str, HonestClient | HonestServer | HonestMiddle]]:
+    """The parties that are here and have a network of their own, by name."""
+    for member in run.cast.clients:
+        if not isinstance(member.defense, Absent):
+            yield str(member.seat), member.party
+            if member.tail is not None:
+                yield f"{member.seat}.tail", member.tail
+    for i, host in enumerate((*run.cast.hops, *run.cast.servers)):
+        if isinstance(host.defense, Absent):
+            continue
+        if isinstance(host.party, HonestServer | HonestMiddle):
+            copy = i - len(run.cast.hops)  # several copies may share a seat
+            yield f"{host.seat}.copy{copy}" if copy > 0 else str(host.seat), host.party
+
+
+def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix):
+            i, key = name.removeprefix(prefix).split("/")
+            state.setdefault(int(i), {})[key] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def tolls_json(tolls: Mapping[Toll, int]) -> list[Any]:
+    """As JSON."""
+    return [[*_seat(t.src), *_seat(t.dst), t.kind, t.epoch, n] for t, n in tolls.items()]
+
+
+def tolls_from(rows: list[Any]) -> Counter[Toll]:
+    """What `tolls_json` made."""
+    return Counter({
+        Toll(Seat(a, i), Seat(b, j), kind, epoch): n for a, i, b, j, kind, epoch, n in rows
+    })  # fmt: skip
+
+
+def _seat(seat: Seat) -> tuple[str, int]:
+    return seat.name, seat.index
+
+
+@final
+class Checkpoints:
+    """A rank's checkpoints in a folder: the last two, each one file, written atomically.
+
+    Args:
+        folder: where.
+        rank: whose.
+        plan: a hash of what is run, so that nothing goes on from another run's checkpoint.
+    """
+
+    def __init__(self, folder: Path, rank: int, plan: str) -> None:
+        self._folder, self._rank, self._plan = folder, rank, plan
+
+    def save(self, state: RankState) -> None:
+        """Write the state after an epoch, and forget all but the last two."""
+        epoch = state.clock.epoch
+        record = state.record() | {"plan": self._plan}
+        write(self._path(epoch), state.tensors(), {"record": json.dumps(record)})
+        for old in self.epochs()[:-KEPT]:
+            self._path(old).unlink()
+
+    def epochs(self) -> list[int]:
+        """Of which epochs there is a checkpoint, in order."""
+        files = self._folder.glob(f"rank-{self._rank}.epoch-*.safetensors")
+        return sorted(int(f.name.split("-")[-1].split(".")[0]) for f in files)
+
+    def load(self, state: RankState, epoch: int) -> None:
+        """Go on from the end of an epoch; 0 is the beginning.
+
+        Raises:
+            StoreError: if the file is missing, damaged or another run's.
+        """
+        if epoch == 0:
+            return
+        path = self._path(epoch)
+        try:
+            tensors = load_file(path)
+            with safe_open(path, framework="pt") as f:
+                record = json.loads(f.metadata()["record"])
+        except (OSError, SafetensorError, TypeError, KeyError, json.JSONDecodeError) as e:
+            raise StoreError(f"{path} can't be read ({e}): start anew, without --resume") from e
+        if record["plan"] != self._plan:
+            raise StoreError(f"{path} belongs to another experiment: give another --out folder")
+        state.load(tensors, record)
+
+    def forget(self, after: int) -> None:
+        """Remove the checkpoints of epochs after this one."""
+        for epoch in self.epochs():
+            if epoch > after:
+                self._path(epoch).unlink()
+
+    def _path(self, epoch: int) -> Path:
+        return self._folder / f"rank-{self._rank}.epoch-{epoch}.safetensors"
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    # tensors that share memory can't be stored together, so each gets its own
+    flat = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    save_file(flat, partial, metadata=metadata)
+    os.replace(partial, path)
+
+
+def digest(plan: Any) -> str:
+    """A hash of plain JSON."""
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()

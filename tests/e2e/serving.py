@@ -1,0 +1,198 @@
+"""One process of a served run in float64, for `test_serve`: `python serving.py JOB.json`.
+
+RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say which one. The job lists cases, one after the
+other; each may have a fault: a process that kills or stops itself after some messages.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+from torch._C._distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from sltoolkit.casting import Run, seat_parties
+from sltoolkit.contracts import Family, Listener, NoDefense, Role, RoundView, Task, Wiretap
+from sltoolkit.data.samples import Samples, Split
+from sltoolkit.defenses import DEFENSES
+from sltoolkit.errors import SLToolkitError
+from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.serve.rank import rank_at, run_rank
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
+from sltoolkit.taps import open_listener
+from sltoolkit.threat import Aux
+from sltoolkit.turns import Turn
+from sltoolkit.wire import Ear, Message
+
+CLASSES = 3
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setup:
+    """What the listeners ask for."""
+
+    aux: Aux
+    task: Task
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Scribe(Listener[Setup]):
+    """Hashes all it hears, and the network it hears it with."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    family: ClassVar[Family] = "reconstruction"
+    setup: ClassVar[type] = Setup
+    view: ClassVar[type] = Setup
+    citation: ClassVar[str] = "none"
+
+    def open(self, setup: Setup, *, rng: Stream) -> "ScribeTap":
+        return ScribeTap()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Spy(Listener[Setup]):
+    """The same on the wire, of what is about samples: weights may pass where it can't hear."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("eavesdropper",)
+    family: ClassVar[Family] = "reconstruction"
+    setup: ClassVar[type] = Setup
+    view: ClassVar[type] = Setup
+    citation: ClassVar[str] = "none"
+
+    def open(self, setup: Setup, *, rng: Stream) -> "ScribeTap":
+        return ScribeTap(frozenset({"weights", "buffers"}))
+
+
+@final
+class ScribeTap(Wiretap):
+    def __init__(self, ignored: frozenset[str] = frozenset()) -> None:
+        self.hash, self.rounds, self.ignored = hashlib.sha256(), 0, ignored
+
+    def hear(self, heard: RoundView) -> None:
+        self.rounds += 1
+        network = heard.network() if heard.network else nn.Identity()
+        messages = [(k, t) for k, t in heard.messages.items() if k[0] not in self.ignored]
+        for key, t in sorted([*messages, *network.state_dict().items()], key=str):
+            self.hash.update(f"{key} {heard.step} {heard.ids.tolist()}".encode())
+            self.hash.update(t.detach().contiguous().numpy().tobytes())
+
+    def finish(self, view: Any) -> Any:
+        raise NotImplementedError
+
+
+@final
+@dataclass(eq=False)
+class Fault(Ear):
+    """This process ends, or stands still, when it has heard so many messages."""
+
+    after: int
+    signal: int
+
+    def wants(self, message: Message) -> bool:
+        self.after -= 1
+        if self.after == 0:
+            os.kill(os.getpid(), self.signal)
+        return False
+
+    def note(self, message: Message) -> None: ...
+
+    def close(self, turn: Turn) -> None: ...
+
+
+def data() -> Split:
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(30, 1, 6, 6, generator=g, dtype=torch.float64)
+    y = torch.randint(CLASSES, (30,), generator=g)
+    ids = torch.arange(30) + 1000
+    whole = Samples(x=x, y=y, ids=ids, groups=ids)
+    return Split(
+        name="random", private_train=whole[:22], private_holdout=whole[22:26], aux=whole[26:],
+        classes=tuple("abc"),
+    )  # fmt: skip
+
+
+def network(parts: int) -> tuple[nn.Module, ...]:
+    with Stream(1).scope():
+        head = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Tanh()).double()
+        middle = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(32, 5)).double()
+        tail = nn.Sequential(nn.Tanh(), nn.Linear(5, CLASSES)).double()
+    return (head, middle, tail) if parts == 3 else (head, nn.Sequential(middle, tail))
+
+
+def seated(case: dict[str, Any]) -> tuple[Run, int]:
+    options = dict(case["protocol"])
+    protocol = PROTOCOLS[options.pop("name")](**options)
+    defense = DEFENSES[case["defense"]]() if "defense" in case else NoDefense()
+    training = Training(
+        epochs=case.get("epochs", 2),
+        batch_size=4,
+        lr=0.02,
+        optimizer=case.get("optimizer", "adam"),
+    )
+    run = seat_parties(
+        network(protocol.parts), data(), protocol=protocol, defense=defense, training=training,
+        rng=Stream(0),
+    )  # fmt: skip
+    return run, training.epochs
+
+
+def scribes(run: Run) -> list[tuple[ScribeTap, Ear]]:
+    opened = [open_listener(x, run, seed=0, grants={"aux"}) for x in (Scribe(), Spy())]
+    return [(tapped.wiretap, ear) for tapped, ear in opened]  # type: ignore[misc]
+
+
+def heard(taps: list[tuple[ScribeTap, Ear]]) -> list[str]:
+    return [f"{tap.rounds} {tap.hash.hexdigest()}" for tap, _ in taps]
+
+
+def tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    return {name: t.clone() for name, t in network.state_dict().items()}
+
+
+def main(job: dict[str, Any]) -> None:
+    torch.set_num_threads(1)
+    timeout = float(job["timeout"])
+    store, number, size = next(iter(rendezvous("env://", timeout=timedelta(seconds=60))))
+    for i, case in enumerate(job["cases"]):
+        run, epochs = seated(case)
+        taps: list[tuple[ScribeTap, Ear]] = []
+
+        def ears(
+            run: Run, case: dict[str, Any] = case, taps: list[tuple[ScribeTap, Ear]] = taps
+        ) -> Sequence[Ear]:
+            if case.get("listen") and number == 0:
+                taps += scribes(run)
+            faults = [Fault(n, s) for r, n, s in case.get("faults", []) if r == number]
+            return [*(ear for _, ear in taps), *faults]
+
+        out = Path(case["out"])
+        rank = rank_at(PrefixStore(str(i), store), number, size, timeout)
+        run_rank(
+            rank, run, epochs=epochs, out=out, plan=case["protocol"], ears=ears,
+            resume=case.get("resume", False),
+        )  # fmt: skip
+        if taps:
+            (out / "heard.json").write_text(json.dumps(heard(taps)))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        main(json.loads(Path(sys.argv[1]).read_text()))
+    except SLToolkitError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.flush()
+        os._exit(1)

@@ -1,0 +1,183 @@
+"""Parties in separate processes: same weights, same bytes, same things heard; and their faults."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from e2e.serving import heard, scribes, seated
+from sltoolkit.protocols.base import Clock
+from sltoolkit.serve.state import RankState, tolls_from
+from sltoolkit.training import run_phases
+from sltoolkit.wire import Toll
+
+SCRIPT = Path(__file__).with_name("serving.py")
+RANKS = 3
+CASES: dict[str, dict[str, Any]] = {
+    "vanilla": {"protocol": {"name": "vanilla"}, "listen": True},
+    "vanilla batch by batch": {"protocol": {"name": "vanilla", "turns": "batch"}},
+    "vanilla through the server": {"protocol": {"name": "vanilla", "handover": "server"}},
+    "vanilla without hand-over": {"protocol": {"name": "vanilla", "handover": "none"}},
+    "vanilla, labels at the server": {
+        "protocol": {"name": "vanilla", "labels_at": "server"}, "listen": True,
+    },
+    "vanilla with noise": {"protocol": {"name": "vanilla"}, "defense": "gaussian_noise"},
+    "vanilla with disco": {"protocol": {"name": "vanilla"}, "defense": "disco"},
+    "u_shaped": {"protocol": {"name": "u_shaped"}, "listen": True, "optimizer": "sgd"},
+    "splitfed_v1": {"protocol": {"name": "splitfed_v1"}, "listen": True},
+    "splitfed_v1 with drop-outs": {
+        "protocol": {"name": "splitfed_v1", "dropout": 0.5, "participation": 0.6}
+    },
+    "splitfed_v2": {"protocol": {"name": "splitfed_v2"}},
+    "splitfed_v3": {"protocol": {"name": "splitfed_v3"}},
+    "blind_learning": {"protocol": {"name": "blind_learning"}},
+    "local_loss": {"protocol": {"name": "local_loss"}},
+    "fedavg": {"protocol": {"name": "fedavg", "local_epochs": 2}},
+    "large_batch_sgd": {"protocol": {"name": "large_batch_sgd"}},
+}  # fmt: skip
+
+
+def with_clients(case: dict[str, Any]) -> dict[str, Any]:
+    return {**case, "protocol": {**case["protocol"], "clients": RANKS - 1}}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its code, what it said, and how long after the first one."""
+
+    code: int
+    err: str
+    seconds: float
+
+
+def launch(folder: Path, cases: list[dict[str, Any]], *, timeout: float) -> list[Ended]:
+    """Serve the cases, one after the other, with a process per rank."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    job = folder / "job.json"
+    job.write_text(json.dumps({"cases": cases, "timeout": timeout}))
+    env = os.environ | {
+        "WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2]),
+    }  # fmt: skip
+    files = [folder / f"{r}.err" for r in range(RANKS)]
+    ranks = []
+    for r, file in enumerate(files):
+        with file.open("w") as err:
+            command = [sys.executable, str(SCRIPT), str(job)]
+            ranks.append(subprocess.Popen(command, env=env | {"RANK": str(r)}, stderr=err))
+    try:
+        ended = _wait(ranks, stands={r for case in cases for r, *_ in case.get("faults", [])})
+    finally:
+        for rank in ranks:
+            rank.kill()
+    first = min(ended)
+    return [
+        Ended(rank.wait(), file.read_text(), when - first)
+        for rank, file, when in zip(ranks, files, ended, strict=True)
+    ]
+
+
+def _wait(ranks: list[subprocess.Popen[bytes]], stands: set[int]) -> list[float]:
+    """When each ended; one that may stand still is not waited for."""
+    ended: dict[int, float] = {}
+    limit = time.monotonic() + 120
+    while time.monotonic() < limit and not set(range(len(ranks))) <= ended.keys() | stands:
+        time.sleep(0.05)
+        for r, rank in enumerate(ranks):
+            if rank.poll() is not None:
+                ended.setdefault(r, time.monotonic())
+    return [ended.get(r, limit) for r in range(len(ranks))]
+
+
+def in_process(case: dict[str, Any]) -> tuple[dict[str, torch.Tensor], Counter[Toll], list[str]]:
+    """Weights, bytes, and hashes of what was heard, of the same run in this process."""
+    run, epochs = seated(case)
+    taps = scribes(run) if case.get("listen") else []
+    run.cast.wire = run.cast.wire.with_ears([ear for _, ear in taps])
+    run_phases(run, epochs)
+    return RankState(run, Clock()).weights(), run.cast.wire.tolls, heard(taps)
+
+
+def assert_same(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    assert [n for n in expected if not torch.equal(found[n], expected[n])] == []
+
+
+def found_in(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of all ranks; no two ranks have the same ones."""
+    found: dict[str, torch.Tensor] = {}
+    for r in range(RANKS):
+        mine = load_file(folder / f"rank-{r}.safetensors")
+        assert not found.keys() & mine.keys()
+        found |= mine
+    return found
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All cases, served one after the other by the same processes."""
+    folder: Path = tmp_path_factory.mktemp("served")
+    cases = [{**with_clients(case), "out": str(folder / name)} for name, case in CASES.items()]
+    for name in CASES:
+        (folder / name).mkdir()
+    said = launch(folder, cases, timeout=60)
+    assert [rank.code for rank in said] == [0] * RANKS, said
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_in_processes_all_is_as_in_one(served: Path, name: str) -> None:
+    weights, tolls, hashes = in_process(with_clients(CASES[name]))
+    assert_same(found_in(served / name), weights)
+    for r in range(RANKS):
+        facts = json.loads((served / name / f"rank-{r}.json").read_text())
+        assert tolls_from(facts["bytes"]) == tolls
+    if hashes:
+        assert json.loads((served / name / "heard.json").read_text()) == hashes
+
+
+MORTAL: dict[str, Any] = with_clients(
+    {"protocol": {"name": "vanilla"}, "epochs": 3, "listen": True}
+)
+ALONE = 20  # messages of client[1] in an epoch and a half
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_named_and_the_run_resumes(tmp_path: Path) -> None:
+    died = {**MORTAL, "out": str(tmp_path), "faults": [[2, ALONE, signal.SIGKILL]]}
+    said = launch(tmp_path, [died], timeout=60)
+    assert said[2].code == -signal.SIGKILL
+    for rank in said[:2]:
+        assert rank.code == 1
+        assert "error: client[1]: the connection to it is lost" in rank.err
+        assert "Traceback" not in rank.err
+        assert rank.seconds < 10  # long before the timeout
+    assert not list(tmp_path.glob("rank-?.safetensors"))
+
+    again = {**MORTAL, "out": str(tmp_path), "resume": True, "listen": False}
+    stalled = {**MORTAL, "out": str(tmp_path / "other"), "faults": [[2, ALONE, signal.SIGSTOP]]}
+    (tmp_path / "other").mkdir()
+    said = launch(tmp_path, [again, stalled], timeout=3)
+    weights, tolls, _ = in_process(MORTAL)
+    assert_same(found_in(tmp_path), weights)
+    facts = json.loads((tmp_path / "rank-0.json").read_text())
+    assert tolls_from(facts["bytes"]) == tolls
+    assert facts["resumed_after"] == 1
+    for rank in said[:2]:
+        assert rank.code == 1
+        assert "error: client[1]: stalled" in rank.err
+        assert "Traceback" not in rank.err
