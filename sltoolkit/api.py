@@ -24,6 +24,7 @@ from sltoolkit.casting import Run, seat_parties, shards_of, with_format
 from sltoolkit.checkpoint import read_victim, restore_victim
 from sltoolkit.codec import Reducer
 from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, NoDefense, Role
+from sltoolkit.costs import measure
 from sltoolkit.data.partition import PARTITIONS, Dealt, Partition
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.defenses import DEFENSES
@@ -269,7 +270,7 @@ def _victim(
         transcript=transcript,
         utility=accuracy(deployed, server, run.data.private_holdout, run.rng),
         losses=losses,
-        bytes=dict(run.cast.wire.bytes),
+        costs=measure(run, seconds=facts["train_seconds"]),
         rng=run.rng,
         pristine=run.defense,
         targets=targets,

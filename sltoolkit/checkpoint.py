@@ -11,10 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sltoolkit.costs import Measured
 from sltoolkit.errors import StoreError
 from sltoolkit.transcript import Record
 from sltoolkit.victim import Victim
-from sltoolkit.wire import Link
+from sltoolkit.wire import Link, Seat, Toll
 
 
 def victim_tensors(victim: Victim) -> dict[str, Tensor]:
@@ -46,7 +47,7 @@ def victim_record(victim: Victim) -> dict[str, Any]:
             for (asked, seen, hops), found in victim.prepared.items()
             if asked == victim.targets
         ],
-        "bytes": [[link.src, link.dst, link.kind, n] for link, n in victim.bytes.items()],
+        "costs": _costs_record(victim.costs),
     }
 
 
@@ -100,7 +101,29 @@ def restore_victim(
         facts=record["facts"],
         utility=record["utility"],
         losses=tuple(record["losses"]),
-        bytes={Link(src, dst, kind): n for src, dst, kind, n in record["bytes"]},
+        costs=_costs_from(record["costs"]),
+    )
+
+
+def _costs_record(costs: Measured) -> dict[str, Any]:
+    return {
+        "tolls": [
+            [t.src.name, t.src.index, t.dst.name, t.dst.index, t.kind, t.epoch, n]
+            for t, n in costs.tolls.items()
+        ],
+        "flops": [[seat.name, seat.index, epoch, n] for (seat, epoch), n in costs.flops.items()],
+        "seconds": costs.seconds,
+    }
+
+
+def _costs_from(record: Mapping[str, Any]) -> Measured:
+    return Measured(
+        tolls={
+            Toll(Seat(src, i), Seat(dst, j), kind, epoch): n
+            for src, i, dst, j, kind, epoch, n in record["tolls"]
+        },
+        flops={(Seat(name, i), epoch): n for name, i, epoch, n in record["flops"]},
+        seconds=record["seconds"],
     )
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -53,12 +53,21 @@ class Server(Stage):
         """Forward, mean loss, backward, update; returns the gradient at the cut, (B, ...)."""
 
 
+class Lap(NamedTuple):
+    """How many samples a network took forward and backward in an epoch."""
+
+    forward: int
+    backward: int
+
+
 class _Network:
     """A network with its optimiser and its random stream; without an optimiser it is frozen.
 
     Attributes:
         learning: whether it follows gradients.
         deferred: whether it leaves its gradients where they are until `follow`.
+        inlet: an empty batch (0, ...) of what it took last.
+        laps: what it computed, by epoch.
     """
 
     def __init__(self, module: nn.Module, optimizer: Optimizer | None, rng: Stream) -> None:
@@ -67,6 +76,9 @@ class _Network:
         self.rng = rng
         self.learning = optimizer is not None
         self.deferred = False
+        self.inlet = torch.empty(0)
+        self.laps: list[Lap] = []
+        self._forward = self._backward = 0
         self._in_place = _may_work_in_place(module)
         self._weights = list(module.parameters())
         self._wrapped = not type(optimizer).__module__.startswith("torch.optim")
@@ -75,6 +87,17 @@ class _Network:
         """Train or stand still; a network without optimiser always stands still."""
         self.learning = learning and self.optimizer is not None
         self.module.train(self.learning)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """The network's output (B, ...) for what it takes (B, ...)."""
+        self.inlet = x.new_empty((0, *x.shape[1:]))
+        self._forward += len(x)
+        return _as_tensor(self.module(x))
+
+    def end_lap(self) -> None:
+        """An epoch is over."""
+        self.laps.append(Lap(self._forward, self._backward))
+        self._forward = self._backward = 0
 
     def zero(self) -> None:
         """Forget old gradients: through a wrapped optimiser, which keeps more of them.
@@ -110,7 +133,7 @@ class HonestClient(_Network, Client):
     def forward(self, x: Tensor) -> Tensor:
         """Smashed data, with its graph."""
         with self.rng.torch_scope():
-            return _as_tensor(self.module(x))
+            return self.compute(x)
 
     def update(self, z: Tensor, back: Tensor | None, extra: Tensor | None) -> None:
         """Back-propagate both through `z`, and step."""
@@ -122,6 +145,7 @@ class HonestClient(_Network, Client):
             if extra is not None:
                 roots, grads = [*roots, extra], [*grads, torch.ones_like(extra)]
             if roots:
+                self._backward += len(z)
                 torch.autograd.backward(roots, grads)
             self.move()
 
@@ -134,7 +158,7 @@ class HonestMiddle(_Network, Middle):
         """Keeps the graph until `backward`."""
         with self.rng.torch_scope():
             self._entry = _Entry(received, in_place=self._in_place)
-            self._sent = _as_tensor(self.module(self._entry.tensor))
+            self._sent = self.compute(self._entry.tensor)
             return self._sent
 
     def backward(self, grad: Tensor) -> Tensor:
@@ -146,6 +170,7 @@ class HonestMiddle(_Network, Middle):
             return self._entry.gradient()
         with self.rng.torch_scope():
             self.zero()
+            self._backward += len(grad)
             self._sent.backward(grad)
             self.move()
             return self._entry.gradient()
@@ -169,8 +194,9 @@ class HonestServer(_Network, Server):
             return torch.zeros_like(smashed)
         with self.rng.torch_scope():
             entry = _Entry(smashed, in_place=self._in_place)
-            loss = functional.cross_entropy(self.module(entry.tensor), labels)
+            loss = functional.cross_entropy(self.compute(entry.tensor), labels)
             self.zero()
+            self._backward += len(smashed)
             loss.backward()
             self.move()
             self._losses.append(loss.detach())
@@ -180,6 +206,9 @@ class HonestServer(_Network, Server):
         """The batch losses since the last call."""
         losses, self._losses = self._losses, []
         return torch.stack(losses) if losses else torch.empty(0)
+
+
+Honest = HonestClient | HonestMiddle | HonestServer
 
 
 def _as_tensor(out: object) -> Tensor:

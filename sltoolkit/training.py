@@ -37,6 +37,8 @@ def run_phases(run: Run, epochs: int, progress: Progress | None = None) -> tuple
         for _ in stretch:
             run.protocol.epoch(cast, clock, name)
             clock.epoch += 1
+            for _, party, _ in cast.networks():
+                party.end_lap()
             batches = _losses(cast)
             losses.append(float(batches.mean()) if len(batches) else 0.0)
             if not bool(batches.isfinite().all()) and name == "train":

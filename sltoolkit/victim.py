@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sltoolkit.contracts import Defense, Task, Wiretap
+from sltoolkit.costs import Measured
 from sltoolkit.data.samples import Split
 from sltoolkit.deployed import Deployed
 from sltoolkit.protocols.base import Protocol
@@ -17,7 +18,7 @@ from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets
 from sltoolkit.threat import Release
 from sltoolkit.transcript import Transcript
-from sltoolkit.wire import Link
+from sltoolkit.wire import Link, by_link
 
 
 @final
@@ -47,7 +48,7 @@ class Victim:
         transcript: what was recorded of the training.
         utility: accuracy on `private_holdout`, through the defence.
         losses: mean training loss of each epoch.
-        bytes: payload bytes by link.
+        costs: bytes on the wire and FLOPs, by party and epoch.
         pristine: the defence as configured, before any training: its public parameters.
         targets: which records attacks are asked about.
         tapped: attacks that listened.
@@ -64,12 +65,17 @@ class Victim:
     transcript: Transcript
     utility: float
     losses: tuple[float, ...]
-    bytes: Mapping[Link, int]
+    costs: Measured
     rng: Stream
     pristine: Defense
     targets: Targets
     tapped: tuple[Tapped, ...] = ()
     prepared: dict[tuple[Targets, bool, int], Any] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> Mapping[Link, int]:
+        """Payload bytes by link."""
+        return by_link(self.costs.tolls)
 
     @property
     def member(self) -> Deployed:

@@ -6,7 +6,7 @@ sender's tensor and every record of it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, final
 
@@ -90,6 +90,14 @@ class Toll:
     epoch: int
 
 
+def by_link(tolls: Mapping[Toll, int]) -> Counter[Link]:
+    """Bytes by seat names and kind, whoever of several and whenever."""
+    total: Counter[Link] = Counter()
+    for toll, n in tolls.items():
+        total[Link(toll.src.name, toll.dst.name, toll.kind)] += n
+    return total
+
+
 class Carrier(Protocol):
     """How a message that was counted and heard gets to its receiver."""
 
@@ -143,10 +151,7 @@ class Wire:
     @property
     def bytes(self) -> Counter[Link]:
         """Payload bytes sent so far, by link."""
-        total: Counter[Link] = Counter()
-        for (src, dst, kind, _), n in self._bytes.items():
-            total[Link(src.name, dst.name, kind)] += n
-        return total
+        return by_link(self.tolls)
 
     def send(
         self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind, turn: Turn, name: str = ""

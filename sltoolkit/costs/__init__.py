@@ -1,7 +1,7 @@
 """What split learning costs: communication by published formulas, computation, latency.
 
 `singh` and `splitfed` count weights differently; each is complete in itself and compared with
-nothing of the other's.
+nothing of the other's. What a run really cost is `measure`d, and is a victim's `costs`.
 """
 
 from sltoolkit.costs import latency, singh, splitfed
@@ -13,6 +13,7 @@ from sltoolkit.costs.flops import (
     u_shaped_workload,
 )
 from sltoolkit.costs.latency import Scenario
+from sltoolkit.costs.measured import Measured, PartyCost, measure
 from sltoolkit.costs.workload import (
     SCALAR_BYTES,
     Volume,
@@ -23,7 +24,9 @@ from sltoolkit.costs.workload import (
 
 __all__ = [
     "SCALAR_BYTES",
+    "Measured",
     "PartCost",
+    "PartyCost",
     "Scenario",
     "SplitCost",
     "Volume",
@@ -31,6 +34,7 @@ __all__ = [
     "buffers_extra",
     "labels_extra",
     "latency",
+    "measure",
     "registered_costs",
     "singh",
     "split_costs",

@@ -100,7 +100,7 @@ def split_costs(module: nn.Module, shape: Sequence[int], *, classes: int) -> lis
     pieces = []
     with Stream(0).scope():
         for piece in cut(replica, [profile.at for profile in profiles]):
-            cost, value = _measured(piece, value)
+            cost, value = part_cost(piece, value)
             pieces.append(cost)
         auxiliary = [_auxiliary(profile, classes) for profile in profiles]
     return [
@@ -148,8 +148,8 @@ def registered_costs(model: str, shape: Sequence[int], *, classes: int) -> list[
     return split_costs(module, shape, classes=classes)
 
 
-def _measured(part: nn.Module, value: Tensor) -> tuple[PartCost, Tensor]:
-    """What a part costs on this input, and its output as the next part's input."""
+def part_cost(part: nn.Module, value: Tensor) -> tuple[PartCost, Tensor]:
+    """What a part costs on this sample (1, ...), and its output as the next part's input."""
     inlet = value.detach().requires_grad_(value.requires_grad)
     with FlopCounterMode(display=False) as counter:
         out = part(inlet.clone())  # a copy, because an in-place layer may not write to a leaf
@@ -169,5 +169,5 @@ def _auxiliary(profile: CutProfile, classes: int) -> PartCost:
     pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if len(profile.shape) == 3 else [nn.Flatten()]
     width = profile.shape[0] if len(profile.shape) == 3 else profile.numbers
     head = nn.Sequential(*pooled, nn.Linear(width, classes))
-    cost, _ = _measured(head, torch.zeros(1, *profile.shape, requires_grad=True))
+    cost, _ = part_cost(head, torch.zeros(1, *profile.shape, requires_grad=True))
     return cost

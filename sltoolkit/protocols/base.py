@@ -11,7 +11,7 @@ from sltoolkit.chain import Guarded
 from sltoolkit.contracts import Defense, Role, Sampler
 from sltoolkit.data.samples import Samples
 from sltoolkit.deployed import Deployed, settle
-from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer, Middle, Server
+from sltoolkit.parties import Honest, HonestClient, HonestMiddle, HonestServer, Middle, Server
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Holdings
 from sltoolkit.turns import PhaseName, Turn
@@ -134,6 +134,16 @@ class Cast:
             member.learn(learning)
         for host in (*self.hops, *self.servers):
             host.party.learn(learning)
+
+    def networks(self) -> Iterator[tuple[Seat, Honest, nn.Module]]:
+        """Every honest network: at which seat, who computes it, and as it was at the beginning."""
+        for member in self.clients:
+            yield member.seat, member.party, member.blank[0]
+            if member.tail is not None:
+                yield member.seat, member.tail, member.blank[1]
+        for host in (*self.hops, *self.servers):
+            if isinstance(host.party, HonestServer | HonestMiddle):
+                yield host.seat, host.party, host.blank
 
 
 @final

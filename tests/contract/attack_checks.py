@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from contract.toys import TARGETS, differences, run_state, seated, victim_state, witness
 from sltoolkit.contracts import AnyAttack, Attack, Listener, Role
+from sltoolkit.costs import Measured
 from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.naming import parameters_json
@@ -218,8 +219,9 @@ def _another_world(victim: Victim, granted: frozenset[str], chosen: Selected) ->
             for link, rows in link_records:
                 victim.transcript.restore(link, replace(rows, rows=torch.zeros_like(rows.rows)))
         yield replace(
-            victim, rng=Stream(4321).child("elsewhere"), losses=(), bytes={}, utility=0.0, facts={}
-        )
+            victim, rng=Stream(4321).child("elsewhere"), losses=(), utility=0.0, facts={},
+            costs=Measured(tolls={}, flops={}),
+        )  # fmt: skip
     finally:
         for t, content in backup:
             t.copy_(torch.frombuffer(bytearray(content), dtype=t.dtype).reshape(t.shape))

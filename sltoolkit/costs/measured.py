@@ -1,0 +1,152 @@
+"""What a run really cost: bytes counted on the wire, FLOPs of what the networks computed.
+
+A byte is counted when it is sent: labels, buffers and everything else that the published formulas
+leave out are among them, and can be told apart by kind. A party's FLOPs are those of one sample's
+forward and backward pass through its networks, as torch's counter sees them, times the samples
+that they really took; what a defence computes, losses, optimisers and averages are not counted.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, final
+
+import pandas as pd
+from torch import nn
+
+from sltoolkit.costs.flops import PartCost, part_cost
+from sltoolkit.costs.units import bytes_text, count_text, seconds_text
+from sltoolkit.parties import Honest, HonestClient
+from sltoolkit.streams import Stream
+from sltoolkit.wire import Kind, Seat, Toll
+
+if TYPE_CHECKING:
+    from sltoolkit.casting import Run
+
+Shape = tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PartyCost:
+    """What one party's part in one epoch cost.
+
+    Attributes:
+        seat: whose.
+        epoch: the round, from 0.
+        bytes_up: that it sent.
+        bytes_down: that it received.
+        flops: that its networks computed; 0 of a party that was taken over.
+    """
+
+    seat: Seat
+    epoch: int
+    bytes_up: int
+    bytes_down: int
+    flops: int
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The costs of a run.
+
+    Attributes:
+        tolls: bytes sent, by seats, kind and epoch.
+        flops: FLOPs computed, by seat and epoch.
+        seconds: wall time of all epochs together, of every party in this one process.
+    """
+
+    tolls: Mapping[Toll, int]
+    flops: Mapping[tuple[Seat, int], int]
+    seconds: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        """How many there were."""
+        return 1 + max([t.epoch for t in self.tolls] + [e for _, e in self.flops], default=-1)
+
+    def sent(self, *, epoch: int | None = None, kinds: Collection[Kind] | None = None) -> int:
+        """Bytes that crossed the wire, each once.
+
+        Args:
+            epoch: in this one, from 0; None: in all.
+            kinds: of these messages; None: of all.
+        """
+        return sum(
+            n for toll, n in self.tolls.items()
+            if epoch in (None, toll.epoch) and (kinds is None or toll.kind in kinds)
+        )  # fmt: skip
+
+    def parties(self) -> tuple[PartyCost, ...]:
+        """Every party in every epoch."""
+        up: Counter[tuple[Seat, int]] = Counter()
+        down: Counter[tuple[Seat, int]] = Counter()
+        for toll, n in self.tolls.items():
+            up[toll.src, toll.epoch] += n
+            down[toll.dst, toll.epoch] += n
+        seats = dict.fromkeys(seat for counted in (self.flops, up, down) for seat, _ in counted)
+        return tuple(
+            PartyCost(
+                seat=seat, epoch=epoch, bytes_up=up[seat, epoch], bytes_down=down[seat, epoch],
+                flops=self.flops.get((seat, epoch), 0),
+            )
+            for epoch in range(self.epochs) for seat in seats
+        )  # fmt: skip
+
+    def table(self) -> pd.DataFrame:
+        """One row per epoch and party: epoch, seat, bytes_up, bytes_down, flops."""
+        columns = ["epoch", "seat", "bytes_up", "bytes_down", "flops"]
+        rows = [{**vars(p), "seat": str(p.seat)} for p in self.parties()]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __repr__(self) -> str:
+        """An epoch's mean costs in a line."""
+        n = max(1, self.epochs)
+        return (
+            f"Measured({self.epochs} epochs; of each {bytes_text(self.sent() / n)} on the wire, "
+            f"{count_text(sum(self.flops.values()) / n)}FLOP, {seconds_text(self.seconds / n)})"
+        )
+
+    def _repr_html_(self) -> str:
+        """An epoch's mean costs of every party, as a notebook shows them."""
+        mean = self.table().drop(columns="epoch").groupby("seat", sort=False).mean()
+        units = {"bytes_up": bytes_text, "bytes_down": bytes_text, "flops": count_text}
+        shown = pd.DataFrame({_HEADINGS[c]: mean[c].map(units[c]) for c in units})
+        table = shown.to_html(border=0, max_rows=20)
+        return f"<b>{escape(repr(self))}</b>{table}"
+
+
+_HEADINGS = {"bytes_up": "sent", "bytes_down": "received", "flops": "FLOPs"}
+
+
+def measure(run: "Run", *, seconds: float = 0.0) -> Measured:
+    """The costs of a run that is over.
+
+    Args:
+        run: with all its parties in this process.
+        seconds: how long it took.
+    """
+    flops: Counter[tuple[Seat, int]] = Counter()
+    known: dict[tuple[str, Shape, bool], PartCost] = {}
+    for seat, party, blank in run.cast.networks():
+        # clients by the hundred have equal networks: equal in print and in what they take
+        key = (str(blank), tuple(party.inlet.shape), isinstance(party, HonestClient))
+        if any(lap.forward for lap in party.laps) and key not in known:
+            known[key] = _sample_cost(party, blank)
+        each = known.get(key, PartCost())
+        for epoch, lap in enumerate(party.laps):
+            backward = each.training_flops - each.forward_flops
+            flops[seat, epoch] += lap.forward * each.forward_flops + lap.backward * backward
+    return Measured(tolls=run.cast.wire.tolls, flops=flops, seconds=seconds)
+
+
+def _sample_cost(party: Honest, blank: nn.Module) -> PartCost:
+    """Of one sample; whoever holds the inputs needs no gradient of them."""
+    inlet = party.inlet.new_zeros((1, *party.inlet.shape[1:]))
+    with Stream(0).scope():
+        part = deepcopy(blank).eval()
+        cost, _ = part_cost(part, inlet.requires_grad_(not isinstance(party, HonestClient)))
+    return cost
