@@ -1,9 +1,11 @@
 """Attaching listeners to a run: each hears what its seat hears, in a random scope of its own."""
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, final
 
+import torch
 from torch import Tensor, nn
 
 from sltoolkit.casting import Run, task_of
@@ -16,7 +18,7 @@ from sltoolkit.threat import needs, view_of
 from sltoolkit.training import deploy
 from sltoolkit.turns import Turn
 from sltoolkit.victim import Tapped
-from sltoolkit.wire import Kind, Message
+from sltoolkit.wire import Kind, Message, Seat
 
 Direction = Literal["in", "out"]
 
@@ -29,7 +31,7 @@ class TapEar:
         self._tapped = tapped
         self._role = role
         self._network = network
-        self._heard: dict[tuple[Kind, Direction], Tensor] = {}
+        self._heard: defaultdict[tuple[Kind, Direction], list[Message]] = defaultdict(list)
 
     def wants(self, message: Message) -> bool:
         """Everything that touches the seat; an eavesdropper or a coalition hears it all."""
@@ -44,19 +46,33 @@ class TapEar:
         """Remember until the batch ends."""
         seat = self._role if self._role in ("server", "client") else "server"
         sent = message.src.name == seat
-        self._heard[message.kind, "out" if sent else "in"] = message.payload
+        self._heard[message.kind, "out" if sent else "in"].append(message)
 
     def close(self, turn: Turn) -> None:
         """Hand the batch's conversation over."""
-        heard, self._heard = self._heard, {}
+        heard, self._heard = self._heard, defaultdict(list)
         if not heard:
             return
         view = RoundView(
-            messages=heard, ids=turn.ids.clone(), step=turn.step, epoch=turn.epoch,
+            messages={key: _joined(messages) for key, messages in heard.items()},
+            ids=turn.ids.clone(), step=turn.step, epoch=turn.epoch,
             network=self._network,
         )  # fmt: skip
         with self._tapped.rng.scope():
             self._tapped.wiretap.hear(view)
+
+
+def _joined(messages: list[Message]) -> Tensor:
+    """The last payload; of parties with different features of its samples, side by side."""
+    last = messages[-1]
+    if last.kind not in ("smashed", "smashed_grad"):
+        return last.payload
+
+    def hub(message: Message) -> tuple[Seat, int]:
+        end = message.dst if message.kind == "smashed" else message.src
+        return end, message.turn.step
+
+    return torch.cat([m.payload for m in messages if hub(m) == hub(last)], dim=-1)
 
 
 def open_listener(

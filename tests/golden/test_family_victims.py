@@ -1,7 +1,7 @@
 """Victims with several parties on real digits: what each role sees, defences, checkpoints."""
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,16 @@ from torch import Tensor, nn
 import sltoolkit as sl
 from sltoolkit.api import restored
 from sltoolkit.checkpoint import save_victim, victim_tensors
-from sltoolkit.contracts import Attack, Defense, NoDefense, Role
+from sltoolkit.contracts import (
+    Attack,
+    Defense,
+    Listener,
+    NoDefense,
+    Role,
+    RoundView,
+    Task,
+    Wiretap,
+)
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import DISCO, DPActivations, GaussianNoise
 from sltoolkit.errors import SpecError
@@ -201,6 +210,60 @@ def test_a_curious_fellow_client_sees_more_than_the_server() -> None:
         for role in ("server", "client")
     )
     assert fellow > server + 1
+
+
+@dataclass(frozen=True)
+class Nothing:
+    task: Task
+
+
+@dataclass
+class Hear(Listener[Nothing]):
+    """Keeps every batch's conversation."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    family: ClassVar[Any] = "reconstruction"
+    view: ClassVar[type] = Nothing
+    setup: ClassVar[type] = Nothing
+    citation: ClassVar[str] = "none: a test"
+    heard: list[RoundView] = field(default_factory=list, init=False)
+    task: Task | None = field(default=None, init=False)
+
+    def open(self, setup: Nothing, *, rng: Stream) -> Wiretap:
+        self.task = setup.task
+        return Ear(self.heard)
+
+
+@dataclass
+class Ear(Wiretap):
+    heard: list[RoundView]
+
+    def hear(self, heard: RoundView) -> None:
+        self.heard.append(heard)
+
+    def finish(self, view: Any) -> Outcome:
+        return Reconstruction(images=torch.zeros(ASKED.count, 1, 8, 8))
+
+
+@EACH
+def test_a_listening_server_hears_all_parties_side_by_side(protocol: Protocol) -> None:
+    if isinstance(protocol, sl.Vertical):
+        protocol = replace(protocol, absent=0.0)
+    listener = Hear()
+    victim = train(protocol, listeners=[listener])
+    assert listener.task is not None
+    assert len(listener.heard) == 2 * 300 // 50
+    for heard in listener.heard:
+        for kind, direction in (("smashed", "in"), ("smashed_grad", "out")):
+            payload = heard.messages[kind, direction]  # type: ignore[index]
+            assert payload.shape == (50, *listener.task.smashed_shape)
+    assert listener.task == victim.task_at(len(victim.member.hops))
+    assert victim_weights(victim).equal(victim_weights(train(protocol)))
+
+
+def victim_weights(victim: sl.Victim) -> Tensor:
+    networks = (victim.member.client, *victim.member.hops, victim.server)
+    return torch.cat([p.flatten() for n in networks for p in n.parameters()])
 
 
 # ---- defences ------------------------------------------------------------------------------------
