@@ -9,8 +9,8 @@ A party other than the first may stay away from a batch. Then it computes and le
 the server puts zeros, or the mean of what that party sent before, in its place. (Zeros are neutral
 in a sum, but wipe out a product.)
 
-Source: Ceballos et al. 2020. Departure: the merges are exact in what they hand back, so that a
-mean's gradient is a K-th for every party, present or not.
+Source: Ceballos et al. 2020, who compare the merges and parties that stay away. A missing party
+still counts in a mean: the others' gradients are a K-th with or without it.
 """
 
 from collections.abc import Mapping
