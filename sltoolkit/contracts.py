@@ -19,7 +19,7 @@ from sltoolkit.turns import Phase, Turn
 from sltoolkit.wire import Kind
 
 Role = Literal["server", "client", "eavesdropper", "colluding"]
-Family = Literal["reconstruction", "labels", "inference", "integrity"]
+Family = Literal["reconstruction", "labels", "inference", "integrity", "utility"]
 V = TypeVar("V")
 
 
@@ -190,6 +190,29 @@ class Attack(_Adversary[V], ABC):
     @abstractmethod
     def run(self, view: V, *, rng: Stream) -> Outcome:
         """Attack what the view holds; all randomness comes from `rng`."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NoView:
+    """Nothing but what everybody knows."""
+
+    task: Task
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NoAttack(Attack[NoView]):
+    """Nobody attacks: only the victim's utility and costs are measured."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    view: ClassVar[type] = NoView
+    family: ClassVar[Family] = "utility"
+    citation: ClassVar[str] = "none: the victim alone"
+
+    def run(self, view: NoView, *, rng: Stream) -> Outcome:
+        """Nothing."""
+        return Outcome()
 
 
 class Wiretap(ABC):

@@ -162,7 +162,8 @@ def _commit() -> str:
 def victim_facts(victim: Victim) -> dict[str, Any]:
     """The columns that identify a victim, its utility, and that of guessing among the classes."""
     chance = 1 / len(victim.data.classes)
-    return {**victim.facts, "utility": victim.utility, "chance": chance}
+    sent = sum(victim.bytes.values()) / max(1, len(victim.losses))
+    return {**victim.facts, "utility": victim.utility, "chance": chance, "epoch_bytes": sent}
 
 
 def table(results: Sequence[Result]) -> pd.DataFrame:

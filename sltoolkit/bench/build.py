@@ -12,7 +12,7 @@ from sltoolkit import models
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.chain import Chain
 from sltoolkit.codec import Reducer
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, Role
+from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, NoAttack, Role
 from sltoolkit.data.partition import PARTITIONS, Partition
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError, lookup, nearest
@@ -89,6 +89,8 @@ def defense_from(table: Mapping[str, Any], path: str) -> Defense:
 def attack_from(table: Mapping[str, Any], path: str) -> AnyAttack:
     """An attack from `{name, ...}`; `grants` and `role` belong to the experiment, not to it."""
     name, rest = _named(table, path, also=("grants", "role"))
+    if name == "none" and not rest:
+        return NoAttack()
     attack: AnyAttack = table_into(_entry(ATTACKS, name, "attack", path), rest, path)
     check_grants(table.get("grants", []), f"{path}.grants")
     role = table.get("role")

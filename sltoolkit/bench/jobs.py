@@ -19,16 +19,17 @@ import torch
 from sltoolkit import api
 from sltoolkit.bench.build import attack_from
 from sltoolkit.bench.plan import THREADS, CellPlan, Plan, VictimPlan, facts_of
-from sltoolkit.bench.recipes import arguments, from_checkpoint, split_of
+from sltoolkit.bench.recipes import arguments, from_checkpoint, split_of, trained_apart
 from sltoolkit.bench.spec import Table
 from sltoolkit.bench.store import Store
 from sltoolkit.checkpoint import read_victim, restore_victim, save_victim
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Listener
+from sltoolkit.contracts import ActiveAttack, AnyAttack, Listener, NoAttack
 from sltoolkit.errors import ProtocolError, SLToolkitError
 from sltoolkit.naming import parameters_json
 from sltoolkit.outcomes import Reconstruction
+from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.referee import check_seat, prepared_baselines, sees_labels
-from sltoolkit.results import Result
+from sltoolkit.results import Result, environment, victim_facts
 from sltoolkit.victim import Victim
 
 SHOWN = 16
@@ -175,7 +176,8 @@ def _prepare(victim: Victim, plan: Plan, key: str) -> None:
         if attack.family == "reconstruction":
             role, _ = check_seat(attack, victim.protocol, cell.grants, cell.attack.get("role"))
             visible = sees_labels(victim.protocol, role, cell.grants)
-            prepared_baselines(victim, victim.targets, visible)
+            hops = victim.protocol.seats[role].hops
+            prepared_baselines(victim, victim.targets, visible, hops)
 
 
 def _attack(cell: CellPlan, plan: Plan, store: Store) -> None:
@@ -190,6 +192,14 @@ def _attack(cell: CellPlan, plan: Plan, store: Store) -> None:
 
 
 def _judge(victim: Victim, cell: CellPlan, attack: AnyAttack, plan: Plan, store: Store) -> None:
+    if isinstance(attack, NoAttack):
+        row = {
+            **victim_facts(victim), **_cell_facts(cell, plan, attack), **environment(),
+            "metric": None, "value": math.nan, "gain": math.nan, "status": "ok", "reason": "",
+        }  # fmt: skip
+        record: dict[str, Any] = {"status": "ok", "reason": "", "tuned": {}, "rows": [row]}
+        store.put_cell(cell.key, json.loads(json.dumps(record)), {})
+        return
     result = api.attack(
         victim, attack, seed=cell.attacker_seed, grants=cell.grants, role=cell.attack.get("role")
     )
@@ -238,6 +248,8 @@ def _chance(victim: VictimPlan) -> float:
 def _train(recipe: Table, listening: Sequence[CellPlan]) -> tuple[Victim, list[AnyAttack]]:
     if recipe["checkpoint"] is not None:
         return from_checkpoint(recipe), []
+    if not PROTOCOLS[recipe["protocol"]["name"]].learns:
+        return trained_apart(recipe), []
     attacks = [attack_from(cell.attack, "attack") for cell in listening]
     listeners = [a for a in attacks if isinstance(a, Listener)]
     active = next((a for a in attacks if isinstance(a, ActiveAttack)), None)
@@ -257,6 +269,9 @@ def _stored(plan: Plan, key: str, store: Store) -> Victim:
         recipe, path = plan.victims[key].recipe, store.victim_path(key)
         if recipe["checkpoint"] is not None:
             made = restore_victim(from_checkpoint(recipe), *read_victim(path))
+        elif not PROTOCOLS[recipe["protocol"]["name"]].learns:
+            blank = {**recipe, "training": {**recipe["training"], "epochs": 0}}
+            made = restore_victim(trained_apart(blank), *read_victim(path))
         else:
             made = api.restored(path, **arguments(recipe))
         _held.clear()

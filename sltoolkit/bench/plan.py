@@ -31,13 +31,13 @@ from sltoolkit.bench.build import (
     reducer_from,
 )
 from sltoolkit.bench.spec import Spec, Table
-from sltoolkit.contracts import ActiveAttack, Attack, Listener
+from sltoolkit.contracts import ActiveAttack, Attack, Listener, NoAttack
 from sltoolkit.data.partition import PARTITIONS, Dealt
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import DEFENSES
-from sltoolkit.errors import SpecError
+from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.naming import described, name_of, parameters_json
-from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.protocols import PROTOCOLS, Protocol
 from sltoolkit.reducers import REDUCERS
 from sltoolkit.referee import check_seat
 
@@ -121,17 +121,40 @@ def plan_of(spec: Spec) -> Plan:
         ThreatModelError: if an attack can't be mounted in a protocol; before any training.
     """
     plan = Plan(name=spec.name, demonstration=spec.demonstration)
+    several = len(spec.protocols) > 1
     for point in spec.points():
+        mounted = _mountable(point) if several else list(enumerate(point.attack))
         for defense in point.defense:
             for seed in point.seeds:
-                for cell in _cells(plan, point, defense, seed):
+                for cell in _cells(plan, point, defense, seed, mounted):
                     plan.cells.setdefault(cell.key, cell)
     return plan
 
 
-def _cells(plan: Plan, point: Spec, defense: Table, seed: int) -> Iterator[CellPlan]:
-    protocol = protocol_from(point.protocol, "protocol")
+def _mountable(point: Spec) -> list[tuple[int, Table]]:
+    """The attacks that the point's protocol seats; where it seats none, `none`: utility alone."""
+    protocol, mounted = protocol_of(point), []
     for i, table in enumerate(point.attack):
+        grants = {*point.grants, *table.get("grants", [])}
+        try:
+            check_seat(attack_from(table, f"attack[{i}]"), protocol, grants, table.get("role"))
+        except ThreatModelError:
+            continue
+        mounted.append((i, table))
+    return mounted or [(len(point.attack), {"name": "none"})]
+
+
+def protocol_of(point: Spec) -> Protocol:
+    """The one protocol of a point."""
+    (table,) = point.protocols
+    return protocol_from(table, "protocol")
+
+
+def _cells(
+    plan: Plan, point: Spec, defense: Table, seed: int, attacks: list[tuple[int, Table]]
+) -> Iterator[CellPlan]:
+    protocol = protocol_of(point)
+    for i, table in attacks:
         attack = attack_from(table, f"attack[{i}]")
         grants = tuple(sorted({*point.grants, *table.get("grants", [])}))
         with at(f"attack[{i}]"):
@@ -163,7 +186,7 @@ def _victim(
     recipe: Table = {
         "data": point.data.model_dump(),
         "model": point.model,
-        "protocol": point.protocol,
+        "protocol": point.protocols[0],
         "partition": point.partition,
         "reducer": point.reducer,
         "training": point.training,
@@ -178,7 +201,7 @@ def _victim(
     }
     sources = [
         *_classes_in(defense, DEFENSES),
-        PROTOCOLS[point.protocol["name"]],
+        PROTOCOLS[point.protocols[0]["name"]],
         PARTITIONS[point.partition["name"]],
         *([REDUCERS[point.reducer["name"]]] if point.reducer["name"] != "none" else []),
         models.MODELS[point.model["name"]].factory,
@@ -205,7 +228,7 @@ def _cell(
     return CellPlan(
         victim=victim.key, attack=table, attacker_seed=attacker_seed, grants=grants,
         listens=listens, pilot=pilot, reported=reported,
-        key=_key(what, [ATTACKS[table["name"]]]),
+        key=_key(what, [ATTACKS.get(table["name"], NoAttack)]),
     )  # fmt: skip
 
 

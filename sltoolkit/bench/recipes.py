@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -94,3 +95,19 @@ def from_checkpoint(recipe: Table) -> Victim:
         client, server, given["data"], tail=tail[0] if tail else None,
         **{k: given[k] for k in ("protocol", "defense", "seed", "targets", "device")},
     )  # fmt: skip
+
+
+def trained_apart(recipe: Table) -> Victim:
+    """The victim of a protocol in which nobody learns: its networks are trained by `vanilla`.
+
+    One client trains them, with the recipe's defence, data and seed, before they are used.
+    """
+    given = arguments(recipe)
+    protocol = given.pop("protocol")
+    before = api.train(**given, protocol="vanilla")
+    made = api.frozen(
+        before.member.client, before.server, given["data"], protocol=protocol,
+        **{k: given[k] for k in ("defense", "seed", "targets", "device")},
+    )  # fmt: skip
+    own = ("training", "epochs", "train_seconds", "model", "cut")
+    return replace(made, facts={**made.facts, **{k: before.facts[k] for k in own}})

@@ -87,6 +87,8 @@ class Spec(BaseModel):
         device: where to compute.
         checkpoint: a safetensors file with the whole model's weights: attack that, train nothing.
         data, model, protocol, training, targets: settings of all victims.
+        protocol: one table, or a list of them, each of which may give a `cut` of its own in place
+            of the model's; an attack that one of several can't seat is left out there.
         partition: which client holds which samples.
         reducer: a lossy codec that messages pass.
         defense: one table per defence (or `chain = [...]`, a list of tables).
@@ -107,7 +109,7 @@ class Spec(BaseModel):
     checkpoint: str | None = None
     data: DataSpec
     model: Table
-    protocol: Table = {"name": "vanilla"}
+    protocol: Table | Annotated[list[Table], Field(min_length=1)] = {"name": "vanilla"}
     partition: Table = {"name": "dealt"}
     reducer: Table = {"name": "none"}
     training: Table = {}
@@ -124,14 +126,28 @@ class Spec(BaseModel):
             raise ValueError("seeds holds the same seed twice: each victim counts once")
         return self
 
+    @property
+    def protocols(self) -> list[Table]:
+        """The protocols' tables."""
+        return self.protocol if isinstance(self.protocol, list) else [self.protocol]
+
+    def for_protocol(self, i: int) -> "Spec":
+        """The same with one of its protocols, and that one's cut."""
+        table = dict(self.protocols[i])
+        model = {**self.model, "cut": table.pop("cut")} if "cut" in table else self.model
+        return self.model_copy(update={"protocol": table, "model": model})
+
     def points(self) -> list["Spec"]:
-        """One spec per combination of swept values, fully checked.
+        """One spec per protocol and combination of swept values, fully checked.
 
         Each keeps as its sweep the one value of what was swept outside the defences.
 
         Raises:
             SpecError: with the dotted path of what is wrong.
         """
+        if isinstance(self.protocol, list):
+            alone = [self.for_protocol(i) for i in range(len(self.protocol))]
+            return [point for spec in alone for point in spec.points()]
         defenses = [d for i, t in enumerate(self.defense) for d in self._swept_entries(i, t)]
         elsewhere = {p: v for p, v in self.sweep.items() if p.split(".")[0] not in _LISTS}
         points = []
@@ -213,7 +229,8 @@ def _checked(raw: Mapping[str, Any]) -> Spec:
         with at("data.name"):
             lookup(DATASETS, spec.data.name, "data set")
     _check_device(spec.device)
-    _check_cut(spec)
+    for i in range(len(spec.protocols)):
+        _check_cut(spec.for_protocol(i), f"protocol[{i}]" * isinstance(spec.protocol, list))
     check_grants(spec.grants, "grants")
     partition_from(spec.partition, "partition")
     reducer_from(spec.reducer, "reducer")
@@ -236,13 +253,14 @@ def _check_device(device: str) -> None:
             raise SpecError(f"{device!r} can't be used on this machine ({reason})") from None
 
 
-def _check_cut(spec: Spec) -> None:
+def _check_cut(spec: Spec, path: str) -> None:
     _, cut, _ = model_from(spec.model, "model")
-    protocol = protocol_from(spec.protocol, "protocol")
+    (table,) = spec.protocols
+    protocol = protocol_from(table, path or "protocol")
     given, needed = len(places(cut)), protocol.parts - 1
     if given != needed:
         raise SpecError(
-            f"model.cut: {spec.protocol['name']} needs {needed} cut{'s' * (needed > 1)}, got "
+            f"{path or 'model'}.cut: {table['name']} needs {needed} cut{'s' * (needed > 1)}, got "
             f"{given} ({cut!r}): give the block after which each part but the last one ends"
         )
 
