@@ -164,9 +164,9 @@ class HonestMiddle(_Network, Middle):
     def backward(self, grad: Tensor) -> Tensor:
         """Back-propagate, step, and return the gradient at what was received.
 
-        An empty batch moves nothing.
+        An empty batch moves nothing, and one without numbers (an absent party's) neither.
         """
-        if len(grad) == 0:
+        if len(grad) == 0 or grad.is_meta:
             return self._entry.gradient()
         with self.rng.torch_scope():
             self.zero()
@@ -189,8 +189,11 @@ class HonestServer(_Network, Server):
         self._losses: list[Tensor] = []
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
-        """Forward, loss, backward, update; an empty batch moves nothing."""
-        if len(smashed) == 0:
+        """Forward, loss, backward, update.
+
+        An empty batch moves nothing, and one without numbers (an absent party's) neither.
+        """
+        if len(smashed) == 0 or smashed.is_meta:
             return torch.zeros_like(smashed)
         with self.rng.torch_scope():
             entry = _Entry(smashed, in_place=self._in_place)

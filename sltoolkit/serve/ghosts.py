@@ -6,7 +6,7 @@ the same protocol loop runs in all processes; what really happens in it happens 
 """
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TypeVar, final
 
@@ -19,7 +19,8 @@ from sltoolkit.data.samples import Samples
 from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.protocols.averaging import Averager
-from sltoolkit.protocols.base import Cast, Member
+from sltoolkit.protocols.base import Cast, Member, Protocol
+from sltoolkit.turns import Turn
 from sltoolkit.wire import FED, SERVER, Seat
 
 _META = "meta"
@@ -33,9 +34,30 @@ class Absent(Defense):
     def __init__(self, learned: Mapping[str, nn.Module]) -> None:
         self._learned = {name: module.to(_META) for name, module in learned.items()}
 
+    def labels(self, y: Tensor, turn: Turn) -> Tensor:
+        """Of labels that several parties own, a ghost has the shape only."""
+        return y.to(_META)
+
     def learned(self) -> Mapping[str, nn.Module]:
         """Shapes only."""
         return self._learned
+
+
+@final
+class _Shapes:
+    """What a ghost's network makes of a batch: found once for every shape, then remembered."""
+
+    def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
+        self._forward = forward
+        self._found: dict[tuple[object, ...], Tensor] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """A tensor without numbers."""
+        key = (x.shape, x.stride(), x.dtype)
+        if key not in self._found:
+            with torch.no_grad():
+                self._found[key] = self._forward(x)
+        return torch.empty_like(self._found[key])
 
 
 def homes_of(cast: Cast) -> dict[Seat, int]:
@@ -86,22 +108,24 @@ def _check(run: Run) -> None:
         )
     if run.cast.wire.codec is not None:
         raise SpecError("reducer: messages can't be reduced between processes yet; leave it out")
-    if getattr(run.cast, "intake", None) is not None:
-        raise SpecError(
-            f"protocol: {type(run.protocol).__name__} can't run in several processes yet"
-        )
 
 
 def _leave_to_owners(run: Run, member: Member, here: Collection[Seat]) -> None:
-    """Blank what its owner alone has: inputs are the member's, labels may be the server's."""
-    at_server = getattr(run.protocol, "labels_at", "client") == "server"
-    owner = run.cast.server.seat if at_server else member.seat
+    """Blank what its owner alone has: inputs are the member's, labels may be the servers'."""
+    servers = {host.seat for host in run.cast.servers}
+    owners = servers if _servers_own_labels(run.protocol) else {member.seat}
     held = member.samples
     member.samples = Samples(
         x=held.x.clone() if member.seat in here else held.x.to(_META),
-        y=held.y.clone() if owner in here else held.y.to(_META),
+        y=held.y.clone() if owners & set(here) else held.y.to(_META),
         ids=held.ids.cpu().clone(), groups=torch.zeros_like(held.ids, device="cpu"),
     )  # fmt: skip
+
+
+def _servers_own_labels(protocol: Protocol) -> bool:
+    """Whether a server knows labels that don't travel, so that they are its own."""
+    seats = protocol.seats
+    return "labels" in seats["server"].knows and "labels" not in seats["eavesdropper"].knows
 
 
 def _resized(t: Tensor, n: int) -> Tensor:
@@ -119,7 +143,9 @@ def _client_ghost(member: Member) -> HonestClient:
 def _ghost(party: P) -> P:
     if not isinstance(party, HonestClient | HonestServer | HonestMiddle):
         raise ProtocolError(f"{type(party).__name__} was taken over, and can't be elsewhere")
-    ghost = type(party)(party.module.to(_META), None, party.rng)
+    module = party.module.to(_META)
+    ghost = type(party)(module, None, party.rng)
+    module.forward = _Shapes(module.forward)
     ghost.deferred = party.deferred
     ghost.learn(False)
     return ghost

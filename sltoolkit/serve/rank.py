@@ -188,9 +188,10 @@ def _telling(board: Board) -> Iterator[None]:
 def _check_size(rank: Rank, homes: dict[Seat, int]) -> None:
     needed = max(homes.values()) + 1
     if rank.size != needed:
+        seats = ", ".join(_names(homes, needed))
         raise SpecError(
-            f"this protocol needs {needed} processes, one for the server and one per client, got "
-            f"{rank.size}: torchrun --nproc-per-node {needed}"
+            f"this protocol needs {needed} processes, one for each of {seats}, got {rank.size}: "
+            f"start it with torchrun --nproc-per-node {needed}"
         )
 
 

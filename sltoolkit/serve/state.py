@@ -119,11 +119,15 @@ class RankState:
 
 
 def check_resumable(run: Run) -> None:
-    """Refuse defences whose state is not in a checkpoint.
+    """Refuse what keeps a state that is not in a checkpoint.
 
     Raises:
-        SpecError: which one.
+        SpecError: which defence does, or that a server remembers absent parties.
     """
+    if getattr(run.protocol, "impute", "") == "mean":
+        raise SpecError(
+            "--resume: means of absent parties' data aren't in a checkpoint; start anew"
+        )
     for _, defense in _defenses(run):
         for inner in _inner(defense):
             if set(vars(inner)) - {f.name for f in fields(inner) if f.init}:  # type: ignore[arg-type]

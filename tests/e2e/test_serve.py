@@ -46,11 +46,15 @@ CASES: dict[str, dict[str, Any]] = {
     "local_loss": {"protocol": {"name": "local_loss"}},
     "fedavg": {"protocol": {"name": "fedavg", "local_epochs": 2}},
     "large_batch_sgd": {"protocol": {"name": "large_batch_sgd"}},
+    "vertical": {"protocol": {"name": "vertical", "absent": 0.3, "impute": "mean"}, "listen": True},
+    "multi_hop": {"protocol": {"name": "multi_hop", "clients": 1}},
+    "multi_task": {"protocol": {"name": "multi_task", "clients": 1}},
+    "extended_vanilla": {"protocol": {"name": "extended_vanilla", "clients": 1}},
 }  # fmt: skip
 
 
 def with_clients(case: dict[str, Any]) -> dict[str, Any]:
-    return {**case, "protocol": {**case["protocol"], "clients": RANKS - 1}}
+    return {**case, "protocol": {"clients": RANKS - 1, **case["protocol"]}}
 
 
 @dataclass(frozen=True)

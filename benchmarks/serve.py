@@ -1,0 +1,105 @@
+"""Vanilla split learning by two processes on this machine, against the same run in one process.
+
+    python benchmarks/serve.py [EPOCHS]
+
+A client and a server, over gloo on the loopback, one thread each; the run in one process comes
+before and after. A batch's work can't overlap between the two parties, so with a wire that cost
+nothing the ratio would be 1.
+"""
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch.distributed.rendezvous import rendezvous
+
+from benchmarks.training import BATCH, random_split
+from sltoolkit import models
+from sltoolkit.casting import Run, seat_parties
+from sltoolkit.contracts import NoDefense
+from sltoolkit.protocols import Vanilla
+from sltoolkit.serve.rank import rank_at, run_rank
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
+from sltoolkit.training import run_phases
+
+SHAPE, CUTS, BATCHES = (1, 28, 28), ("relu2", "fc1"), 40
+
+
+def seated(cut: str, epochs: int) -> Run:
+    """LeNet with one client."""
+    with Stream(0).scope():
+        parts = models.cut(models.build("lenet", shape=SHAPE, classes=10), cut)
+    return seat_parties(
+        parts, random_split(BATCHES * BATCH, SHAPE), protocol=Vanilla(), defense=NoDefense(),
+        training=Training(epochs=epochs, batch_size=BATCH), rng=Stream(0),
+    )  # fmt: skip
+
+
+def alone(cut: str, epochs: int) -> float:
+    """Samples per second in one process."""
+    run = seated(cut, epochs)
+    start = time.perf_counter()
+    run_phases(run, epochs)
+    return epochs * BATCHES * BATCH / (time.perf_counter() - start)
+
+
+def together(cut: str, epochs: int) -> tuple[float, float, float]:
+    """Samples per second of two processes; the server's shares of time on the wire and waiting."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with tempfile.TemporaryDirectory() as out:
+        env = os.environ | {
+            "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        }  # fmt: skip
+        command = [sys.executable, "-m", "benchmarks.serve", str(epochs), cut, out]
+        ranks = [subprocess.Popen(command, env=env | {"RANK": str(r)}) for r in range(2)]
+        if sum(abs(rank.wait()) for rank in ranks):
+            raise SystemExit("a rank failed")
+        facts = json.loads((Path(out) / "rank-0.json").read_text())
+    seconds = facts["seconds"]
+    return (
+        epochs * BATCHES * BATCH / seconds, facts["wire_share"], facts["waiting_seconds"] / seconds
+    )  # fmt: skip
+
+
+def rank(cut: str, epochs: int, out: str) -> None:
+    """One of the two."""
+    torch.set_num_threads(1)
+    store, number, size = next(iter(rendezvous("env://", timeout=timedelta(seconds=60))))
+    me = rank_at(store, number, size, 60.0)
+    run_rank(me, seated(cut, epochs), epochs=epochs, out=Path(out), plan={})
+
+
+def measure(epochs: int) -> dict[str, float]:
+    """Per cut: throughputs, their ratio, and shares of the server's time."""
+    found: dict[str, float] = {}
+    for cut in CUTS:
+        before = alone(cut, epochs)
+        served, wire, waiting = together(cut, epochs)
+        one = statistics.mean([before, alone(cut, epochs)])
+        found |= {
+            f"{cut}_samples_per_second_alone": one, f"{cut}_samples_per_second_served": served,
+            f"{cut}_ratio": served / one, f"{cut}_wire_share": wire,
+            f"{cut}_waiting_share": waiting,
+        }  # fmt: skip
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    if len(sys.argv) > 2:
+        rank(sys.argv[2], count, sys.argv[3])
+    else:
+        for key, value in measure(count).items():
+            print(f"{key:36} {value:.3f}")
