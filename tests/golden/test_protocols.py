@@ -25,6 +25,7 @@ from tiny import (
 from torch import Tensor, nn
 
 from sltoolkit.contracts import Defense
+from sltoolkit.errors import SpecError
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
 from sltoolkit.settings import Training
 from sltoolkit.training import deploy
@@ -210,3 +211,35 @@ def test_labels_never_cross_the_wire_in_u_shaped() -> None:
     assert len(u_shaped.messages) > 4 * len(u_shaped.batches())
     assert leaks(u_shaped) == 0
     assert all(m.payload.is_floating_point() for m in u_shaped.messages if len(m.turn.ids))
+
+
+# ---- turns and what is handed over ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [Vanilla, UShaped], ids=["2", "3"])
+@pytest.mark.parametrize("handover", ["peer", "server"])
+def test_alternating_clients_equal_centralised_training_on_their_batches_in_turn(
+    make: type[Vanilla] | type[UShaped], handover: Handover
+) -> None:
+    run, log = play(make(clients=3, turns="batch", handover=handover), SGD)
+    seen = [m.src.index for m in log.sent("smashed", "client")]
+    assert seen[:6] == [0, 1, 2, 0, 1, 2]  # 22 samples: two batches for each of the clients
+    close(trained(run), centralised(log.batches(), SGD))
+
+
+@pytest.mark.parametrize("training", [MOMENTUM, ADAM], ids=["momentum", "adam"])
+@pytest.mark.parametrize("turns", ["epoch", "batch"])
+def test_with_optimiser_states_handed_over_any_optimiser_equals_centralised_training(
+    training: Training, turns: Literal["epoch", "batch"]
+) -> None:
+    for make in (Vanilla, UShaped):
+        run, log = play(make(clients=3, turns=turns, optimizer_state=True), training)
+        close(trained(run), centralised(log.batches(), training))
+        assert log.sent("optimizer", "client")
+    apart, log = play(Vanilla(clients=3, turns=turns), training)
+    assert not torch.allclose(trained(apart), centralised(log.batches(), training), atol=1e-6)
+
+
+def test_an_unknown_hand_over_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"handover must be one of peer, server, none, got 'post'"):
+        Vanilla(handover="post")  # type: ignore[arg-type]
