@@ -44,16 +44,16 @@ def seated(cut: str, epochs: int) -> Run:
     )  # fmt: skip
 
 
-def alone(cut: str, epochs: int) -> float:
-    """Samples per second in one process."""
+def alone(cut: str, epochs: int) -> tuple[float, float]:
+    """Seconds, and seconds of a core, in one process."""
     run = seated(cut, epochs)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     run_phases(run, epochs)
-    return epochs * BATCHES * BATCH / (time.perf_counter() - start)
+    return time.perf_counter() - start, time.process_time() - cpu
 
 
-def together(cut: str, epochs: int) -> tuple[float, float, float]:
-    """Samples per second of two processes; the server's shares of time on the wire and waiting."""
+def together(cut: str, epochs: int) -> list[dict[str, float]]:
+    """What the server and the client say of their run."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -65,11 +65,8 @@ def together(cut: str, epochs: int) -> tuple[float, float, float]:
         ranks = [subprocess.Popen(command, env=env | {"RANK": str(r)}) for r in range(2)]
         if sum(abs(rank.wait()) for rank in ranks):
             raise SystemExit("a rank failed")
-        facts = json.loads((Path(out) / "rank-0.json").read_text())
-    seconds = facts["seconds"]
-    return (
-        epochs * BATCHES * BATCH / seconds, facts["wire_share"], facts["waiting_seconds"] / seconds
-    )  # fmt: skip
+        files = [Path(out) / f"rank-{r}.json" for r in range(2)]
+        return [json.loads(file.read_text()) for file in files]
 
 
 def rank(cut: str, epochs: int, out: str) -> None:
@@ -81,17 +78,22 @@ def rank(cut: str, epochs: int, out: str) -> None:
 
 
 def measure(epochs: int) -> dict[str, float]:
-    """Per cut: throughputs, their ratio, and shares of the server's time."""
+    """Per cut: throughputs, ratios to one process, and shares of the server's time."""
     found: dict[str, float] = {}
     for cut in CUTS:
-        before = alone(cut, epochs)
-        served, wire, waiting = together(cut, epochs)
-        one = statistics.mean([before, alone(cut, epochs)])
+        runs = [alone(cut, epochs)]
+        server, client = together(cut, epochs)
+        runs.append(alone(cut, epochs))
+        seconds, cpu = (statistics.mean(column) for column in zip(*runs, strict=True))
+        samples = epochs * BATCHES * BATCH
         found |= {
-            f"{cut}_samples_per_second_alone": one, f"{cut}_samples_per_second_served": served,
-            f"{cut}_ratio": served / one, f"{cut}_wire_share": wire,
-            f"{cut}_waiting_share": waiting,
-        }  # fmt: skip
+            f"{cut}_samples_per_second_alone": samples / seconds,
+            f"{cut}_samples_per_second_served": samples / server["seconds"],
+            f"{cut}_throughput_ratio": seconds / server["seconds"],
+            f"{cut}_cpu_ratio": (server["cpu_seconds"] + client["cpu_seconds"]) / cpu,
+            f"{cut}_wire_share": server["wire_share"],
+            f"{cut}_waiting_share": server["waiting_seconds"] / server["seconds"],
+        }
     return found
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol, final
 
 import torch
@@ -18,10 +18,10 @@ class Post(Protocol):
 
     rank: int
 
-    def send(self, t: Tensor, to: int) -> None:
-        """Send a contiguous tensor."""
+    def send(self, to: int, *tensors: Tensor) -> float:
+        """Send contiguous tensors; returns the seconds until the receiver had the first one."""
 
-    def receive(self, into: Tensor, source: int) -> None:
+    def receive(self, source: int, into: Tensor) -> None:
         """Receive into a contiguous tensor."""
 
     def fail(self, sentence: str) -> ProtocolError:
@@ -77,14 +77,15 @@ class Distributed:
         if t.is_meta:
             raise self._post.fail(f"{src}: has no {kind} to send: they weren't computed here")
         header, payload = prepared(t, sequence=sequence, kind=kind)
-        self._await(self._post.send, header.packed(), goal)
-        if payload.numel():
-            self._post.send(payload, goal)
+        payloads = [payload] if payload.numel() else []
+        self.waiting += self._post.send(goal, header.packed(), *payloads)
         return torch.empty_like(t, device="meta")
 
     def _receive(self, like: Tensor, src: Seat, origin: int, sequence: int, kind: Kind) -> Tensor:
         numbers = torch.empty(LENGTH, dtype=torch.int64)
-        self._await(self._post.receive, numbers, origin)
+        start = time.perf_counter()
+        self._post.receive(origin, numbers)
+        self.waiting += time.perf_counter() - start
         try:
             header = unpacked(numbers)
             check(header, like, sequence=sequence, kind=kind, classes=self._classes)
@@ -92,13 +93,7 @@ class Distributed:
             raise self._post.fail(f"{src}: {e}") from None
         payload = header.empty(self._device)
         if payload.numel():
-            self._post.receive(payload, origin)
+            self._post.receive(origin, payload)
         if not finite(payload):
             raise self._post.fail(f"{src}: sent {header} with numbers that aren't finite")
         return header.restored(payload)
-
-    def _await(self, action: Callable[[Tensor, int], None], numbers: Tensor, other: int) -> None:
-        """Send or receive a header: it takes as long as the other end takes to be there."""
-        start = time.perf_counter()
-        action(numbers, other)
-        self.waiting += time.perf_counter() - start

@@ -83,7 +83,7 @@ def unpacked(numbers: Tensor) -> Header:
         and sorted(order) == list(range(dims))
     )  # fmt: skip
     if not valid:
-        raise ProtocolError("sent something that is no header of this version's")
+        raise ProtocolError("sent something that is no header of this version")
     return Header(
         sequence=sequence, kind=KINDS[kind], dtype=DTYPES[dtype], shape=shape, order=order
     )

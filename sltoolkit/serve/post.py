@@ -6,6 +6,7 @@ can't be interrupted, so it happens on a thread; this one meanwhile looks at the
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -53,20 +54,26 @@ class GroupPost:
         """How many ranks there are."""
         return len(self.board.names)
 
-    def send(self, t: Tensor, to: int) -> None:
-        """Send a contiguous tensor; returns when the receiver has it."""
-        if t.device.type == "cpu" or self._gpu is not None:
-            self._do(lambda: dist.send(t, to, group=self._group(t)), to)
-        else:
-            self.send(t.cpu(), to)
+    def send(self, to: int, *tensors: Tensor) -> float:
+        """Send contiguous tensors; returns the seconds until the receiver had the first one."""
+        ready = 0.0
 
-    def receive(self, into: Tensor, source: int) -> None:
+        def action() -> None:
+            nonlocal ready
+            start = time.perf_counter()
+            works = [dist.isend(t, to, group=self._group(t)) for t in map(self._movable, tensors)]
+            for i, work in enumerate(filter(None, works)):
+                work.wait()
+                ready = ready if i else time.perf_counter() - start
+
+        self._do(action, to)
+        return ready
+
+    def receive(self, source: int, into: Tensor) -> None:
         """Receive into a contiguous tensor."""
-        if into.device.type == "cpu" or self._gpu is not None:
-            self._do(lambda: dist.recv(into, source, group=self._group(into)), source)
-        else:
-            landed = torch.empty_like(into, device="cpu")
-            self.receive(landed, source)
+        landed = into if self._direct(into) else torch.empty_like(into, device="cpu")
+        self._do(lambda: dist.recv(landed, source, group=self._group(landed)), source)
+        if landed is not into:
             into.copy_(landed)
 
     def fail(self, sentence: str) -> ProtocolError:
@@ -90,17 +97,21 @@ class GroupPost:
         return found
 
     def _send_vector(self, t: Tensor, to: int) -> None:
-        self.send(torch.tensor([len(t)]), to)
-        if len(t):
-            self.send(t, to)
+        self.send(to, torch.tensor([len(t)]), *([t] if len(t) else []))
 
     def _receive_vector(self, source: int) -> Tensor:
         length = torch.empty(1, dtype=torch.int64)
-        self.receive(length, source)
+        self.receive(source, length)
         t = torch.empty(int(length), dtype=torch.int64)
         if len(t):
-            self.receive(t, source)
+            self.receive(source, t)
         return t
+
+    def _direct(self, t: Tensor) -> bool:
+        return t.device.type == "cpu" or self._gpu is not None
+
+    def _movable(self, t: Tensor) -> Tensor:
+        return t if self._direct(t) else t.cpu()
 
     def _group(self, t: Tensor) -> dist.ProcessGroup | None:
         return None if t.device.type == "cpu" else self._gpu

@@ -144,7 +144,7 @@ def _train(
     done = post.least(max(kept.epochs(), default=0) if resume else 0)
     kept.forget(done)
     kept.load(state, done)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     for phase in phase_of_epochs(run.defense, epochs)[done:]:
         run.cast.learn(phase == "train")
         run.protocol.epoch(run.cast, state.clock, phase)
@@ -161,6 +161,7 @@ def _train(
         "losses": state.losses,
         "bytes": tolls_json(state.tolls),
         "seconds": seconds,
+        "cpu_seconds": time.process_time() - cpu,
         "waiting_seconds": carrier.waiting,
         "wire_seconds": carrier.moving,
         "wire_share": carrier.moving / seconds if seconds else 0.0,
