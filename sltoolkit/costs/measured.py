@@ -102,6 +102,34 @@ class Measured:
         rows = [{**vars(p), "seat": str(p.seat)} for p in self.parties()]
         return pd.DataFrame(rows, columns=columns)
 
+    def latency(
+        self, *, bytes_per_second: float, client_flops: float, server_flops: float,
+        side_by_side: bool,
+    ) -> float:
+        """Seconds that a mean epoch would take on given machines, by the model of `costs.latency`.
+
+        All bytes pass one link after the other; computing does not overlap with sending. Clients
+        compute at the same time where they work side by side, else one after the other.
+
+        Args:
+            bytes_per_second: rate of the link that all parties share.
+            client_flops: FLOP per second of a client (of everybody who is not a server).
+            server_flops: FLOP per second of a server.
+            side_by_side: whether the protocol's clients compute at the same time.
+        """
+        clients: Counter[Seat] = Counter()
+        server = 0
+        for (seat, _), n in self.flops.items():
+            if seat.name.startswith("server"):
+                server += n
+            else:
+                clients[seat] += n
+        computing = max(clients.values(), default=0) if side_by_side else clients.total()
+        total = (
+            self.sent() / bytes_per_second + computing / client_flops + server / server_flops
+        )
+        return total / max(1, self.epochs)
+
     def __repr__(self) -> str:
         """An epoch's mean costs in a line."""
         n = max(1, self.epochs)

@@ -190,7 +190,7 @@ class Protocol(ABC):
     """A protocol scripts the conversation; its dataclass fields are its parameters.
 
     Class facts: `parts` into which it cuts the network, `citation`, `learns` (whether its parties
-    train).
+    train), `side_by_side` (whether its clients compute at the same time).
 
     Attributes:
         clients: how many; the private training samples are dealt out among them.
@@ -199,6 +199,7 @@ class Protocol(ABC):
     parts: ClassVar[int]
     citation: ClassVar[str]
     learns: ClassVar[bool] = True
+    side_by_side: ClassVar[bool] = False
 
     clients: int = 1
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class FeatureBlocks(Protocol):
     Attackers meet all parties together: inputs go in whole, and all smashed data come out, side by
     side along the last axis, each defended by its own party.
     """
+
+    side_by_side: ClassVar[bool] = True
 
     clients: int = 2
 

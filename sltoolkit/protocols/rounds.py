@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat, zip_longest
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -45,6 +45,8 @@ class Rounds(Protocol):
         dropout: chance of a sampled client to leave at a random moment of the round. What it sent
             is lost to averages; if it is sampled again, it starts from the common networks.
     """
+
+    side_by_side: ClassVar[bool] = True
 
     participation: float = 1.0
     dropout: float = 0.0

@@ -43,7 +43,7 @@ from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets
 from sltoolkit.training import run_phases
-from sltoolkit.wire import Kind, Seat
+from sltoolkit.wire import Kind, Seat, Toll
 
 BATCHES = replace(SGD, batch_size=4)  # with which no client of 2 or 3 is left with a batch of one
 STEADY = EPOCHS - 1
@@ -394,3 +394,18 @@ def test_a_notebook_shows_an_epoch_s_costs_of_every_party() -> None:
     shown = costs._repr_html_()
     assert all(f"<th>{seat}</th>" in shown for seat in ("client", "client[1]", "server"))
     assert "2 s" in repr(costs)
+
+
+def test_the_latency_of_an_epoch_by_hand() -> None:
+    """300 bytes at 100 a second; clients of 20 and 10 FLOP at 10, a server of 40 at 20 a second."""
+    first, second, server = Seat("client", 0), Seat("client", 1), Seat("server")
+    tolls = {Toll(first, server, "smashed", e): 300 for e in (0, 1)}
+    flops = {(s, e): n for s, n in ((first, 20), (second, 10), (server, 40)) for e in (0, 1)}
+    costs = Measured(tolls=tolls, flops=flops)
+    at_once, in_turn = (
+        costs.latency(bytes_per_second=100, client_flops=10, server_flops=20, side_by_side=s)
+        for s in (True, False)
+    )
+    # over both epochs the clients compute 40 and 20, the server 80
+    assert at_once == pytest.approx((6 + 40 / 10 + 80 / 20) / 2)
+    assert in_turn == pytest.approx((6 + 60 / 10 + 80 / 20) / 2)
