@@ -18,7 +18,11 @@ import torch
 from safetensors.torch import load_file
 
 from e2e.serving import heard, scribes, seated
+from sltoolkit import api
+from sltoolkit.bench.recipes import arguments
+from sltoolkit.bench.spec import load_spec
 from sltoolkit.protocols.base import Clock
+from sltoolkit.serve.recipe import recipe_of
 from sltoolkit.serve.state import RankState, tolls_from
 from sltoolkit.training import run_phases
 from sltoolkit.wire import Toll
@@ -185,3 +189,32 @@ def test_a_killed_process_is_named_and_the_run_resumes(tmp_path: Path) -> None:
         assert rank.code == 1
         assert "error: client[1]: stalled" in rank.err
         assert "Traceback" not in rank.err
+
+
+SPEC = """
+seeds = [0]
+data = {name = "digits", train = 200, holdout = 50, aux = 50}
+model = {name = "mlp"}
+protocol = {name = "vanilla", clients = 2}
+training = {epochs = 2}
+attack = [{name = "decoder"}]
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_serves_a_spec(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text(SPEC)
+    command = "-m torch.distributed.run --standalone --nproc-per-node 3 -m sltoolkit.serve"
+    ended = subprocess.run(
+        [sys.executable, *command.split(), "spec.toml", "--out", "out"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2])},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    recipe = recipe_of(load_spec(tmp_path / "spec.toml"))
+    victim = api.train(**arguments(recipe))
+    facts = json.loads((tmp_path / "out" / "rank-0.json").read_text())
+    assert facts["losses"] == list(victim.losses)
+    served = load_file(tmp_path / "out" / "rank-0.safetensors")
+    for name, value in victim.server.state_dict().items():
+        assert torch.equal(served[f"server.{name}"], value)

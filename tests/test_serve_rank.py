@@ -1,0 +1,172 @@
+"""What a rank keeps and forgets, what it refuses, and what it finds again on disk."""
+
+import copy
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from e2e.serving import seated
+from torch import Tensor
+from torch._C._distributed_c10d import HashStore
+
+from sltoolkit.bench.spec import load_spec
+from sltoolkit.casting import Run
+from sltoolkit.codec import Codec
+from sltoolkit.errors import SpecError, StoreError
+from sltoolkit.protocols.base import Clock
+from sltoolkit.reducers import REDUCERS
+from sltoolkit.serve.ghosts import haunt, homes_of
+from sltoolkit.serve.rank import rank_at, run_rank
+from sltoolkit.serve.recipe import recipe_of
+from sltoolkit.serve.state import Checkpoints, RankState, check_resumable
+from sltoolkit.streams import Stream
+from sltoolkit.wire import SERVER, Seat, Wire
+
+SPEC: dict[str, Any] = {
+    "seeds": [3, 4], "data": {"name": "digits"}, "model": {"name": "mlp"},
+    "attack": [{"name": "decoder"}],
+}  # fmt: skip
+
+
+def run_of(**protocol: Any) -> Run:
+    run, _ = seated({"protocol": {"name": "vanilla", "clients": 2, **protocol}})
+    return run
+
+
+def weights(run: Run, k: int) -> list[Tensor]:
+    return list(run.cast.clients[k].party.module.parameters())
+
+
+def test_a_client_keeps_its_own_samples_and_nobody_elses() -> None:
+    run = run_of()
+    mine = run.cast.clients[1].samples
+    haunt(run, {Seat("client", 1)})
+    kept, other = run.cast.clients[1].samples, run.cast.clients[0].samples
+    assert torch.equal(kept.x, mine.x)
+    assert torch.equal(kept.y, mine.y)
+    assert kept.x.untyped_storage().nbytes() == kept.x.nbytes  # no view of all samples
+    assert other.x.is_meta
+    assert other.y.is_meta
+    assert len(run.data.private_train) == 0
+    assert all(w.is_meta for w in weights(run, 0))
+    assert not any(w.is_meta for w in weights(run, 1))
+
+
+def test_the_server_keeps_no_samples_but_the_labels_where_it_owns_them() -> None:
+    run = run_of()
+    haunt(run, {SERVER})
+    assert all(m.samples.x.is_meta and m.samples.y.is_meta for m in run.cast.clients)
+    run = run_of(labels_at="server")
+    labels = [m.samples.y for m in run.cast.clients]
+    haunt(run, {SERVER})
+    assert all(m.samples.x.is_meta for m in run.cast.clients)
+    assert all(torch.equal(m.samples.y, y) for m, y in zip(run.cast.clients, labels, strict=True))
+
+
+def test_where_the_server_owns_the_labels_a_client_has_none() -> None:
+    run = run_of(labels_at="server")
+    haunt(run, {Seat("client", 0)})
+    assert all(m.samples.y.is_meta for m in run.cast.clients)
+    assert not run.cast.clients[0].samples.x.is_meta
+
+
+def test_every_seat_has_a_home_and_the_fed_server_lives_with_the_server() -> None:
+    homes = homes_of(run_of(name="splitfed_v1").cast)
+    assert homes == {SERVER: 0, Seat("fed"): 0, Seat("client", 0): 1, Seat("client", 1): 2}
+    run, _ = seated({"protocol": {"name": "multi_task", "clients": 1}})
+    assert homes_of(run.cast)[Seat("server1")] == 2
+
+
+def test_what_cannot_be_done_in_several_processes_is_refused() -> None:
+    with pytest.raises(SpecError, match="optimizer_state"):
+        haunt(run_of(optimizer_state=True), {SERVER})
+    run = run_of()
+    run.cast.wire = Wire(codec=Codec(REDUCERS["half"]()))
+    with pytest.raises(SpecError, match="reducer"):
+        haunt(run, {SERVER})
+
+
+def test_a_wrong_number_of_processes_is_refused_with_the_right_one(tmp_path: Path) -> None:
+    rank = rank_at(HashStore(), 0, 2, 5.0)
+    with pytest.raises(SpecError, match="needs 3 processes, one for each of server, client, "):
+        run_rank(rank, run_of(), epochs=1, out=tmp_path, plan={})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sweep": {"training.lr": [0.1]}}, "sweeps training.lr"),
+        ({"defense": [{"name": "none"}, {"name": "gaussian_noise"}]}, "one run can be served"),
+    ],
+)
+def test_a_spec_of_several_runs_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        recipe_of(load_spec({**SPEC, **change}))
+
+
+def test_the_first_seed_of_a_spec_is_served() -> None:
+    assert recipe_of(load_spec(SPEC))["seed"] == 3
+
+
+def test_a_defense_with_a_state_of_its_own_cannot_be_resumed() -> None:
+    run, _ = seated({"protocol": {"name": "vanilla"}, "defense": "disco"})
+    with pytest.raises(SpecError, match="DISCO keeps a state of its own"):
+        check_resumable(run)
+    run, _ = seated({"protocol": {"name": "vanilla"}, "defense": "gaussian_noise"})
+    check_resumable(run)
+
+
+def test_a_checkpoint_restores_weights_optimisers_and_streams(tmp_path: Path) -> None:
+    run = run_of()
+    state, kept = RankState(run, Clock()), Checkpoints(tmp_path, 0, "plan")
+    for _ in range(3):
+        run.cast.learn(True)
+        run.protocol.epoch(run.cast, state.clock, "train")
+        state.clock.epoch += 1
+        kept.save(state)
+    assert kept.epochs() == [2, 3]
+    assert not list(tmp_path.glob("*.partial"))
+
+    other = run_of()
+    again = RankState(other, Clock())
+    kept.load(again, 2)
+    assert again.clock.epoch == 2
+    other.cast.learn(True)
+    other.protocol.epoch(other.cast, again.clock, "train")
+    again.clock.epoch += 1
+    expected, found = state.tensors(), again.tensors()
+    assert any(name.startswith("optimizer/") for name in expected)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert again.tolls == state.tolls
+
+
+def test_another_runs_checkpoint_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
+    state = RankState(run_of(), Clock(epoch=1))
+    Checkpoints(tmp_path, 0, "plan").save(state)
+    with pytest.raises(StoreError, match="belongs to another experiment"):
+        Checkpoints(tmp_path, 0, "other").load(state, 1)
+    (file,) = tmp_path.glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(StoreError, match="can't be read"):
+        Checkpoints(tmp_path, 0, "plan").load(state, 1)
+
+
+def test_a_stream_goes_on_from_its_state_in_json() -> None:
+    def draws(stream: Stream) -> list[Any]:
+        named = stream.child("a").torch()
+        with stream.child("b").scope():
+            scoped = [torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random()]
+        return [torch.rand(3, generator=named).tolist(), stream.numpy().random(2).tolist(), scoped]
+
+    stream = Stream(5)
+    draws(stream)
+    state = json.loads(json.dumps(stream.state()))
+    other = Stream(5)
+    other.restore(copy.deepcopy(state))
+    assert draws(other) == draws(stream)
+    assert draws(Stream(5)) != draws(stream)
