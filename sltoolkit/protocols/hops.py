@@ -1,6 +1,6 @@
 """Clients between the data holder's cut and the server: what they say, and who hears it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from sltoolkit.errors import ProtocolError
 from sltoolkit.parties import Middle
 from sltoolkit.protocols.base import Cast, Host, without_labels
 from sltoolkit.protocols.conversation import answer
-from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK
+from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK, weights_heard
 from sltoolkit.threat import Holdings, Tap
 from sltoolkit.turns import Turn
 
@@ -39,7 +39,9 @@ def through(received: Tensor, cast: Cast, y: Tensor, turn: Turn) -> Tensor:
     return g
 
 
-def hop_seats(hops: Sequence[str]) -> Mapping[Role, Holdings]:
+def hop_seats(
+    hops: Sequence[str], *, weights_heard_by: Collection[Role] = ()
+) -> Mapping[Role, Holdings]:
     """Who holds what where smashed data pass these seats on their way to a server with the labels.
 
     `server` hears smashed data at the end of the way. `client` is the first hop, a curious
@@ -48,7 +50,9 @@ def hop_seats(hops: Sequence[str]) -> Mapping[Role, Holdings]:
 
     Args:
         hops: the names of their seats, in order.
+        weights_heard_by: roles that hear data holders' weights travel.
     """
+    server, eavesdropper = weights_heard(weights_heard_by)
     first, last, behind = hops[0], hops[-1], [*hops, "server"][1]
     from_source = {"smashed": Tap("smashed", "client", first)}
     from_server = {"smashed_grad": Tap("smashed_grad", "server", last)}
@@ -57,10 +61,10 @@ def hop_seats(hops: Sequence[str]) -> Mapping[Role, Holdings]:
     everything = LABELS | CLIENT_NETWORKS | SERVER_NETWORK
     return {
         "server": Holdings(
-            taps=at_server | from_server, knows=LABELS | SERVER_NETWORK, hops=len(hops)
+            taps=at_server | from_server, knows=LABELS | SERVER_NETWORK | server, hops=len(hops)
         ),
         "client": Holdings(taps=from_source | at_first),
-        "eavesdropper": Holdings(taps=from_source | from_server),
+        "eavesdropper": Holdings(taps=from_source | from_server, knows=eavesdropper),
         "colluding": Holdings(taps=from_source | from_server, knows=everything),
     }
 

@@ -23,7 +23,7 @@ from sltoolkit.errors import ProtocolError
 from sltoolkit.protocols.base import Cast, Clock, Deployment, Member
 from sltoolkit.protocols.conversation import loss_server
 from sltoolkit.protocols.rounds import Rounds, fed_server
-from sltoolkit.protocols.seats import split_seats
+from sltoolkit.protocols.seats import FED_LINKS, split_seats
 from sltoolkit.threat import Holdings
 from sltoolkit.turns import PhaseName, Turn
 from sltoolkit.wire import SERVER
@@ -45,8 +45,8 @@ class LocalLoss(Rounds):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: nobody hears a gradient."""
-        return split_seats(labels_at="client", gradients=False)
+        """Who holds what: nobody hears a gradient; the wire to the fed server carries weights."""
+        return split_seats(labels_at="client", gradients=False, weights_heard_by=FED_LINKS)
 
     def cast(self, casting: "Casting") -> Cast:
         """Clients with the first part and an auxiliary head, one server, and the fed server."""

@@ -56,7 +56,8 @@ class MultiHop(Relay):
     @property
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what: `client` is the first hop, the server hears what the last one sends."""
-        return hop_seats([f"hop{i}" for i in range(1, self.hops + 1)])
+        hops = [f"hop{i}" for i in range(1, self.hops + 1)]
+        return hop_seats(hops, weights_heard_by=self.weights_heard_by)
 
     def cast(self, casting: "Casting") -> Cast:
         """Data holders with the first part, a server with the last, hops with those between."""

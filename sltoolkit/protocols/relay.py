@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sltoolkit.contracts import Role
 from sltoolkit.errors import SpecError
 from sltoolkit.protocols.averaging import kind_of
 from sltoolkit.protocols.base import Cast, Clock, Member, Protocol
@@ -46,6 +47,13 @@ class Relay(Protocol):
     def alike(self) -> bool:
         """With hand-over there is one client network."""
         return self.handover != "none"
+
+    @property
+    def weights_heard_by(self) -> tuple[Role, ...]:
+        """Who hears clients' weights travel, by the protocol alone."""
+        if not self.alike or self.clients == 1:
+            return ()
+        return ("eavesdropper", "server") if self.handover == "server" else ("eavesdropper",)
 
     def relay(
         self, cast: Cast, clock: Clock, phase: PhaseName

@@ -1,6 +1,6 @@
 """Who holds what by position: the tables that several protocols share."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from sltoolkit.chain import Chain
@@ -12,26 +12,45 @@ CLIENT_NETWORKS = frozenset({"client_arch", "client_weights"})
 LABELS = frozenset({"labels"})
 SERVER_NETWORK = frozenset({"server_weights"})
 
+FED_LINKS: tuple[Role, ...] = ("eavesdropper",)
+"""Who hears clients' weights on their way to and from a fed server."""
+
 
 def split_seats(
-    *, labels_at: Literal["client", "server"], gradients: bool = True, client: str = "client"
+    *,
+    labels_at: Literal["client", "server"],
+    gradients: bool = True,
+    weights_heard_by: Collection[Role] = (),
 ) -> Mapping[Role, Holdings]:
     """One cut between client and server.
 
     Args:
         labels_at: who owns the labels; the client's travel up the wire.
         gradients: whether the server sends gradients back.
-        client: the name of the seat on the client's side of the cut.
+        weights_heard_by: roles that hear clients' weights travel.
     """
-    up = {"smashed": Tap("smashed", client, "server")}
-    down = {"smashed_grad": Tap("smashed_grad", "server", client)} if gradients else {}
+    up = {"smashed": Tap("smashed", "client", "server")}
+    down = {"smashed_grad": Tap("smashed_grad", "server", "client")} if gradients else {}
     sent_up = LABELS if labels_at == "client" else frozenset()
+    server, eavesdropper = weights_heard(weights_heard_by)
     return {
-        "server": Holdings(taps=up | down, knows=LABELS | SERVER_NETWORK),
+        "server": Holdings(taps=up | down, knows=LABELS | SERVER_NETWORK | server),
         "client": Holdings(taps=down, knows=CLIENT_NETWORKS | sent_up),
-        "eavesdropper": Holdings(taps=up | down, knows=sent_up),
+        "eavesdropper": Holdings(taps=up | down, knows=sent_up | eavesdropper),
         "colluding": Holdings(taps=up | down, knows=LABELS | CLIENT_NETWORKS | SERVER_NETWORK),
     }
+
+
+def weights_heard(by: Collection[Role]) -> tuple[frozenset[str], frozenset[str]]:
+    """What the server and an eavesdropper learn from clients' weights that travel past them.
+
+    An eavesdropper hears every link. What it hears last is at most one turn older than what is
+    deployed, and that turn's result travels, too, as soon as anybody takes it over.
+    """
+    server, eavesdropper = (
+        CLIENT_NETWORKS if role in by else frozenset[str]() for role in ("server", "eavesdropper")
+    )
+    return server, eavesdropper
 
 
 def whole_seats() -> Mapping[Role, Holdings]:

@@ -17,7 +17,7 @@ from sltoolkit.contracts import Role
 from sltoolkit.protocols.base import Cast, Clock
 from sltoolkit.protocols.conversation import converse
 from sltoolkit.protocols.rounds import Rounds, fed_server
-from sltoolkit.protocols.seats import split_seats
+from sltoolkit.protocols.seats import FED_LINKS, split_seats
 from sltoolkit.threat import Holdings
 from sltoolkit.turns import PhaseName
 from sltoolkit.wire import SERVER
@@ -39,8 +39,8 @@ class SplitFedV2(Rounds):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what; the fed server hears weights, no smashed data."""
-        return split_seats(labels_at="client")
+        """Who holds what: the wire to the fed server carries weights, and no smashed data."""
+        return split_seats(labels_at="client", weights_heard_by=FED_LINKS)
 
     def cast(self, casting: "Casting") -> Cast:
         """Clients, one server, and the fed server."""

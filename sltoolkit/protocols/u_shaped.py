@@ -14,7 +14,7 @@ from sltoolkit.errors import ProtocolError
 from sltoolkit.parties import Middle
 from sltoolkit.protocols.base import Cast, Clock
 from sltoolkit.protocols.relay import Relay
-from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK
+from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK, weights_heard
 from sltoolkit.threat import Holdings, Tap
 from sltoolkit.turns import PhaseName
 from sltoolkit.wire import SERVER
@@ -41,10 +41,11 @@ class UShaped(Relay):
             "smashed": Tap("smashed", "client", "server"),
             "smashed_grad": Tap("smashed_grad", "client", "server"),
         }
+        server, eavesdropper = weights_heard(self.weights_heard_by)
         return {
-            "server": Holdings(taps=up, knows=SERVER_NETWORK),
+            "server": Holdings(taps=up, knows=SERVER_NETWORK | server),
             "client": Holdings(taps={}, knows=CLIENT_NETWORKS | LABELS),
-            "eavesdropper": Holdings(taps=up),
+            "eavesdropper": Holdings(taps=up, knows=eavesdropper),
             "colluding": Holdings(taps=up, knows=CLIENT_NETWORKS | LABELS | SERVER_NETWORK),
         }
 
