@@ -66,6 +66,7 @@ class _Network:
     Attributes:
         learning: whether it follows gradients.
         deferred: whether it leaves its gradients where they are until `follow`.
+        weights: the network's, in its order.
         inlet: an empty batch (0, ...) of what it took last.
         laps: what it computed, by epoch.
     """
@@ -80,7 +81,7 @@ class _Network:
         self.laps: list[Lap] = []
         self._forward = self._backward = 0
         self._in_place = _may_work_in_place(module)
-        self._weights = list(module.parameters())
+        self.weights = list(module.parameters())
         self._wrapped = not type(optimizer).__module__.startswith("torch.optim")
 
     def learn(self, learning: bool) -> None:
@@ -90,9 +91,17 @@ class _Network:
 
     def compute(self, x: Tensor) -> Tensor:
         """The network's output (B, ...) for what it takes (B, ...)."""
+        self.takes(x)
+        return _as_tensor(self.module(x))
+
+    def takes(self, x: Tensor) -> None:
+        """Count a batch (B, ...) that goes forward."""
         self.inlet = x.new_empty((0, *x.shape[1:]))
         self._forward += len(x)
-        return _as_tensor(self.module(x))
+
+    def returns(self, rows: int) -> None:
+        """Count samples that go backward."""
+        self._backward += rows
 
     def end_lap(self) -> None:
         """An epoch is over."""
@@ -106,7 +115,7 @@ class _Network:
         """
         if self.optimizer is not None and self._wrapped:
             self.optimizer.zero_grad()
-        for weight in self._weights:
+        for weight in self.weights:
             weight.grad = None
 
     def move(self) -> None:
@@ -116,11 +125,11 @@ class _Network:
 
     def gradients(self) -> list[Tensor]:
         """The gradients of its weights, zero where there is none."""
-        return [torch.zeros_like(w) if w.grad is None else w.grad for w in self._weights]
+        return [torch.zeros_like(w) if w.grad is None else w.grad for w in self.weights]
 
     def follow(self, gradients: Sequence[Tensor]) -> None:
         """Step along these gradients, one per weight, instead of its own."""
-        for weight, gradient in zip(self._weights, gradients, strict=True):
+        for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
         if self.learning and self.optimizer is not None:
             self.optimizer.step()
@@ -145,7 +154,7 @@ class HonestClient(_Network, Client):
             if extra is not None:
                 roots, grads = [*roots, extra], [*grads, torch.ones_like(extra)]
             if roots:
-                self._backward += len(z)
+                self.returns(len(z))
                 torch.autograd.backward(roots, grads)
             self.move()
 
@@ -170,7 +179,7 @@ class HonestMiddle(_Network, Middle):
             return self._entry.gradient()
         with self.rng.torch_scope():
             self.zero()
-            self._backward += len(grad)
+            self.returns(len(grad))
             self._sent.backward(grad)
             self.move()
             return self._entry.gradient()
@@ -199,11 +208,15 @@ class HonestServer(_Network, Server):
             entry = _Entry(smashed, in_place=self._in_place)
             loss = functional.cross_entropy(self.compute(entry.tensor), labels)
             self.zero()
-            self._backward += len(smashed)
+            self.returns(len(smashed))
             loss.backward()
             self.move()
-            self._losses.append(loss.detach())
+            self.note(loss)
             return entry.gradient()
+
+    def note(self, loss: Tensor) -> None:
+        """Keep a batch's mean loss."""
+        self._losses.append(loss.detach())
 
     def take_losses(self) -> Tensor:
         """The batch losses since the last call."""

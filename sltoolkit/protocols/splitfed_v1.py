@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 from sltoolkit.contracts import Role
 from sltoolkit.protocols.averaging import Copies
 from sltoolkit.protocols.base import Cast, Clock
-from sltoolkit.protocols.conversation import converse
 from sltoolkit.protocols.rounds import Rounds, fed_server
-from sltoolkit.protocols.seats import split_seats
+from sltoolkit.protocols.seats import FED_LINKS, split_seats
+from sltoolkit.protocols.together import converse_side_by_side
 from sltoolkit.threat import Holdings
 from sltoolkit.turns import PhaseName
 from sltoolkit.wire import SERVER
@@ -40,8 +40,8 @@ class SplitFedV1(Rounds):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what; the fed server hears weights, no smashed data."""
-        return split_seats(labels_at="client")
+        """Who holds what: the wire to the fed server carries weights, and no smashed data."""
+        return split_seats(labels_at="client", weights_heard_by=FED_LINKS)
 
     def cast(self, casting: "Casting") -> Cast:
         """Clients, a copy of the server's network for each of a round, and the fed server."""
@@ -55,13 +55,13 @@ class SplitFedV1(Rounds):
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
         """One round."""
         wire, fed, copies = cast.wire, fed_server(cast), Copies(cast.servers)
-        for a in self.attending(cast, clock, phase):
-            me = a.member
-            fed.hand_out(me, wire, clock.idle(me))
-            for x, y, turn in a.batches:
-                converse(me, cast.servers[a.slot], x, y, turn, wire)
+        there = self.attending(cast, clock, phase)
+        for a in there:
+            fed.hand_out(a.member, wire, clock.idle(a.member))
+        converse_side_by_side(there, cast.servers, wire)
+        for a in there:
             if a.stays:
-                fed.collect(me, wire, clock.idle(me))
-                copies.count(a.slot, len(me.samples))
+                fed.collect(a.member, wire, clock.idle(a.member))
+                copies.count(a.slot, len(a.member.samples))
         fed.close()
         copies.close()

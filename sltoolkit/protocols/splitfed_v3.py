@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 from sltoolkit.contracts import Role
 from sltoolkit.protocols.averaging import Copies
 from sltoolkit.protocols.base import Cast, Clock
-from sltoolkit.protocols.conversation import converse
 from sltoolkit.protocols.rounds import Rounds
 from sltoolkit.protocols.seats import split_seats
+from sltoolkit.protocols.together import converse_side_by_side
 from sltoolkit.threat import Holdings
 from sltoolkit.turns import PhaseName
 from sltoolkit.wire import SERVER
@@ -54,9 +54,9 @@ class SplitFedV3(Rounds):
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
         """One round."""
         copies = Copies(cast.servers)
-        for a in self.attending(cast, clock, phase):
-            for x, y, turn in a.batches:
-                converse(a.member, cast.servers[a.slot], x, y, turn, cast.wire)
+        there = self.attending(cast, clock, phase)
+        converse_side_by_side(there, cast.servers, cast.wire)
+        for a in there:
             if a.stays:
                 copies.count(a.slot, len(a.member.samples))
         copies.close()

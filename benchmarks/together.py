@@ -1,0 +1,141 @@
+"""A hundred clients of SplitFed V1 that compute together, against one by one; and what they hold.
+
+    python benchmarks/together.py
+
+LeNet cut at its second ReLU, 64 samples per client, one thread, the processor's time. Both ways
+are the toolkit's own loop, so the messages are the same; the largest difference of a deployed
+weight is printed, after the same epochs in single and in double precision. (Adam divides by the
+gradient's size, so that where a gradient is next to nothing rounding becomes a step.)
+"""
+
+import gc
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+if __name__ == "__main__":  # as a script: the folder above holds the other benchmarks
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.protocols import seconds
+from benchmarks.training import random_split
+from sltoolkit import models
+from sltoolkit.casting import Run, seat_parties
+from sltoolkit.contracts import NoDefense
+from sltoolkit.protocols import SplitFedV1, together
+from sltoolkit.protocols.base import Clock
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
+
+SHAPE = (1, 28, 28)
+CLIENTS, SHARD = 100, 64
+BATCHES = (8, 16, 32, 64)
+PAIRS = 5
+CROWD = 1000
+
+
+def seated(
+    protocol: SplitFedV1, training: Training, *, shard: int = SHARD,
+    dtype: torch.dtype = torch.float32,
+) -> Run:  # fmt: skip
+    """A run at its beginning; equal whenever asked for."""
+    data = random_split(protocol.clients * shard, SHAPE)
+    train = replace(data.private_train, x=data.private_train.x.to(dtype))
+    with Stream(0).scope():
+        whole = models.build("lenet", shape=SHAPE, classes=10).to(dtype)
+    return seat_parties(
+        models.cut(whole, "relu2"), replace(data, private_train=train), protocol=protocol,
+        defense=NoDefense(), training=training, rng=Stream(0),
+    )  # fmt: skip
+
+
+def epoch(run: Run) -> None:
+    """A round, together where the toolkit does so."""
+    run.protocol.epoch(run.cast, Clock(), "train")
+
+
+def epoch_one_by_one(run: Run) -> None:
+    """A round, client by client."""
+    with mock.patch.object(together, "ROWS", 1):
+        epoch(run)
+
+
+def ratio(batch: int) -> float:
+    """Seconds of a round one by one to together."""
+    training = Training(batch_size=batch)
+    ours, theirs = (seated(SplitFedV1(clients=CLIENTS), training) for _ in range(2))
+    epoch(ours)
+    epoch_one_by_one(theirs)
+    found = [
+        seconds(lambda: epoch_one_by_one(theirs)) / seconds(lambda: epoch(ours))
+        for _ in range(PAIRS)
+    ]
+    return statistics.median(found)
+
+
+def difference(optimizer: str, dtype: torch.dtype) -> float:
+    """The largest difference of a deployed weight after two rounds."""
+    training = Training(
+        batch_size=16, optimizer=optimizer, lr={"adam": 1e-3, "sgd": 0.1}[optimizer]
+    )
+    ours, theirs = (
+        seated(SplitFedV1(clients=10), training, shard=SHARD, dtype=dtype) for _ in range(2)
+    )
+    for _ in range(2):
+        epoch(ours)
+        epoch_one_by_one(theirs)
+    pairs = zip(_weights(ours), _weights(theirs), strict=True)
+    return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def _weights(run: Run) -> list[Tensor]:
+    (member,), server = run.protocol.deploy(run.cast, run.data.private_train)
+    return [w.detach() for net in (member.client, server) for w in net.parameters()]
+
+
+def held(clients: int, active: int) -> int:
+    """Bytes of all tensors of a run after three rounds, but for the samples.
+
+    Args:
+        clients: how many there are.
+        active: how many of them take part in a round.
+    """
+    protocol = SplitFedV1(clients=clients, participation=active / clients)
+    before = _storages()
+    run = seated(protocol, Training(batch_size=8), shard=1)
+    for _ in range(3):
+        epoch(run)
+    samples = _bytes_of({t for m in run.cast.clients for t in vars(m.samples).values()})
+    return sum(n for at, n in _storages().items() if at not in before and at not in samples)
+
+
+def _storages() -> dict[int, int]:
+    gc.collect()
+    return _bytes_of({o for o in gc.get_objects() if issubclass(type(o), Tensor)})
+
+
+def _bytes_of(tensors: set[Tensor]) -> dict[int, int]:
+    stored = (t.untyped_storage() for t in tensors)
+    return {storage.data_ptr(): storage.nbytes() for storage in stored}
+
+
+def main() -> None:
+    """Print what was measured."""
+    torch.set_num_threads(1)
+    for batch in BATCHES:
+        print(f"one by one / together, {CLIENTS} clients, batch {batch:2}: {ratio(batch):.2f}")
+    for optimizer in ("sgd", "adam"):
+        for dtype in (torch.float32, torch.float64):
+            print(f"largest difference, {optimizer} {dtype}: {difference(optimizer, dtype):.1e}")
+    few, many = held(100, 50), held(CROWD, 50)
+    each = (many - few) / (CROWD - 100)
+    print(f"50 active of 100 clients: {few / 2**20:.1f} MiB, of {CROWD}: {many / 2**20:.1f} MiB")
+    print(f"that is {each / 2**10:.1f} KiB per further client")
+
+
+if __name__ == "__main__":
+    main()
