@@ -15,7 +15,14 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     from sltoolkit.attacks import ATTACKS, Decoder, Direction, Norm, WhiteBox
     from sltoolkit.chain import Chain
     from sltoolkit.contracts import ActiveAttack, Attack, Defense, Listener, NoDefense
-    from sltoolkit.data.partition import DirichletLabels, Shards, ShuffleSplit, WithReplacement
+    from sltoolkit.data.partition import (
+        DirichletLabels,
+        Shards,
+        ShuffleSplit,
+        WithReplacement,
+        class_counts,
+        heterogeneity,
+    )
     from sltoolkit.defenses import (
         DEFENSES,
         DISCO,
@@ -48,6 +55,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     from sltoolkit.referee import STANDARD_GRANTS
     from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
     from sltoolkit.report.formats import formatted
+    from sltoolkit.report.histograms import class_histograms
     from sltoolkit.results import Result
     from sltoolkit.settings import Training
     from sltoolkit.streams import Stream
@@ -56,7 +64,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
 
 _HOMES = {
     "sltoolkit": ("data", "metrics", "models"),
-    "sltoolkit.api": ("attack", "frozen", "table", "train"),
+    "sltoolkit.api": ("attack", "class_histograms", "frozen", "table", "train"),
     "sltoolkit.attacks": ("ATTACKS", "Decoder", "Direction", "Norm", "WhiteBox"),
     "sltoolkit.chain": ("Chain",),
     "sltoolkit.contracts": ("ActiveAttack", "Attack", "Defense", "Listener", "NoDefense"),
@@ -73,11 +81,13 @@ _HOMES = {
     ),
     "sltoolkit.reducers": ("HalfPrecision", "Quantised", "TopK"),
     "sltoolkit.data.partition": (
-        "DirichletLabels", "Shards", "ShuffleSplit", "WithReplacement",
+        "DirichletLabels", "Shards", "ShuffleSplit", "WithReplacement", "class_counts",
+        "heterogeneity",
     ),
     "sltoolkit.referee": ("STANDARD_GRANTS",),
     "sltoolkit.report.figures": ("reconstruction_figure", "tradeoff_figure"),
     "sltoolkit.report.formats": ("formatted",),
+    "sltoolkit.report.histograms": ("class_histograms",),
     "sltoolkit.results": ("Result",),
     "sltoolkit.streams": ("Stream",),
     "sltoolkit.targets": ("Targets",),
@@ -94,8 +104,8 @@ __all__ = [
     "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning", "Result", "Shards",
     "ShuffleSplit", "SplitFedV1", "SplitFedV2", "SplitFedV3", "Stream", "Targets", "TopK",
     "Training", "UShaped", "Vanilla", "Vertical", "Victim", "WhiteBox", "WithReplacement", "attack",
-    "cut", "data", "formatted", "frozen", "metrics", "models", "reconstruction_figure", "table",
-    "tradeoff_figure", "train",
+    "class_counts", "class_histograms", "cut", "data", "formatted", "frozen", "heterogeneity",
+    "metrics", "models", "reconstruction_figure", "table", "tradeoff_figure", "train",
 ]  # fmt: skip
 
 

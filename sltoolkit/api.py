@@ -25,7 +25,7 @@ from sltoolkit.checkpoint import read_victim, restore_victim
 from sltoolkit.codec import Reducer
 from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, NoDefense, Role
 from sltoolkit.costs import measure
-from sltoolkit.data.partition import PARTITIONS, Dealt, Partition
+from sltoolkit.data.partition import PARTITIONS, Dealt, Partition, heterogeneity
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.deployed import accuracy
@@ -116,9 +116,8 @@ def train(
         whole = _build(model, data)
     parts = tuple(p.to(device) for p in models.cut(whole, cut))
     placed = with_format(parts, data.to(device), training)
-    held = placed.private_train
-    if not protocol.alike:
-        held = shards_of(placed, protocol, partition, rng)[0]
+    shards = shards_of(placed, protocol, partition, rng)
+    held = placed.private_train if protocol.alike else shards[0]
     transcript = Transcript(_recording(held, defense, targets, training.epochs))
     run = seat_parties(
         parts, placed, protocol=protocol, defense=defense, training=training, rng=rng,
@@ -136,6 +135,7 @@ def train(
         "train_seconds": time.perf_counter() - start,
         "partition": "" if partition == Dealt() else described(partition, PARTITIONS),
         "reducer": described(reducer, REDUCERS) if reducer else "",
+        "heterogeneity": heterogeneity([shard.y for shard in shards], len(data.classes)),
     }
     return _victim(run, facts, transcript, losses, targets, [t for t, _ in attached])
 

@@ -26,6 +26,8 @@ def test_a_partition_says_who_holds_what(digits: Split) -> None:
     held = [member.samples.y.unique().numel() for member in victim.deployed]
     assert max(held) <= 4 < digits.private_train.y.unique().numel()
     assert victim.facts["partition"] == "shards(per_client=2)"
+    mixed = sl.heterogeneity([m.samples.y for m in victim.deployed], 10)
+    assert victim.facts["heterogeneity"] == mixed > 0.4
     assert sum(len(member.samples) for member in victim.deployed) == 200
 
 
