@@ -97,19 +97,21 @@ def _weights(run: Run) -> list[Tensor]:
     return [w.detach() for net in (member.client, server) for w in net.parameters()]
 
 
-def held(clients: int, active: int) -> int:
-    """Bytes of all tensors of a run after three rounds, but for the samples.
+def held(clients: int, active: int, *, rounds: int = 3) -> int:
+    """Bytes of all tensors of a run after some rounds, but for the samples.
 
     Args:
         clients: how many there are.
         active: how many of them take part in a round.
+        rounds: after how many.
     """
     protocol = SplitFedV1(clients=clients, participation=active / clients)
     before = _storages()
     run = seated(protocol, Training(batch_size=8), shard=1)
-    for _ in range(3):
+    for _ in range(rounds):
         epoch(run)
-    samples = _bytes_of({t for m in run.cast.clients for t in vars(m.samples).values()})
+    everybody = [run.data.private_train, *(m.samples for m in run.cast.clients)]
+    samples = _bytes_of({t for own in everybody for t in vars(own).values()})
     return sum(n for at, n in _storages().items() if at not in before and at not in samples)
 
 

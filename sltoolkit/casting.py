@@ -102,8 +102,9 @@ class Casting:
         """
         rng = self.rng.child(f"client{k}")
         samples = self.shards[k] if samples is None else samples
-        blank = tuple(copy.deepcopy(module) for module in networks)
+        blank = tuple(networks)
         if k > 0 and not self.alike:  # private networks start apart
+            blank = copy.deepcopy(blank)
             with rng.child("init").scope():
                 for module in blank:
                     reinitialise(module)

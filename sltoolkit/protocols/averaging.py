@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sltoolkit.parties import HonestServer
 from sltoolkit.protocols.base import Host, Member
 from sltoolkit.turns import Turn
-from sltoolkit.wire import FED, Kind, Wire
+from sltoolkit.wire import FED, Kind, Seat, Wire
 
 State = Mapping[str, Tensor]
 
@@ -43,26 +43,14 @@ class Averager:
     def hand_out(self, me: Member, wire: Wire, turn: Turn) -> None:
         """Send the common networks to a client."""
         for i, (common, network) in enumerate(zip(self._common, me.networks(), strict=True)):
-            load(network, {
-                name: wire.send(
-                    value, src=FED, dst=me.seat, kind=kind_of(name, network), turn=turn,
-                    name=f"{i}.{name}",
-                )
-                for name, value in common.items()
-            })  # fmt: skip
+            load(network, _sent(common, network, i, wire, turn, src=FED, dst=me.seat))
 
     def collect(self, me: Member, wire: Wire, turn: Turn) -> None:
         """Receive a client's networks, which count by its number of samples."""
         states: list[State] = [
-            {
-                name: wire.send(
-                    value, src=me.seat, dst=FED, kind=kind_of(name, network), turn=turn,
-                    name=f"{i}.{name}",
-                )
-                for name, value in network.state_dict().items()
-            }
+            _sent(network.state_dict(), network, i, wire, turn, src=me.seat, dst=FED)
             for i, network in enumerate(me.networks())
-        ]  # fmt: skip
+        ]
         self._collected.append((len(me.samples), states))
 
     def close(self) -> None:
@@ -124,9 +112,21 @@ def load(network: nn.Module, state: State) -> None:
             own.copy_(state[name])
 
 
-def kind_of(name: str, network: nn.Module) -> Kind:
-    """Whether a tensor of a network's state is a weight or a buffer."""
-    return "weights" if name in dict(network.named_parameters()) else "buffers"
+def kinds_of(network: nn.Module) -> dict[str, Kind]:
+    """Whether each tensor of a network's state is a weight or a buffer."""
+    weights = {name for name, _ in network.named_parameters()}
+    return {name: "weights" if name in weights else "buffers" for name in network.state_dict()}
+
+
+def _sent(
+    state: State, network: nn.Module, i: int, wire: Wire, turn: Turn, *, src: Seat, dst: Seat
+) -> dict[str, Tensor]:
+    """The state of network number i, as it arrives."""
+    kinds = kinds_of(network)
+    return {
+        name: wire.send(value, src=src, dst=dst, kind=kinds[name], turn=turn, name=f"{i}.{name}")
+        for name, value in state.items()
+    }
 
 
 def _copied(state: State) -> dict[str, Tensor]:

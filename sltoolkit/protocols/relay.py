@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sltoolkit.contracts import Role
 from sltoolkit.errors import SpecError
-from sltoolkit.protocols.averaging import kind_of
+from sltoolkit.protocols.averaging import kinds_of
 from sltoolkit.protocols.base import Cast, Clock, Member, Protocol
 from sltoolkit.turns import PhaseName, Turn
 from sltoolkit.wire import SERVER, Kind, Seat, Wire
@@ -87,9 +87,9 @@ def hand_over(giver: Member, taker: Member, way: list[Seat], wire: Wire, turn: T
     with torch.no_grad():
         pairs = zip(giver.networks(), taker.networks(), strict=True)
         for i, (mine, theirs) in enumerate(pairs):
-            own = theirs.state_dict()
+            own, kinds = theirs.state_dict(), kinds_of(mine)
             for name, value in mine.state_dict().items():
-                kind, label = kind_of(name, mine), f"{i}.{name}"
+                kind, label = kinds[name], f"{i}.{name}"
                 own[name].copy_(pass_on(value, way, wire, kind=kind, turn=turn, name=label))
 
 

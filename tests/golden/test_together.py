@@ -9,6 +9,7 @@ from tiny import ADAM, MOMENTUM, SGD, Log, flat
 from tiny import data as tiny_data
 from torch import Tensor, nn
 
+from benchmarks.together import held
 from sltoolkit.casting import Run, seat_parties
 from sltoolkit.contracts import Defense, NoDefense
 from sltoolkit.data.samples import Split
@@ -137,3 +138,12 @@ def _spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(together, "converse_together", spy)
     return sizes
+
+
+@pytest.mark.parametrize(("rounds", "networks"), [(0, 1), (3, 3)])
+def test_a_client_that_stays_away_holds_its_network_and_its_optimisers_memory_alone(
+    rounds: int, networks: int
+) -> None:
+    few, many = (held(clients, 5, rounds=rounds) for clients in (20, 60))
+    head = 8 * 25 + 8 + 16 * 8 * 25 + 16  # LeNet's convolutions; Adam's moments are two more
+    assert (many - few) / 40 <= networks * head * 4
