@@ -49,8 +49,13 @@ class TapEar:
         self._heard[message.kind, "out" if sent else "in"].append(message)
 
     def close(self, turn: Turn) -> None:
-        """Hand the batch's conversation over."""
-        heard, self._heard = self._heard, defaultdict(list)
+        """Hand the batch's conversation over; other batches may have begun in the meantime."""
+        heard: dict[tuple[Kind, Direction], list[Message]] = {}
+        for key, messages in self._heard.items():
+            its = [m for m in messages if m.turn.step == turn.step or len(m.turn.ids) == 0]
+            self._heard[key] = [m for m in messages if m not in its]
+            if its:
+                heard[key] = its
         if not heard:
             return
         view = RoundView(

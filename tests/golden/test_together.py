@@ -1,7 +1,9 @@
 """Clients that compute together do, hear and say what they would do one by one."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, final
 
 import pytest
 import torch
@@ -11,13 +13,16 @@ from torch import Tensor, nn
 
 from benchmarks.together import held
 from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts import Defense, NoDefense, RoundView, Wiretap
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import GaussianNoise, NoPeek
-from sltoolkit.protocols import Protocol, SplitFedV1, SplitFedV3, together
+from sltoolkit.protocols import BlindLearning, Protocol, SplitFedV1, SplitFedV3, together
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
+from sltoolkit.taps import TapEar
 from sltoolkit.training import deploy, run_phases
+from sltoolkit.victim import Tapped
+from sltoolkit.wire import Ear
 
 Played = tuple[Run, Log, list[Tensor]]
 PROTOCOLS = [
@@ -37,12 +42,13 @@ def network(*extra: nn.Module) -> tuple[nn.Module, ...]:
 def play(
     protocol: Protocol, training: Training, data: Split, *,
     defense: Defense | None = None, parts: tuple[nn.Module, ...] | None = None,
+    ears: Sequence[Ear] = (),
 ) -> Played:  # fmt: skip
     log = Log()
     x = data.private_train.x
     run = seat_parties(
         tuple(part.to(x) for part in parts or network()), data, protocol=protocol,
-        defense=defense or NoDefense(), training=training, rng=Stream(0), ears=[log],
+        defense=defense or NoDefense(), training=training, rng=Stream(0), ears=[log, *ears],
     )  # fmt: skip
     history = run_phases(run, training.epochs)
     members, server = deploy(run)
@@ -126,6 +132,38 @@ def test_clients_count_what_they_compute() -> None:
     run, _, _ = play(PROTOCOLS[0], replace(SGD, epochs=1), tiny_data())
     parties = [*(m.party for m in run.cast.clients), *(h.party for h in run.cast.servers)]
     assert [party.laps for party in parties] == [[(8, 8)], [(7, 7)], [(7, 7)]] * 2  # type: ignore[union-attr]
+
+
+@final
+class Note(Wiretap):
+    """A listener that only notes."""
+
+    def __init__(self) -> None:
+        self.rounds: list[RoundView] = []
+
+    def hear(self, heard: RoundView) -> None:
+        self.rounds.append(heard)
+
+    def finish(self, view: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("protocol", [*PROTOCOLS, BlindLearning(clients=3)], ids=str)
+def test_a_listener_hears_each_batch_by_itself(protocol: Protocol) -> None:
+    note = Note()
+    tapped = Tapped(
+        attack=None,
+        role="server",
+        grants=frozenset(),
+        wiretap=note,
+        rng=Stream(1),
+    )
+    _, log, _ = play(protocol, SGD, tiny_data(), ears=[TapEar(tapped, "server", None)])
+    for kind, way, src in (("smashed", "in", "client"), ("smashed_grad", "out", "server")):
+        heard = {(r.step, *r.ids.tolist()): r.messages[kind, way] for r in note.rounds}  # type: ignore[index]
+        sent = {(m.turn.step, *m.turn.ids.tolist()): m.payload for m in log.sent(kind, src)}
+        assert heard.keys() == sent.keys()
+        assert all(torch.equal(heard[batch], sent[batch]) for batch in sent)
 
 
 def _spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
