@@ -135,6 +135,7 @@ def train(
         "train_seconds": time.perf_counter() - start,
         "partition": "" if partition == Dealt() else described(partition, PARTITIONS),
         "reducer": described(reducer, REDUCERS) if reducer else "",
+        "reducer_error": run.cast.wire.error("smashed"),
         "heterogeneity": heterogeneity([shard.y for shard in shards], len(data.classes)),
     }
     return _victim(run, facts, transcript, losses, targets, [t for t, _ in attached])

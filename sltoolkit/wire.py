@@ -143,6 +143,12 @@ class Wire:
         """A wire like this one before anything was sent, with other ears."""
         return Wire(ears, codec=self.codec, carrier=self._carrier)
 
+    def error(self, kind: Kind) -> float | None:
+        """The codec's ||received - sent||^2 / ||sent||^2, mean over the links of a kind, if any."""
+        errors = self.codec.errors if self.codec is not None else {}
+        of_kind = [e for route, e in errors.items() if isinstance(route, tuple) and kind in route]
+        return sum(of_kind) / len(of_kind) if of_kind else None
+
     @property
     def tolls(self) -> Counter[Toll]:
         """Payload bytes sent so far, by seats, kind and epoch."""

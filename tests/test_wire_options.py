@@ -46,6 +46,9 @@ def test_a_reducer_saves_bytes_and_reaches_the_attacked_path(
     sent = reduced.release(sl.Stream(0))(x)[0]
     clean = reduced.member.client(x)
     assert not torch.equal(sent, clean)
+    wrong = ((sent - clean).square().sum() / clean.square().sum()).item()
+    assert 0.2 * wrong < reduced.facts["reducer_error"] < 5 * wrong  # while training, on other data
+    assert plain.facts["reducer_error"] is None
     step = (clean.amax(1) - clean.amin(1)) / (2**bits - 1) if bits < 16 else clean.abs().amax(1)
     assert bool(((sent - clean).abs().amax(1) <= step * (0.51 if bits < 16 else 2**-10)).all())
 
