@@ -40,7 +40,7 @@ BATCHES = 40
 SHAPE = (1, 28, 28)
 CUTS: dict[str, tuple[str, ...]] = {
     "u_shaped": ("relu2", "relu4"),
-    "multi_hop": ("relu1", "relu2"),
+    "multi_hop": ("pool1", "relu2"),
     "extended_vanilla": ("relu1", "relu2"),
 }
 CLIENTS = {"vertical": 2, "extended_vanilla": 2, "multi_task": 2}

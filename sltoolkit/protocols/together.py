@@ -22,6 +22,9 @@ from sltoolkit.protocols.conversation import converse
 from sltoolkit.protocols.rounds import Attendance, Batch, lockstep
 from sltoolkit.wire import Wire
 
+LARGEST = 32
+"""Samples in a batch: with more of them a network is busy enough by itself."""
+
 ROWS = 800
 """Samples in one pass over all: with more of them LeNet's activations leave the caches."""
 
@@ -146,7 +149,7 @@ def update(
 def _groups(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
     """Neighbours with batches of one size, not too many at once."""
     for size, run in groupby(pairs, key=lambda pair: len(pair.batch[1])):
-        equal, most = list(run), max(1, ROWS // size) if size else 1
+        equal, most = list(run), max(1, ROWS // size) if 0 < size <= LARGEST else 1
         yield from (equal[i : i + most] for i in range(0, len(equal), most))
 
 

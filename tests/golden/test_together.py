@@ -114,6 +114,13 @@ def test_at_most_so_many_rows_at_once(rows: int, monkeypatch: pytest.MonkeyPatch
     assert sizes == {7: [2], 10: [2, 2, 2], 100: [4, 2]}[rows]
 
 
+def test_large_batches_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "LARGEST", 4)
+    sizes = _spied(monkeypatch)
+    play(SplitFedV1(clients=4), replace(SGD, epochs=1), tiny_data())
+    assert sizes == [2]  # of the batches of 5 and 1
+
+
 @pytest.mark.parametrize(
     "layer", [nn.BatchNorm2d(2), nn.Dropout(0.5), nn.ReLU(inplace=True)], ids=str
 )
