@@ -21,8 +21,12 @@ def name_of(plugin: Any, registry: Mapping[str, type]) -> str:
 
 
 def described(plugin: Any, registry: Mapping[str, type]) -> str:
-    """Name and parameters as one writes them: `dirichlet(alpha=0.5)`."""
-    given = ", ".join(f"{k}={v}" for k, v in parameters_of(plugin).items())
+    """Name and parameters as one writes them: `dirichlet(alpha=0.5)`; no lists left at default."""
+    usual = {f.name: f.default for f in fields(plugin)}
+    own = {
+        k: v for k, v in parameters_of(plugin).items() if not isinstance(v, tuple) or v != usual[k]
+    }
+    given = ", ".join(f"{k}={v}" for k, v in own.items())
     return f"{name_of(plugin, registry)}({given})" if given else name_of(plugin, registry)
 
 

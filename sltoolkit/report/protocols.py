@@ -7,6 +7,7 @@ from typing import Any, final
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from sltoolkit.errors import SpecError
 from sltoolkit.report.canvas import COLORS, Figure, tidy
@@ -100,7 +101,7 @@ def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]], color: str) ->
         low, high = (float(line.get(panel.name + end, math.nan)) for end in ("_low", "_high"))
         if math.isnan(value):
             axis.annotate(
-                "no seat can", (0.02, y), xycoords=("axes fraction", "data"), va="center",
+                "no attack applies", (0.03, y), xycoords=("axes fraction", "data"), va="center",
                 fontsize=7, color="0.5",
             )  # fmt: skip
             continue
@@ -110,5 +111,8 @@ def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]], color: str) ->
     axis.set_title(panel.title, fontsize=10)
     if panel.log:
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
     elif panel.name.endswith("gain"):
         axis.axvline(0, color="0.6", linewidth=1)
