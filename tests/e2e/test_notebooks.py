@@ -18,6 +18,20 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
 formats: Any = nbformat  # its functions are untyped
+TINY = {
+    "seeds": [0, 1],
+    "tune": "each",
+    "data": {"name": "photos", "train": 80, "holdout": 20, "aux": 40},
+    "training": {"epochs": 1},
+    "targets": {"count": 2, "labels": 8},
+    "protocol": [
+        {"name": "vanilla", "clients": 2},
+        {"name": "u_shaped", "cut": ["pool1", "fc2"]},
+        {"name": "fedavg", "clients": 2},
+        {"name": "collaborative_inference"},
+    ],
+    "attack": [{"name": "decoder", "epochs": 1, "width": 4}, {"name": "direction"}],
+}
 SMALLER: dict[str, dict[str, str]] = {
     "00_quickstart": {
         "sl.Training(epochs=8,": "sl.Training(epochs=2,",
@@ -32,6 +46,16 @@ SMALLER: dict[str, dict[str, str]] = {
         "sl.Decoder(epochs=12, width=8, batch_size=32)": "sl.Decoder.smoke()",
         "steps=40": "steps=2",
         "    sl.GaussianNoise(std=2.0),\n": "",
+    },
+    "02_protocols": {
+        'Path("protocols.toml").read_text())': (
+            f"Path({str(FOLDER / 'protocols.toml')!r}).read_text()) | {TINY!r}"
+        ),
+        'folder = Path("../runs/protocols")': "import tempfile; folder = Path(tempfile.mkdtemp())",
+        "workers=2": "workers=1",
+        "seeds = (0, 1, 2)": "seeds = (0, 1)",
+        "training = sl.Training(epochs=5)": "training = sl.Training(epochs=1)",
+        "sl.Decoder(epochs=15)": "sl.Decoder.smoke()",
     },
 }
 """What makes a notebook quick, and nothing else: text in its source -> text."""
