@@ -103,7 +103,11 @@ class Measured:
         return pd.DataFrame(rows, columns=columns)
 
     def latency(
-        self, *, bytes_per_second: float, client_flops: float, server_flops: float,
+        self,
+        *,
+        bytes_per_second: float,
+        client_flops: float,
+        server_flops: float,
         side_by_side: bool,
     ) -> float:
         """Seconds that a mean epoch would take on given machines, by the model of `costs.latency`.
@@ -125,9 +129,7 @@ class Measured:
             else:
                 clients[seat] += n
         computing = max(clients.values(), default=0) if side_by_side else clients.total()
-        total = (
-            self.sent() / bytes_per_second + computing / client_flops + server / server_flops
-        )
+        total = self.sent() / bytes_per_second + computing / client_flops + server / server_flops
         return total / max(1, self.epochs)
 
     def __repr__(self) -> str:
