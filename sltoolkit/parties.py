@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, final
 
 import torch
@@ -83,11 +84,16 @@ class _Network:
         self._in_place = _may_work_in_place(module)
         self.weights = list(module.parameters())
         self._wrapped = not type(optimizer).__module__.startswith("torch.optim")
+        self._draws = _may_draw(module) or (optimizer is not None and self._wrapped)
 
     def learn(self, learning: bool) -> None:
         """Train or stand still; a network without optimiser always stands still."""
         self.learning = learning and self.optimizer is not None
         self.module.train(self.learning)
+
+    def scope(self) -> AbstractContextManager[None]:
+        """The random scope of a pass; none for a network that draws nothing."""
+        return self.rng.torch_scope() if self._draws else _NO_SCOPE
 
     def compute(self, x: Tensor) -> Tensor:
         """The network's output (B, ...) for what it takes (B, ...)."""
@@ -141,14 +147,14 @@ class HonestClient(_Network, Client):
 
     def forward(self, x: Tensor) -> Tensor:
         """Smashed data, with its graph."""
-        with self.rng.torch_scope():
+        with self.scope():
             return self.compute(x)
 
     def update(self, z: Tensor, back: Tensor | None, extra: Tensor | None) -> None:
         """Back-propagate both through `z`, and step."""
         if back is None:
             return
-        with self.rng.torch_scope():
+        with self.scope() if extra is None else self.rng.torch_scope():
             self.zero()
             roots, grads = ([z], [back]) if z.requires_grad else ([], [])
             if extra is not None:
@@ -165,7 +171,7 @@ class HonestMiddle(_Network, Middle):
 
     def forward(self, received: Tensor) -> Tensor:
         """Keeps the graph until `backward`."""
-        with self.rng.torch_scope():
+        with self.scope():
             self._entry = _Entry(received, in_place=self._in_place)
             self._sent = self.compute(self._entry.tensor)
             return self._sent
@@ -177,7 +183,7 @@ class HonestMiddle(_Network, Middle):
         """
         if len(grad) == 0 or grad.is_meta:
             return self._entry.gradient()
-        with self.rng.torch_scope():
+        with self.scope():
             self.zero()
             self.returns(len(grad))
             self._sent.backward(grad)
@@ -204,7 +210,7 @@ class HonestServer(_Network, Server):
         """
         if len(smashed) == 0 or smashed.is_meta:
             return torch.zeros_like(smashed)
-        with self.rng.torch_scope():
+        with self.scope():
             entry = _Entry(smashed, in_place=self._in_place)
             loss = functional.cross_entropy(self.compute(entry.tensor), labels)
             self.zero()
@@ -266,6 +272,25 @@ def _may_work_in_place(network: nn.Module) -> bool:
     """Unless every part of it is one of torch's own layers, told not to."""
     return any(
         getattr(m, "inplace", False) or not type(m).__module__.startswith("torch.nn.")
+        for m in network.modules()
+    )
+
+
+_NO_SCOPE = nullcontext()
+_DRAW_NOTHING = (
+    nn.Sequential, nn.Conv2d, nn.Linear, nn.Flatten, nn.Identity, nn.MaxPool2d, nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.ReLU, nn.LeakyReLU,
+    nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh,
+)  # fmt: skip
+
+
+def _may_draw(network: nn.Module) -> bool:
+    """Unless every part of it is a layer known to draw no random numbers, and none has a hook."""
+    return any(
+        type(m) not in _DRAW_NOTHING
+        or m._forward_hooks
+        or m._forward_pre_hooks
+        or m._backward_hooks
         for m in network.modules()
     )
 
