@@ -5,7 +5,7 @@ is called. It measures nothing, prints nothing and writes nothing: the referee d
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sltoolkit.outcomes import Outcome
 from sltoolkit.privacy.guarantee import Guarantee
+from sltoolkit.rehearsal import rehearse, staged
 from sltoolkit.streams import Stream
 from sltoolkit.turns import Phase, Turn
 from sltoolkit.wire import Kind
@@ -179,6 +180,10 @@ class _Adversary(Generic[V]):
         """Whether it will choose hyper-parameters by rehearsal, so that a pilot can do it once."""
         return False
 
+    def refuses(self, task: Task) -> str | None:
+        """Why it can't attack inputs and smashed data of these shapes; None: it can."""
+        return None
+
 
 class Attack(_Adversary[V], ABC):
     """An attack after the fact.
@@ -190,6 +195,27 @@ class Attack(_Adversary[V], ABC):
     @abstractmethod
     def run(self, view: V, *, rng: Stream) -> Outcome:
         """Attack what the view holds; all randomness comes from `rng`."""
+
+    def candidates(self, view: V) -> Sequence[Self]:
+        """The settings that a rehearsal compares, the default first; one: nothing to choose."""
+        return (self,)
+
+    def stage(self, view: V, *, rng: Stream) -> tuple[V, Tensor] | None:
+        """A view on own samples that are heard as the targets are, and these samples (n, ...).
+
+        None: the attacker has nothing to rehearse on.
+        """
+        return staged(view, rng)
+
+    def tune(self, view: V, *, rng: Stream) -> Self:
+        """The candidate that does best on the attacker's own samples; targets are never touched.
+
+        The budget is one run of each candidate on `rehearsal.SAMPLES` samples. An attacker with
+        nothing to rehearse on takes the first candidate.
+        """
+        candidates = self.candidates(view)
+        stage = self.stage(view, rng=rng.child("stage")) if len(candidates) > 1 else None
+        return candidates[0] if stage is None else rehearse(candidates, *stage, rng=rng)
 
 
 @final

@@ -158,6 +158,17 @@ def check_seat(
     return role, filled
 
 
+def refuse_unsuited(attack: AnyAttack, task: Task) -> None:
+    """Refuse an attack that can't work on such inputs or smashed data.
+
+    Raises:
+        SpecError: with the attack's reason.
+    """
+    reason = attack.refuses(task)
+    if reason is not None:
+        raise SpecError(f"{type(attack).__name__} doesn't apply: {reason}")
+
+
 def _without_labels(
     name: str, roles: Collection[Role], seats: Mapping[Role, Holdings]
 ) -> dict[Role, Holdings]:
@@ -195,6 +206,7 @@ def judge(
     targets = targets or victim.targets
     role, filled = check_seat(attack, victim.protocol, grants, role)
     name = type(attack).__name__
+    refuse_unsuited(attack, victim.task_at(victim.protocol.seats[role].hops))
     held = victim.member.samples
     known, hinted = label_targets(held, targets)
     steals_images = attack.family == "reconstruction"

@@ -5,64 +5,87 @@ that recovers them best. Nothing about the targets enters the choice but the num
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from torch import Tensor
 
-from sltoolkit.contracts import Attack
-from sltoolkit.errors import SpecError, ThreatModelError
+from sltoolkit.errors import SpecError
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
 
-A = TypeVar("A", bound=Attack[Any])
+if TYPE_CHECKING:
+    from sltoolkit.contracts import Attack
+
+    A = TypeVar("A", bound=Attack[Any])
+V = TypeVar("V")
+
+SAMPLES = 16
+"""How many samples to rehearse on, at most half of aux."""
 
 
-def tune(candidates: Sequence[A], view: Any, *, rng: Stream, count: int = 16) -> A:
-    """The candidate that reconstructs the attacker's own samples with the least squared error.
+def can_rehearse(view: Any) -> bool:
+    """Whether the view holds own samples and queries."""
+    return getattr(view, "aux", None) is not None and getattr(view, "release", None) is not None
 
-    The samples it rehearses on are taken out of the aux data that the candidates see, and are
-    released as often as the targets were. A candidate that diverges is never chosen over one
-    that doesn't; of equals the first wins.
 
-    Args:
-        candidates: settings of one reconstruction attack.
-        view: what the attack will be run on, with `smashed`, `aux` and `release` filled.
-        rng: the attacker's stream; each candidate gets a child of its own.
-        count: how many samples to rehearse on, at most half of aux.
+def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
+    """The view with own samples in place of the targets, and these samples (n, ...).
+
+    They are taken out of the aux data that the view holds, and are released as often as the
+    targets were. None without own samples or queries.
 
     Raises:
-        ThreatModelError: if `aux` or `release` is not granted.
-        SpecError: if there is no candidate, fewer than two aux samples, or no reconstruction.
+        SpecError: if there are fewer than two aux samples.
     """
-    missing = [name for name in ("aux", "release") if getattr(view, name, None) is None]
-    if missing:
-        raise ThreatModelError(
-            f"rehearsing an attack needs aux and release, but {' and '.join(missing)} is not "
-            "granted: grant it, or fix the hyper-parameter"
-        )
-    if not candidates:
-        raise SpecError("tune needs at least one candidate")
-    x, y = view.aux.x, view.aux.y
-    count = min(count, len(x) // 2)
+    given: Any = view
+    if not can_rehearse(view):
+        return None
+    x, y = given.aux.x, given.aux.y
+    count = min(SAMPLES, len(x) // 2)
     if count < 1:
         raise SpecError(f"rehearsing needs at least 2 aux samples, got {len(x)}")
     order = torch.randperm(len(x), generator=rng.child("pick").torch()).to(x.device)
     own, rest = order[:count], order[count:]
-    staged = replace(
-        view,
-        smashed=view.release(x[own], repeats=len(view.smashed)),
-        aux=Aux(x=x[rest], y=y[rest]),
-    )
+    changes: dict[str, Any] = {
+        "smashed": given.release(x[own], repeats=len(given.smashed)),
+        "aux": replace(given.aux, x=x[rest], y=y[rest]),
+    }
     if getattr(view, "labels", None) is not None:
-        staged = replace(staged, labels=y[own])
+        changes["labels"] = y[own]
+    return replace(given, **changes), x[own]
+
+
+def rehearse(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream) -> "A":
+    """The candidate that reconstructs `truth` (n, ...) with the least squared error.
+
+    A candidate that diverges is never chosen over one that doesn't; of equals the first wins.
+
+    Args:
+        candidates: settings of one reconstruction attack.
+        view: what they are run on.
+        truth: what they should find.
+        rng: the attacker's stream; each candidate gets a child of its own.
+
+    Raises:
+        SpecError: if a candidate reconstructs nothing.
+    """
     errors = []
     for number, candidate in enumerate(candidates):
         stream = rng.child(f"candidate{number}")
         with stream.scope():
-            outcome = candidate.run(staged, rng=stream)
+            outcome = candidate.run(view, rng=stream)
         if not isinstance(outcome, Reconstruction):
             raise SpecError(f"{type(candidate).__name__} reconstructs nothing: it can't rehearse")
-        errors.append((outcome.images - x[own]).square().mean())
+        errors.append((outcome.images - truth).square().mean())
     return candidates[int(torch.stack(errors).nan_to_num(nan=torch.inf).argmin())]
+
+
+def chosen(given: Any, tuned: Any) -> dict[str, float | str]:
+    """What a rehearsal chose: the parameters that were left open (None) and no longer are."""
+    return {
+        f.name: getattr(tuned, f.name)
+        for f in fields(given)
+        if getattr(given, f.name) is None and getattr(tuned, f.name) is not None
+    }

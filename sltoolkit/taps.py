@@ -12,7 +12,7 @@ from sltoolkit.casting import Run, task_of
 from sltoolkit.contracts import ActiveAttack, Listener, Role, RoundView
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
-from sltoolkit.referee import check_seat, knowledge_sources
+from sltoolkit.referee import check_seat, knowledge_sources, refuse_unsuited
 from sltoolkit.streams import Stream
 from sltoolkit.threat import needs, view_of
 from sltoolkit.training import deploy
@@ -119,6 +119,7 @@ def _setup(
     hops = run.protocol.seats[role].hops
     client = deploy(run)[0][0].network(hops)
     task = task_of(client, run.data.private_train, run.data)
+    refuse_unsuited(attack, task)
     sources: Mapping[str, Callable[[], Any]] = knowledge_sources(
         run.data, task, client, run.defense, run.rng
     )

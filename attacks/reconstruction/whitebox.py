@@ -29,7 +29,7 @@ Departures from the paper (text P, published code C; they differ from each other
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -42,7 +42,7 @@ from torch.nn import functional
 from sltoolkit.contracts import Attack, Defense, Family, Role, Task
 from sltoolkit.errors import ThreatModelError, lookup
 from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import tune
+from sltoolkit.rehearsal import can_rehearse, chosen
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release
 from sltoolkit.turns import Turn
@@ -50,15 +50,13 @@ from sltoolkit.turns import Turn
 Forward = Literal["client", "mechanism"]
 Network = Callable[[Tensor], Tensor]
 
-TV_WEIGHTS = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 3.0, 10.0)
+TV_WEIGHTS = (1e-2, 0.0, 1e-3, 1e-1, 1.0, 3.0, 10.0)
 """What is rehearsed; logarithmic, since feature errors differ by orders of magnitude.
 
-The last two matter against noise: with 1.0 as the largest, noise of std 2 looked like a perfect
-defence (SSIM 0.04 on photographs, where 10.0 gives 0.37).
+The first is taken where there is nothing to rehearse on. The last two matter against noise: with
+1.0 as the largest, noise of std 2 looked like a perfect defence (SSIM 0.04 on photographs, where
+10.0 gives 0.37).
 """
-
-TV_DEFAULT = 1e-2
-"""Without own samples to rehearse on."""
 
 DRAWS = 4
 """Draws of the mechanism that are averaged into one evaluation of the defended client."""
@@ -91,7 +89,7 @@ class WhiteBox(Attack[WhiteBoxView]):
         optimizer: `adam`, or `sgd` (plain gradient descent).
         start: `mean` of aux (1/2 without aux, and `grey` always), or `zero`.
         box: whether images are kept in [0, 1]; feature vectors never are.
-        tv_weight: weight of the total variation; None rehearses, or takes `TV_DEFAULT` without
+        tv_weight: weight of the total variation; None rehearses, or takes 0.01 without
             aux and release. What was chosen is in the outcome's `tuned`.
         forward: descend through the `client` as it is, or through the defended one (`mechanism`);
             None rehearses, or takes the client where there is nothing to rehearse with.
@@ -131,7 +129,7 @@ class WhiteBox(Attack[WhiteBoxView]):
             ThreatModelError: if `forward` asks for a mechanism that is not granted.
             SpecError: if the optimiser is unknown.
         """
-        fixed = self._rehearsed(view, rng)
+        fixed = self.tune(view, rng=rng.child("rehearsal"))
         client = copy.deepcopy(view.client_weights).eval().requires_grad_(False)
         z, sent = observe(view.smashed, masked=_withholds(view, client))
         network: Network = client
@@ -145,32 +143,23 @@ class WhiteBox(Attack[WhiteBoxView]):
             ]
             images = torch.cat(parts)
             loss = _feature_loss(network, images, z, sent, self.chunk)
-        tuned = {
-            name: getattr(fixed, name)
-            for name in ("tv_weight", "forward")
-            if getattr(self, name) is None and _can_rehearse(view)
-        }
-        return Reconstruction(images=images, tuned=tuned, diagnostics={"feature_loss": loss})
-
-    def _rehearsed(self, view: WhiteBoxView, rng: Stream) -> Self:
-        """This attack with every setting fixed; forward models and TV weights compete in pairs."""
-        fixed = replace(
-            self,
-            tv_weight=TV_DEFAULT if self.tv_weight is None else self.tv_weight,
-            forward=self.forward or "client",
+        return Reconstruction(
+            images=images,
+            tuned=chosen(self, fixed) if can_rehearse(view) else {},
+            diagnostics={"feature_loss": loss},
         )
-        if not _can_rehearse(view):
-            return fixed
+
+    def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
+        """With every setting fixed; forward models and TV weights compete in pairs."""
         forwards: tuple[Forward, ...] = ("client", "mechanism")
         if self.forward is not None or view.mechanism is None:
-            forwards = (fixed.forward or "client",)
-        weights: tuple[float | None, ...] = TV_WEIGHTS if _is_image(view.task) else (0.0,)
+            forwards = (self.forward or "client",)
+        weights: Sequence[float] = TV_WEIGHTS if _is_image(view.task) else (0.0,)
         if self.tv_weight is not None:
             weights = (self.tv_weight,)
-        options = [
-            replace(fixed, tv_weight=w, forward=f) for f, w in itertools.product(forwards, weights)
+        return [
+            replace(self, tv_weight=w, forward=f) for f, w in itertools.product(forwards, weights)
         ]
-        return tune(options, view, rng=rng.child("rehearsal")) if len(options) > 1 else options[0]
 
     def _start(self, view: WhiteBoxView) -> Tensor:
         """The common starting point, of the input's shape."""
@@ -287,10 +276,6 @@ def _feature_loss(network: Network, x: Tensor, z: Tensor, sent: Tensor, chunk: i
 
 def _is_image(task: Task) -> bool:
     return len(task.input_shape) == 3
-
-
-def _can_rehearse(view: WhiteBoxView) -> bool:
-    return view.aux is not None and view.release is not None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from sltoolkit.contracts import Defense, Task
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.models.inverse import decode, fit_inverse, inverse_error, inverse_network
 from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import tune
+from sltoolkit.rehearsal import rehearse, staged
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release
 from sltoolkit.turns import Turn
@@ -233,10 +233,17 @@ def test_a_mechanism_that_is_not_granted_cannot_be_descended_through() -> None:
 # -- rehearsal ----------------------------------------------------------------------------------
 
 
+def best_of(candidates: list[WhiteBox], view: WhiteBoxView) -> WhiteBox:
+    """What a rehearsal of these candidates chooses."""
+    stage = staged(view, Stream(0))
+    assert stage is not None
+    return rehearse(candidates, *stage, rng=Stream(1))
+
+
 def test_tune_takes_the_candidate_with_the_least_error_on_own_samples() -> None:
     view = whitebox_view(conv_client(), digits(4), aux=digits(60)[20:])
     steps = [WhiteBox(steps=s, tv_weight=0.0) for s in (1, 80, 5)]
-    assert tune(steps, view, rng=Stream(0)) is steps[1]
+    assert best_of(steps, view) is steps[1]
 
 
 def test_tune_never_prefers_a_diverged_candidate() -> None:
@@ -244,17 +251,19 @@ def test_tune_never_prefers_a_diverged_candidate() -> None:
     wild = WhiteBox(steps=60, tv_weight=0.0, optimizer="sgd", lr=1e6, box=False)
     assert not torch.isfinite(images(wild, view)).all()
     calm = WhiteBox(steps=1, tv_weight=0.0)
-    assert tune([wild, calm], view, rng=Stream(0)) is calm
+    assert best_of([wild, calm], view) is calm
 
 
-def test_tune_says_what_is_missing() -> None:
-    ungranted = whitebox_view(conv_client(), digits(4))
-    with pytest.raises(ThreatModelError, match="aux and release"):
-        tune([WhiteBox()], ungranted, rng=Stream(0))
-    with pytest.raises(SpecError, match="at least one candidate"):
-        tune([], whitebox_view(conv_client(), digits(4), aux=digits(9)), rng=Stream(0))
+def test_who_has_nothing_to_rehearse_on_takes_the_first_candidate() -> None:
+    view = whitebox_view(conv_client(), digits(4))
+    assert WhiteBox().tune(view, rng=Stream(0)) == WhiteBox().candidates(view)[0]
+    assert WhiteBox(steps=2).run(view, rng=Stream(0)).tuned == {}
+
+
+def test_a_rehearsal_needs_two_samples() -> None:
+    view = whitebox_view(conv_client(), digits(4), aux=digits(1))
     with pytest.raises(SpecError, match="at least 2 aux samples"):
-        tune([WhiteBox()], whitebox_view(conv_client(), digits(4), aux=digits(1)), rng=Stream(0))
+        WhiteBox().tune(view, rng=Stream(0))
 
 
 # -- the decoder --------------------------------------------------------------------------------
