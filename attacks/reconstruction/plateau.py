@@ -1,0 +1,75 @@
+"""Early stopping for targets that descend in one batch, each by its own loss.
+
+A target has arrived when its loss has not fallen by a share `tolerance` for `window` steps. Only
+what the attacker sees decides, and no target's decision depends on another's; who has arrived
+leaves the batch, so that the others' steps cost less.
+"""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+
+@final
+class Plateau:
+    """Which of N descents still move.
+
+    Args:
+        window: steps without progress after which a target has arrived.
+        tolerance: the share of the loss by which it must fall to count as progress.
+    """
+
+    def __init__(self, *, window: int, tolerance: float = 0.01) -> None:
+        self._window, self._tolerance = window, tolerance
+        self._best: Tensor | None = None  # (N,): the loss at the last progress
+        self._idle: Tensor | None = None  # (N,): steps since then
+
+    def moving(self, loss: Tensor, *, steps: int = 1) -> Tensor:
+        """Which targets still move, (N,) bool.
+
+        Args:
+            loss: what the attacker sees of each target, (N,), not negative. A loss that is no
+                number is no progress.
+            steps: how many steps were made since the last call.
+        """
+        loss = loss.detach()
+        if self._best is None or self._idle is None:
+            self._best = torch.full_like(loss, torch.inf)
+            self._idle = torch.zeros_like(loss)
+        better = loss < (1 - self._tolerance) * self._best
+        self._best = torch.where(better, loss, self._best)
+        self._idle = torch.where(better, 0.0, self._idle + steps)
+        return self._idle < self._window
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these targets only (indices or a mask)."""
+        if self._best is not None and self._idle is not None:
+            self._best, self._idle = self._best[rows], self._idle[rows]
+
+
+def keep_rows(optimizer: torch.optim.Optimizer, rows: Tensor) -> list[Tensor]:
+    """Go on with some targets only: their rows of all leaves and of the optimiser's state.
+
+    Args:
+        optimizer: works element by element on leaves whose first dimension is the target.
+        rows: indices or a mask, of the first dimension.
+
+    Returns:
+        The new leaves, which take the old ones' places in the optimiser.
+    """
+    leaves = []
+    for group in optimizer.param_groups:
+        group["params"] = [_kept(optimizer, old, rows) for old in group["params"]]
+        leaves += group["params"]
+    return leaves
+
+
+def _kept(optimizer: torch.optim.Optimizer, old: Tensor, rows: Tensor) -> Tensor:
+    new = old.detach()[rows].requires_grad_(True)
+    state = optimizer.state.pop(old, {})
+    optimizer.state[new] = {
+        name: value[rows] if isinstance(value, Tensor) and value.shape == old.shape else value
+        for name, value in state.items()
+    }
+    return new
