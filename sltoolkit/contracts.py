@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sltoolkit.outcomes import Outcome
 from sltoolkit.privacy.guarantee import Guarantee
-from sltoolkit.rehearsal import rehearse, staged
+from sltoolkit.rehearsal import staged, tuned
 from sltoolkit.streams import Stream
 from sltoolkit.turns import Phase, Turn
 from sltoolkit.wire import Kind
@@ -207,15 +207,17 @@ class Attack(_Adversary[V], ABC):
         """
         return staged(view, rng)
 
-    def tune(self, view: V, *, rng: Stream) -> Self:
-        """The candidate that does best on the attacker's own samples; targets are never touched.
+    def refinements(self, best: Self, view: V) -> Sequence[Self]:
+        """Variations of the best candidate in what matters less, itself first; one: none."""
+        return (best,)
 
-        The budget is one run of each candidate on `rehearsal.SAMPLES` samples. An attacker with
-        nothing to rehearse on takes the first candidate.
+    def tune(self, view: V, *, rng: Stream) -> Self:
+        """The setting that does best on the attacker's own samples; targets are never touched.
+
+        The budget is one run of each candidate on `rehearsal.SAMPLES` samples, then one of each
+        refinement of the best. An attacker with nothing to rehearse on takes the first candidate.
         """
-        candidates = self.candidates(view)
-        stage = self.stage(view, rng=rng.child("stage")) if len(candidates) > 1 else None
-        return candidates[0] if stage is None else rehearse(candidates, *stage, rng=rng)
+        return tuned(self, view, rng=rng)
 
 
 @final

@@ -14,18 +14,26 @@ class Outcome:
     Attributes:
         tuned: hyper-parameters that the attack chose itself, by rehearsing on its own data.
         diagnostics: numbers that the attacker itself could see (final losses, say).
+        curve: step -> the mean over targets of the loss that the attacker descended on.
     """
 
     tuned: Mapping[str, float | str] = field(default_factory=dict)
     diagnostics: Mapping[str, float] = field(default_factory=dict)
+    curve: Mapping[int, float] = field(default_factory=dict)
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reconstruction(Outcome):
-    """Estimated inputs: images (N, C, H, W), one per target, in the targets' order."""
+    """Estimated inputs: images (N, C, H, W), one per target, in the targets' order.
+
+    Attributes:
+        images: the estimates.
+        trace: step -> what they were after so many steps, (N, C, H, W): a few, on the way.
+    """
 
     images: Tensor
+    trace: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @final

@@ -2,6 +2,9 @@
 
 It attacks samples of its own, released through the same defended client, and keeps the setting
 that recovers them best. Nothing about the targets enters the choice but the number of releases.
+
+The budget is stated by the attack: one run on `SAMPLES` samples for each of its `candidates`
+(what matters most, jointly), then one for each of its `refinements` of the best of them.
 """
 
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ from torch import Tensor
 from sltoolkit.errors import SpecError
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
+from sltoolkit.watching import part
 
 if TYPE_CHECKING:
     from sltoolkit.contracts import Attack
@@ -57,10 +61,34 @@ def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
     return replace(given, **changes), x[own]
 
 
-def rehearse(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream) -> "A":
-    """The candidate that reconstructs `truth` (n, ...) with the least squared error.
+def tuned(attack: "A", view: Any, *, rng: Stream) -> "A":
+    """The best of the attack's candidates on own samples, then of its refinements of that one.
 
-    A candidate that diverges is never chosen over one that doesn't; of equals the first wins.
+    Args:
+        attack: with some parameters left open.
+        view: what the attacker holds; of the targets, it uses the number of releases alone.
+        rng: the attacker's stream.
+    """
+    options = attack.candidates(view)
+    if len(options) == len(attack.refinements(options[0], view)) == 1:
+        return options[0]
+    stage = attack.stage(view, rng=rng.child("stage"))
+    if stage is None:
+        return options[0]
+    with part(0.5):
+        errors = _trials(options, *stage, rng=rng)
+        best = _first_among_equals(errors)
+        finer = attack.refinements(options[best], view)
+        more = _trials(finer[1:], *stage, rng=rng.child("refinements"))
+    return finer[_first_among_equals(torch.cat([errors[best : best + 1], more]))]
+
+
+def rehearse(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream) -> "A":
+    """The candidate that reconstructs `truth` (n, ...) best; of those about as good, the first.
+
+    The least mean squared error counts. A candidate is about as good if what it is worse by, sample
+    by sample, is within one standard error of zero: a few samples tell no finer differences, and
+    the default comes first. One that diverges is never chosen over one that doesn't.
 
     Args:
         candidates: settings of one reconstruction attack.
@@ -71,15 +99,31 @@ def rehearse(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream
     Raises:
         SpecError: if a candidate reconstructs nothing.
     """
-    errors = []
+    return candidates[_first_among_equals(_trials(candidates, view, truth, rng=rng))]
+
+
+def _trials(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream) -> Tensor:
+    """Each candidate's mean squared error on each sample, (candidates, n)."""
+    errors = [truth.new_zeros((0, len(truth)))]
     for number, candidate in enumerate(candidates):
         stream = rng.child(f"candidate{number}")
-        with stream.scope():
+        with stream.scope(), part(1 / (len(candidates) - number)):
             outcome = candidate.run(view, rng=stream)
         if not isinstance(outcome, Reconstruction):
             raise SpecError(f"{type(candidate).__name__} reconstructs nothing: it can't rehearse")
-        errors.append((outcome.images - truth).square().mean())
-    return candidates[int(torch.stack(errors).nan_to_num(nan=torch.inf).argmin())]
+        errors.append((outcome.images - truth).square().flatten(1).mean(1)[None])
+    return torch.cat(errors)
+
+
+def _first_among_equals(errors: Tensor) -> int:
+    """The first row of `errors` (candidates, n) that is as good as the best, up to noise."""
+    errors = errors.double().nan_to_num(nan=torch.inf)
+    means = errors.mean(1)
+    if not bool(means.isfinite().any()):
+        return 0
+    worse = errors - errors[means.argmin()]
+    noise = worse.std(1, correction=min(1, worse.shape[1] - 1)) / worse.shape[1] ** 0.5
+    return int((worse.mean(1) <= noise).nonzero()[0])
 
 
 def chosen(given: Any, tuned: Any) -> dict[str, float | str]:

@@ -3,7 +3,7 @@
 import copy
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, final
@@ -125,8 +125,10 @@ def tensors_of(outcome: Outcome) -> dict[str, Any]:
         value = getattr(outcome, f.name)
         if isinstance(value, nn.Module):
             found |= {f"{f.name}.{n}": t for n, t in value.state_dict().items()}
+        elif f.name == "trace":
+            found |= {f"trace.{step}": images for step, images in value.items()}
         else:
-            found[f.name] = dict(value) if f.name in ("tuned", "diagnostics") else value
+            found[f.name] = dict(value) if isinstance(value, Mapping) else value
     return found
 
 

@@ -14,7 +14,7 @@ ALLOWED_LIBRARIES = frozenset({
 
 ALLOWED_CORE = frozenset({
     "contracts", "outcomes", "threat", "streams", "turns", "tensors", "errors", "models",
-    "rehearsal", "attacks", "wire", "parties", "metrics.image", "metrics.correlation",
+    "rehearsal", "attacks", "wire", "parties", "metrics.image", "metrics.correlation", "watching",
 })  # fmt: skip
 """What an attack may know of the toolkit: contracts, models, and metrics that need no truth."""
 

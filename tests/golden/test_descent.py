@@ -1,12 +1,22 @@
 """What optimisation attacks share: total variation, early stopping, the batched descent."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
+from sltoolkit.attacks.reconstruction.descent import (
+    Descent,
+    constant,
+    cosine,
+    snapshots,
+    squared_error,
+)
 from sltoolkit.attacks.reconstruction.plateau import Plateau, keep_rows
 from sltoolkit.attacks.reconstruction.smoothness import total_variation
 from sltoolkit.errors import SpecError
+from sltoolkit.watching import advance, part, watch
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -83,3 +93,86 @@ def test_rows_that_are_kept_go_on_as_if_nobody_had_left() -> None:
     (left,) = keep_rows(part, kept)
     steps(part, goal[kept], 5)
     assert torch.equal(left.detach(), full.detach()[kept])
+
+
+def bowls(goal: Tensor, pace: Tensor) -> Callable[[list[Tensor], Tensor], Tensor]:
+    """Half of each target's squared distance to its goal, steeper or flatter."""
+
+    def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
+        return pace[rows] * (leaves[0] - goal[rows]).square().sum(1) / 2
+
+    return objective
+
+
+def test_plain_descent_follows_its_closed_form_for_every_target_and_chunk() -> None:
+    goal = torch.rand(5, 3, generator=seeded(3)).double()
+    pace = torch.linspace(0.1, 1, 5).double()
+    how = Descent(steps=7, rate=constant(0.5), optimizer=torch.optim.SGD, chunk=2)
+    found = how.run(bowls(goal, pace), [torch.zeros(5, 3).double()])
+    left = (1 - 0.5 * pace[:, None]) ** 7
+    assert torch.allclose(found.leaves[0], goal * (1 - left))
+    assert torch.allclose(found.loss, pace * (goal * left).square().sum(1) / 2)
+    assert sorted(found.trace) == snapshots(7) == [1, 2, 4, 7]
+    early = (1 - 0.5 * pace[:, None]) ** 4
+    assert torch.allclose(found.trace[4], goal * (1 - early))
+    assert torch.equal(found.trace[7], found.leaves[0])
+    assert torch.allclose(found.curve[4], pace * (goal * early).square().sum(1) / 2)
+    assert torch.equal(found.curve[7], found.loss)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 8])
+def test_who_arrives_leaves_the_batch_and_nobody_else_notices(chunk: int) -> None:
+    goal, pace = torch.rand(8, 3, generator=seeded(4)), torch.linspace(0.01, 1, 8)
+    sizes: list[int] = []
+    inner = bowls(goal, pace)
+
+    def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        floor: Tensor = inner(leaves, rows) + 0.01
+        return floor
+
+    start = [torch.zeros(8, 3)]
+    how = Descent(steps=400, rate=constant(0.3), optimizer=torch.optim.SGD, window=20, chunk=chunk)
+    found = how.run(objective, start)
+    assert found.steps.min() < found.steps.max()
+    assert sum(sizes) < 8 * 400
+    assert 0 < min(sizes) <= max(sizes) <= chunk
+    for row, steps in enumerate(found.steps.tolist()):
+        alone = Descent(steps=steps, rate=constant(0.3), optimizer=torch.optim.SGD).run(
+            bowls(goal[[row]], pace[[row]]), [torch.zeros(1, 3)]
+        )
+        assert torch.equal(found.leaves[0][row], alone.leaves[0][0])
+        assert float(found.loss[row]) == pytest.approx(float(alone.loss[0]) + 0.01)
+
+
+def test_a_cosine_starts_at_the_rate_and_ends_at_zero() -> None:
+    rate = cosine(0.2, 10)
+    assert rate(0) == 0.2
+    assert rate(5) == pytest.approx(0.1)
+    assert rate(10) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_squared_error_and_its_gradient_are_autograds(weighted: bool) -> None:
+    guess = torch.randn(3, 4, 2, 2, generator=seeded(5)).double().requires_grad_(True)
+    z = torch.randn(3, 4, 2, 2, generator=seeded(6)).double()
+    weights = torch.rand(3, 4, 1, 1, generator=seeded(7)).double() if weighted else None
+    plain = (guess - z).square() * (1 / 16 if weights is None else weights)
+    error, expected = squared_error(guess, z, weights), plain.flatten(1).sum(1)
+    assert torch.allclose(error, expected)
+    pull = torch.rand(3, generator=seeded(8)).double()
+    slopes = [torch.autograd.grad(e @ pull, guess)[0] for e in (error, expected)]
+    assert torch.allclose(slopes[0], slopes[1])
+
+
+def test_a_watcher_hears_each_per_cent_of_nested_parts_once() -> None:
+    heard: list[int] = []
+    advance(1, 1)  # nobody watches
+    with watch(lambda done, total: heard.append(done)):
+        with part(0.5):
+            for number in range(2):
+                with part(1 / (2 - number)):
+                    advance(1, 2)
+                    advance(1, 2)
+        advance(1, 5)
+    assert heard == [12, 25, 37, 50, 60, 100]

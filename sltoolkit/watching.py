@@ -1,0 +1,73 @@
+"""How far a long computation is, for whoever watches: nobody by default.
+
+Whoever computes says `advance`, and knows neither who watches nor what share of the whole its own
+steps are; whoever has several things computed in turn says so with `part`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import final
+
+Watcher = Callable[[int, int], None]
+
+
+@final
+@dataclass(eq=False)
+class _Watch:
+    """A part of the whole: from `low` to `high`."""
+
+    tell: Callable[[float], None]
+    low: float = 0.0
+    high: float = 1.0
+
+
+_watch: ContextVar[_Watch | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watch(watcher: Watcher) -> Iterator[None]:
+    """Call `watcher` with (per cent done, 100) while something is computed here.
+
+    It is called once per per cent at most, and at the end (unless that is an error).
+    """
+    said = 0
+
+    def tell(share: float) -> None:
+        nonlocal said
+        percent = int(100 * share + 1e-9)
+        if percent > said:
+            said = percent
+            watcher(percent, 100)
+
+    token = _watch.set(_Watch(tell))
+    try:
+        yield
+        advance(1, 1)
+    finally:
+        _watch.reset(token)
+
+
+@contextmanager
+def part(share: float) -> Iterator[None]:
+    """What is computed here is this share of what remains of the present part."""
+    outer = _watch.get()
+    if outer is None:
+        yield
+        return
+    inner = _Watch(outer.tell, outer.low, outer.low + share * (outer.high - outer.low))
+    token = _watch.set(inner)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
+    outer.low = inner.high
+    advance(0, 1)
+
+
+def advance(done: int, total: int) -> None:
+    """`done` of `total` steps of what remains of the present part are made."""
+    now = _watch.get()
+    if now is not None:
+        now.tell(now.low + (now.high - now.low) * done / max(1, total))
