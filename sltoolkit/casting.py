@@ -126,7 +126,8 @@ class Casting:
 
     def server(self, seat: Seat, blank: nn.Module, *, copy: int = 0) -> Host:
         """Who computes the loss; a server may keep several copies of its network."""
-        return self._host(seat, blank, HonestServer, f"{seat}.{copy}" if copy else str(seat))
+        name = f"{seat}.{copy}" if copy else str(seat)
+        return self._host(replace(seat, copy=copy), blank, HonestServer, name)
 
     def middle(self, seat: Seat, blank: nn.Module) -> Host:
         """Who sits between two cuts."""

@@ -1,8 +1,11 @@
-"""Attaching listeners to a run: each hears what its seat hears, in a random scope of its own."""
+"""Attaching listeners to a run: each hears what its seat hears, in a random scope of its own.
+
+Where clients keep networks of their own, a listener follows the client under attack, the first.
+"""
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, final
 
 import torch
@@ -11,14 +14,14 @@ from torch import Tensor, nn
 from sltoolkit.casting import Run, task_of
 from sltoolkit.contracts import ActiveAttack, Listener, Role, RoundView
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
+from sltoolkit.parties import Honest
 from sltoolkit.referee import check_seat, knowledge_sources, refuse_unsuited
 from sltoolkit.streams import Stream
 from sltoolkit.threat import needs, view_of
 from sltoolkit.training import deploy
 from sltoolkit.turns import Turn
 from sltoolkit.victim import Tapped
-from sltoolkit.wire import Kind, Message, Seat
+from sltoolkit.wire import SERVER, Kind, Message, Seat
 
 Direction = Literal["in", "out"]
 
@@ -27,15 +30,36 @@ Direction = Literal["in", "out"]
 class TapEar:
     """Collects what a role hears in a batch, and lets its wiretap hear it at the batch's end."""
 
-    def __init__(self, tapped: Tapped, role: Role, network: Callable[[], nn.Module] | None) -> None:
+    def __init__(
+        self,
+        tapped: Tapped,
+        role: Role,
+        *,
+        replica: "Replica | None" = None,
+        labels: Callable[[Tensor], Tensor] | None = None,
+        only: Collection[int] | None = None,
+    ) -> None:
+        """An ear.
+
+        Args:
+            tapped: whose.
+            role: from where it listens.
+            replica: a copy of the seat's network; None where it has none.
+            labels: those of a batch's ids, which the seat holds itself and nobody sends.
+            only: source ids of the samples whose batches it follows; None: all.
+        """
         self._tapped = tapped
         self._role = role
-        self._network = network
+        self._replica = replica
+        self._labels = labels
+        self._only = only
         self._heard: defaultdict[tuple[Kind, Direction], list[Message]] = defaultdict(list)
 
     def wants(self, message: Message) -> bool:
         """Everything that touches the seat; an eavesdropper or a coalition hears it all."""
-        if message.turn.phase != "train":
+        ids = message.turn.ids
+        foreign = self._only is not None and len(ids) > 0 and int(ids[0]) not in self._only
+        if message.turn.phase != "train" or foreign:
             return False
         return self._role not in ("server", "client") or self._role in (
             message.src.name,
@@ -44,9 +68,13 @@ class TapEar:
 
     def note(self, message: Message) -> None:
         """Remember until the batch ends."""
-        seat = self._role if self._role in ("server", "client") else "server"
-        sent = message.src.name == seat
+        sent = message.src.name == self._hub
         self._heard[message.kind, "out" if sent else "in"].append(message)
+
+    @property
+    def _hub(self) -> str:
+        """As seen from which seat a message comes in or goes out."""
+        return self._role if self._role in ("server", "client") else "server"
 
     def close(self, turn: Turn) -> None:
         """Hand the batch's conversation over; other batches may have begun in the meantime."""
@@ -58,13 +86,54 @@ class TapEar:
                 heard[key] = its
         if not heard:
             return
+        said = {key: _joined(messages) for key, messages in heard.items()}
+        if self._labels is not None and ("labels", "in") not in said:
+            said["labels", "in"] = self._labels(turn.ids)
         view = RoundView(
-            messages={key: _joined(messages) for key, messages in heard.items()},
-            ids=turn.ids.clone(), step=turn.step, epoch=turn.epoch,
-            network=self._network,
+            messages=said, ids=turn.ids.clone(), step=turn.step, epoch=turn.epoch,
+            network=self._network(heard.values()),
         )  # fmt: skip
         with self._tapped.rng.scope():
             self._tapped.wiretap.hear(view)
+
+    def _network(self, heard: Iterable[list[Message]]) -> Callable[[], nn.Module] | None:
+        """The replica of the network that took part in this conversation."""
+        replica = self._replica
+        if replica is None:
+            return None
+        ends = [end for messages in heard for m in messages for end in (m.src, m.dst)]
+        owner = replica.owners[max(end.copy for end in ends if end.name == self._hub)]
+        return lambda: replica.of(owner)
+
+
+@final
+class Replica:
+    """An own copy of a live network, brought up to date whenever it is asked for.
+
+    Args:
+        owners: who computes with the network; several where the seat keeps copies of it.
+    """
+
+    def __init__(self, owners: Sequence[Honest]) -> None:
+        self.owners = owners
+        self._own: nn.Module | None = None
+
+    def of(self, owner: Honest) -> nn.Module:
+        """The copy with the owner's weights and buffers: evaluation mode, frozen, no gradients.
+
+        It is one object throughout the run, because copying weights takes a fraction of the time
+        of building a network.
+        """
+        if self._own is None:
+            self._own = copy.deepcopy(owner.module)
+        with torch.no_grad():
+            torch._foreach_copy_(_tensors(self._own), _tensors(owner.module))
+        self._own.zero_grad()
+        return self._own.eval().requires_grad_(False)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
 
 
 def _joined(messages: list[Message]) -> Tensor:
@@ -88,7 +157,12 @@ def open_listener(
     with rng.scope():
         wiretap = listener.open(setup, rng=rng)
     tapped = Tapped(attack=listener, role=role, grants=filled, wiretap=wiretap, rng=rng)
-    return tapped, TapEar(tapped, role, _network(run, role))
+    first = run.cast.clients[0].samples.ids
+    ear = TapEar(
+        tapped, role, replica=_replica(run, role), labels=_own_labels(run, role),
+        only=None if run.protocol.alike else frozenset(first.tolist()),
+    )  # fmt: skip
+    return tapped, ear
 
 
 def seize(
@@ -109,7 +183,7 @@ def seize(
             host = run.cast.server
             host.party, wiretap = attack.seize(host.party, setup, rng=rng)
     tapped = Tapped(attack=attack, role=role, grants=filled, wiretap=wiretap, rng=rng)
-    return tapped, TapEar(tapped, role, None)
+    return tapped, TapEar(tapped, role)
 
 
 def _setup(
@@ -135,9 +209,21 @@ def _setup(
     return role, filled, view_of(attack.setup, before, sources), rng
 
 
-def _network(run: Run, role: Role) -> Callable[[], nn.Module] | None:
-    servers = {"server": run.cast.server.party} if run.cast.servers else {}
-    owner: Any = {**servers, "client": run.cast.clients[0].party}.get(role)
-    if not isinstance(owner, HonestServer | HonestMiddle | HonestClient):
+def _replica(run: Run, role: Role) -> Replica | None:
+    cast = run.cast
+    parties: dict[str, list[Any]] = {
+        "server": [host.party for host in cast.servers if host.seat == SERVER],
+        "client": [cast.clients[0].party],
+    }
+    owners = [p for p in parties.get(role, []) if isinstance(p, Honest)]
+    return Replica(owners) if owners else None
+
+
+def _own_labels(run: Run, role: Role) -> Callable[[Tensor], Tensor] | None:
+    """The labels of private samples by their ids, for a server that holds them."""
+    if role != "server" or "labels" not in run.protocol.seats[role].knows:
         return None
-    return lambda: copy.deepcopy(owner.module).eval()
+    held = run.data.private_train
+    order = held.ids.argsort()
+    ids, y = held.ids[order], held.y[order]
+    return lambda asked: y[torch.searchsorted(ids, asked)]

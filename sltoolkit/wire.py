@@ -7,7 +7,7 @@ sender's tensor and every record of it.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, final
 
 from torch import Tensor
@@ -25,10 +25,15 @@ _CONTENT: dict[Kind, Content] = {"weights": "state", "weight_grad": "update"}
 @final
 @dataclass(frozen=True)
 class Seat:
-    """A position in a protocol: its name, and which one where there are several."""
+    """A position in a protocol: its name, and which one where there are several.
+
+    A server that keeps several copies of its network is one seat; `copy` says which one spoke or
+    was spoken to, and makes no other seat of it.
+    """
 
     name: str
     index: int = 0
+    copy: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         """`server`, `client[2]`."""
@@ -46,6 +51,7 @@ class Message:
     """What crossed the wire once: the payload and who sent it when to whom.
 
     `rows` says which rows of the batch an ear's copy of the payload holds; None: all of them.
+    `name` tells which of several tensors of this kind it is, such as a weight's name.
     """
 
     payload: Tensor
@@ -54,6 +60,7 @@ class Message:
     kind: Kind
     turn: Turn
     rows: list[int] | None = None
+    name: str = ""
 
 
 class Ear(Protocol):
@@ -178,7 +185,8 @@ class Wire:
             t, size = arrived, arrived.numel() * arrived.element_size()
         self._bytes[src, dst, kind, turn.epoch] += size
         if not t.is_meta:  # else it passes between other processes, and nobody hears it here
-            self._let_hear(Message(payload=t, src=src, dst=dst, kind=kind, turn=turn))
+            message = Message(payload=t, src=src, dst=dst, kind=kind, turn=turn, name=name)
+            self._let_hear(message)
         return arrived
 
     def _let_hear(self, message: Message) -> None:

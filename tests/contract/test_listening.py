@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from typing import Any, final
+from unittest import mock
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from contract import attack_checks as checks
 from contract.cheats import Cheating
@@ -15,7 +16,8 @@ from sltoolkit.api import attack
 from sltoolkit.contracts import Role, RoundView, Wiretap
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.outcomes import Reconstruction
-from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.parties import HonestServer
+from sltoolkit.protocols import PROTOCOLS, Protocol, SplitFedV1, SplitFedV3, Vanilla
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 
@@ -92,17 +94,23 @@ class Everything(Cheating):
     def __init__(self, role: Role) -> None:
         object.__setattr__(self, "roles", (role,))
         object.__setattr__(self, "rounds", [])
+        object.__setattr__(self, "networks", [])
 
     def open(self, setup: Any, *, rng: Stream) -> Wiretap:
-        return _Note(vars(self)["rounds"])
+        return _Note(vars(self)["rounds"], vars(self)["networks"])
 
 
 class _Note(Wiretap):
-    def __init__(self, rounds: list[RoundView]) -> None:
-        self.rounds = rounds
+    def __init__(self, rounds: list[RoundView], networks: list[list[Tensor]]) -> None:
+        self.rounds, self.networks = rounds, networks
 
     def hear(self, heard: RoundView) -> None:
         self.rounds.append(heard)
+        if heard.network is not None:
+            network = heard.network()
+            assert not any(m.training for m in network.modules())
+            assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+            self.networks.append([p.clone() for p in network.parameters()])
 
     def finish(self, view: Any) -> Reconstruction:
         raise NotImplementedError
@@ -136,3 +144,63 @@ def test_every_message_of_a_round_is_heard_once(protocol: str, role: Role) -> No
 def test_one_that_did_not_listen_cannot_attack() -> None:
     with pytest.raises(ThreatModelError, match="pass this very object"):
         attack(victim(), PseudoClient(), grants=GRANTS)
+
+
+@pytest.mark.parametrize("protocol", [SplitFedV1(clients=3), SplitFedV3(clients=3)])
+def test_a_servers_listener_is_given_the_copy_that_took_part(protocol: Protocol) -> None:
+    ear = Everything("server")
+    run = seated(protocol=protocol)
+    weights: list[list[Tensor]] = []
+    stepped = HonestServer.move
+
+    def stepping(self: HonestServer) -> None:
+        stepped(self)
+        weights.append([p.detach().clone() for p in self.weights])
+
+    with mock.patch.object(HonestServer, "move", stepping):
+        witness(run, epochs=1, listeners=[ear], grants=frozenset({"smashed"}))
+    owners = {int(i): k for k, m in enumerate(run.cast.clients) for i in m.samples.ids}
+    rounds: list[RoundView] = vars(ear)["rounds"]
+    heard = [owners[int(r.ids[0])] for r in rounds]
+    assert heard == ([0, 1, 2] if protocol.alike else [0])
+    for client, network in zip(heard, vars(ear)["networks"], strict=True):
+        for own, live in zip(network, weights[client], strict=True):
+            assert torch.equal(own, live)
+    assert not torch.equal(weights[0][-1], weights[1][-1])
+
+
+def test_a_server_that_holds_the_labels_knows_those_of_what_it_hears() -> None:
+    ear = Everything("server")
+    run = seated(protocol=Vanilla(labels_at="server"))
+    witness(run, listeners=[ear], grants=frozenset({"smashed"}))
+    rounds: list[RoundView] = vars(ear)["rounds"]
+    held = run.data.private_train
+    known = {int(i): int(c) for i, c in zip(held.ids, held.y, strict=True)}
+    for heard in rounds:
+        assert heard.messages["labels", "in"].tolist() == [known[int(i)] for i in heard.ids]
+
+
+class Vandal(Everything):
+    """Overwrites the network it is given, and asks for it again."""
+
+    def open(self, setup: Any, *, rng: Stream) -> Wiretap:
+        return _Vandal(vars(self)["rounds"], vars(self)["networks"])
+
+
+class _Vandal(_Note):
+    def hear(self, heard: RoundView) -> None:
+        assert heard.network is not None
+        for t in heard.network().state_dict().values():
+            t.zero_()
+        heard.network().train().requires_grad_(True)(
+            heard.messages["smashed", "in"]
+        ).sum().backward()
+        super().hear(heard)
+
+
+def test_a_network_that_was_overwritten_is_as_new_when_asked_for_again() -> None:
+    vandal, honest = Vandal("server"), Everything("server")
+    for ear in (vandal, honest):
+        witness(seated(norm="batch"), listeners=[ear], grants=frozenset({"smashed"}))
+    for mine, other in zip(vars(vandal)["networks"], vars(honest)["networks"], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))

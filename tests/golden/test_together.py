@@ -165,7 +165,7 @@ def test_a_listener_hears_each_batch_by_itself(protocol: Protocol) -> None:
         wiretap=note,
         rng=Stream(1),
     )
-    _, log, _ = play(protocol, SGD, tiny_data(), ears=[TapEar(tapped, "server", None)])
+    _, log, _ = play(protocol, SGD, tiny_data(), ears=[TapEar(tapped, "server")])
     for kind, way, src in (("smashed", "in", "client"), ("smashed_grad", "out", "server")):
         heard = {(r.step, *r.ids.tolist()): r.messages[kind, way] for r in note.rounds}  # type: ignore[index]
         sent = {(m.turn.step, *m.turn.ids.tolist()): m.payload for m in log.sent(kind, src)}
