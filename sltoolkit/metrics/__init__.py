@@ -4,6 +4,7 @@ Pure functions. Only the referee calls those that need the truth.
 """
 
 from sltoolkit.metrics.correlation import distance_correlation, unbiased_distance_correlation
+from sltoolkit.metrics.discrepancy import mk_mmd
 from sltoolkit.metrics.image import mse, psnr_db, ssim
 from sltoolkit.metrics.intervals import (
     Interval,
@@ -33,6 +34,7 @@ __all__ = [
     "gain",
     "hypervolume",
     "leak_auc",
+    "mk_mmd",
     "mse",
     "paired_difference",
     "pareto_front",

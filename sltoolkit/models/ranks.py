@@ -1,7 +1,7 @@
 """Layers for maps (C, H, W), signals (C, L) and vectors (d,) alike: a shape's length says which."""
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, floor, log2
 
 from torch import nn
 
@@ -35,3 +35,20 @@ def normalising(rank: int, channels: int) -> nn.Module:
 def strided(sides: Sequence[int], stride: int) -> tuple[int, ...]:
     """The sides of what `mixing` makes of places with these sides; none for a vector."""
     return tuple(ceil(side / stride) for side in sides)
+
+
+def halvings(large: Sequence[int], small: Sequence[int]) -> int:
+    """How often sides were halved on the way to smaller ones, as far as they tell."""
+    ratio = min(side / other for side, other in zip(large, small, strict=True))
+    return max(0, floor(log2(ratio)))
+
+
+def doubling(rank: int, channels: int, out: int) -> nn.Module:
+    """A transposed convolution from n places to 2 n."""
+    kind = nn.ConvTranspose2d if rank == 3 else nn.ConvTranspose1d
+    return kind(channels, out, 3, stride=2, padding=1, output_padding=1)
+
+
+def resizing(rank: int, sides: Sequence[int]) -> nn.Module:
+    """To these sides, by the mean of what falls together; nothing happens if they fit."""
+    return nn.AdaptiveAvgPool2d(tuple(sides)) if rank == 3 else nn.AdaptiveAvgPool1d(sides[0])
