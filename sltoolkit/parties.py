@@ -67,6 +67,7 @@ class _Network:
     Attributes:
         learning: whether it follows gradients.
         deferred: whether it leaves its gradients where they are until `follow`.
+        wrapped: whether its optimiser is none of torch's own, because a defence wrapped it.
         weights: the network's, in its order.
         inlet: an empty batch (0, ...) of what it took last.
         laps: what it computed, by epoch.
@@ -83,8 +84,9 @@ class _Network:
         self._forward = self._backward = 0
         self._in_place = _may_work_in_place(module)
         self.weights = list(module.parameters())
-        self._wrapped = not type(optimizer).__module__.startswith("torch.optim")
-        self._draws = _may_draw(module) or (optimizer is not None and self._wrapped)
+        foreign = not type(optimizer).__module__.startswith("torch.optim")
+        self.wrapped = optimizer is not None and foreign
+        self._draws = _may_draw(module) or self.wrapped
 
     def learn(self, learning: bool) -> None:
         """Train or stand still; a network without optimiser always stands still."""
@@ -119,7 +121,7 @@ class _Network:
 
         Torch's own optimisers keep none, and their `zero_grad` costs far more than this loop.
         """
-        if self.optimizer is not None and self._wrapped:
+        if self.optimizer is not None and self.wrapped:
             self.optimizer.zero_grad()
         for weight in self.weights:
             weight.grad = None

@@ -16,6 +16,7 @@ from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.metrics import applicable
 from sltoolkit.models.refit import reinitialise
+from sltoolkit.order import in_best_order
 from sltoolkit.outcomes import LabelGuess, Outcome, Reconstruction
 from sltoolkit.protocols.base import Protocol
 from sltoolkit.sampling import Shuffled
@@ -23,6 +24,7 @@ from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets, image_targets, label_targets
 from sltoolkit.threat import Aux, Hints, Holdings, permitted, seat_for, view_of
 from sltoolkit.transcript import Truth, rows_of
+from sltoolkit.updates import released_updates
 from sltoolkit.victim import Victim
 from sltoolkit.wire import Link
 
@@ -104,6 +106,7 @@ def _trained_sources(
     member = victim.member
     seat = victim.protocol.seats[role]
     tap = seat.taps.get("smashed_grad")
+    steals = images if family == "reconstruction" else known
     behind = (*member.hops[seat.hops :], victim.server)
 
     def gradients(samples: Samples) -> Tensor:
@@ -119,12 +122,13 @@ def _trained_sources(
         ),
         "smashed": lambda: released_targets(victim, images, targets.releases, seat.hops),
         "smashed_grad": lambda: gradients(known),
-        "labels": lambda: (images if family == "reconstruction" else known).y.clone(),
+        "labels": lambda: steals.y.clone(),
         "hints": lambda: Hints(smashed_grad=gradients(hinted), y=hinted.y.clone()),
         "client_weights": lambda: copy.deepcopy(member.network(seat.hops)),
         "server_weights": lambda: copy.deepcopy(
             victim.server if len(behind) == 1 else nn.Sequential(*behind)
         ),
+        "updates": lambda: released_updates(victim, steals, targets),
         "release": lambda: victim.release(noise, hops=seat.hops),
     }  # fmt: skip
 
@@ -232,6 +236,7 @@ def judge(
             outcome = tapped.wiretap.finish(view)
     seconds = time.perf_counter() - start
     truth = images if isinstance(outcome, Reconstruction) else known
+    outcome = in_best_order(outcome, truth.x, targets.batch)
     scores = score(outcome, truth)
     visible = sees_labels(victim.protocol, role, grants)
     hops = victim.protocol.seats[role].hops
@@ -317,7 +322,9 @@ def _image_baselines(
     labels = truth.y if sees_labels else None
     table: dict[str, dict[str, float]] = {}
     for name, guess in image_baselines(release, smashed, victim.data.aux, labels, rng).items():
-        for metric, value in score(Reconstruction(images=guess()), truth).items():
+        prior = in_best_order(Reconstruction(images=guess()), truth.x, targets.batch)
+        for metric, value in score(prior, truth).items():
             table.setdefault(metric, {})[name] = float(value.mean())
-    retrieved = Reconstruction(images=nearest_aux(release, smashed, victim.data.aux))
+    nearest = Reconstruction(images=nearest_aux(release, smashed, victim.data.aux))
+    retrieved = in_best_order(nearest, truth.x, targets.batch)
     return table, {m: float(v.mean()) for m, v in score(retrieved, truth).items()}

@@ -20,6 +20,8 @@ class Targets:
         count: targets of reconstruction attacks.
         part: where they come from.
         releases: how often each is released; attackers average (or learn from) all of them.
+        batch: targets in the batch of one update, where updates are heard. Its order is nobody's
+            to know, so then all reconstructions are judged in the best order of each batch.
         labels: targets of label attacks: training samples whose gradients are recorded.
         hints: training samples per class, besides the targets, whose labels may be granted.
         epoch: the epoch of the training in which gradients are recorded.
@@ -28,15 +30,22 @@ class Targets:
     count: int = 64
     part: Literal["private_holdout", "private_train"] = "private_holdout"
     releases: int = 1
+    batch: int = 1
     labels: int = 256
     hints: int = 3
     epoch: Literal["first", "last"] = "last"
 
     def __post_init__(self) -> None:
-        for name, least in (("count", 1), ("releases", 1), ("labels", 1), ("hints", 0)):
+        least = {"count": 1, "releases": 1, "batch": 1, "labels": 1, "hints": 0}
+        for name, smallest in least.items():
             value = getattr(self, name)
-            if value < least:
-                raise SpecError(f"targets.{name} must be at least {least}, got {value}")
+            if value < smallest:
+                raise SpecError(f"targets.{name} must be at least {smallest}, got {value}")
+        if self.count % self.batch:
+            raise SpecError(
+                f"targets.count {self.count} is no multiple of targets.batch {self.batch}: "
+                "an update is computed on a full batch"
+            )
 
 
 def image_targets(data: Split, held: Samples, targets: Targets) -> Samples:

@@ -3,14 +3,16 @@
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar, final
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sltoolkit.contracts import Role
 from sltoolkit.errors import ThreatModelError, nearest
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
 from sltoolkit.wire import Kind
 
 GRANTS: dict[str, str] = {
@@ -23,6 +25,7 @@ GRANTS: dict[str, str] = {
     "client_arch": "the client network's architecture: a function from a stream to a fresh one",
     "client_weights": "a copy of the client network with its trained weights",
     "server_weights": "a copy of the server network with its trained weights",
+    "updates": "what a client's weights, or their gradients, that were heard say about the targets",
     "release": "queries to the deployed, defended client with inputs of the attacker's choice",
     "mechanism": "the defence's public parameters: a function from a stream to a fresh copy",
 }
@@ -46,6 +49,64 @@ class Hints:
 
     smashed_grad: Tensor
     y: Tensor
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Updates:
+    """What was heard of a client's weights, each time after it learned from one batch of targets.
+
+    Group g of the G groups holds `batch` targets in a row: the update heard is theirs together,
+    and in which order they were in the batch it doesn't tell.
+
+    Attributes:
+        network: the client's network before it learned, in training mode, as it computes: its
+            BatchNorm layers see the batch's statistics, and its dropout masks are nobody else's.
+        heard: by names of the network's parameters, each (R, G, ...) for R releases: gradients of
+            the batch's mean loss, or the weights after the client's steps, as they were received.
+        kind: which of the two.
+        whole: whether the network ends in logits, on which the client computes the loss; else it
+            is a part, and its gradients came back over the wire.
+        batch: targets per group.
+        steps: how many steps the client took, each on the whole group.
+        training: how it steps (everybody runs the same program); its optimiser starts fresh.
+        client: that program, defence included, for samples of the attacker's own: what would be
+            heard of x (N, ...) and y (N,), in groups; its randomness is the attacker's. None where
+            the attacker doesn't know all of the network.
+    """
+
+    network: nn.Module
+    heard: Mapping[str, Tensor]
+    kind: Literal["weights", "weight_grad"]
+    whole: bool
+    batch: int
+    steps: int
+    training: Training
+    client: Callable[[Tensor, Tensor, Stream], Mapping[str, Tensor]] | None
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients by parameter, (G, ...), the releases averaged.
+
+        Of weights it is what their change amounts to, (before - after) / (lr * steps), without
+        weight decay: the gradient itself after one step of SGD, roughly the mean one after several
+        steps, and not to scale for other optimisers.
+        """
+        mean = {name: value.mean(0) for name, value in self.heard.items()}
+        if self.kind == "weight_grad":
+            return mean
+        way, decay = self.training.lr * self.steps, self.training.weight_decay
+        before = {name: weight.detach() for name, weight in self.network.named_parameters()}
+        return {n: (before[n] - after) / way - decay * before[n] for n, after in mean.items()}
+
+    def about(self, x: Tensor, y: Tensor, rng: Stream) -> "Updates":
+        """What would have been heard of samples of the attacker's own, (N, ...) and (N,).
+
+        Raises:
+            ThreatModelError: if the attacker can't compute it.
+        """
+        if self.client is None:
+            raise ThreatModelError("an update of a part of the network can't be computed alone")
+        return replace(self, heard=self.client(x, y, rng))
 
 
 @final

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, Self, final
 
 from torch import Tensor, nn
 
@@ -212,6 +212,10 @@ class Protocol(ABC):
     def holders(self) -> int:
         """Among how many the private samples are dealt out."""
         return self.clients
+
+    def alone(self) -> Self:
+        """The same with one client, who is always there."""
+        return replace(self, clients=1)
 
     @property
     @abstractmethod

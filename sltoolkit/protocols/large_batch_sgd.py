@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 from torch import Tensor
 
 from sltoolkit.contracts import Role
+from sltoolkit.errors import ProtocolError
 from sltoolkit.parties import HonestClient, HonestServer
 from sltoolkit.protocols.averaging import average, load
 from sltoolkit.protocols.base import Cast, Clock, Member, Protocol
@@ -51,6 +52,11 @@ class LargeBatchSGD(Protocol):
         refuse_inert(casting.defense, "large_batch_sgd")
         clients = [casting.client(k, casting.parts) for k in range(self.clients)]
         for network in (n for me in clients for n in _networks(me)):
+            if network.wrapped:
+                raise ProtocolError(
+                    "large_batch_sgd sends gradients before anybody steps, so a defence that acts "
+                    "in the optimiser's step would leave them as they are: use fedavg"
+                )
             network.deferred = True
         return casting.cast(clients=clients, servers=[])
 

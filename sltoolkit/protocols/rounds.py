@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat, zip_longest
-from typing import ClassVar, final
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
@@ -58,6 +58,10 @@ class Rounds(Protocol):
             )
         if not 0 <= self.dropout < 1:
             raise SpecError(f"protocol.dropout must be at least 0 and below 1, got {self.dropout}")
+
+    def alone(self) -> Self:
+        """One client, sampled in every round, who never leaves."""
+        return replace(self, clients=1, participation=1.0, dropout=0.0)
 
     @property
     def slots(self) -> int:

@@ -12,6 +12,7 @@ CLIENT_NETWORKS = frozenset({"client_arch", "client_weights"})
 LABELS = frozenset({"labels"})
 SERVER_NETWORK = frozenset({"server_weights"})
 
+UPDATES = frozenset({"updates"})
 FED_LINKS: tuple[Role, ...] = ("eavesdropper",)
 """Who hears clients' weights on their way to and from a fed server."""
 
@@ -21,6 +22,7 @@ def split_seats(
     labels_at: Literal["client", "server"],
     gradients: bool = True,
     weights_heard_by: Collection[Role] = (),
+    updates: bool = False,
 ) -> Mapping[Role, Holdings]:
     """One cut between client and server.
 
@@ -28,11 +30,15 @@ def split_seats(
         labels_at: who owns the labels; the client's travel up the wire.
         gradients: whether the server sends gradients back.
         weights_heard_by: roles that hear clients' weights travel.
+        updates: whether every client gets weights and sends its own back, so that these roles
+            hear what it learned.
     """
     up = {"smashed": Tap("smashed", "client", "server")}
     down = {"smashed_grad": Tap("smashed_grad", "server", "client")} if gradients else {}
     sent_up = LABELS if labels_at == "client" else frozenset()
     server, eavesdropper = weights_heard(weights_heard_by)
+    if updates:
+        server, eavesdropper = (s | UPDATES if s else s for s in (server, eavesdropper))
     return {
         "server": Holdings(taps=up | down, knows=LABELS | SERVER_NETWORK | server),
         "client": Holdings(taps=down, knows=CLIENT_NETWORKS | sent_up),
@@ -54,13 +60,16 @@ def weights_heard(by: Collection[Role]) -> tuple[frozenset[str], frozenset[str]]
 
 
 def whole_seats() -> Mapping[Role, Holdings]:
-    """Nothing is split: weights (or their gradients) cross the wire, and no smashed data."""
+    """Nothing is split: weights (or their gradients) cross the wire, and no smashed data.
+
+    Each client sends its own to the server; what the others hear is a mean.
+    """
     networks = CLIENT_NETWORKS | SERVER_NETWORK
     return {
-        "server": Holdings(taps={}, knows=networks),
+        "server": Holdings(taps={}, knows=networks | UPDATES),
         "client": Holdings(taps={}, knows=networks | LABELS),
-        "eavesdropper": Holdings(taps={}, knows=networks),
-        "colluding": Holdings(taps={}, knows=networks | LABELS),
+        "eavesdropper": Holdings(taps={}, knows=networks | UPDATES),
+        "colluding": Holdings(taps={}, knows=networks | LABELS | UPDATES),
     }
 
 

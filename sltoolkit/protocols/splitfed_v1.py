@@ -41,7 +41,7 @@ class SplitFedV1(Rounds):
     @property
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what: the wire to the fed server carries weights, and no smashed data."""
-        return split_seats(labels_at="client", weights_heard_by=FED_LINKS)
+        return split_seats(labels_at="client", weights_heard_by=FED_LINKS, updates=True)
 
     def cast(self, casting: "Casting") -> Cast:
         """Clients, a copy of the server's network for each of a round, and the fed server."""

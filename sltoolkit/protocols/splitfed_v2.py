@@ -40,7 +40,7 @@ class SplitFedV2(Rounds):
     @property
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what: the wire to the fed server carries weights, and no smashed data."""
-        return split_seats(labels_at="client", weights_heard_by=FED_LINKS)
+        return split_seats(labels_at="client", weights_heard_by=FED_LINKS, updates=True)
 
     def cast(self, casting: "Casting") -> Cast:
         """Clients, one server, and the fed server."""

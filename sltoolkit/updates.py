@@ -1,0 +1,197 @@
+"""Weight updates of targets, as they are heard: a client learns from them by its own program.
+
+The referee lets a client of the protocol take part once more, from the deployed weights and with
+a batch of targets in place of its samples, over a wire with the victim's codec and through its
+defence; what it says about its weights is what is heard. Nothing is computed in another way than
+in the training.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.casting import seat_parties
+from sltoolkit.codec import Reducer
+from sltoolkit.contracts import Defense
+from sltoolkit.data.samples import Samples, Split
+from sltoolkit.errors import SpecError, ThreatModelError
+from sltoolkit.protocols.base import Clock, Protocol
+from sltoolkit.sampling import Shuffled
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
+from sltoolkit.targets import Targets
+from sltoolkit.threat import Updates
+from sltoolkit.turns import Turn
+from sltoolkit.victim import Victim
+from sltoolkit.wire import Message, Wire
+
+
+def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Updates:
+    """The updates of these samples in groups of `targets.batch`: the same for every attack.
+
+    Raises:
+        ThreatModelError: if no client's updates are heard in the victim's protocol, or nobody
+            knows how its clients step.
+        SpecError: if the samples don't fill the last group, or clients don't move.
+    """
+    protocol, member = victim.protocol, victim.member
+    if not any("updates" in seat.grants for seat in protocol.seats.values()):
+        raise ThreatModelError(
+            f"nobody hears what a single client learned in {victim.facts['protocol']}: use fedavg, "
+            "large_batch_sgd, splitfed_v1 or splitfed_v2"
+        )
+    training = _training(victim)
+    parts = (member.client, victim.server if member.tail is None else member.tail)
+    program = _Program(
+        protocol=protocol.alone(), parts=tuple(copy.deepcopy(p).train() for p in parts),
+        defense=copy.deepcopy(victim.pristine),
+        learned={n: m.state_dict() for n, m in member.defense.learned().items()},
+        training=training, reducer=member.reducer, classes=victim.data.classes,
+        batch=targets.batch, releases=targets.releases,
+    )  # fmt: skip
+    heard, kind = program.run(samples.x, samples.y, victim.rng.fresh("updates"))
+    whole = member.tail is not None
+    return Updates(
+        network=_network(program.parts[: 2 if whole else 1]), heard=heard, kind=kind, whole=whole,
+        batch=targets.batch, steps=getattr(protocol, "local_epochs", 1), training=training,
+        client=program if whole else None,
+    )  # fmt: skip
+
+
+def _training(victim: Victim) -> Training:
+    facts = victim.facts["training"]
+    if facts is None:
+        raise ThreatModelError(
+            "how this victim's clients step is unknown, since it was trained elsewhere: give its "
+            "network to train(..., training=Training(epochs=0, ...)) to attack its updates"
+        )
+    training = Training(**facts)
+    if training.lr == 0:
+        raise SpecError("training.lr is 0: no client moves, and its updates say nothing")
+    return training
+
+
+def _network(parts: tuple[nn.Module, ...]) -> nn.Sequential:
+    return nn.Sequential(*copy.deepcopy(parts)).requires_grad_(True).train()
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Program:
+    """What a client does with a batch, and says about its weights.
+
+    Attributes:
+        protocol: with one client.
+        parts: the cut network as deployed.
+        defense: as configured.
+        learned: the states of the defence's own networks.
+        training: how parties learn.
+        reducer: the lossy codec on the wire, if any.
+        classes: class names.
+        batch: samples per group.
+        releases: how often each group is heard.
+    """
+
+    protocol: Protocol
+    parts: tuple[nn.Module, ...]
+    defense: Defense
+    learned: Mapping[str, Mapping[str, Tensor]]
+    training: Training
+    reducer: Reducer | None
+    classes: tuple[str, ...]
+    batch: int
+    releases: int
+
+    def __call__(self, x: Tensor, y: Tensor, rng: Stream) -> Mapping[str, Tensor]:
+        """What is heard of x (N, ...) and y (N,): by parameter, (R, G, ...)."""
+        return self.run(x, y, rng)[0]
+
+    def run(
+        self, x: Tensor, y: Tensor, rng: Stream
+    ) -> tuple[dict[str, Tensor], Literal["weights", "weight_grad"]]:
+        """The same, and which kind of message it was.
+
+        Raises:
+            SpecError: if the samples don't fill the last group.
+        """
+        if len(x) % self.batch:
+            raise SpecError(
+                f"{len(x)} samples don't make groups of {self.batch}: choose another targets.batch"
+            )
+        heard = [
+            self._heard(*group, rng.child(f"{release}.{number}"))
+            for release in range(self.releases)
+            for number, group in enumerate(self._groups(x, y))
+        ]
+        kind: Literal["weights", "weight_grad"] = heard[0].kind
+        names = [f"{i}.{n}" for i, p in enumerate(self.parts) for n, _ in p.named_parameters()]
+        found = heard[0].payloads(names)
+        rows = [ear.payloads(names) for ear in heard]
+        stacked = {name: torch.stack([row[name] for row in rows]) for name in found}
+        return {n: t.unflatten(0, (self.releases, -1)) for n, t in stacked.items()}, kind
+
+    def _groups(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(x.split(self.batch), y.split(self.batch), strict=True)
+
+    def _heard(self, x: Tensor, y: Tensor, rng: Stream) -> "_Ear":
+        ids = torch.arange(len(x), device=x.device)
+        group = Samples(x=x, y=y, ids=ids, groups=ids)
+        nothing = group[:0]
+        data = Split(
+            name="group", private_train=group, private_holdout=nothing, aux=nothing,
+            classes=self.classes,
+        )  # fmt: skip
+        ear = _Ear(parts=len(self.parts))
+        codec = None if self.reducer is None else self.reducer.begin()
+        parts = tuple(copy.deepcopy(part).requires_grad_(True) for part in self.parts)
+        run = seat_parties(
+            parts, data, protocol=self.protocol, defense=self.defense,
+            training=replace(self.training, batch_size=len(x)), rng=rng, wire=Wire(codec=codec),
+            ears=[ear],
+        )  # fmt: skip
+        (me,) = run.cast.clients
+        me.sampler = Shuffled(batch_size=len(x))  # the group is the batch, however it is drawn
+        for name, module in me.defense.learned().items():
+            module.load_state_dict(self.learned[name])
+        run.cast.learn(True)
+        self.protocol.epoch(run.cast, Clock(), "train")
+        return ear
+
+
+@final
+class _Ear:
+    """Keeps what a client says about the weights of its first `parts` networks."""
+
+    def __init__(self, parts: int) -> None:
+        self._prefixes = tuple(f"{i}." for i in range(parts))
+        self._heard: dict[str, Tensor] = {}
+        self.kind: Literal["weights", "weight_grad"] = "weights"
+
+    def wants(self, message: Message) -> bool:
+        """What comes from a client."""
+        return message.src.name == "client" and message.kind in ("weights", "weight_grad")
+
+    def note(self, message: Message) -> None:
+        """Keep it."""
+        self.kind = "weight_grad" if message.kind == "weight_grad" else "weights"
+        self._heard[message.name] = message.payload
+
+    def close(self, turn: Turn) -> None:
+        """Nothing to do."""
+
+    def payloads(self, names: list[str]) -> dict[str, Tensor]:
+        """What was heard, by the network's own names; gradients come numbered, in their order."""
+        # opacus wraps a module as `_module`
+        heard = {name.replace("._module.", "."): t for name, t in self._heard.items()}
+        if self.kind == "weights":
+            return {name: heard[name] for name in names if name in heard}
+        numbered = {
+            f"{prefix}{j}": name
+            for prefix in self._prefixes
+            for j, name in enumerate(n for n in names if n.startswith(prefix))
+        }
+        return {numbered[number]: t for number, t in heard.items()}
