@@ -41,3 +41,21 @@ class LabelChannel(nn.Module):
         """Inputs (B, C, ...) and labels (B,) to (B, C + 1, ...)."""
         drawn = self.spread(self.embed(y)).view(len(x), *self._drawn)
         return torch.cat([x, drawn.to(x.dtype)], dim=1)
+
+
+class Conditioned(nn.Module):
+    """A network that sees labels (B,) as a further channel of its input (B, ...).
+
+    Args:
+        channel: what draws them.
+        body: takes inputs of `channel.out_shape`.
+    """
+
+    def __init__(self, channel: LabelChannel, body: nn.Module) -> None:
+        super().__init__()
+        self.channel, self.body = channel, body
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """What the body makes of inputs (B, ...) and labels (B,)."""
+        out: Tensor = self.body(self.channel(x, y))
+        return out

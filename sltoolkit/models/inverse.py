@@ -7,71 +7,73 @@ defences that train against a decoder of their own.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from math import ceil, floor, log2, prod
+from math import ceil, prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.errors import SpecError
+from sltoolkit.errors import lookup
+from sltoolkit.models.decoders import FAMILIES
+from sltoolkit.models.ranks import check_shape, halvings
 
 
 def inverse_network(
     smashed_shape: Sequence[int],
     image_shape: Sequence[int],
     *,
+    family: str = "mirror",
+    blocks: int = 1,
     width: int = 16,
     mean: Tensor | None = None,
 ) -> nn.Module:
-    """A decoder that mirrors a convolutional client of any depth, in the scope's initialisation.
+    """A decoder for a client of any depth, in the scope's initialisation.
 
     It infers the client's stride as the largest power of two that fits, pads what convolutions
-    without padding cut off (so that cells keep their place), and doubles the resolution stage by
-    stage, halving the channels: the family of He, Zhang and Lee 2019 and of Li et al. 2022, with
-    BatchNorm, ReLU and a final sigmoid. A learned offset per pixel lets it express the mean image;
-    convolutions alone know no position, and would read it off the smashed data instead, so that
-    even one trained on shuffled pairs would beat the mean image.
+    without padding cut off (so that cells keep their place), and leaves the rest to the family.
+    A vector (or smashed data of another rank than the input, which is flattened) is spread over a
+    map of a quarter of the sides by a dense layer. A learned offset per pixel lets it express the
+    mean image; convolutions alone know no position, and would read it off the smashed data
+    instead, so that even one trained on shuffled pairs would beat the mean image. Images end in a
+    sigmoid. Feature vectors are decoded by dense layers, whatever the family.
 
     Args:
-        smashed_shape: of one target, (C, H, W) or (d,).
-        image_shape: of one input, (C, H, W) in [0, 1], or (d,) features of any range.
-        width: channels at full resolution.
-        mean: the image (C, H, W) that it starts from; grey by default.
+        smashed_shape: of one target, (C, H, W), (C, L) or (d,).
+        image_shape: of one input, (C, H, W) in [0, 1], (C, L) or (d,) of any range.
+        family: of `FAMILIES`: `mirror`, `conv_norm` or `res_norm`.
+        blocks: N of its family, layers besides those that change the resolution.
+        width: C of its family, channels at full resolution.
+        mean: the input that it starts from; grey, or zero, by default.
 
     Raises:
-        SpecError: for a shape that is neither a map nor a vector.
+        SpecError: for another shape or an unknown family.
     """
+    build = lookup(FAMILIES, family, "decoder family")
+    check_shape(smashed_shape, "what an inverse network takes")
+    check_shape(image_shape, "what an inverse network returns")
     if len(image_shape) == 1:
-        return _features(prod(smashed_shape), image_shape[0], hidden=16 * width)
-    if len(smashed_shape) not in (1, 3) or len(image_shape) != 3:
-        raise SpecError(
-            "an inverse network takes (C, H, W) or (d,) to (C, H, W) or (d,), got "
-            f"{tuple(smashed_shape)} to {tuple(image_shape)}"
-        )
-    channels, *size = image_shape
-    doublings = 2 if len(smashed_shape) == 1 else _doublings(smashed_shape[1:], size)
+        return _features(prod(smashed_shape), image_shape[0], hidden=16 * width, mean=mean)
+    rank, (channels, *size) = len(image_shape), image_shape
+    alike = len(smashed_shape) == rank
+    doublings = halvings(size, smashed_shape[1:]) if alike else 2
     low = [ceil(side / 2**doublings) for side in size]
-    wide = width * 2**doublings
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    if len(smashed_shape) == 1:
-        layers["spread"] = _spread(smashed_shape[0], wide, low)
-        entering = wide
-    else:
-        layers["scale"] = nn.BatchNorm2d(smashed_shape[0], affine=False)
-        layers["fit"] = _Centre(low)
+    if alike:
         entering = smashed_shape[0]
-    layers["enter"] = _block(entering, wide)
-    for stage in range(doublings):
-        # 2 wide / 4: half the channels at twice the resolution
-        layers[f"double{stage}"] = nn.Sequential(_block(wide, 2 * wide), nn.PixelShuffle(2))
-        wide //= 2
-    layers["refine"] = _block(wide, wide)
-    layers["leave"] = nn.Conv2d(wide, channels, 3, padding=1)
+        layers["scale"] = _scale(rank, entering)
+        layers["fit"] = _Centre(low)
+    else:
+        entering = width * 2**doublings
+        layers["spread"] = _spread(prod(smashed_shape), entering, low)
+    layers.update(build(rank, entering, channels, doublings, blocks, width))
     layers["crop"] = _Centre(size)
-    layers["offset"] = _Offset(torch.full(tuple(image_shape), 0.5) if mean is None else mean)
-    layers["range"] = nn.Sigmoid()
+    start = torch.full(tuple(image_shape), 0.5 if rank == 3 else 0.0) if mean is None else mean
+    layers["offset"] = _Offset(start.logit(eps=1e-3) if rank == 3 else start)
+    if rank == 3:
+        layers["range"] = nn.Sigmoid()
     network = nn.Sequential(layers)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if rank == 3:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 
@@ -80,10 +82,11 @@ def fit_inverse(
     x: Tensor,
     *,
     network: nn.Module | None = None,
+    y: Tensor | None = None,
     epochs: int = 10,
     lr: float = 1e-2,
     batch_size: int = 64,
-    held_out: tuple[Tensor, Tensor] | None = None,
+    held_out: Sequence[Tensor] | None = None,
 ) -> nn.Module:
     """Train a network to reconstruct inputs with the least mean squared error.
 
@@ -95,10 +98,11 @@ def fit_inverse(
             that is the same in every epoch would be learned by heart).
         x: the inputs they came from, (N, ...).
         network: trained in place; by default a new `inverse_network`.
+        y: labels, (N,), for a network that takes them as a second input.
         epochs: passes.
         lr: the initial learning rate.
         batch_size: pairs per step.
-        held_out: further pairs (z, x); the epoch that does best on them is kept.
+        held_out: further pairs z, x (and y); the epoch that does best on them is kept.
 
     Returns:
         The network, in evaluation mode.
@@ -114,7 +118,8 @@ def fit_inverse(
         sent = sent if epoch == 0 else draw(epoch)
         network.train()
         for batch in _batches(len(x), batch_size):
-            loss = functional.mse_loss(network(sent[batch]), x[batch])
+            given = (sent[batch],) if y is None else (sent[batch], y[batch])
+            loss = functional.mse_loss(network(*given), x[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -126,16 +131,25 @@ def fit_inverse(
     return network.eval()
 
 
-def decode(network: nn.Module, z: Tensor, *, chunk: int = 256) -> Tensor:
-    """Reconstructions (N, ...) of smashed data (N, ...), in evaluation mode, without a graph."""
+def decode(network: nn.Module, z: Tensor, y: Tensor | None = None, *, chunk: int = 256) -> Tensor:
+    """Reconstructions (N, ...) of smashed data (N, ...), in evaluation mode, without a graph.
+
+    Args:
+        network: from smashed data, or smashed data and labels.
+        z: smashed data.
+        y: labels (N,), for a network that takes them.
+        chunk: targets per pass, for memory.
+    """
     network.eval()
+    given = (z,) if y is None else (z, y)
     with torch.no_grad():
-        return torch.cat([network(part) for part in z.split(chunk)])
+        parts = zip(*(g.split(chunk) for g in given), strict=True)
+        return torch.cat([network(*part) for part in parts])
 
 
-def inverse_error(network: nn.Module, z: Tensor, x: Tensor) -> float:
+def inverse_error(network: nn.Module, z: Tensor, x: Tensor, y: Tensor | None = None) -> float:
     """Mean squared error of the network's reconstructions on pairs (N, ...)."""
-    return float((decode(network, z) - x).square().mean())
+    return float((decode(network, z, y) - x).square().mean())
 
 
 def _batches(n: int, size: int) -> list[Tensor]:
@@ -144,20 +158,13 @@ def _batches(n: int, size: int) -> list[Tensor]:
     return parts[:-1] if len(parts) > 1 and len(parts[-1]) == 1 else parts
 
 
-def _doublings(smashed: Sequence[int], image: Sequence[int]) -> int:
-    """How often the client halved the resolution, as far as the sizes tell."""
-    ratio = min(side / small for side, small in zip(image, smashed, strict=True))
-    return max(0, floor(log2(ratio)))
+def _scale(rank: int, channels: int) -> nn.Module:
+    return (nn.BatchNorm2d if rank == 3 else nn.BatchNorm1d)(channels, affine=False)
 
 
-def _block(channels: int, out: int) -> nn.Sequential:
+def _spread(d: int, channels: int, size: Sequence[int]) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
-    )
-
-
-def _spread(d: int, channels: int, size: Sequence[int]) -> nn.Sequential:
-    return nn.Sequential(
+        nn.Flatten(),
         nn.BatchNorm1d(d, affine=False),
         nn.Linear(d, channels * prod(size)),
         nn.ReLU(),
@@ -165,37 +172,40 @@ def _spread(d: int, channels: int, size: Sequence[int]) -> nn.Sequential:
     )
 
 
-def _features(d: int, out: int, hidden: int) -> nn.Sequential:
+def _features(d: int, out: int, *, hidden: int, mean: Tensor | None) -> nn.Module:
+    last = nn.Linear(hidden, out)
+    if mean is not None:
+        last.bias.data.copy_(mean)
     return nn.Sequential(
         nn.Flatten(), nn.BatchNorm1d(d, affine=False), nn.Linear(d, hidden), nn.ReLU(),
-        nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out),
+        nn.Linear(hidden, hidden), nn.ReLU(), last,
     )  # fmt: skip
 
 
 class _Centre(nn.Module):
     """Pad with zeros, or crop, to a size, equally on both sides.
 
-    Leaves in channels-last, in which these narrow convolutions train twice as fast on a CPU.
+    Maps leave in channels-last, in which narrow convolutions train twice as fast on a CPU.
     """
 
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()
-        self.height, self.width = size
+        self.size = tuple(size)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = self.height - x.shape[2], self.width - x.shape[3]
-        top, left = rows // 2, columns // 2
-        if rows or columns:
-            x = functional.pad(x, (left, columns - left, top, rows - top))
-        return x.contiguous(memory_format=torch.channels_last)
+        if x.shape[2:] != self.size:
+            missing = [side - have for side, have in zip(self.size, x.shape[2:], strict=True)]
+            ends = [(gap // 2, gap - gap // 2) for gap in reversed(missing)]
+            x = functional.pad(x, [amount for pair in ends for amount in pair])
+        return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 
 class _Offset(nn.Module):
-    """A learned offset of the logits of every pixel, from the logits of an image."""
+    """A learned offset of every output."""
 
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, start: Tensor) -> None:
         super().__init__()
-        self.logits = nn.Parameter(image.detach().logit(eps=1e-3))
+        self.start = nn.Parameter(start.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.logits
+        return x + self.start
