@@ -15,7 +15,7 @@ from sltoolkit.costs import Measured
 from sltoolkit.errors import StoreError
 from sltoolkit.transcript import Record
 from sltoolkit.victim import Victim
-from sltoolkit.wire import Link, Seat, Toll
+from sltoolkit.wire import Link, Seat, tolls_from, tolls_record
 
 
 def victim_tensors(victim: Victim) -> dict[str, Tensor]:
@@ -107,10 +107,7 @@ def restore_victim(
 
 def _costs_record(costs: Measured) -> dict[str, Any]:
     return {
-        "tolls": [
-            [t.src.name, t.src.index, t.dst.name, t.dst.index, t.kind, t.epoch, n]
-            for t, n in costs.tolls.items()
-        ],
+        "tolls": tolls_record(costs.tolls),
         "flops": [[seat.name, seat.index, epoch, n] for (seat, epoch), n in costs.flops.items()],
         "seconds": costs.seconds,
     }
@@ -118,10 +115,7 @@ def _costs_record(costs: Measured) -> dict[str, Any]:
 
 def _costs_from(record: Mapping[str, Any]) -> Measured:
     return Measured(
-        tolls={
-            Toll(Seat(src, i), Seat(dst, j), kind, epoch): n
-            for src, i, dst, j, kind, epoch, n in record["tolls"]
-        },
+        tolls=tolls_from(record["tolls"]),
         flops={(Seat(name, i), epoch): n for name, i, epoch, n in record["flops"]},
         seconds=record["seconds"],
     )

@@ -25,9 +25,9 @@ numbers stay finite; inf and nan are not hidden: a run that diverged stays visib
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Literal, final, get_args
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, final, get_args
 
 import torch
 from torch import Tensor
@@ -36,6 +36,8 @@ from sltoolkit.errors import ProtocolError, SpecError, nearest
 
 Reducible = Literal["smashed", "smashed_grad", "weights"]
 Content = Literal["samples", "update", "state"]
+Carry = Callable[[Tensor], Tensor]
+"""Takes a tensor to the receiver: its copy, on the `meta` device where the receiver isn't here."""
 
 
 @final
@@ -132,12 +134,31 @@ class Reducer(ABC):
             raise SpecError(f"{type(self).__name__}: {name} must be {expected}, got {given!r}")
 
 
+class Sent(NamedTuple):
+    """A message that went through a codec.
+
+    Attributes:
+        received: what the receiver gets, detached and a private copy; on the `meta` device where
+            neither the sender nor the receiver is in this process.
+        nbytes: what travelled.
+        here: whether the receiver is in this process.
+    """
+
+    received: Tensor
+    nbytes: int
+    here: bool
+
+
 @final
 class Codec:
     """One run's messages through a reducer: error feedback and measured errors, per route.
 
     A route is one tensor's way from a sender to a receiver: where several tensors go the same way
     (a network's weights), the name of the tensor belongs to it.
+
+    In a run of several processes each has a codec. The sender's measures the error and keeps the
+    feedback of an `update`; what was delivered of a `state` is kept at both ends, because both
+    build on it; the others know the shapes, so that they too count the bytes.
 
     Args:
         reducer: the codec of a single message.
@@ -148,6 +169,7 @@ class Codec:
         # neither is written in place, so that a state_dict stays as it is
         self._memory: dict[Hashable, Tensor] = {}
         self._sums: dict[Hashable, Tensor] = {}  # squared error and square, kept on the device
+        self._shapes: dict[Hashable, Packed] = {}
 
     @property
     def errors(self) -> dict[Hashable, float]:
@@ -155,55 +177,83 @@ class Codec:
         sums = {route: s.tolist() for route, s in self._sums.items()}
         return {route: wrong / total if total else 0.0 for route, (wrong, total) in sums.items()}
 
-    def send(self, t: Tensor, *, route: Hashable, content: Content) -> tuple[Tensor, int]:
-        """What the receiver gets (detached, a private copy, like `t`), and the bytes it took.
+    def send(
+        self, t: Tensor, *, route: Hashable, content: Content, carry: Carry = torch.clone
+    ) -> Sent:
+        """Send `t`, on the `meta` device where its sender isn't here.
+
+        Args:
+            t: any shape, dtype and device; with samples along axis 0 if it is about samples.
+            route: its way.
+            content: what the receiver does with it.
+            carry: takes each of the tensors that travel to the receiver.
 
         Raises:
             ProtocolError: if tensors of several shapes take a route that has a memory.
         """
         t = t.detach()
         if not t.is_floating_point():
-            return t.clone(), t.nbytes
+            return _send_whole(t, carry)
         if content == "samples" or not self.reducer.remembers:
-            packed = self.reducer.pack(t, per_sample=content == "samples")
-            received, nbytes = self.reducer.unpack(packed), packed.nbytes
+            sent = self._send_packed(t, carry, per_sample=content == "samples")
         elif content == "update":
-            received, nbytes = self._send_update(t, route)
+            sent = self._send_update(t, carry, route)
         else:
-            received, nbytes = self._send_state(t, route)
-        sums = torch.stack([_squares(received - t), _squares(t)])
-        self._sums[route] = (
-            self._sums[route].to(sums.device) + sums if route in self._sums else sums
-        )
-        return received, nbytes
+            sent = self._send_state(t, carry, route)
+        if not t.is_meta:
+            sums = torch.stack([_squares(sent.received - t), _squares(t)])
+            before = self._sums.get(route)
+            self._sums[route] = sums if before is None else before.to(sums.device) + sums
+        return sent
 
     def state_dict(self) -> dict[Hashable, dict[str, Tensor]]:
-        """By route: `sums` (2,) float64 behind `errors`, and where there is one its `memory`."""
-        memory = {route: {"memory": m} for route, m in self._memory.items()}
-        return {route: {"sums": s, **memory.get(route, {})} for route, s in self._sums.items()}
+        """By route, where there are: `sums` (2,) float64 behind `errors`, and the `memory`."""
+        kept = (("sums", self._sums), ("memory", self._memory))
+        return {
+            route: {key: tensors[route] for key, tensors in kept if route in tensors}
+            for route in self._sums | self._memory
+        }
 
     def load_state_dict(self, state: Mapping[Hashable, Mapping[str, Tensor]]) -> None:
         """Go on from a `state_dict`, on whatever device the next messages are."""
-        self._sums = {route: kept["sums"] for route, kept in state.items()}
+        self._sums = {route: kept["sums"] for route, kept in state.items() if "sums" in kept}
         self._memory = {route: kept["memory"] for route, kept in state.items() if "memory" in kept}
 
-    def _send_update(self, t: Tensor, route: Hashable) -> tuple[Tensor, int]:
-        remembered = self._remembered(t, route)
-        wanted = t if remembered is None else t + remembered
-        packed = self.reducer.pack(wanted, per_sample=False)
-        received = self.reducer.unpack(packed)
-        self._memory[route] = wanted - received
-        return received, packed.nbytes
+    def _send_packed(self, t: Tensor, carry: Carry, *, per_sample: bool) -> Sent:
+        packed = self._packed(t, per_sample=per_sample)
+        parts = tuple(carry(part) for part in packed.parts)
+        here = not parts[0].is_meta
+        if t.is_meta and not here:
+            return Sent(torch.empty_like(t), packed.nbytes, here)
+        known = replace(packed, parts=parts) if here else packed
+        return Sent(self.reducer.unpack(known), packed.nbytes, here)
 
-    def _send_state(self, t: Tensor, route: Hashable) -> tuple[Tensor, int]:
+    def _send_update(self, t: Tensor, carry: Carry, route: Hashable) -> Sent:
+        remembered = self._remembered(t, route)
+        wanted = t if remembered is None else t + remembered.to(t)
+        sent = self._send_packed(wanted, carry, per_sample=False)
+        self._memory[route] = t if t.is_meta else wanted - sent.received
+        return sent
+
+    def _send_state(self, t: Tensor, carry: Carry, route: Hashable) -> Sent:
         delivered = self._remembered(t, route)
         if delivered is None:
-            self._memory[route] = t.clone()
-            return t.clone(), t.nbytes
-        packed = self.reducer.pack(t - delivered, per_sample=False)
-        received = delivered + self.reducer.unpack(packed)
-        self._memory[route] = received.clone()
-        return received, packed.nbytes
+            sent = _send_whole(t, carry)
+        else:
+            sent = self._send_packed(t - delivered.to(t), carry, per_sample=False)
+            received = delivered.to(sent.received) + sent.received
+            sent = sent._replace(received=received)
+        self._memory[route] = sent.received.clone()
+        return sent
+
+    def _packed(self, t: Tensor, *, per_sample: bool) -> Packed:
+        """What travels; where the sender isn't here, only its shape, which is found once."""
+        if not t.is_meta:
+            return self.reducer.pack(t, per_sample=per_sample)
+        key = (t.shape, t.stride(), t.dtype, per_sample)
+        if key not in self._shapes:
+            self._shapes[key] = self.reducer.pack(t, per_sample=per_sample)
+        return self._shapes[key]
 
     def _remembered(self, t: Tensor, route: Hashable) -> Tensor | None:
         memory = self._memory.get(route)
@@ -212,7 +262,13 @@ class Codec:
                 f"route {route!r}: expected a tensor of shape {tuple(memory.shape)} as before, got "
                 f"{tuple(t.shape)}: give every tensor a route of its own, its name included"
             )
-        return memory if memory is None else memory.to(t)
+        return memory
+
+
+def _send_whole(t: Tensor, carry: Carry) -> Sent:
+    arrived = carry(t)
+    here = not arrived.is_meta
+    return Sent(arrived if here or t.is_meta else t.clone(), t.nbytes, here)
 
 
 def _memory_format(t: Tensor) -> torch.memory_format:

@@ -124,9 +124,13 @@ class TopK(Reducer):
         return rows.gather(1, places), places.to(torch.int32)
 
     def decode(self, packed: Packed) -> Tensor:
-        """Rows (n, d), 0 where nothing was kept."""
+        """Rows (n, d), 0 where nothing was kept.
+
+        A place beyond the row, which only a faulty sender sends, counts as its first or last.
+        """
         values, places = packed.parts
-        return values.new_zeros(packed.rows).scatter_(1, places.long(), values)
+        within = places.long().clamp_(0, packed.rows[1] - 1)
+        return values.new_zeros(packed.rows).scatter_(1, within, values)
 
 
 REDUCERS: dict[str, type[Reducer]] = {

@@ -8,8 +8,10 @@ sender's tensor and every record of it.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, final
+from functools import partial
+from typing import Any, Literal, Protocol, final
 
+import torch
 from torch import Tensor
 
 from sltoolkit.codec import Codec, Content
@@ -97,6 +99,21 @@ class Toll:
     epoch: int
 
 
+def tolls_record(tolls: Mapping[Toll, int]) -> list[Any]:
+    """As JSON."""
+    return [
+        [t.src.name, t.src.index, t.dst.name, t.dst.index, t.kind, t.epoch, n]
+        for t, n in tolls.items()
+    ]
+
+
+def tolls_from(rows: Sequence[Any]) -> Counter[Toll]:
+    """What `tolls_record` made."""
+    return Counter({
+        Toll(Seat(a, i), Seat(b, j), kind, epoch): n for a, i, b, j, kind, epoch, n in rows
+    })  # fmt: skip
+
+
 def by_link(tolls: Mapping[Toll, int]) -> Counter[Link]:
     """Bytes by seat names and kind, whoever of several and whenever."""
     total: Counter[Link] = Counter()
@@ -179,10 +196,17 @@ class Wire:
             turn: the sender's turn.
             name: which tensor of several of this kind on this way, such as a weight's name.
         """
-        t, size = self._reduced(t.detach(), (src, dst, kind, name))
-        arrived = self._carrier.carry(t, src=src, dst=dst, kind=kind)
-        if t.is_meta:  # its sender is in another process, which knows what it sends
-            t, size = arrived, arrived.numel() * arrived.element_size()
+        t = t.detach()
+        carry = partial(self._carrier.carry, src=src, dst=dst, kind=kind)
+        if self.codec is None or kind not in self.codec.reducer.kinds:
+            arrived = carry(t)
+            # its sender may be in another process, which knows what it sends
+            t = arrived if t.is_meta else t
+            size = t.numel() * t.element_size()
+        else:
+            content, route = _CONTENT.get(kind, "samples"), (src, dst, kind, name)
+            t, size, here = self.codec.send(t, route=route, content=content, carry=carry)
+            arrived = t if here else torch.empty_like(t, device="meta")
         self._bytes[src, dst, kind, turn.epoch] += size
         if not t.is_meta:  # else it passes between other processes, and nobody hears it here
             message = Message(payload=t, src=src, dst=dst, kind=kind, turn=turn, name=name)
@@ -197,12 +221,6 @@ class Wire:
                 ear.note(replace(message, payload=t.clone()))
             elif rows:
                 ear.note(replace(message, payload=t[rows], rows=rows))
-
-    def _reduced(self, t: Tensor, route: tuple[Seat, Seat, Kind, str]) -> tuple[Tensor, int]:
-        kind = route[2]
-        if self.codec is None or kind not in self.codec.reducer.kinds:
-            return t, t.numel() * t.element_size()
-        return self.codec.send(t, route=route, content=_CONTENT.get(kind, "samples"))
 
     def close(self, turn: Turn) -> None:
         """End the batch's conversation: listeners now hear what their seat heard in it."""

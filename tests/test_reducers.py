@@ -185,7 +185,7 @@ def test_whole_numbers_pass_untouched(reducer: Reducer) -> None:
     packed = reducer.pack(labels)
     assert torch.equal(reducer.unpack(packed), labels)
     assert packed.nbytes == 24
-    got, nbytes = reducer.begin().send(torch.tensor(12), route="counter", content="state")
+    got, nbytes, _ = reducer.begin().send(torch.tensor(12), route="counter", content="state")
     assert (got.item(), got.dtype, nbytes) == (12, torch.int64, 8)
 
 
@@ -203,7 +203,7 @@ def test_measured_errors_are_the_direct_ones(reducer: Reducer) -> None:
     total: dict[str, list[float]] = {"up": [0, 0], "down": [0, 0]}
     for i in range(6):
         route, t = ("up", "down")[i % 2], torch.randn(4, 9, generator=rng(i), dtype=torch.float64)
-        got, nbytes = codec.send(t, route=route, content="samples")
+        got, nbytes, _ = codec.send(t, route=route, content="samples")
         assert torch.equal(got, through(reducer, t))
         assert nbytes == reducer.pack(t).nbytes
         total[route][0] += float(((got - t) ** 2).sum())
@@ -222,7 +222,7 @@ def test_samples_leave_nothing_behind_for_the_next_batch() -> None:
     codec = TopK(fraction=0.3).begin()
     for i in range(3):
         t = torch.randn(4, 9, generator=rng(i))
-        got, _ = codec.send(t, route="up", content="samples")
+        got, *_ = codec.send(t, route="up", content="samples")
         assert torch.equal(got, through(TopK(fraction=0.3), t))
     assert "memory" not in codec.state_dict()["up"]
 
@@ -232,8 +232,8 @@ def test_updates_and_what_is_remembered_add_up_to_what_was_sent() -> None:
     sent = torch.randn(30, 4, 5, generator=rng(), dtype=torch.float64)
     got = [codec.send(g, route="weight", content="update") for g in sent]
     memory = codec.state_dict()["weight"]["memory"]
-    torch.testing.assert_close(sum(t for t, _ in got) + memory, sent.sum(0), rtol=0, atol=1e-12)
-    assert {n for _, n in got} == {4 * (8 + 4)}
+    torch.testing.assert_close(sum(t for t, *_ in got) + memory, sent.sum(0), rtol=0, atol=1e-12)
+    assert {n for _, n, _ in got} == {4 * (8 + 4)}
     assert torch.equal(got[0][0], through(TopK(fraction=0.2), sent[0], per_sample=False))
 
 
@@ -242,8 +242,8 @@ def descend(codec: Codec, lr: float, steps: int) -> Tensor:
     x = torch.tensor([0.7, -1.0, 2.0, 0.5, 1.0], dtype=torch.float64)
     a = torch.tensor([4.0, 0, 0, 0, 0], dtype=torch.float64)
     for _ in range(steps):
-        up, _ = codec.send(x + a, route="worker 0", content="update")
-        down, _ = codec.send(x - a, route="worker 1", content="update")
+        up, *_ = codec.send(x + a, route="worker 0", content="update")
+        down, *_ = codec.send(x - a, route="worker 1", content="update")
         x = x - lr * (up + down) / 2
     return x
 
@@ -262,7 +262,7 @@ def test_feedback_converges_where_plain_top_k_stalls() -> None:
 def test_weights_arrive_in_full_first_and_then_as_differences() -> None:
     codec = TopK(fraction=0.25).begin()
     w = torch.randn(2, 8, generator=rng(), dtype=torch.float64)
-    got, nbytes = codec.send(w, route="w", content="state")
+    got, nbytes, _ = codec.send(w, route="w", content="state")
     assert torch.equal(got, w)
     assert nbytes == 16 * 8
     delivered = w.clone()
@@ -271,7 +271,7 @@ def test_weights_arrive_in_full_first_and_then_as_differences() -> None:
     w.add_(torch.randn(2, 8, generator=rng(1), dtype=torch.float64))  # as is the sender's training
     for _ in range(4):  # 4 quarters of the same weights, the largest differences first
         delivered += through(TopK(fraction=0.25), w - delivered, per_sample=False)
-        got, nbytes = codec.send(w, route="w", content="state")
+        got, nbytes, _ = codec.send(w, route="w", content="state")
         torch.testing.assert_close(got, delivered, rtol=0, atol=1e-12)
         assert nbytes == 4 * (8 + 4)
         got.zero_()
@@ -287,8 +287,8 @@ def test_a_run_goes_on_from_its_state(content: Any) -> None:
         first.send(t, route=("client", 0), content=content)
     second.load_state_dict(first.state_dict())
     for t in sent[3:]:
-        expected, _ = whole.send(t, route=("client", 0), content=content)
-        got, _ = second.send(t, route=("client", 0), content=content)
+        expected, *_ = whole.send(t, route=("client", 0), content=content)
+        got, *_ = second.send(t, route=("client", 0), content=content)
         assert torch.equal(got, expected)
     assert second.errors == whole.errors
 

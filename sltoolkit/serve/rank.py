@@ -22,9 +22,9 @@ from sltoolkit.serve.board import Board
 from sltoolkit.serve.carrier import Distributed
 from sltoolkit.serve.ghosts import haunt, homes_of, name_samples
 from sltoolkit.serve.post import GroupPost, connect
-from sltoolkit.serve.state import Checkpoints, RankState, check_resumable, digest, tolls_json, write
+from sltoolkit.serve.state import Checkpoints, RankState, check_resumable, digest, write
 from sltoolkit.training import phase_of_epochs
-from sltoolkit.wire import Ear, Seat, Wire
+from sltoolkit.wire import Ear, Seat, Wire, tolls_record
 
 
 @final
@@ -159,7 +159,7 @@ def _train(
         "resumed_after": done,
         "epochs": state.clock.epoch,
         "losses": state.losses,
-        "bytes": tolls_json(state.tolls),
+        "bytes": tolls_record(state.tolls),
         "seconds": seconds,
         "cpu_seconds": time.process_time() - cpu,
         "waiting_seconds": carrier.waiting,

@@ -21,7 +21,7 @@ from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer, Optimizer
 from sltoolkit.protocols.base import Clock, Host, Member
 from sltoolkit.serve.ghosts import Absent
-from sltoolkit.wire import Seat, Toll
+from sltoolkit.wire import Toll, tolls_from, tolls_record
 
 KEPT = 2
 """Ranks are at most one epoch apart when one of them dies, so each keeps its last two."""
@@ -89,7 +89,7 @@ class RankState:
             "epoch": clock.epoch,
             "baton": None if cast.baton is None else list(cast.clients).index(cast.baton),
             "losses": self.losses,
-            "bytes": tolls_json(self.tolls),
+            "bytes": tolls_record(self.tolls),
             "streams": self.run.rng.state(),
         }
 
@@ -175,22 +175,6 @@ def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], prefix:
             state.setdefault(int(i), {})[key] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def tolls_json(tolls: Mapping[Toll, int]) -> list[Any]:
-    """As JSON."""
-    return [[*_seat(t.src), *_seat(t.dst), t.kind, t.epoch, n] for t, n in tolls.items()]
-
-
-def tolls_from(rows: list[Any]) -> Counter[Toll]:
-    """What `tolls_json` made."""
-    return Counter({
-        Toll(Seat(a, i), Seat(b, j), kind, epoch): n for a, i, b, j, kind, epoch, n in rows
-    })  # fmt: skip
-
-
-def _seat(seat: Seat) -> tuple[str, int]:
-    return seat.name, seat.index
 
 
 @final

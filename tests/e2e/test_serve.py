@@ -23,9 +23,9 @@ from sltoolkit.bench.recipes import arguments
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.protocols.base import Clock
 from sltoolkit.serve.recipe import recipe_of
-from sltoolkit.serve.state import RankState, tolls_from
+from sltoolkit.serve.state import RankState
 from sltoolkit.training import run_phases
-from sltoolkit.wire import Toll
+from sltoolkit.wire import Toll, tolls_from
 
 SCRIPT = Path(__file__).with_name("serving.py")
 RANKS = 3
