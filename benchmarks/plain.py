@@ -2,12 +2,16 @@
 
 The loops work on the networks, optimisers, samples and orders of a cast that is not used
 otherwise, so that they take the same steps on the same batches as the toolkit's loop does. Where a
-protocol splits the network, one graph runs through all parts, and every part has an optimiser.
+protocol splits the network, every part has an optimiser, and the graph ends at every cut, as it
+must where parts are at different parties: what comes out is detached, and each part goes backward
+by itself from the gradient that the next one hands back. (Or, for comparison, one graph runs
+through all parts, which no split learning can do.)
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import zip_longest
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +26,42 @@ Part = tuple[nn.Module, Optimizer]
 Batch = tuple[Tensor, Tensor]
 
 
-def taking_turns(cast: Cast) -> None:
+@final
+class Cuts:
+    """The cuts that one batch crosses.
+
+    Args:
+        apart: whether the graph ends there.
+    """
+
+    def __init__(self, *, apart: bool = True) -> None:
+        self._apart = apart
+        self._crossed: list[tuple[Tensor, list[Tensor]]] = []
+
+    def cross(self, z: Tensor, *, receivers: int = 1) -> list[Tensor]:
+        """What each receiver computes on."""
+        if not self._apart:
+            return [z] * receivers
+        self._crossed.append((z, [z.detach().requires_grad_() for _ in range(receivers)]))
+        return self._crossed[-1][1]
+
+    def follow(self, losses: Sequence[Tensor], optimizers: Sequence[Optimizer]) -> None:
+        """Backward from the losses, cut by cut, and a step of all optimisers."""
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        if not self._apart:
+            torch.stack(list(losses)).sum().backward()
+        else:
+            for loss in losses:
+                loss.backward()
+            for z, received in reversed(self._crossed):
+                first, *others = [r.grad for r in received if r.grad is not None]
+                z.backward(sum(others, first))
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+def taking_turns(cast: Cast, *, apart: bool = True) -> None:
     """Vanilla, U-shaped, multi-hop: each client goes on from its predecessor's weights."""
     shared = [part_of(host) for host in (*cast.hops, cast.server)]
     before = parts_of(cast.clients[-1])
@@ -32,14 +71,15 @@ def taking_turns(cast: Cast) -> None:
             network.load_state_dict(old.state_dict())
         before = own
         for x, y in batches(me):
-            learn([own[0], *shared, *own[1:]], x, y)
+            learn([own[0], *shared, *own[1:]], x, y, apart=apart)
 
 
-def splitfed(cast: Cast, *, clients: bool = True, drawn: bool = False) -> None:
+def splitfed(cast: Cast, *, apart: bool = True, clients: bool = True, drawn: bool = False) -> None:
     """SplitFed with a copy of the server's network per client (V1, V3), or with one (V2).
 
     Args:
         cast: whose networks learn.
+        apart: whether the graph ends at the cut.
         clients: whether the clients' networks are averaged.
         drawn: whether they come in a random order.
     """
@@ -52,22 +92,23 @@ def splitfed(cast: Cast, *, clients: bool = True, drawn: bool = False) -> None:
     for k in order:
         me, host = cast.clients[k], cast.servers[k % len(cast.servers)]
         for x, y in batches(me):
-            learn([*parts_of(me), part_of(host)], x, y)
+            learn([*parts_of(me), part_of(host)], x, y, apart=apart)
     if clients:
         average([parts_of(me)[0][0] for me in cast.clients], cast.clients)
     if len(cast.servers) > 1:
         average([part_of(host)[0] for host in cast.servers], cast.clients)
 
 
-def average_of_losses(cast: Cast) -> None:
-    """Blind learning: one backward pass for all clients."""
+def average_of_losses(cast: Cast, *, apart: bool = True) -> None:
+    """Blind learning: one backward pass of the server for all clients."""
     server, optimizer = part_of(cast.server)
     heads = [parts_of(me)[0] for me in cast.clients]
     for step in zip_longest(*map(batches, cast.clients)):
         there = [(k, batch) for k, batch in enumerate(step) if batch is not None]
-        smashed = torch.cat([heads[k][0](x) for k, (x, _) in there])
+        cuts = Cuts(apart=apart)
+        smashed = torch.cat([cuts.cross(heads[k][0](x))[0] for k, (x, _) in there])
         loss = functional.cross_entropy(server(smashed), torch.cat([y for _, (_, y) in there]))
-        follow(loss, [optimizer, *(heads[k][1] for k, _ in there)])
+        cuts.follow([loss], [optimizer, *(heads[k][1] for k, _ in there)])
     average([network for network, _ in heads], cast.clients)
 
 
@@ -78,8 +119,9 @@ def local_losses(cast: Cast) -> None:
         head, auxiliary = parts_of(me)
         for x, y in batches(me):
             z = head[0](x)
-            follow(functional.cross_entropy(server[0](z.detach()), y), [server[1]])
-            follow(functional.cross_entropy(auxiliary[0](z), y), [head[1], auxiliary[1]])
+            _WHOLE.follow([functional.cross_entropy(server[0](z.detach()), y)], [server[1]])
+            local = functional.cross_entropy(auxiliary[0](z), y)
+            _WHOLE.follow([local], [head[1], auxiliary[1]])
     for i in range(2):
         average([parts_of(me)[i][0] for me in cast.clients], cast.clients)
 
@@ -88,7 +130,7 @@ def federated(cast: Cast) -> None:
     """FedAvg with one local epoch."""
     for me in cast.clients:
         for x, y in batches(me):
-            learn(parts_of(me), x, y)
+            learn(parts_of(me), x, y, apart=False)
     for i in range(2):
         average([parts_of(me)[i][0] for me in cast.clients], cast.clients)
 
@@ -113,22 +155,26 @@ def synchronous(cast: Cast) -> None:
                 optimizer.step()
 
 
-def feature_blocks(cast: Cast) -> None:
+def feature_blocks(cast: Cast, *, apart: bool = True) -> None:
     """Vertical, extended vanilla, multi-task: parties with blocks of the features."""
     heads = [parts_of(me)[0] for me in cast.clients]
     joiner, servers = list(map(part_of, cast.hops)), list(map(part_of, cast.servers))
     views = [me.samples.x for me in cast.clients]
     optimizers = [optimizer for _, optimizer in (*heads, *joiner, *servers)]
     for index, y in indices(cast.clients[0]):
-        parts = zip(heads, views, strict=True)
-        z = torch.cat([network(x[index]) for (network, _), x in parts], dim=-1)
-        z = forward(joiner, z)
-        labels = [y, y % 2][: len(servers)]
+        cuts = Cuts(apart=apart)
+        said = [network(x[index]) for (network, _), x in zip(heads, views, strict=True)]
+        if joiner:
+            z = torch.cat([cuts.cross(z)[0] for z in said], dim=-1)
+            heard = cuts.cross(forward(joiner, z), receivers=len(servers))
+        else:
+            copies = [cuts.cross(z, receivers=len(servers)) for z in said]
+            heard = [torch.cat(own, dim=-1) for own in zip(*copies, strict=True)]
         losses = [
             functional.cross_entropy(server(z), own)
-            for (server, _), own in zip(servers, labels, strict=True)
+            for (server, _), z, own in zip(servers, heard, [y, y % 2], strict=False)
         ]
-        follow(torch.stack(losses).sum(), optimizers)
+        cuts.follow(losses, optimizers)
 
 
 def inference(cast: Cast) -> None:
@@ -139,7 +185,9 @@ def inference(cast: Cast) -> None:
                 server_of(cast)(me.party.module(x))
 
 
-PLAIN: dict[str, Callable[[Cast], None]] = {
+_WHOLE = Cuts(apart=False)
+
+PLAIN: dict[str, Callable[..., None]] = {
     "vanilla": taking_turns,
     "u_shaped": taking_turns,
     "vertical": feature_blocks,
@@ -156,10 +204,18 @@ PLAIN: dict[str, Callable[[Cast], None]] = {
     "collaborative_inference": inference,
 }
 
+SPLIT = frozenset(PLAIN) - {"local_loss", "fedavg", "large_batch_sgd", "collaborative_inference"}
+"""Where gradients cross a cut between parties: these loops take `apart`."""
 
-def learn(parts: Sequence[Part], x: Tensor, y: Tensor) -> None:
+
+def learn(parts: Sequence[Part], x: Tensor, y: Tensor, *, apart: bool) -> None:
     """One step of a network in parts."""
-    follow(functional.cross_entropy(forward(parts, x), y), [optimizer for _, optimizer in parts])
+    cuts = Cuts(apart=apart)
+    (first, _), *rest = parts
+    x = first(x)
+    for network, _ in rest:
+        x = network(*cuts.cross(x))
+    cuts.follow([functional.cross_entropy(x, y)], [optimizer for _, optimizer in parts])
 
 
 def forward(parts: Sequence[Part], x: Tensor) -> Tensor:
@@ -167,16 +223,6 @@ def forward(parts: Sequence[Part], x: Tensor) -> Tensor:
     for network, _ in parts:
         x = network(x)
     return x
-
-
-def follow(loss: Tensor, optimizers: Iterable[Optimizer]) -> None:
-    """Backward, and a step of all optimisers."""
-    optimizers = list(optimizers)
-    for optimizer in optimizers:
-        optimizer.zero_grad()
-    loss.backward()
-    for optimizer in optimizers:
-        optimizer.step()
 
 
 def average(networks: Sequence[nn.Module], clients: Sequence[Member]) -> None:

@@ -8,12 +8,16 @@ torch's fused Adam, so that the ratio is of the loops. They run in this process,
 turns; the processor's time counts, so that other processes on the machine don't; the median of the
 ratios of neighbouring epochs over several builds is reported, because where a network happens to
 lie in memory moves its ratio by percents.
+
+Where parties are cut apart, the plain loop's graph ends at the cut, too; for comparison the ratio
+to one graph through all parts, which no split learning can have, is printed beside it.
 """
 
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +25,7 @@ import torch
 if __name__ == "__main__":  # as a script: the folder above holds the other benchmarks
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.plain import BATCH, PLAIN
+from benchmarks.plain import BATCH, PLAIN, SPLIT
 from benchmarks.training import random_split
 from sltoolkit import models
 from sltoolkit.casting import Run, seat_parties
@@ -61,14 +65,16 @@ def seated(name: str, data: Split) -> Run:
     )  # fmt: skip
 
 
-def loops(name: str) -> tuple[Callable[[], None], Callable[[], None]]:
-    """An epoch by the toolkit, and one by the plain loop."""
+def loops(name: str) -> list[Callable[[], None]]:
+    """An epoch by the toolkit, by the plain loop, and by one with a single graph."""
     data = random_split(BATCHES * BATCH, SHAPE)
-    ours, theirs = seated(name, data), seated(name, data)
-    return (
+    ours, theirs, joined = (seated(name, data) for _ in range(3))
+    whole = partial(PLAIN[name], apart=False) if name in SPLIT else PLAIN[name]
+    return [
         lambda: ours.protocol.epoch(ours.cast, Clock(), "train"),
         lambda: PLAIN[name](theirs.cast),
-    )
+        lambda: whole(joined.cast),
+    ]
 
 
 def seconds(action: Callable[[], None]) -> float:
@@ -78,21 +84,28 @@ def seconds(action: Callable[[], None]) -> float:
     return time.process_time() - start
 
 
-def ratio(name: str) -> float:
-    """The toolkit's seconds per epoch to the plain loop's."""
+def ratios(name: str) -> tuple[float, float]:
+    """The toolkit's seconds per epoch to the plain loop's, and to the single graph's."""
     found = []
     for _ in range(BUILDS):
-        toolkit, plain = loops(name)
-        toolkit(), plain()
-        found += [seconds(toolkit) / seconds(plain) for _ in range(PAIRS)]
-    return statistics.median(found)
+        epochs = loops(name)
+        for epoch in epochs:
+            epoch()
+        found += [[seconds(epoch) for epoch in epochs] for _ in range(PAIRS)]
+    ours, plain, single = zip(*found, strict=True)
+    return _middle(ours, plain), _middle(ours, single)
+
+
+def _middle(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def main(names: Sequence[str]) -> None:
     """Print a line per protocol."""
     torch.set_num_threads(1)
     for name in names or PROTOCOLS:
-        print(f"{name:24} {ratio(name):.3f}  (bar {BAR:.2f})", flush=True)
+        plain, single = ratios(name)
+        print(f"{name:24} {plain:.3f}  (bar {BAR:.2f})   single graph {single:.3f}", flush=True)
 
 
 if __name__ == "__main__":

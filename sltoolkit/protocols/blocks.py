@@ -96,11 +96,14 @@ def aligned(
     """
     lead = cast.clients[0]
     for index in lead.sampler.batches(len(lead.samples), lead.order):
-        batches = [clock.batch(me, index, phase) for me in cast.clients]
+        _, y, owner = clock.batch(lead, index, phase)
         clock.step += 1
-        _, y, owner = batches[0]
-        blind = (without_labels(turn) for _, _, turn in batches)
-        yield list(zip(cast.clients, blind, strict=True)), y, owner
+        blind = without_labels(owner)
+        views = [(lead, blind)]
+        for me in cast.clients[1:]:
+            x = me.samples.x
+            views.append((me, replace(blind, x=x[index.to(x.device)], rng=me.rng)))
+        yield views, y, owner
 
 
 def dry_pass(parties: Sequence[Member]) -> list[Tensor]:

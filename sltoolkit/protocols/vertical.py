@@ -86,9 +86,9 @@ class Vertical(FeatureBlocks):
         merge = Merge(self.merge, widths_of(said))
         merged = merge(torch.cat(said, dim=-1))
         rest = refit(casting.parts[1], merged, init_stream(casting, str(SERVER)))
-        cast = casting.cast(
-            clients=parties, servers=[casting.server(SERVER, nn.Sequential(merge, rest))]
-        )
+        # what arrives lies side by side already: concatenation is nothing more to do
+        network = rest if self.merge == "concat" else nn.Sequential(merge, rest)
+        cast = casting.cast(clients=parties, servers=[casting.server(SERVER, network)])
         cast.intake = Intake(widths_of(said), self.impute)
         return cast
 
@@ -107,5 +107,7 @@ class Vertical(FeatureBlocks):
 
     def _present(self, rng: Stream) -> list[int]:
         """Which parties are there in a batch."""
+        if not self.absent:
+            return list(range(self.clients))
         draws = rng.numpy().random(self.clients - 1)
         return [0, *(k for k, draw in enumerate(draws, start=1) if draw >= self.absent)]

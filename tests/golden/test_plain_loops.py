@@ -6,23 +6,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.plain import PLAIN
+from benchmarks.plain import PLAIN, SPLIT
 from benchmarks.protocols import seated
 from benchmarks.training import random_split
 from sltoolkit.casting import Run
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.protocols.base import Clock
 
+LOOPS: list[tuple[str, dict[str, bool]]] = [(name, {}) for name in PROTOCOLS] + [
+    (name, {"apart": False}) for name in sorted(SPLIT)
+]
 
-@pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_protocol_takes_the_steps_of_a_plain_loop(name: str) -> None:
+
+@pytest.mark.parametrize(("name", "options"), LOOPS)
+def test_a_protocol_takes_the_steps_of_a_plain_loop(name: str, options: dict[str, bool]) -> None:
     data = random_split(269, (1, 28, 28))  # neither clients nor batches are of one size
     data = replace(data, private_train=replace(data.private_train, x=data.private_train.x.double()))
     ours, theirs = seated(name, data), seated(name, data)
     begin = _deployed(ours)
     for epoch in range(2):
         ours.protocol.epoch(ours.cast, Clock(epoch=epoch), "train")
-        PLAIN[name](theirs.cast)
+        PLAIN[name](theirs.cast, **options)
     theirs.cast.fed = None  # the plain loop leaves the mean in the clients' networks
     got, expected = _deployed(ours), _deployed(theirs)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
