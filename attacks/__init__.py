@@ -1,15 +1,28 @@
 """Attacks: one file each, by what they steal."""
 
 from sltoolkit.attacks.labels.direction import Direction
+from sltoolkit.attacks.labels.logit_gradient import LogitGradient
 from sltoolkit.attacks.labels.norm import Norm
 from sltoolkit.attacks.reconstruction.decoder import Decoder
+from sltoolkit.attacks.reconstruction.dlg import DLG
+from sltoolkit.attacks.reconstruction.first_layer import FirstLayer
+from sltoolkit.attacks.reconstruction.idlg import IDLG
+from sltoolkit.attacks.reconstruction.inverting_gradients import InvertingGradients
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 
 ATTACKS: dict[str, type] = {
     "decoder": Decoder,
     "direction": Direction,
+    "dlg": DLG,
+    "first_layer": FirstLayer,
+    "idlg": IDLG,
+    "inverting_gradients": InvertingGradients,
+    "logit_gradient": LogitGradient,
     "norm": Norm,
     "whitebox": WhiteBox,
 }
 
-__all__ = ["ATTACKS", "Decoder", "Direction", "Norm", "WhiteBox"]
+__all__ = [
+    "ATTACKS", "DLG", "IDLG", "Decoder", "Direction", "FirstLayer", "InvertingGradients",
+    "LogitGradient", "Norm", "WhiteBox",
+]  # fmt: skip

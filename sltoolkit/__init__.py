@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # loaded when first used, so that the command line answers at once
     from sltoolkit import data, metrics, models
     from sltoolkit.api import attack, frozen, table, train
-    from sltoolkit.attacks import ATTACKS, Decoder, Direction, Norm, WhiteBox
+    from sltoolkit.attacks import (
+        ATTACKS,
+        DLG,
+        IDLG,
+        Decoder,
+        Direction,
+        FirstLayer,
+        InvertingGradients,
+        LogitGradient,
+        Norm,
+        WhiteBox,
+    )
     from sltoolkit.chain import Chain
     from sltoolkit.contracts import ActiveAttack, Attack, Defense, Listener, NoDefense
     from sltoolkit.data.partition import (
@@ -65,7 +76,10 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
 _HOMES = {
     "sltoolkit": ("data", "metrics", "models"),
     "sltoolkit.api": ("attack", "class_histograms", "frozen", "table", "train"),
-    "sltoolkit.attacks": ("ATTACKS", "Decoder", "Direction", "Norm", "WhiteBox"),
+    "sltoolkit.attacks": (
+        "ATTACKS", "DLG", "IDLG", "Decoder", "Direction", "FirstLayer", "InvertingGradients",
+        "LogitGradient", "Norm", "WhiteBox",
+    ),
     "sltoolkit.chain": ("Chain",),
     "sltoolkit.contracts": ("ActiveAttack", "Attack", "Defense", "Listener", "NoDefense"),
     "sltoolkit.defenses": (
@@ -97,15 +111,17 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "ATTACKS", "DEFENSES", "DISCO", "PROTOCOLS", "STANDARD_GRANTS", "ActiveAttack", "Attack",
-    "BlindLearning", "Chain", "CollaborativeInference", "DPActivations", "Decoder", "Defense",
-    "Direction", "DirichletLabels", "ExtendedVanilla", "FedAvg", "GaussianNoise", "HalfPrecision",
-    "LaplaceNoise", "LargeBatchSGD", "Listener", "LocalLoss", "MultiHop", "MultiTask", "NoDefense",
-    "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning", "Result", "Shards",
-    "ShuffleSplit", "SplitFedV1", "SplitFedV2", "SplitFedV3", "Stream", "Targets", "TopK",
-    "Training", "UShaped", "Vanilla", "Vertical", "Victim", "WhiteBox", "WithReplacement", "attack",
-    "class_counts", "class_histograms", "cut", "data", "formatted", "frozen", "heterogeneity",
-    "metrics", "models", "reconstruction_figure", "table", "tradeoff_figure", "train",
+    "ATTACKS", "DEFENSES", "DISCO", "DLG", "IDLG", "PROTOCOLS", "STANDARD_GRANTS",
+    "ActiveAttack", "Attack", "BlindLearning", "Chain", "CollaborativeInference",
+    "DPActivations", "Decoder", "Defense", "Direction", "DirichletLabels", "ExtendedVanilla",
+    "FedAvg", "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients",
+    "LaplaceNoise", "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient", "MultiHop",
+    "MultiTask", "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning",
+    "Result", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2", "SplitFedV3", "Stream",
+    "Targets", "TopK", "Training", "UShaped", "Vanilla", "Vertical", "Victim", "WhiteBox",
+    "WithReplacement", "attack", "class_counts", "class_histograms", "cut", "data", "formatted",
+    "frozen", "heterogeneity", "metrics", "models", "reconstruction_figure", "table",
+    "tradeoff_figure", "train",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.casting import seat_parties
+from sltoolkit.casting import Casting
 from sltoolkit.codec import Reducer
 from sltoolkit.contracts import Defense
 from sltoolkit.data.samples import Samples, Split
@@ -47,7 +47,8 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
     training = _training(victim)
     parts = (member.client, victim.server if member.tail is None else member.tail)
     program = _Program(
-        protocol=protocol.alone(), parts=tuple(copy.deepcopy(p).train() for p in parts),
+        protocol=protocol.alone(),
+        parts=tuple(copy.deepcopy(p).requires_grad_(True) for p in parts),
         defense=copy.deepcopy(victim.pristine),
         learned={n: m.state_dict() for n, m in member.defense.learned().items()},
         training=training, reducer=member.reducer, classes=victim.data.classes,
@@ -76,7 +77,7 @@ def _training(victim: Victim) -> Training:
 
 
 def _network(parts: tuple[nn.Module, ...]) -> nn.Sequential:
-    return nn.Sequential(*copy.deepcopy(parts)).requires_grad_(True).train()
+    return nn.Sequential(*copy.deepcopy(parts)).train()
 
 
 @final
@@ -145,20 +146,26 @@ class _Program:
             name="group", private_train=group, private_holdout=nothing, aux=nothing,
             classes=self.classes,
         )  # fmt: skip
-        ear = _Ear(parts=len(self.parts))
         codec = None if self.reducer is None else self.reducer.begin()
-        parts = tuple(copy.deepcopy(part).requires_grad_(True) for part in self.parts)
-        run = seat_parties(
-            parts, data, protocol=self.protocol, defense=self.defense,
-            training=replace(self.training, batch_size=len(x)), rng=rng, wire=Wire(codec=codec),
-            ears=[ear],
+        ear = _Ear(parts=len(self.parts))
+        cast = self.protocol.cast(
+            Casting(
+                parts=self.parts, data=data, shards=[group], defense=self.defense,
+                training=replace(self.training, batch_size=len(x)), rng=rng,
+                wire=Wire([ear], codec=codec), alike=True,
+            )
         )  # fmt: skip
-        (me,) = run.cast.clients
+        (me,) = cast.clients
         me.sampler = Shuffled(batch_size=len(x))  # the group is the batch, however it is drawn
         for name, module in me.defense.learned().items():
             module.load_state_dict(self.learned[name])
-        run.cast.learn(True)
-        self.protocol.epoch(run.cast, Clock(), "train")
+        cast.learn(True)
+        try:
+            self.protocol.epoch(cast, Clock(), "train")
+        except ValueError as e:  # torch's, of a BatchNorm that gets one value per channel
+            raise SpecError(
+                f"no client can learn from a batch of {len(x)} ({e}): raise targets.batch"
+            ) from e
         return ear
 
 

@@ -25,6 +25,7 @@ from sltoolkit.streams import Stream
 from sltoolkit.targets import image_targets, label_targets
 from sltoolkit.threat import needs, permitted, view_of
 from sltoolkit.transcript import Record
+from sltoolkit.updates import released_updates
 from sltoolkit.victim import Victim
 
 
@@ -162,7 +163,8 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
     The attack runs in two worlds. In the second, everything that its view doesn't hold is
     different, *in place* (so that no reference anywhere still leads to the first world): inputs,
     ungranted labels, networks and aux samples, the victim's random streams, and another attack ran
-    before. What the view does hold is the same; the deployed client's answers are played back.
+    before. What the view does hold is the same; the deployed client's answers and the updates that
+    were heard are played back.
     """
     name = type(attack).__name__
     chosen = selected(victim)
@@ -178,14 +180,30 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
         sent = tape.pop(0)
         return sent, sent
 
-    with mock.patch.object(Deployed, "smash", record):
+    updates: list[Any] = []
+
+    def hear(*asked: Any) -> Any:
+        updates.append(released_updates(*asked))
+        return copy.deepcopy(updates[0])
+
+    def hear_again(*_: Any) -> Any:
+        return updates.pop()
+
+    with (
+        mock.patch.object(Deployed, "smash", record),
+        mock.patch("sltoolkit.referee.released_updates", hear),
+    ):
         view = view_for(attack, victim, chosen, Stream(8).child("noise"))
         here = tensors_of(attacked(attack, view))
     del view
     with _another_world(victim, everything(attack), chosen) as other:
         try:
             # another state of the global generators: somebody else ran before
-            with mock.patch.object(Deployed, "smash", replay), Stream(99).scope():
+            with (
+                mock.patch.object(Deployed, "smash", replay),
+                mock.patch("sltoolkit.referee.released_updates", hear_again),
+                Stream(99).scope(),
+            ):
                 view = view_for(attack, other, chosen, Stream(9).child("other noise"))
                 there = tensors_of(attacked(attack, view))
         except Exception as e:
@@ -274,6 +292,9 @@ def overwrite(value: Any) -> None:
     """Write over what a grant holds, as a careless (or malicious) attack would."""
     if isinstance(value, Tensor):
         value.zero_()
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            overwrite(each)
     elif isinstance(value, nn.Module):
         for t in value.state_dict().values():
             t.zero_()

@@ -8,6 +8,7 @@ import pytest
 
 from contract import attack_checks as checks
 from contract import sources
+from contract.suited import victim_for
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.contracts import ActiveAttack, AnyAttack, Attack, Listener
 from sltoolkit.victim import Victim
@@ -17,7 +18,7 @@ AFTERWARDS = {k: v for k, v in ATTACKS.items() if issubclass(v, Attack)}
 LISTENERS = {k: v for k, v in ATTACKS.items() if issubclass(v, Listener)}
 
 each = pytest.mark.parametrize("kind", ATTACKS.values(), ids=ATTACKS.keys())
-each_afterwards = pytest.mark.parametrize("kind", AFTERWARDS.values(), ids=AFTERWARDS.keys())
+each_afterwards = pytest.mark.parametrize("name", AFTERWARDS)
 each_file = pytest.mark.parametrize("path", sorted(sources.sources_below(FOLDER)))
 VictimCheck = Callable[[Attack[Any], Victim], None]
 
@@ -39,16 +40,13 @@ def test_default_constructible(kind: type[AnyAttack]) -> None:
 @each_afterwards
 @pytest.mark.parametrize("defended", [False, True], ids=["undefended", "noise"])
 @pytest.mark.parametrize("check", [checks.check_determinism, checks.check_non_interference])
-def test_only_what_is_granted(
-    kind: type[Attack[Any]], check: VictimCheck, defended: bool, victim: Victim,
-    noisy_victim: Victim,
-) -> None:  # fmt: skip
-    check(kind.smoke(), noisy_victim if defended else victim)
+def test_only_what_is_granted(name: str, check: VictimCheck, defended: bool) -> None:
+    check(AFTERWARDS[name].smoke(), victim_for(name, defended=defended))
 
 
 @each_afterwards
-def test_leaves_the_victim_as_it_was(kind: type[Attack[Any]], victim: Victim) -> None:
-    checks.check_leaves_victim(kind.smoke(), victim)
+def test_leaves_the_victim_as_it_was(name: str) -> None:
+    checks.check_leaves_victim(AFTERWARDS[name].smoke(), victim_for(name, defended=False))
 
 
 def test_listeners_are_passive() -> None:

@@ -1,0 +1,66 @@
+"""Labels from the gradient at the logits (Fu et al. 2022, "direct label inference").
+
+Adversary: a party without labels that gets back the gradient of its logits: nothing is behind the
+cut but the loss (no "top model"), as where several parties' logits are added up.
+
+Idea (section 4.1; Zhao et al. 2020, equation 3): the gradient of cross-entropy at the logits is
+    dL/dlogits = (softmax - onehot) / B,
+whose only negative entry is the label's. The scores are the negated gradient, so the guess is the
+most negative entry: that also stands a label defence that smooths, until the network is more sure
+than the smoothed label. A saturated softmax gives a row of zeros, which tells nothing: then the
+prior decides, where it is granted.
+
+Departures: (1) the most negative entry in place of the first negative one.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor
+
+from sltoolkit.attacks.labels.gradients import rows
+from sltoolkit.contracts import Attack, Family, Role, Task
+from sltoolkit.outcomes import LabelGuess
+from sltoolkit.streams import Stream
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LogitView:
+    """Per-example gradients at the logits (N, C), and what decides where they tell nothing."""
+
+    smashed_grad: Tensor
+    task: Task
+    prior: Tensor | None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LogitGradient(Attack[LogitView]):
+    """Score each class by the negated gradient at its logit."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("client", "server", "eavesdropper")
+    family: ClassVar[Family] = "labels"
+    view: ClassVar[type] = LogitView
+    citation: ClassVar[str] = (
+        "Fu et al. 2022, Label inference attacks against vertical federated learning (USENIX "
+        "Security); Zhao et al. 2020 (arXiv:2001.02610)"
+    )
+
+    def refuses(self, task: Task) -> str | None:
+        """Unless what crosses the cut can be logits."""
+        if task.smashed_shape == (task.classes,):
+            return None
+        shape = "x".join(map(str, task.smashed_shape))
+        return (
+            f"it reads gradients at {task.classes} logits, and smashed data of shape {shape} cross "
+            "the cut: cut behind the last layer"
+        )
+
+    def run(self, view: LogitView, *, rng: Stream) -> LabelGuess:
+        """Scores (N, C) of the view's N gradients; nothing is random."""
+        scores = -rows(view.smashed_grad)
+        if view.prior is not None:
+            silent = (scores == 0).all(1)
+            scores[silent] = view.prior.to(scores).expand(int(silent.sum()), -1)
+        return LabelGuess(scores=scores)

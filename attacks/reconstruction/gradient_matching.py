@@ -1,0 +1,166 @@
+"""What attacks on weight updates share: a batch's update as a function of a guess of the batch.
+
+The attacker knows the client's network and program, so for guessed inputs x (B, ...) and label
+probabilities y (B, C) it computes what would have been heard,
+    u(x, y) = grad over weights of  mean over the batch of  -sum over c of y_c log softmax(f(x))_c,
+or, after E > 1 local steps of SGD, the change of the weights over these steps divided by lr * E
+(Geiping et al. 2020, section 6.2, "federated averaging"), and compares it with what was heard.
+
+What can't be known is left out: dropout is off (the client's masks are its own). BatchNorm layers
+see the guessed batch's statistics, as the client's saw the true ones. After Adam the change of the
+weights is (nearly) the gradient's sign; it is compared with the gradient all the same, which only
+a comparison of directions survives.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
+from torch.nn import functional
+
+from sltoolkit.contracts import Task
+from sltoolkit.errors import SpecError, ThreatModelError
+from sltoolkit.threat import Updates
+
+Gradients = Mapping[str, Tensor]
+"""By parameter."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UpdatesView:
+    """Updates, and nothing else."""
+
+    updates: Updates
+    task: Task
+
+
+@final
+class Matching:
+    """Updates of guesses, to compare with those heard.
+
+    Args:
+        updates: what was heard.
+        name: the attack's, for refusals.
+
+    Attributes:
+        heard: gradients by parameter, (G, ...) for G groups.
+        groups: how many.
+
+    Raises:
+        ThreatModelError: if the network ends before the loss.
+    """
+
+    def __init__(self, updates: Updates, *, name: str) -> None:
+        if not updates.whole:
+            raise ThreatModelError(
+                f"{name} computes the loss, but the updates heard are those of a part of the "
+                "network that ends before it: use fedavg or large_batch_sgd"
+            )
+        self._network = _as_known(updates.network)
+        self._weights = {n: w.detach() for n, w in self._network.named_parameters()}
+        self.heard = updates.gradients()
+        self._names = list(self.heard)
+        self.groups = len(self.heard[self._names[0]])
+        self._training = updates.training
+        sgd = updates.kind == "weights" and updates.training.optimizer == "sgd"
+        self._steps = updates.steps if sgd else 1
+
+    def of(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """The update of one guess, x (B, ...) and y (B, C), with its graph; as heard, not by group.
+
+        It is scaled as `Updates.gradients` scales what was heard.
+        """
+        slope = grad(self._loss)
+        if self._steps == 1:
+            found: dict[str, Tensor] = slope(self._weights, x, y)
+            return {name: found[name] for name in self._names}
+        lr, decay = self._training.lr, self._training.weight_decay
+        weights, way = self._weights, dict.fromkeys(self._weights, torch.zeros((), device=x.device))
+        for _ in range(self._steps):
+            now = slope(weights, x, y)
+            way = {
+                n: self._training.momentum * way[n] + now[n] + decay * w for n, w in weights.items()
+            }
+            weights = {n: w - lr * way[n] for n, w in weights.items()}
+        scale = lr * self._steps
+        before = self._weights
+        return {n: (before[n] - weights[n]) / scale - decay * before[n] for n in self._names}
+
+    def of_many(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """The updates of guesses for M groups, x (M, B, ...) and y (M, B, C): (M, ...) each."""
+        found: dict[str, Tensor] = vmap(self.of, randomness="different")(x, y)
+        return found
+
+    def _loss(self, weights: Gradients, x: Tensor, y: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self._network, dict(weights), (x,))
+        return functional.cross_entropy(logits, y)
+
+
+def _as_known(network: nn.Module) -> nn.Module:
+    """As the client computes, less what only the client knows; nothing is written to it."""
+    known = copy.deepcopy(network).requires_grad_(False).train()
+    replace_all_batch_norm_modules_(known)  # running statistics take no part in training mode
+    for layer in known.modules():
+        if isinstance(layer, nn.modules.dropout._DropoutNd):
+            layer.eval()
+    return known
+
+
+def squared_distance(guess: Gradients, heard: Gradients) -> Tensor:
+    """The sum of squared differences over all weights: () for one group (Zhu et al. 2019)."""
+    return torch.stack([(guess[n] - heard[n]).square().sum() for n in heard]).sum()
+
+
+def cosine_distance(guess: Gradients, heard: Gradients) -> Tensor:
+    """1 - cosine over all weights together, (M,), of gradients (M, ...) (Geiping et al. 2020)."""
+
+    def dot(a: Gradients, b: Gradients) -> Tensor:
+        return torch.stack([(a[n] * b[n]).flatten(1).sum(1) for n in heard]).sum(0)
+
+    norms = dot(guess, guess).clamp(min=_TINY).sqrt() * dot(heard, heard).clamp(min=_TINY).sqrt()
+    return 1 - dot(guess, heard) / norms
+
+
+_TINY = 1e-30
+
+
+def sole_labels(updates: Updates, task: Task, *, name: str) -> Tensor:
+    """The labels of groups of one sample, (G,), read off the last layer (Zhao et al. 2020).
+
+    With a bias: its gradient is softmax - onehot, whose only negative entry is the label's. Else,
+    iDLG's rule: the rows of the weights' gradient are that entry times the features, so if no
+    feature is negative (behind a ReLU or sigmoid) the label's row alone has a negative sum.
+
+    Raises:
+        SpecError: if a group holds several samples, or the network ends in no linear layer.
+    """
+    if updates.batch != 1:
+        raise SpecError(
+            f"{name} reads the label of a single sample off its gradient, but updates are heard of "
+            f"{updates.batch} samples together: use targets.batch = 1"
+        )
+    gradients = updates.gradients()
+    ends = [n for n, g in gradients.items() if g.dim() == 3 and g.shape[1] == task.classes]
+    if not ends:
+        raise SpecError(f"{name} reads labels off a last linear layer, and the network has none")
+    bias = gradients.get(ends[-1].removesuffix("weight") + "bias")
+    return (gradients[ends[-1]].sum(2) if bias is None else bias).argmin(1)
+
+
+def require_scale(updates: Updates, *, name: str) -> None:
+    """Refuse changes of weights that are no gradients up to a known factor.
+
+    Raises:
+        SpecError: for weights after other steps than SGD's.
+    """
+    if updates.kind == "weights" and updates.training.optimizer != "sgd":
+        raise SpecError(
+            f"{name} needs gradients to scale, and after a step of {updates.training.optimizer} "
+            "the weights' change isn't: attack SGD, or use inverting_gradients, which compares "
+            "directions"
+        )

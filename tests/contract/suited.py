@@ -1,0 +1,111 @@
+"""Tiny victims for attacks that hear something else than smashed data, or need another network."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, ClassVar, final
+
+import torch
+from torch import nn
+
+from contract import toys
+from sltoolkit.api import train
+from sltoolkit.contracts import Defense, PartySetup
+from sltoolkit.defenses import GaussianNoise
+from sltoolkit.protocols import FedAvg, LargeBatchSGD, Vanilla
+from sltoolkit.victim import Victim
+
+
+@final
+@dataclass(kw_only=True, eq=False)
+class NoisySteps(Defense):
+    """Every step of the client's first part follows a noisy gradient."""
+
+    citation: ClassVar[str] = "nobody 2026"
+    strength: ClassVar[str] = "std"
+    std: float = 0.1
+
+    def begin(self, setup: PartySetup) -> PartySetup:
+        """Wrap the optimiser."""
+        if setup.side != "client" or setup.optimizer is None:
+            return setup
+        return replace(setup, optimizer=_Noisy(setup.optimizer, self.std, setup.rng.torch()))
+
+
+class _Noisy(torch.optim.Optimizer):
+    """An optimiser that adds noise to the gradients that it follows."""
+
+    def __init__(self, inner: torch.optim.Optimizer, std: float, draws: torch.Generator) -> None:
+        self._inner, self._std, self._draws = inner, std, draws
+        self.param_groups = inner.param_groups
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """The inner one's."""
+        self._inner.zero_grad(set_to_none)
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Add noise, and step."""
+        for group in self.param_groups:
+            for w in group["params"]:
+                w.grad += self._std * torch.randn(w.shape, generator=self._draws)
+        self._inner.step()
+
+
+def usual(*, defended: bool) -> Victim:
+    """Split learning of a network with BatchNorm and dropout; defended by noise."""
+    return toys.victim(GaussianNoise(std=0.3) if defended else None, norm="batch")
+
+
+def federated(*, defended: bool) -> Victim:
+    """A whole network at every client, whose updates are heard; defended by noisy steps."""
+    if defended:
+        return toys.victim(NoisySteps(), protocol=FedAvg(clients=2))
+    return toys.victim(norm="batch", protocol=LargeBatchSGD(clients=2))
+
+
+def federated_linear(*, defended: bool) -> Victim:
+    """The same with a network that begins with a linear layer."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        flatten=nn.Flatten(), fc=nn.Linear(64, 12), relu=nn.ReLU(), drop=nn.Dropout(0.2),
+        head=nn.Linear(12, toys.CLASSES),
+    )  # fmt: skip
+    return train(
+        lambda: nn.Sequential(layers), toys.split(), cut="relu", protocol=FedAvg(clients=2),
+        training=toys.QUICK, targets=toys.TARGETS,
+        defense=NoisySteps() if defended else None,
+    )  # fmt: skip
+
+
+def logits(*, defended: bool) -> Victim:
+    """Logits cross the cut, and labels stay behind it."""
+
+    def network() -> nn.Sequential:
+        whole = toys.network("batch")
+        whole.add_module("loss", nn.Identity())
+        return whole
+
+    return train(
+        network, toys.split(), cut="head", protocol=Vanilla(labels_at="server"),
+        training=toys.QUICK, targets=toys.TARGETS,
+        defense=GaussianNoise(std=0.3) if defended else None,
+    )  # fmt: skip
+
+
+_OTHERS: dict[str, Callable[..., Victim]] = {
+    "dlg": federated,
+    "first_layer": federated_linear,
+    "idlg": federated,
+    "inverting_gradients": federated,
+    "logit_gradient": logits,
+}
+
+
+def victim_for(attack: str, *, defended: bool) -> Victim:
+    """The victim that a registered attack is checked on; trained once."""
+    return _trained(_OTHERS.get(attack, usual), defended)
+
+
+@cache
+def _trained(make: Callable[..., Victim], defended: bool) -> Victim:
+    return make(defended=defended)
