@@ -8,6 +8,8 @@ from sltoolkit.attacks.reconstruction.dlg import DLG
 from sltoolkit.attacks.reconstruction.first_layer import FirstLayer
 from sltoolkit.attacks.reconstruction.idlg import IDLG
 from sltoolkit.attacks.reconstruction.inverting_gradients import InvertingGradients
+from sltoolkit.attacks.reconstruction.regression import Regression
+from sltoolkit.attacks.reconstruction.retrieval import Retrieval
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 
 ATTACKS: dict[str, type] = {
@@ -19,10 +21,12 @@ ATTACKS: dict[str, type] = {
     "inverting_gradients": InvertingGradients,
     "logit_gradient": LogitGradient,
     "norm": Norm,
+    "regression": Regression,
+    "retrieval": Retrieval,
     "whitebox": WhiteBox,
 }
 
 __all__ = [
     "ATTACKS", "DLG", "IDLG", "Decoder", "Direction", "FirstLayer", "InvertingGradients",
-    "LogitGradient", "Norm", "WhiteBox",
+    "LogitGradient", "Norm", "Regression", "Retrieval", "WhiteBox",
 ]  # fmt: skip

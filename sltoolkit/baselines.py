@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sltoolkit.data.samples import Samples
 from sltoolkit.models.inverse import fit_inverse
+from sltoolkit.models.nearest import nearest
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Release
 
@@ -59,11 +60,11 @@ def shuffled_decoder(
 def nearest_aux(release: Release, smashed: Tensor, aux: Samples) -> Tensor:
     """The aux image whose smashed data is nearest to each target's, (N, C, H, W).
 
-    This is a retrieval *attack*, since it hears the wire: it is shown beside the baselines and
-    never subtracted from an attack's result.
+    This is the `retrieval` *attack* with its first distance: it hears the wire, so it is shown
+    beside the baselines and never subtracted from an attack's result.
     """
-    z = release(aux.x).mean(0).flatten(1)
-    return aux.x[torch.cdist(smashed.mean(0).flatten(1), z).argmin(1)]
+    found, _ = nearest(smashed.mean(0), release.mean(aux.x, repeats=len(smashed)))
+    return aux.x[found]
 
 
 def image_baselines(

@@ -48,7 +48,7 @@ class Conditioned(nn.Module):
 
     Args:
         channel: what draws them.
-        body: takes inputs of `channel.out_shape`.
+        body: takes inputs of `channel.out`.
     """
 
     def __init__(self, channel: LabelChannel, body: nn.Module) -> None:

@@ -1,0 +1,82 @@
+"""Views for the tests of attacks that hear smashed data and can query: decoder, regression, ..."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from sltoolkit.contracts import Task
+from sltoolkit.streams import Stream
+from sltoolkit.threat import Aux, Release
+
+V = TypeVar("V")
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def digits(n: int) -> Tensor:
+    """Real 8x8 digits, (n, 1, 8, 8) in [0, 1]."""
+    return torch.tensor(load_digits().images[:n], dtype=torch.float32)[:, None] / 16
+
+
+def conv_client(seed: int = 0) -> nn.Sequential:
+    with Stream(seed).scope():
+        return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU()).eval()
+
+
+def noisy(client: Callable[[Tensor], Tensor], std: float, *, seed: int = 0) -> Release:
+    """A client that adds fresh Gaussian noise to what it sends."""
+    g = seeded(seed)
+
+    def answer(x: Tensor) -> Tensor:
+        z = client(x)
+        return z + std * torch.randn(z.shape, generator=g, dtype=z.dtype)
+
+    return Release(answer)
+
+
+def view_of(
+    kind: Callable[..., V],
+    release: Release | Callable[[Tensor], Tensor],
+    x: Tensor,
+    aux: Tensor,
+    *,
+    repeats: int = 1,
+    y: Tensor | None = None,
+    **more: Any,
+) -> V:
+    """What is heard of inputs x (N, ...), with own samples (and labels y of theirs)."""
+    release = release if isinstance(release, Release) else Release(release)
+    smashed = release(x, repeats=repeats)
+    release.queries = 0
+    shape, sent = tuple(x.shape[1:]), tuple(smashed.shape[2:])
+    return kind(
+        smashed=smashed,
+        release=release,
+        aux=Aux(x=aux, y=torch.zeros(len(aux), dtype=torch.int64) if y is None else y),
+        task=Task(input_shape=shape, smashed_shape=sent, classes=10),
+        **more,
+    )
+
+
+def error(guess: Tensor, truth: Tensor) -> float:
+    return float((guess - truth).square().mean())
+
+
+def gaussian_channel() -> tuple[Tensor, Tensor, float, Tensor]:
+    """x = root g (6), z = A x + sigma noise (4): root, A, sigma, and the optimal decoder (6, 4)."""
+    root = torch.randn(6, 6, generator=seeded(0)) / 6**0.5
+    covariance, a, sigma = root @ root.T, torch.randn(4, 6, generator=seeded(1)), 0.5
+    gain = a @ covariance @ a.T + sigma**2 * torch.eye(4)
+    return root, a, sigma, covariance @ a.T @ torch.linalg.inv(gain)
+
+
+def gaussian_minimum() -> float:
+    """tr(Sigma - W A Sigma) / 6 of that channel: no decoder has a smaller mean squared error."""
+    root, a, _, optimal = gaussian_channel()
+    covariance = root @ root.T
+    return float(torch.trace(covariance - optimal @ a @ covariance)) / 6

@@ -1,0 +1,190 @@
+"""Ridge regression against scikit-learn, refits, and the linear Gaussian channel."""
+
+import numpy as np
+import pytest
+import torch
+from heard import (
+    conv_client,
+    digits,
+    error,
+    gaussian_channel,
+    gaussian_minimum,
+    noisy,
+    seeded,
+    view_of,
+)
+from sklearn.linear_model import Ridge as Oracle
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from sltoolkit.attacks.reconstruction import regression
+from sltoolkit.attacks.reconstruction.regression import Regression, RegressionView
+from sltoolkit.errors import SpecError
+from sltoolkit.models.ridge import Ridge
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.streams import Stream
+
+PRIMAL, DUAL = (40, 7), (12, 50)
+"""More rows than features, and fewer."""
+
+
+def problem(n: int, d: int, *, draws: int = 1, outputs: int = 5) -> tuple[Tensor, Tensor]:
+    """Features (n, K, d) that share what is sample's own, one of them constant; outputs (n, p)."""
+    g = seeded(n + d)
+    own = torch.randn(n, 1, d, generator=g, dtype=torch.float64)
+    features = own + 0.5 * torch.randn(n, draws, d, generator=g, dtype=torch.float64)
+    features[..., 0] = 3
+    weights = torch.randn(d, outputs, generator=g, dtype=torch.float64)
+    return features * torch.arange(1, d + 1), own[:, 0] @ weights + 2
+
+
+def oracle(features: Tensor, outputs: Tensor, alpha: float, new: Tensor) -> Tensor:
+    """scikit-learn's predictions for new (N, d), standardised like features (n, K, d)."""
+    rows = features.flatten(0, 1).numpy()
+    scaler = StandardScaler().fit(rows)
+    model = Oracle(alpha=alpha).fit(
+        scaler.transform(rows), outputs.repeat_interleave(features.shape[1], 0).numpy()
+    )
+    return torch.from_numpy(model.predict(scaler.transform(new.numpy())))
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+@pytest.mark.parametrize(("n", "d"), [PRIMAL, DUAL])
+@pytest.mark.parametrize("weight", [1e-3, 1.0, 100.0])
+def test_it_equals_scikit_learns_ridge(n: int, d: int, weight: float, draws: int) -> None:
+    features, outputs = problem(n, d, draws=draws)
+    new = features[:4, 0] + 1
+    ridge = Ridge(features.clone(), outputs)
+    expected = oracle(features, outputs, weight * ridge.scale, new)
+    assert torch.allclose(ridge.predict(new, weight), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+@pytest.mark.parametrize(("n", "d"), [PRIMAL, DUAL])
+def test_the_left_out_error_is_that_of_refits_without_each_sample(
+    n: int, d: int, draws: int
+) -> None:
+    features, outputs = problem(n, d, draws=draws)
+    ridge = Ridge(features.clone(), outputs)
+    rows = features.flatten(0, 1)
+    scaled = ((features - rows.mean(0)) / rows.std(0, correction=0)).nan_to_num()
+    errors = []
+    for i in range(n):
+        rest = np.arange(n) != i
+        model = Oracle(alpha=0.5 * ridge.scale).fit(
+            scaled[rest].flatten(0, 1).numpy(), outputs[rest].repeat_interleave(draws, 0).numpy()
+        )
+        guess = torch.from_numpy(model.predict(scaled[i].numpy()))
+        errors.append((guess - outputs[i]).square().mean())
+    expected = float(torch.stack(errors).mean())
+    assert ridge.left_out_error(0.5) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_error_along_random_directions_is_about_that_of_all_outputs() -> None:
+    features, outputs = problem(*PRIMAL, outputs=400)
+    ridge = Ridge(features, outputs)
+    some = torch.randn(400, 200, generator=seeded(5), dtype=torch.float64)
+    some = some / some.norm(dim=0)
+    assert ridge.left_out_error(1.0, some) == pytest.approx(ridge.left_out_error(1.0), rel=0.1)
+
+
+@pytest.mark.parametrize("draws", [1, 4])
+def test_it_reaches_the_linear_gaussian_optimum_and_does_not_beat_it(draws: int) -> None:
+    root, a, sigma, optimal = gaussian_channel()
+    g = seeded(2)
+    aux, fresh = (torch.randn(n, 6, generator=g) @ root.T for n in (4000, 50_000))
+    view = view_of(RegressionView, noisy(lambda x: x @ a.T, sigma), fresh, aux)
+    guess = Regression(draws=draws).run(view, rng=Stream(0)).images
+    best = (view.smashed[0] @ optimal.T - fresh).square().mean(1)
+    excess = (guess - fresh).square().mean(1) - best
+    assert float(excess.mean()) < 0.02 * gaussian_minimum()
+    assert float(excess.mean()) > -3 * float(excess.std()) / len(excess) ** 0.5
+
+
+def test_the_scalar_gaussian_regression_is_one_half() -> None:
+    g = seeded(3)
+    aux, x = torch.randn(20_000, 1, generator=g), torch.tensor([[-1.0], [0.0], [2.0]])
+    view = view_of(RegressionView, noisy(nn.Identity(), 1.0), x, aux)
+    guess = Regression().run(view, rng=Stream(0)).images
+    assert torch.allclose(guess, view.smashed[0] / 2, atol=0.03)
+
+
+def test_averaged_releases_are_met_with_averaged_releases() -> None:
+    g = seeded(4)
+    aux, x = torch.randn(20_000, 1, generator=g), torch.tensor([[-1.0], [0.0], [2.0]])
+    view = view_of(RegressionView, noisy(nn.Identity(), 1.0), x, aux, repeats=3)
+    guess = Regression().run(view, rng=Stream(0)).images
+    assert torch.allclose(guess, view.smashed.mean(0) * 3 / 4, atol=0.03)  # noise of variance 1/3
+
+
+def test_a_linear_client_is_inverted_and_a_silent_one_gives_the_mean_image() -> None:
+    x, aux = digits(20), digits(400)[20:]
+    outcome = Regression().run(view_of(RegressionView, nn.Flatten(), x, aux), rng=Stream(0))
+    assert error(outcome.images, x) < 1e-6
+    silent = view_of(RegressionView, lambda v: torch.ones(len(v), 3), x, aux)
+    guess = Regression().run(silent, rng=Stream(0)).images
+    assert torch.allclose(guess, aux.mean(0).expand_as(x), atol=1e-6)
+
+
+def test_shuffled_pairs_give_no_more_than_the_mean_image() -> None:
+    x, aux, client = digits(100), digits(900)[100:], conv_client()
+    shuffled = seeded(6)
+
+    def mixed(v: Tensor) -> Tensor:
+        """Own samples, which come by the hundreds, are answered in another order."""
+        sent: Tensor = client(v if len(v) <= 100 else v[torch.randperm(len(v), generator=shuffled)])
+        return sent
+
+    view = view_of(RegressionView, mixed, x, aux)
+    mean = aux.mean(0).expand_as(x)
+    guess = Regression().run(view, rng=Stream(0)).images
+    assert error(guess, mean) < 0.02 * error(mean, x)
+
+
+def test_the_weight_follows_the_noise_and_is_told() -> None:
+    x, aux = digits(20), digits(300)[20:]
+
+    def outcome(std: float) -> Reconstruction:
+        view = view_of(RegressionView, noisy(conv_client(), std), x, aux)
+        return Regression().run(view, rng=Stream(0))
+
+    found = [outcome(std) for std in (0.0, 0.3, 1000.0)]
+    weights = [float(one.tuned["weight"]) for one in found]
+    assert weights == sorted(set(weights))
+    mean = aux.mean(0).expand_as(x)
+    assert error(found[-1].images, mean) < 0.02 * error(mean, x)
+    view = view_of(RegressionView, conv_client(), x, aux)
+    assert Regression(weight=1.0).run(view, rng=Stream(0)).tuned == {}
+
+
+def test_only_stochastic_releases_are_drawn_again() -> None:
+    x, aux, client = digits(5), digits(105)[5:], conv_client()
+    quiet = view_of(RegressionView, client, x, aux, repeats=2)
+    Regression(draws=3).run(quiet, rng=Stream(0))
+    assert quiet.release.queries == 2 * 8 + 2 * 100
+    loud = view_of(RegressionView, noisy(client, 0.1), x, aux, repeats=2)
+    Regression(draws=3).run(loud, rng=Stream(0))
+    assert loud.release.queries == 2 * 8 + 3 * 2 * 100
+
+
+def test_more_draws_help_against_noise() -> None:
+    x, aux = digits(200), digits(400)[200:]
+
+    def reached(draws: int) -> float:
+        view = view_of(RegressionView, noisy(conv_client(), 0.3), x, aux)
+        return error(Regression(draws=draws).run(view, rng=Stream(0)).images, x)
+
+    assert reached(8) < 0.9 * reached(1)
+
+
+def test_large_problems_use_a_part_of_aux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regression, "RANK", 64)
+    view = view_of(RegressionView, conv_client(), digits(3), digits(200))
+    Regression().run(view, rng=Stream(0))
+    assert view.release.queries == 2 * 8 + 64
+
+
+def test_it_needs_something_to_learn_from() -> None:
+    view = view_of(RegressionView, conv_client(), digits(3), digits(1))
+    with pytest.raises(SpecError, match="at least 2 aux samples"):
+        Regression().run(view, rng=Stream(0))
