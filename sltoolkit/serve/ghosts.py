@@ -1,8 +1,9 @@
 """Ghosts: every process seats the whole cast, and keeps only its own parties.
 
 An absent party is a ghost: its networks are on torch's `meta` device, where shapes flow and nothing
-is computed, its samples are blanks, its defence says nothing, and it has no optimiser. So one and
-the same protocol loop runs in all processes; what really happens in it happens at one of them.
+is computed, its samples are blanks, its defence says nothing, and it has no optimiser (or the shape
+of one, where states are handed over). So one and the same protocol loop runs in all processes; what
+really happens in it happens at one of them.
 """
 
 import copy
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 
 from sltoolkit.casting import Run
 from sltoolkit.contracts import Defense
-from sltoolkit.data.samples import Samples
-from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.data.samples import Samples, Split
+from sltoolkit.errors import ProtocolError
 from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.protocols.averaging import Averager
 from sltoolkit.protocols.base import Cast, Member, Protocol
+from sltoolkit.serve.optimizers import GhostOptimizer, History, layout_of
 from sltoolkit.turns import Turn
 from sltoolkit.wire import FED, SERVER, Seat
 
@@ -72,15 +74,16 @@ def haunt(run: Run, here: Collection[Seat]) -> None:
     """Turn every party of a seated run that isn't here into a ghost, and forget its samples.
 
     Raises:
-        SpecError: for what can't be done in several processes yet.
+        SpecError: if the state of an optimiser that must be handed over isn't made of tensors.
     """
-    _check(run)
     cast = run.cast
+    states = getattr(run.protocol, "optimizer_state", False)
     for member in cast.clients:
         _leave_to_owners(run, member, here)
         if member.seat not in here:
-            member.party = _client_ghost(member)
-            member.tail = None if member.tail is None else _ghost(member.tail)
+            history = History() if states else None
+            member.party = _client_ghost(member, history)
+            member.tail = None if member.tail is None else _ghost(member.tail, history)
             member.defense = Absent(member.defense.learned())
     for host in (*cast.hops, *cast.servers):
         if host.seat not in here:
@@ -89,7 +92,7 @@ def haunt(run: Run, here: Collection[Seat]) -> None:
     if cast.fed is not None and FED not in here:
         blanks = [copy.deepcopy(n).to(_META) for n in cast.clients[0].networks()]
         cast.fed = Averager(blanks)
-    run.data = replace(run.data, private_train=run.data.private_train[:0])
+    run.data = _emptied(run.data)
 
 
 def name_samples(member: Member, ids: Tensor) -> None:
@@ -98,16 +101,6 @@ def name_samples(member: Member, ids: Tensor) -> None:
     member.samples = Samples(
         x=_resized(held.x, n), y=_resized(held.y, n), ids=ids, groups=torch.zeros_like(ids)
     )
-
-
-def _check(run: Run) -> None:
-    if getattr(run.protocol, "optimizer_state", False):
-        raise SpecError(
-            "protocol.optimizer_state: optimisers' states can't be handed over between processes "
-            "yet; leave it out"
-        )
-    if run.cast.wire.codec is not None:
-        raise SpecError("reducer: messages can't be reduced between processes yet; leave it out")
 
 
 def _leave_to_owners(run: Run, member: Member, here: Collection[Seat]) -> None:
@@ -122,6 +115,20 @@ def _leave_to_owners(run: Run, member: Member, here: Collection[Seat]) -> None:
     )  # fmt: skip
 
 
+def _emptied(data: Split) -> Split:
+    """Nobody's samples: copies of empty slices, because a slice would keep all of them alive."""
+
+    def none(held: Samples) -> Samples:
+        parts = (t[:0].clone() for t in (held.x, held.y, held.ids, held.groups))
+        x, y, ids, groups = parts
+        return Samples(x=x, y=y, ids=ids, groups=groups)
+
+    return replace(
+        data, private_train=none(data.private_train), private_holdout=none(data.private_holdout),
+        aux=none(data.aux),
+    )  # fmt: skip
+
+
 def _servers_own_labels(protocol: Protocol) -> bool:
     """Whether a server knows labels that don't travel, so that they are its own."""
     seats = protocol.seats
@@ -133,18 +140,20 @@ def _resized(t: Tensor, n: int) -> Tensor:
     return t.new_empty((n, *t.shape[1:])) if t.is_meta else t
 
 
-def _client_ghost(member: Member) -> HonestClient:
-    ghost = _ghost(member.party)
+def _client_ghost(member: Member, history: History | None) -> HonestClient:
+    ghost = _ghost(member.party, history)
     if not isinstance(ghost, HonestClient):
         raise ProtocolError(f"{member.seat} has no ghost: it was taken over")
     return ghost
 
 
-def _ghost(party: P) -> P:
+def _ghost(party: P, history: History | None = None) -> P:
+    """The party's ghost; with a history also of its optimiser."""
     if not isinstance(party, HonestClient | HonestServer | HonestMiddle):
         raise ProtocolError(f"{type(party).__name__} was taken over, and can't be elsewhere")
+    optimizer = None if history is None else GhostOptimizer(layout_of(party), history)
     module = party.module.to(_META)
-    ghost = type(party)(module, None, party.rng)
+    ghost = type(party)(module, optimizer, party.rng)
     module.forward = _Shapes(module.forward)
     ghost.deferred = party.deferred
     ghost.learn(False)

@@ -129,7 +129,7 @@ def run_rank(
         carrier = Distributed(
             post, homes, classes=run.task.classes, device=next(_devices(run), torch.device("cpu"))
         )
-        run.cast.wire = Wire(heard, carrier=carrier)
+        run.cast.wire = Wire(heard, codec=run.cast.wire.codec, carrier=carrier)
         return _train(post, run, carrier, epochs, out, plan, resume)
 
 

@@ -9,8 +9,10 @@ from sltoolkit import models
 from sltoolkit.bench import recipes
 from sltoolkit.bench.spec import Spec, Table
 from sltoolkit.casting import Run, seat_parties, with_format
+from sltoolkit.codec import Reducer
 from sltoolkit.errors import SpecError
 from sltoolkit.streams import Stream
+from sltoolkit.wire import Wire
 
 
 def recipe_of(spec: Spec) -> Table:
@@ -53,10 +55,9 @@ def seated(recipe: Table, *, device: torch.device) -> tuple[Run, int]:
         whole = given["model"]()
     parts = tuple(part.to(device) for part in models.cut(whole, given["cut"]))
     data = with_format(parts, given["data"].to(device), training)
+    reducer: Reducer | None = given["reducer"]
     run = seat_parties(
         parts, data, protocol=protocol, defense=given["defense"], training=training, rng=rng,
-        partition=given["partition"],
+        partition=given["partition"], wire=Wire(codec=reducer.begin() if reducer else None),
     )  # fmt: skip
-    if given["reducer"] is not None:
-        raise SpecError("reducer: messages can't be reduced between processes yet; leave it out")
     return run, training.epochs

@@ -21,10 +21,13 @@ from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer, Optimizer
 from sltoolkit.protocols.base import Clock, Host, Member
 from sltoolkit.serve.ghosts import Absent
-from sltoolkit.wire import Toll, tolls_from, tolls_record
+from sltoolkit.serve.optimizers import GhostOptimizer, History
+from sltoolkit.wire import Seat, Toll, tolls_from, tolls_record
 
 KEPT = 2
 """Ranks are at most one epoch apart when one of them dies, so each keeps its last two."""
+
+_NO_WEIGHTS = ("optimizer/", "reducer/")
 
 
 @final
@@ -71,15 +74,29 @@ class RankState:
         return tensors
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weights, and the optimisers' states."""
-        return self.weights() | {
-            f"optimizer/{name}/{i}/{key}": value
-            for name, party in _parties(self.run)
-            if party.optimizer is not None
-            for i, slots in party.optimizer.state_dict()["state"].items()
-            for key, value in slots.items()
-            if isinstance(value, Tensor)
+        """The weights, the optimisers' states, and what the reducer remembers."""
+        reducer = {
+            f"reducer/{i}/{key}": t
+            for i, kept in enumerate(self._routes().values())
+            for key, t in kept.items()
+            if not t.is_meta
         }
+        return (
+            self.weights()
+            | reducer
+            | {
+                f"optimizer/{name}/{i}/{key}": value
+                for name, party in _parties(self.run)
+                if party.optimizer is not None
+                for i, slots in party.optimizer.state_dict()["state"].items()
+                for key, value in slots.items()
+                if isinstance(value, Tensor)
+            }
+        )
+
+    def _routes(self) -> Mapping[Any, Mapping[str, Tensor]]:
+        codec = self.run.cast.wire.codec
+        return {} if codec is None else codec.state_dict()
 
     def record(self) -> dict[str, Any]:
         """Everything else, as JSON."""
@@ -89,6 +106,8 @@ class RankState:
             "epoch": clock.epoch,
             "baton": None if cast.baton is None else list(cast.clients).index(cast.baton),
             "losses": self.losses,
+            "begun": [history.begun for history in _histories(self.run)],
+            "reducer": [_route_record(route, kept) for route, kept in self._routes().items()],
             "bytes": tolls_record(self.tolls),
             "streams": self.run.rng.state(),
         }
@@ -100,7 +119,7 @@ class RankState:
             StoreError: if it doesn't fit.
         """
         own = self.weights()
-        stored = {n: t for n, t in tensors.items() if not n.startswith("optimizer/")}
+        stored = {n: t for n, t in tensors.items() if not n.startswith(_NO_WEIGHTS)}
         misfits = own.keys() ^ stored.keys() or [n for n in own if own[n].shape != stored[n].shape]
         if misfits:
             raise StoreError(f"the checkpoint doesn't fit this run ({sorted(misfits)[0]})")
@@ -114,6 +133,10 @@ class RankState:
         self.clock.step, self.clock.epoch = record["step"], record["epoch"]
         cast.baton = None if record["baton"] is None else cast.clients[record["baton"]]
         self.losses = list(record["losses"])
+        for history, begun in zip(_histories(self.run), record["begun"], strict=True):
+            history.begun = begun
+        if cast.wire.codec is not None:
+            cast.wire.codec.load_state_dict(_routes_from(record["reducer"], tensors))
         self.before = tolls_from(record["bytes"])
         self.run.rng.restore(record["streams"])
 
@@ -165,6 +188,31 @@ def _parties(run: Run) -> Iterator[tuple[str, HonestClient | HonestServer | Hone
         if isinstance(host.party, HonestServer | HonestMiddle):
             copy = i - len(run.cast.hops)  # several copies may share a seat
             yield f"{host.seat}.copy{copy}" if copy > 0 else str(host.seat), host.party
+
+
+def _histories(run: Run) -> Iterator[History]:
+    """Of the absent members' optimisers."""
+    for member in run.cast.clients:
+        if isinstance(member.party.optimizer, GhostOptimizer):
+            yield member.party.optimizer.history
+
+
+def _route_record(route: tuple[Seat, Seat, str, str], kept: Mapping[str, Tensor]) -> list[Any]:
+    """A route of the reducer, and the shapes of what is kept of it, as JSON."""
+    src, dst, kind, name = route
+    shapes = {key: list(t.shape) for key, t in kept.items()}
+    return [src.name, src.index, dst.name, dst.index, kind, name, shapes]
+
+
+def _routes_from(rows: list[Any], tensors: Mapping[str, Tensor]) -> dict[Any, dict[str, Tensor]]:
+    """What `_route_record` made; on the `meta` device what is between other processes."""
+    return {
+        (Seat(a, i), Seat(b, j), kind, name): {
+            key: tensors.get(f"reducer/{n}/{key}", torch.empty(shape, device="meta"))
+            for key, shape in shapes.items()
+        }
+        for n, (a, i, b, j, kind, name, shapes) in enumerate(rows)
+    }
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:

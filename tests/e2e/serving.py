@@ -26,13 +26,14 @@ from sltoolkit.data.samples import Samples, Split
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SLToolkitError
 from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.reducers import REDUCERS
 from sltoolkit.serve.rank import rank_at, run_rank
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.taps import open_listener
 from sltoolkit.threat import Aux
 from sltoolkit.turns import Turn
-from sltoolkit.wire import Ear, Message
+from sltoolkit.wire import Ear, Message, Wire
 
 CLASSES = 3
 
@@ -141,10 +142,13 @@ def seated(case: dict[str, Any]) -> tuple[Run, int]:
         batch_size=4,
         lr=0.02,
         optimizer=case.get("optimizer", "adam"),
+        momentum=case.get("momentum", 0.0),
     )
+    reducer = dict(case.get("reducer", {}))
+    codec = REDUCERS[reducer.pop("name")](**reducer).begin() if reducer else None
     run = seat_parties(
         network(protocol.parts), data(), protocol=protocol, defense=defense, training=training,
-        rng=Stream(0),
+        rng=Stream(0), wire=Wire(codec=codec),
     )  # fmt: skip
     return run, training.epochs
 

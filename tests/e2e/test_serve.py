@@ -54,6 +54,35 @@ CASES: dict[str, dict[str, Any]] = {
     "multi_hop": {"protocol": {"name": "multi_hop", "clients": 1}},
     "multi_task": {"protocol": {"name": "multi_task", "clients": 1}},
     "extended_vanilla": {"protocol": {"name": "extended_vanilla", "clients": 1}},
+    "states handed over": {
+        "protocol": {"name": "vanilla", "optimizer_state": True, "turns": "batch"}
+    },
+    "states handed over through the server": {
+        "protocol": {"name": "u_shaped", "optimizer_state": True, "handover": "server"},
+        "optimizer": "sgd", "momentum": 0.9,
+    },
+    "states of a stateless optimiser": {
+        "protocol": {"name": "u_shaped", "optimizer_state": True}, "optimizer": "sgd"
+    },
+    "half": {"protocol": {"name": "vanilla"}, "reducer": {"name": "half"}, "listen": True},
+    "quantise": {
+        "protocol": {"name": "u_shaped"}, "listen": True,
+        "reducer": {"name": "quantise", "bits": 3, "kinds": ["smashed", "weights"]},
+    },
+    "top_k with feedback": {
+        "protocol": {"name": "vanilla", "handover": "server", "turns": "batch"}, "listen": True,
+        "reducer": {
+            "name": "top_k", "fraction": 0.3, "kinds": ["smashed", "smashed_grad", "weights"],
+        },
+    },
+    "top_k of averaged weights": {
+        "protocol": {"name": "splitfed_v1"},
+        "reducer": {"name": "top_k", "fraction": 0.3, "kinds": ["smashed", "weights"]},
+    },
+    "bf16 gradients of weights": {
+        "protocol": {"name": "large_batch_sgd"},
+        "reducer": {"name": "half", "format": "bf16", "kinds": ["weights"]},
+    },
 }  # fmt: skip
 
 
@@ -120,9 +149,11 @@ def in_process(case: dict[str, Any]) -> tuple[dict[str, torch.Tensor], Counter[T
     return RankState(run, Clock()).weights(), run.cast.wire.tolls, heard(taps)
 
 
-def assert_same(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+def assert_same(
+    found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], name: str = ""
+) -> None:
     assert found.keys() == expected.keys()
-    assert [n for n in expected if not torch.equal(found[n], expected[n])] == []
+    assert [n for n in expected if not torch.equal(found[n], expected[n])] == [], name
 
 
 def found_in(folder: Path) -> dict[str, torch.Tensor]:
@@ -146,7 +177,7 @@ def test_in_processes_all_is_as_in_one(tmp_path: Path) -> None:
     assert [rank.code for rank in said] == [0] * RANKS, said
     for name, case in cases.items():
         weights, tolls, hashes = in_process(case)
-        assert_same(found_in(tmp_path / name), weights)
+        assert_same(found_in(tmp_path / name), weights, name)
         for r in range(RANKS):
             facts = json.loads((tmp_path / name / f"rank-{r}.json").read_text())
             assert tolls_from(facts["bytes"]) == tolls, name
