@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         InvertingGradients,
         LogitGradient,
         Norm,
+        Regression,
+        Retrieval,
         WhiteBox,
     )
     from sltoolkit.chain import Chain
@@ -78,7 +80,7 @@ _HOMES = {
     "sltoolkit.api": ("attack", "class_histograms", "frozen", "table", "train"),
     "sltoolkit.attacks": (
         "ATTACKS", "DLG", "IDLG", "Decoder", "Direction", "FirstLayer", "InvertingGradients",
-        "LogitGradient", "Norm", "WhiteBox",
+        "LogitGradient", "Norm", "Regression", "Retrieval", "WhiteBox",
     ),
     "sltoolkit.chain": ("Chain",),
     "sltoolkit.contracts": ("ActiveAttack", "Attack", "Defense", "Listener", "NoDefense"),
@@ -117,7 +119,7 @@ __all__ = [
     "FedAvg", "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients",
     "LaplaceNoise", "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient", "MultiHop",
     "MultiTask", "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning",
-    "Result", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2", "SplitFedV3", "Stream",
+    "Regression", "Result", "Retrieval", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2", "SplitFedV3", "Stream",
     "Targets", "TopK", "Training", "UShaped", "Vanilla", "Vertical", "Victim", "WhiteBox",
     "WithReplacement", "attack", "class_counts", "class_histograms", "cut", "data", "formatted",
     "frozen", "heterogeneity", "metrics", "models", "reconstruction_figure", "table",
