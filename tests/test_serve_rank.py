@@ -1,10 +1,12 @@
 """What a rank keeps and forgets, what it refuses, and what it finds again on disk."""
 
 import copy
+import gc
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,10 +17,10 @@ from torch._C._distributed_c10d import HashStore
 
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.casting import Run
-from sltoolkit.codec import Codec
+from sltoolkit.codec import Carry, Codec, Content, Sent
 from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.protocols.base import Clock
-from sltoolkit.reducers import REDUCERS
+from sltoolkit.reducers import TopK
 from sltoolkit.serve.ghosts import haunt, homes_of
 from sltoolkit.serve.rank import rank_at, run_rank
 from sltoolkit.serve.recipe import recipe_of
@@ -26,6 +28,7 @@ from sltoolkit.serve.state import Checkpoints, RankState, check_resumable
 from sltoolkit.streams import Stream
 from sltoolkit.wire import SERVER, Seat, Wire
 
+ROUTE = (Seat("client", 1), SERVER, "weights", "0.weight")
 SPEC: dict[str, Any] = {
     "seeds": [3, 4], "data": {"name": "digits"}, "model": {"name": "mlp"},
     "attack": [{"name": "decoder"}],
@@ -81,13 +84,104 @@ def test_every_seat_has_a_home_and_the_fed_server_lives_with_the_server() -> Non
     assert homes_of(run.cast)[Seat("server1")] == 2
 
 
-def test_what_cannot_be_done_in_several_processes_is_refused() -> None:
-    with pytest.raises(SpecError, match="optimizer_state"):
-        haunt(run_of(optimizer_state=True), {SERVER})
-    run = run_of()
-    run.cast.wire = Wire(codec=Codec(REDUCERS["half"]()))
-    with pytest.raises(SpecError, match="reducer"):
+def test_an_optimisers_state_that_is_not_made_of_tensors_cannot_be_handed_over() -> None:
+    run = run_of(optimizer_state=True)
+    for member in run.cast.clients:
+        optimizer, first = member.party.optimizer, member.party.weights[0]
+        assert optimizer is not None
+        optimizer.register_step_post_hook(lambda o, *_, w=first: o.state[w].update(phase="late"))
+    with pytest.raises(SpecError, match="optimizer_state: the state of Adam, which keeps phase as"):
         haunt(run, {SERVER})
+
+
+def test_an_absent_optimiser_has_a_state_once_the_real_one_has(tmp_path: Path) -> None:
+    run = run_of(optimizer_state=True)
+    haunt(run, {SERVER})
+    ghost = run.cast.clients[0].party
+    assert ghost.optimizer is not None
+    assert ghost.optimizer.state_dict()["state"] == {}
+    run.cast.learn(True)
+    z = ghost.forward(run.cast.clients[0].samples.x[:4])
+    ghost.update(z, torch.empty_like(z), extra=None)
+    state = ghost.optimizer.state_dict()["state"]
+    assert len(state) == len(ghost.weights)
+    assert all(t.is_meta for slots in state.values() for t in slots.values())
+    Checkpoints(tmp_path, 0, "plan").save(RankState(run, Clock(epoch=1)))
+    other = run_of(optimizer_state=True)
+    haunt(other, {SERVER})
+    Checkpoints(tmp_path, 0, "plan").load(RankState(other, Clock()), 1)
+    again = [m.party.optimizer for m in other.cast.clients]
+    assert [bool(o and o.state_dict()["state"]) for o in again] == [True, False]
+
+
+def test_no_rank_keeps_samples_alive_that_are_not_its_own() -> None:
+    run = run_of()
+    whole = run.data.private_train.x.untyped_storage().data_ptr()  # of all parts of the data
+    own = run.cast.clients[1].samples.x.clone()
+    haunt(run, {Seat("client", 1)})
+    assert torch.equal(run.cast.clients[1].samples.x, own)
+    gc.collect()
+    tensors = [t for t in gc.get_objects() if type(t) is Tensor and not t.is_meta]
+    assert not [t for t in tensors if t.untyped_storage().data_ptr() == whole]
+
+
+def ends(codecs: Sequence[Codec], t: Tensor, content: Content) -> list[Sent]:
+    """A message as its sender, its receiver and a third process see it."""
+    parts: list[Tensor] = []
+
+    def gone(part: Tensor) -> Tensor:
+        parts.append(part.clone())
+        return part.to("meta")
+
+    def come(part: Tensor) -> Tensor:
+        assert (part.shape, part.dtype) == (parts[0].shape, parts[0].dtype)
+        return parts.pop(0)
+
+    carries: list[Carry] = [gone, come, torch.clone]
+    blank = t.to("meta")
+    return [
+        codec.send(seen, route=ROUTE, content=content, carry=carry)
+        for codec, seen, carry in zip(codecs, (t, blank, blank), carries, strict=True)
+    ]
+
+
+def restored(codec: Codec, folder: Path) -> Codec:
+    """A codec that went through a checkpoint."""
+    folder.mkdir()
+    run, other = run_of(), run_of()
+    run.cast.wire, other.cast.wire = Wire(codec=codec), Wire(codec=codec.reducer.begin())
+    Checkpoints(folder, 0, "plan").save(RankState(run, Clock(epoch=1)))
+    Checkpoints(folder, 0, "plan").load(RankState(other, Clock()), 1)
+    again = other.cast.wire.codec
+    assert again is not None
+    return again
+
+
+@pytest.mark.parametrize("content", get_args(Content))
+def test_in_three_processes_a_codec_does_as_in_one_also_after_a_checkpoint(
+    tmp_path: Path, content: Content
+) -> None:
+    reducer = TopK(fraction=0.3)
+    alone, apart = reducer.begin(), [reducer.begin() for _ in range(3)]
+    for i in range(5):
+        if i == 2:
+            apart = [restored(codec, tmp_path / str(n)) for n, codec in enumerate(apart)]
+        t = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(i))
+        expected = alone.send(t, route=ROUTE, content=content)
+        sender, receiver, third = ends(apart, t, content)
+        assert torch.equal(sender.received, expected.received)
+        assert torch.equal(receiver.received, expected.received)
+        assert third.received.is_meta
+        assert [s.nbytes for s in (sender, receiver, third)] == [expected.nbytes] * 3
+        assert [s.here for s in (sender, receiver, third)] == [False, True, False]
+    assert apart[0].errors == alone.errors
+    assert apart[1].errors == {}  # a receiver can't know
+    kept = [codec.state_dict().get(ROUTE, {}).get("memory") for codec in apart]
+    numbers = [t is not None and not t.is_meta for t in kept]
+    assert numbers == {
+        "samples": [False, False, False], "update": [True, False, False],
+        "state": [True, True, False],
+    }[content]  # fmt: skip
 
 
 def test_a_wrong_number_of_processes_is_refused_with_the_right_one(tmp_path: Path) -> None:
