@@ -277,7 +277,8 @@ def score(outcome: Outcome, truth: Samples) -> dict[str, Tensor]:
         )
     if not bool(torch.isfinite(got).all()):
         raise SpecError("the attack diverged: its outcome holds values that are no numbers")
-    got = got.clamp(0, 1) if kind == "reconstruction" else got
+    if kind == "reconstruction" and want.dim() > 2:  # features have no bounds
+        got = got.clamp(0, 1)
     shape = tuple(truth.x.shape[1:])
     return {m.name: m.function(got.to(want.device), want).cpu() for m in applicable(kind, shape)}
 

@@ -93,7 +93,7 @@ def test_overlap_in_a_split_of_your_own_is_caught() -> None:
     [
         (np.full((4, 1, 9, 9), np.nan, np.float32), np.zeros(4), "324 of 324 values are no numb"),
         (np.full((4, 1, 9, 9), 7.0, np.float32), np.zeros(4), r"expected \[0, 1\]"),
-        (np.zeros((4, 9, 9), np.float32), np.zeros(4), r"shape \(4, 9, 9\)"),
+        (np.zeros((4, 9, 9, 9, 9), np.float32), np.zeros(4), r"shape \(4, 9, 9, 9, 9\)"),
         (np.zeros((4, 1, 9, 9), np.float32), np.zeros(3), r"expected \(4,\)"),
         (np.zeros((4, 1, 9, 9), np.float32), np.array([0, 1, -1, 0]), r"labels lie in \[-1, 1\]"),
         (np.zeros((4, 1, 9, 9), np.float32), np.array([0, 0.5, 1, 0]), "must be integers"),

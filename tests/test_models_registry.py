@@ -12,6 +12,7 @@ from sltoolkit.models import MODELS, build, cut, cut_points
 from sltoolkit.streams import Stream
 
 MNIST, CIFAR, DIGITS, FACES = (1, 28, 28), (3, 32, 32), (1, 8, 8), (1, 25, 25)
+BEAT = (1, 128)
 
 
 def make(name: str, shape: tuple[int, ...], classes: int = 10, **params: Any) -> nn.Sequential:
@@ -36,6 +37,8 @@ CASES: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
     ("lenet", DIGITS, {"padding": 2}),
     ("cifar_cnn", (3, 16, 16), {}),
     ("cifar_cnn", MNIST, {}),
+    ("ecg_cnn", BEAT, {}),
+    ("ecg_cnn", (2, 33), {}),
     ("resnet20", CIFAR, {}),
     ("resnet20", FACES, {"norm": "group"}),
     ("resnet18", DIGITS, {}),
@@ -103,6 +106,8 @@ def test_parts_can_be_copied_and_their_state_loaded_into_a_new_model() -> None:
         ("resnet20", CIFAR, 269_722),
         # published for the CIFAR stem: 11.17 M
         ("resnet18", CIFAR, 11_173_962),
+        # conv 16*7+16, 16*16*5+16; fc 512*128+128, 128*10+10
+        ("ecg_cnn", BEAT, 128 + 1296 + 65664 + 1290),
         ("cifar_cnn", CIFAR, 1792 + 36928 + 73856 + 3 * 147584 + 2048 * 512 + 512 + 5130),
     ],
 )
@@ -148,7 +153,7 @@ def test_resnet_shortcut_halves_the_image_and_pads_channels_with_zeros() -> None
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_initialisation_is_a_function_of_the_stream(name: str) -> None:
-    shape = CIFAR
+    shape = BEAT if name == "ecg_cnn" else CIFAR
     with Stream(5).scope():
         one = build(name, shape=shape, classes=3)
     torch.rand(3)  # outside draws don't matter
@@ -167,7 +172,7 @@ def test_entries_say_where_they_come_from(name: str) -> None:
     assert entry.description
     assert any(character.isdigit() for character in entry.citation)
     assert "shape" not in entry.params
-    build(name, shape=CIFAR, classes=2, **entry.params)
+    build(name, shape=BEAT if name == "ecg_cnn" else CIFAR, classes=2, **entry.params)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +186,7 @@ def test_entries_say_where_they_come_from(name: str) -> None:
         ("lenet", DIGITS, 10, {}, "larger images than 8x8.*padding=2"),
         ("lenet", MNIST, 10, {"padding": -1}, "padding must be an integer of at least 0"),
         ("cifar_cnn", (3, 7, 32), 10, {}, "7x32 is below 8x8"),
+        ("ecg_cnn", (1, 28, 28), 10, {}, r"signals \(C, L\).*got \(1, 28, 28\)"),
         ("mlp", (7,), 10, {"hidden": [3, 0]}, r"positive integers, got \[3, 0\]"),
         ("mlp", (7,), 0, {}, "at least one class, got 0"),
         ("mlp", (), 3, {}, r"positive integers, got \(\)"),

@@ -68,6 +68,7 @@ class DataSpec(BaseModel):
     train: int | None = None
     holdout: int | None = None
     aux: int | None = None
+    aux_from: str | None = None
     seed: int = 0
     root: str | None = None
 
@@ -225,9 +226,11 @@ def _sentences(error: ValidationError) -> Iterable[str]:
 def _checked(raw: Mapping[str, Any]) -> Spec:
     """Validate every plug-in table by building it."""
     spec = _validated(raw)
-    if not spec.data.name.endswith(".npz"):
-        with at("data.name"):
-            lookup(DATASETS, spec.data.name, "data set")
+    for key in ("name", "aux_from"):
+        named = getattr(spec.data, key)
+        if named is not None and not named.endswith(".npz"):
+            with at(f"data.{key}"):
+                lookup(DATASETS, named, "data set")
     _check_device(spec.device)
     for i in range(len(spec.protocols)):
         _check_cut(spec.for_protocol(i), f"protocol[{i}]" * isinstance(spec.protocol, list))

@@ -142,7 +142,7 @@ def cifar10(root: Path) -> Pool:
     if not folder.is_dir():
         members = [f"{CIFAR10_FOLDER}/{name}" for name in CIFAR10_MD5]
         unpack = pooch.Untar(members=members, extract_dir=".")
-        _fetch(root / CIFAR10_ARCHIVE, CIFAR10_URL, CIFAR10_ARCHIVE_MD5, processor=unpack)
+        fetch(root / CIFAR10_ARCHIVE, CIFAR10_URL, CIFAR10_ARCHIVE_MD5, processor=unpack)
     batches = [_batch(folder / name, md5) for name, md5 in CIFAR10_MD5.items()]
     x, y = (np.concatenate(part) for part in zip(*batches, strict=True))
     return from_arrays(x, y, name="cifar10", classes=CIFAR10_CLASSES)
@@ -190,10 +190,10 @@ def _idx(path: Path, shape: tuple[int, ...], url: str, md5: str) -> Array:
     """The array in the idx file `path`, or in `path`.gz, which is preferred: it has a hash."""
     packed = path.with_name(path.name + ".gz")
     if path.exists() and not packed.exists():
-        return _parsed_idx(_read(path), shape, path)
+        return _parsed_idx(read_checked(path), shape, path)
     if not packed.exists():
-        _fetch(packed, url, md5)
-    return _parsed_idx(gzip.decompress(_read(packed, md5)), shape, packed)
+        fetch(packed, url, md5)
+    return _parsed_idx(gzip.decompress(read_checked(packed, md5)), shape, packed)
 
 
 def _parsed_idx(data: bytes, shape: tuple[int, ...], path: Path) -> Array:
@@ -242,7 +242,7 @@ class _ArraysOnly(pickle.Unpickler):
 def _batch(path: Path, md5: str) -> tuple[Array, Array]:
     """Images (N, 3, 32, 32) uint8 and labels (N,) of an official batch, a pickle of Python 2."""
     try:
-        content = _ArraysOnly(io.BytesIO(_read(path, md5)), encoding="latin1").load()
+        content = _ArraysOnly(io.BytesIO(read_checked(path, md5)), encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise DataError(f"{path} is no batch of images: {error}. Delete it") from error
     return content["data"].reshape(-1, *CIFAR10_SHAPE), np.array(content["labels"])
@@ -259,7 +259,7 @@ def _decoded(data: bytes, where: str) -> Array:
     return image
 
 
-def _read(path: Path, md5: str | None = None) -> bytes:
+def read_checked(path: Path, md5: str | None = None) -> bytes:
     """The bytes of a file, checked against its hash if it has one."""
     try:
         data = path.read_bytes()
@@ -274,7 +274,7 @@ def _read(path: Path, md5: str | None = None) -> bytes:
     return data
 
 
-def _fetch(path: Path, url: str, md5: str, *, processor: pooch.Untar | None = None) -> None:
+def fetch(path: Path, url: str, md5: str, *, processor: pooch.Untar | None = None) -> None:
     """Bring a missing official file into its place.
 
     Raises:

@@ -45,7 +45,8 @@ def from_arrays(
     """A pool from arrays in memory.
 
     Args:
-        x: images (N, C, H, W), uint8 or float in [0, 1]; or features (N, d), float.
+        x: images (N, C, H, W) or signals (N, C, L), uint8 or float in [0, 1]; or features (N, d),
+            float.
         y: class indices, (N,) integers.
         name: the data set's name, in errors and rows.
         classes: class names; by default the numbers 0 to max(y).
@@ -57,10 +58,10 @@ def from_arrays(
         DataError: if shapes don't fit, pixels are out of range or no numbers, or labels are wrong.
     """
     pixels, labels = torch.as_tensor(x), torch.as_tensor(y)
-    if pixels.ndim not in (2, 4) or len(pixels) == 0:
+    if pixels.ndim not in (2, 3, 4) or len(pixels) == 0:
         raise DataError(
-            f"{name}: x has shape {tuple(pixels.shape)}, expected images (N, C, H, W) or "
-            "features (N, d) with at least one sample"
+            f"{name}: x has shape {tuple(pixels.shape)}, expected images (N, C, H, W), signals "
+            "(N, C, L) or features (N, d) with at least one sample"
         )
     if labels.shape != (len(pixels),):
         raise DataError(
@@ -93,9 +94,9 @@ def _scaled(x: Tensor, name: str) -> Tensor:
     bad = int((~torch.isfinite(x)).sum())
     if bad:
         raise DataError(f"{name}: {bad} of {x.numel()} values are no numbers (NaN or infinite)")
-    if x.ndim == 4 and (float(x.min()) < 0 or float(x.max()) > 1):
+    if x.ndim > 2 and (float(x.min()) < 0 or float(x.max()) > 1):
         raise DataError(
-            f"{name}: pixels lie in [{float(x.min()):.3g}, {float(x.max()):.3g}], expected "
+            f"{name}: values lie in [{float(x.min()):.3g}, {float(x.max()):.3g}], expected "
             "[0, 1]: divide by 255, or undo the normalisation"
         )
     return x.float()

@@ -8,11 +8,11 @@ from typing import Any, final
 
 import pooch
 
-from sltoolkit.data import embedded, files
+from sltoolkit.data import embedded, files, signals, tables
 from sltoolkit.data.npz import npz
 from sltoolkit.data.pool import Pool
 from sltoolkit.data.samples import Split
-from sltoolkit.data.split import split
+from sltoolkit.data.split import split, with_foreign_aux
 from sltoolkit.errors import lookup
 
 
@@ -109,6 +109,24 @@ DATASETS: dict[str, DatasetEntry] = {
         classes=10,
         samples=50_000,
     ),
+    "mitbih": DatasetEntry(
+        loader=signals.mitbih,
+        description="43,980 heartbeats of 44 patients, 1x128, who are kept apart",
+        citation="Moody & Mark 2001, MIT-BIH arrhythmia database (PhysioNet, ODC-By)",
+        sizes=(10_000, 2_000, 8_000),
+        shape=(1, 128),
+        classes=3,
+        samples=43_980,
+    ),
+    "adult": DatasetEntry(
+        loader=tables.adult,
+        description="48,842 people of a census, features in [0, 1]: income above 50,000 dollars?",
+        citation="Kohavi & Becker 1996, Adult (UCI, CC BY 4.0)",
+        sizes=(10_000, 2_000, 10_000),
+        shape=(91,),
+        classes=2,
+        samples=32_561,
+    ),
 }
 
 
@@ -136,7 +154,7 @@ def pool(name: str, *, root: Path | str | None = None) -> Pool:
 
 def load(
     name: str, *, train: int | None = None, holdout: int | None = None, aux: int | None = None,
-    seed: int = 0, root: Path | str | None = None,
+    aux_from: str | None = None, seed: int = 0, root: Path | str | None = None,
 ) -> Split:  # fmt: skip
     """A data set, split.
 
@@ -146,11 +164,13 @@ def load(
             half of it, a fifth held out, the rest the attacker's).
         holdout: samples of `private_holdout`.
         aux: samples of the attacker.
+        aux_from: another data set that the attacker's samples come from instead.
         seed: of the draw.
         root: the folder of the data files.
 
     Raises:
-        SpecError, DataError: as `pool`, or if there are too few samples.
+        SpecError, DataError: as `pool`, if there are too few samples, or if those of `aux_from`
+            have another shape or more classes.
     """
     whole = pool(name, root=root)
     entry = DATASETS.get(name)
@@ -158,7 +178,10 @@ def load(
     sizes = (n // 2, n // 5, n - n // 2 - n // 5) if entry is None else entry.sizes
     asked = [given if given is not None else default
              for given, default in zip((train, holdout, aux), sizes, strict=True)]  # fmt: skip
-    return split(whole, train=asked[0], holdout=asked[1], aux=asked[2], seed=seed)
+    made = split(whole, train=asked[0], holdout=asked[1], aux=asked[2], seed=seed)
+    if aux_from is None:
+        return made
+    return with_foreign_aux(made, pool(aux_from, root=root), count=asked[2], seed=seed)
 
 
 def facts(name: str) -> tuple[tuple[int, ...], int, int]:

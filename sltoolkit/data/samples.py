@@ -14,7 +14,7 @@ class Samples:
     """Samples in memory.
 
     Attributes:
-        x: inputs, (N, C, H, W) float32 in [0, 1] (images), or (N, d) float32 features.
+        x: inputs, float32: images (N, C, H, W) or signals (N, C, L) in [0, 1], or features (N, d).
         y: class indices, (N,) int64.
         ids: source ids, (N,) int64, unique within the data set they come from.
         groups: (N,) int64; samples of one photograph, person or patient share a group.

@@ -1,6 +1,7 @@
 """Splitting a pool into disjoint private and attacker parts, and checking that they are."""
 
 import itertools
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -55,6 +56,30 @@ def split(pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0) -> S
     made = Split(name=pool.name, classes=pool.classes, **parts)
     check_disjoint(made)
     return made
+
+
+def with_foreign_aux(data: Split, other: Pool, *, count: int, seed: int = 0) -> Split:
+    """The split with an attacker whose samples are from another data set.
+
+    Their source ids and groups are negative: they have nothing to do with the private ones.
+
+    Raises:
+        DataError: if they are too few, or have another shape or more classes.
+    """
+    shape, classes = tuple(other.samples.x.shape[1:]), len(other.classes)
+    if shape != data.shape or classes > len(data.classes):
+        raise DataError(
+            f"the attacker's samples from {other.name} have shape {shape} and {classes} classes, "
+            f"but those of {data.name} shape {data.shape} and {len(data.classes)}: an attacker of "
+            "this client needs the same shape, and no more classes"
+        )
+    if count > len(other):
+        raise DataError(
+            f"{other.name} has {len(other)} samples, {count} asked for the attacker: lower aux"
+        )
+    order = torch.randperm(len(other), generator=Stream(seed).child("foreign").torch())
+    drawn = other.samples[order[:count]]
+    return replace(data, aux=replace(drawn, ids=-1 - drawn.ids, groups=-1 - drawn.groups))
 
 
 def check_disjoint(data: Split) -> None:
@@ -116,5 +141,5 @@ def near_duplicates(samples: Samples, index: Tensor, earlier: Tensor) -> Tensor:
 
 def _thumbnails(x: Tensor) -> Tensor:
     if x.ndim != 4:
-        return x.double()
+        return x.flatten(1).double()
     return functional.adaptive_avg_pool2d(x.mean(1, keepdim=True), 8).flatten(1).double()

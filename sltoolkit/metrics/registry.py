@@ -31,7 +31,8 @@ class Metric:
         lower_bound: the smallest possible number.
         upper_bound: the largest possible number.
         per_target: whether the function gives one number per target.
-        min_side: the shortest side in pixels that it is defined for; 0: any shape, also features.
+        min_side: the shortest side in pixels that it is defined for; 1: signals, too; 0: any shape,
+            also features.
     """
 
     name: str
@@ -102,12 +103,13 @@ def applicable(kind: str, shape: tuple[int, ...]) -> tuple[Metric, ...]:
 
     Args:
         kind: a key of `KINDS`.
-        shape: of one input, without the batch: (c, h, w) for images, (d,) for features.
+        shape: of one input, without the batch: (c, h, w) for images, (c, l) for signals, (d,) for
+            features.
 
     Raises:
         SpecError: there is no such kind.
     """
-    side = min(shape[1:]) if len(shape) == 3 else 0
+    side = min(shape[1:]) if len(shape) == 3 else len(shape) - 1
     metrics = (METRICS[name] for name in lookup(KINDS, kind, "kind of outcome"))
     return tuple(m for m in metrics if m.min_side <= side)
 

@@ -1,4 +1,4 @@
-"""Networks without branches: an MLP and the two convolutional networks of He et al. 2019.
+"""Networks without branches: an MLP, two networks of He et al. 2019, one for signals.
 
 ReLUs are never in place: the smashed data of a cut before one must not be rewritten by it, and
 opacus refuses in-place activations.
@@ -127,3 +127,35 @@ def cifar_cnn(*, shape: Sequence[int], classes: int) -> nn.Sequential:
     blocks["sigmoid"] = nn.Sigmoid()
     blocks["fc2"] = nn.Linear(512, classes)
     return nn.Sequential(blocks)
+
+
+def ecg_cnn(*, shape: Sequence[int], classes: int) -> nn.Sequential:
+    """The one-dimensional network of Abuadbba et al. 2020 for heartbeats.
+
+    Blocks: `conv1` (16 channels of 7), `relu1`, `pool1`, `conv2` (16 of 5), `relu2`, `pool2`,
+    `flatten`, `fc1` (128), `relu3`, `fc2`. ReLUs are leaky.
+
+    Args:
+        shape: (C, L) of one signal.
+        classes: number of logits.
+
+    Raises:
+        SpecError: if it is no signal, or shorter than 8.
+    """
+    if len(shape) != 2 or shape[1] < 8:
+        raise SpecError(f"ecg_cnn takes signals (C, L) of length 8 and more, got {tuple(shape)}")
+    channels, length = shape
+    return nn.Sequential(
+        OrderedDict[str, nn.Module](
+            conv1=nn.Conv1d(channels, 16, 7, padding=3),
+            relu1=nn.LeakyReLU(),
+            pool1=nn.MaxPool1d(2),
+            conv2=nn.Conv1d(16, 16, 5, padding=2),
+            relu2=nn.LeakyReLU(),
+            pool2=nn.MaxPool1d(2),
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(16 * (length // 4), 128),
+            relu3=nn.LeakyReLU(),
+            fc2=nn.Linear(128, classes),
+        )
+    )

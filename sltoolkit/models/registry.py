@@ -8,7 +8,7 @@ from typing import Any, final
 from torch import nn
 
 from sltoolkit.errors import SpecError, lookup
-from sltoolkit.models.plain import cifar_cnn, lenet, mlp
+from sltoolkit.models.plain import cifar_cnn, ecg_cnn, lenet, mlp
 from sltoolkit.models.resnet import resnet18, resnet20
 
 
@@ -65,6 +65,14 @@ MODELS: dict[str, ModelEntry] = {
         citation=HE_2019,
         cut="relu22",
         channels_last=True,
+    ),
+    "ecg_cnn": ModelEntry(
+        factory=ecg_cnn,
+        description="two 1-D convolutions for signals, the heartbeat victim of Abuadbba et al.",
+        citation="Abuadbba et al.: Can we use split learning on 1D CNN models for privacy "
+        "preserving training? (AsiaCCS 2020)",
+        cut="pool2",
+        channels_last=False,
     ),
     "resnet18": ModelEntry(
         factory=resnet18,

@@ -61,7 +61,7 @@ def test_the_auxiliary_head_is_a_classifier_of_the_pooled_channels() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_legal_cut_agrees_with_its_profile(name: str) -> None:
-    shape = (3, 16, 16) if name != "lenet" else (1, 28, 28)
+    shape = {"lenet": (1, 28, 28), "ecg_cnn": (1, 32)}.get(name, (3, 16, 16))
     costs = registered_costs(name, shape, classes=10)
     module = build(name, shape=shape, classes=10)
     profiles = profile_cuts(module, shape)
