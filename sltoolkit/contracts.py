@@ -208,14 +208,17 @@ class Attack(_Adversary[V], ABC):
         return staged(view, rng)
 
     def refinements(self, best: Self, view: V) -> Sequence[Self]:
-        """Variations of the best candidate in what matters less, itself first; one: none."""
+        """Variations of the best candidate in what matters less, itself first, in the order to try.
+
+        The first that doesn't help ends the rehearsal.
+        """
         return (best,)
 
     def tune(self, view: V, *, rng: Stream) -> Self:
         """The setting that does best on the attacker's own samples; targets are never touched.
 
-        The budget is one run of each candidate on `rehearsal.SAMPLES` samples, then one of each
-        refinement of the best. An attacker with nothing to rehearse on takes the first candidate.
+        The budget is one run of each candidate on `rehearsal.SAMPLES` samples, then at most one of
+        each refinement of the best. Who has nothing to rehearse on takes the first candidate.
         """
         return tuned(self, view, rng=rng)
 

@@ -4,7 +4,8 @@ It attacks samples of its own, released through the same defended client, and ke
 that recovers them best. Nothing about the targets enters the choice but the number of releases.
 
 The budget is stated by the attack: one run on `SAMPLES` samples for each of its `candidates`
-(what matters most, jointly), then one for each of its `refinements` of the best of them.
+(what matters most, jointly), then one for each of its `refinements` of the best of them, in turn,
+until one is not better than the one before.
 """
 
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
 
 
 def tuned(attack: "A", view: Any, *, rng: Stream) -> "A":
-    """The best of the attack's candidates on own samples, then of its refinements of that one.
+    """The best of the attack's candidates on own samples, refined for as long as that helps.
 
     Args:
         attack: with some parameters left open.
@@ -77,10 +78,15 @@ def tuned(attack: "A", view: Any, *, rng: Stream) -> "A":
         return options[0]
     with part(0.5):
         errors = _trials(options, *stage, rng=rng)
-        best = _first_among_equals(errors)
-        finer = attack.refinements(options[best], view)
-        more = _trials(finer[1:], *stage, rng=rng.child("refinements"))
-    return finer[_first_among_equals(torch.cat([errors[best : best + 1], more]))]
+    first = _first_among_equals(errors)
+    best, errors = options[first], errors[first]
+    for number, finer in enumerate(attack.refinements(best, view)[1:]):
+        with part(0.2):
+            (found,) = _trials([finer], *stage, rng=rng.child(f"refinement{number}"))
+        if _first_among_equals(torch.stack([errors, found])) == 0:
+            break
+        best, errors = finer, found
+    return best
 
 
 def rehearse(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream) -> "A":

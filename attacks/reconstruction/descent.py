@@ -7,6 +7,7 @@ another. One that has arrived leaves the batch (`plateau`).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import cos, pi
 from typing import Any, final
 
@@ -24,9 +25,13 @@ Objective = Callable[[list[Tensor], Tensor], Tensor]
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
+    "amsgrad": partial(torch.optim.Adam, amsgrad=True, eps=1e-3),
     "sgd": torch.optim.SGD,
 }
-"""Element by element only: L-BFGS and clipping by a global norm would couple the targets."""
+"""Element by element only: L-BFGS and clipping by a global norm would couple the targets.
+
+`amsgrad` has the epsilon of He, Zhang and Lee's published code.
+"""
 
 
 @final
@@ -77,7 +82,7 @@ class Descent:
     rate: Callable[[int], float]
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     window: int | None = None
-    tolerance: float = 0.01
+    tolerance: float = 1e-3
     chunk: int = 64
     settle: Callable[[list[Tensor]], None] | None = None
     show: Callable[[list[Tensor]], Tensor] = _first
@@ -212,6 +217,13 @@ def cosine(lr: float, steps: int) -> Callable[[int], float]:
 def constant(lr: float) -> Callable[[int], float]:
     """The same learning rate in every step."""
     return lambda step: lr
+
+
+RATES: dict[str, Callable[[float, int], Callable[[int], float]]] = {
+    "constant": lambda lr, steps: constant(lr),
+    "cosine": cosine,
+}
+"""Learning rates over the steps, from the initial one and the number of steps."""
 
 
 def squared_error(guess: Tensor, z: Tensor, weights: Tensor | None = None) -> Tensor:

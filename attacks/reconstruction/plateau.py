@@ -20,7 +20,7 @@ class Plateau:
         tolerance: the share of the loss by which it must fall to count as progress.
     """
 
-    def __init__(self, *, window: int, tolerance: float = 0.01) -> None:
+    def __init__(self, *, window: int, tolerance: float = 1e-3) -> None:
         self._window, self._tolerance = window, tolerance
         self._best: Tensor | None = None  # (N,): the loss at the last progress
         self._idle: Tensor | None = None  # (N,): steps since then

@@ -1,0 +1,109 @@
+"""What a white box makes of what it heard: releases, withheld channels, the network to go through.
+
+R releases are averaged, each channel over the releases in which it was sent. A channel that is
+identically zero although the client would not make it so was withheld (random pruning, DISCO: the
+mask is visible), and is left out of the loss.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.contracts import Defense
+from sltoolkit.errors import ThreatModelError
+from sltoolkit.streams import Stream
+from sltoolkit.threat import Aux, Release
+from sltoolkit.turns import Turn
+
+Network = Callable[[Tensor], Tensor]
+
+DRAWS = 4
+"""Draws of the mechanism that are averaged into one evaluation of the defended client."""
+
+_PROBES = 64
+
+
+def observe(smashed: Tensor, *, masked: bool) -> tuple[Tensor, Tensor]:
+    """Releases merged into one observation.
+
+    Args:
+        smashed: (R, N, C, ...).
+        masked: whether channels that are identically zero count as not sent.
+
+    Returns:
+        The mean over the releases in which a channel was sent, (N, C, ...), and which channels
+        were sent at all, (N, C, 1, ...) of zeros and ones.
+    """
+    if masked:
+        count = torch.stack([_present(z) for z in smashed]).sum(0)
+    else:
+        count = smashed.new_full(smashed.shape[1:3], len(smashed))
+    count = count.reshape(*count.shape, *(1,) * (smashed.dim() - 3))
+    return smashed.sum(0) / count.clamp(min=1), (count > 0).to(smashed.dtype)
+
+
+def _present(z: Tensor) -> Tensor:
+    """Which channels are not identically zero: (N, C) of (N, C, ...)."""
+    return (z != 0).reshape(*z.shape[:2], -1).any(2)
+
+
+def withholds(smashed: Tensor, client: nn.Module, aux: Aux | None, release: Release | None) -> bool:
+    """Whether the release zeroes channels that the client does not.
+
+    Without queries nothing tells a unit that is off from one that was withheld: then silent maps
+    are taken as withheld, and silent units of a vector as off.
+    """
+    if aux is None or release is None:
+        return smashed.dim() > 3
+    probes = aux.x[:_PROBES]
+    with torch.no_grad():
+        active = _present(client(probes))
+    return bool((active & ~_present(release(probes)[0])).any())
+
+
+def defended(
+    client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
+) -> Network:
+    """The client followed by the mean of a few draws of an own copy of the defence."""
+    if mechanism is None:
+        raise ThreatModelError(
+            "forward='mechanism' needs the defence's public parameters: grant mechanism"
+        )
+    defense = mechanism(rng)
+
+    def forward(x: Tensor) -> Tensor:
+        ids = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
+        turn = Turn(ids=ids, x=x.detach(), y=None, step=0, epoch=0, phase="release", rng=rng)
+        z = client(x)
+        return torch.stack([defense.smash(z, turn) for _ in range(DRAWS)]).mean(0)
+
+    return forward
+
+
+def unit_weights(z: Tensor, sent: Tensor) -> Tensor:
+    """What one unit counts for in its target's mean over sent units, (N, C, 1, ...)."""
+    per_channel = prod(z.shape[2:])
+    counted = sent.flatten(1).sum(1).mul(per_channel).clamp(min=1)
+    return sent / counted.reshape(-1, *(1,) * (z.dim() - 1))
+
+
+@contextmanager
+def suitable_kernels(client: nn.Module) -> Iterator[None]:
+    """Torch's own CPU convolutions instead of oneDNN's, for a client that is one first layer.
+
+    oneDNN's gradient with respect to an input of 1 to 3 channels takes 2 to 4 times as long as
+    torch's; with more channels it is the faster one. The choice depends on the network alone.
+    """
+    convolutions = [m for m in client.modules() if isinstance(m, nn.Conv2d)]
+    shallow = bool(convolutions) and all(m.in_channels <= 3 for m in convolutions)
+    backend: Any = torch.backends.mkldnn
+    before = backend.enabled
+    backend.enabled = before and not shallow
+    try:
+        yield
+    finally:
+        backend.enabled = before

@@ -1,0 +1,196 @@
+"""Rehearsals: what an attacker chooses on its own samples, and what it must not look at."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, final
+
+import pytest
+import torch
+from inversion import conv_client, digits, seeded, whitebox_view
+from torch import Tensor
+
+from sltoolkit.attacks.reconstruction.whitebox import SCHEDULES, WhiteBox, WhiteBoxView
+from sltoolkit.contracts import Attack, Family, Role
+from sltoolkit.errors import SpecError
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.rehearsal import rehearse, staged
+from sltoolkit.streams import Stream
+from sltoolkit.watching import watch
+
+OPEN = {"steps", "lr", "tv_weight", "tv_beta", "forward"}
+"""What the white box leaves open."""
+
+FIXED = WhiteBox().candidates(whitebox_view(conv_client(), digits(1)))[0]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Guesser(Attack[WhiteBoxView]):
+    """Finds the truth up to a known error, so that what a rehearsal must choose is known."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    family: ClassVar[Family] = "reconstruction"
+    view: ClassVar[type] = WhiteBoxView
+    citation: ClassVar[str] = "none 2000"
+    log: ClassVar[list[tuple[str, float]]] = []
+
+    coarse: str | None = None
+    fine: float | None = None
+
+    def candidates(self, view: WhiteBoxView) -> list[Self]:
+        return [replace(self, coarse=c, fine=self.fine or 3.0) for c in ("bad", "good", "lost")]
+
+    def refinements(self, best: Self, view: WhiteBoxView) -> list[Self]:
+        return [replace(best, fine=f) for f in (3.0, 2.0, 4.0, 1.0)]
+
+    def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
+        assert self.coarse is not None
+        assert self.fine is not None
+        self.log.append((self.coarse, self.fine))
+        off = {"bad": 2.0, "good": 1.0, "lost": torch.nan}[self.coarse] * self.fine
+        x = view.smashed[0]  # its client is the identity
+        return Reconstruction(images=x + off)
+
+
+def test_candidates_are_tried_first_and_the_best_refined_while_that_helps() -> None:
+    view = whitebox_view(torch.nn.Identity(), digits(4), aux=digits(60)[20:])
+    Guesser.log.clear()
+    best = Guesser().tune(view, rng=Stream(0))
+    assert best == Guesser(coarse="good", fine=2.0)
+    assert Guesser.log == [
+        ("bad", 3.0), ("good", 3.0), ("lost", 3.0),
+        ("good", 2.0), ("good", 4.0),  # worse: 1.0 is not tried any more
+    ]  # fmt: skip
+
+
+def test_of_candidates_that_differ_within_noise_the_first_is_taken() -> None:
+    view = whitebox_view(torch.nn.Identity(), digits(4), aux=digits(60)[20:])
+    stage = staged(view, Stream(0))
+    assert stage is not None
+
+    def choice(shift: float) -> int:
+        """Which of two whose squared errors differ by noise of std 1/4 around `shift`."""
+        noise = torch.randn(16, generator=seeded(3))
+        noise = (noise - noise.mean()) / noise.std() / 4
+        errors = (3 + noise + shift, torch.full((16,), 3.0))
+        tried = [_Off(error=tuple(e.tolist())) for e in errors]
+        return tried.index(rehearse(tried, *stage, rng=Stream(1)))
+
+    assert choice(0.0) == choice(0.05) == 0  # a standard error is 1/16
+    assert choice(0.08) == 1
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Off(Attack[WhiteBoxView]):
+    """Misses each sample's truth by a given squared error."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    family: ClassVar[Family] = "reconstruction"
+    view: ClassVar[type] = WhiteBoxView
+    citation: ClassVar[str] = "none 2000"
+
+    error: tuple[float, ...]
+
+    def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
+        off = torch.tensor(self.error).sqrt()
+        return Reconstruction(images=view.smashed[0] + off.reshape(-1, 1, 1, 1))
+
+
+def test_the_published_schedule_and_weights_are_among_what_is_tried() -> None:
+    view = whitebox_view(conv_client(), digits(1))
+    candidates = WhiteBox().candidates(view)
+    terms = {(c.tv_beta, c.tv_weight) for c in candidates}
+    assert {(1, 0.0), (2, 4.0), (2, 200.0)} <= terms
+    assert (0.01, 5000) in SCHEDULES
+    finer = WhiteBox().refinements(candidates[3], view)
+    assert [(f.lr, f.steps) for f in finer] == list(SCHEDULES)
+    assert {(f.tv_beta, f.tv_weight) for f in finer} == {
+        (candidates[3].tv_beta, candidates[3].tv_weight)
+    }
+
+
+def test_what_is_given_is_not_chosen() -> None:
+    view = whitebox_view(conv_client(), digits(1))
+    assert not FIXED.rehearses
+    assert FIXED.candidates(view) == [FIXED] == FIXED.refinements(FIXED, view)
+    for name in OPEN:
+        none: dict[str, Any] = {name: None}
+        left = replace(FIXED, **none)
+        assert left.rehearses
+        tried = [*left.candidates(view), *left.refinements(FIXED, view)]
+        assert all(replace(c, **none) == left for c in tried)
+
+
+def test_a_watcher_sees_the_rehearsal_and_the_attack_go_by() -> None:
+    heard: list[int] = []
+    view = whitebox_view(conv_client(), digits(4), aux=digits(60)[20:])
+    with watch(lambda done, total: heard.append(done)):
+        replace(FIXED, steps=20, tv_weight=None).run(view, rng=Stream(0))
+    assert heard == sorted(set(heard))
+    assert heard[-1] == 100
+    assert len([h for h in heard if h < 50]) > 10
+
+
+def best_of(candidates: list[WhiteBox], view: WhiteBoxView) -> WhiteBox:
+    """What a rehearsal of these candidates chooses."""
+    stage = staged(view, Stream(0))
+    assert stage is not None
+    return rehearse(candidates, *stage, rng=Stream(1))
+
+
+def test_tune_takes_the_candidate_with_the_least_error_on_own_samples() -> None:
+    view = whitebox_view(conv_client(), digits(4), aux=digits(60)[20:])
+    steps = [replace(FIXED, steps=s, tv_weight=0.0) for s in (1, 80, 5)]
+    assert best_of(steps, view) is steps[1]
+
+
+def test_tune_never_prefers_a_diverged_candidate() -> None:
+    view = whitebox_view(conv_client(), digits(4), aux=digits(60)[20:])
+    wild = replace(FIXED, steps=60, tv_weight=0.0, optimizer="sgd", lr=1e6, box=False)
+    assert not torch.isfinite(wild.run(view, rng=Stream(1)).images).all()
+    calm = replace(FIXED, steps=1, tv_weight=0.0)
+    assert best_of([wild, calm], view) is calm
+
+
+def test_who_has_nothing_to_rehearse_on_takes_the_first_candidate() -> None:
+    view = whitebox_view(conv_client(), digits(4))
+    assert WhiteBox().tune(view, rng=Stream(0)) == FIXED
+    assert WhiteBox(steps=2).run(view, rng=Stream(0)).tuned == {}
+
+
+def test_a_rehearsal_needs_two_samples() -> None:
+    view = whitebox_view(conv_client(), digits(4), aux=digits(1))
+    with pytest.raises(SpecError, match="at least 2 aux samples"):
+        WhiteBox().tune(view, rng=Stream(0))
+
+
+def test_what_was_tuned_reproduces_the_attack_and_owes_nothing_to_the_targets() -> None:
+    client, aux = conv_client(), digits(120)[40:]
+    attack = WhiteBox(steps=20)
+    first = attack.run(whitebox_view(client, digits(8), aux=aux), rng=Stream(0))
+    other = attack.run(whitebox_view(client, 1 - digits(8), aux=aux), rng=Stream(0))
+    assert set(first.tuned) == OPEN - {"steps"}
+    assert first.tuned == other.tuned
+    chosen: dict[str, Any] = json.loads(json.dumps(dict(first.tuned)))  # as a store keeps it
+    fixed = replace(attack, **chosen)
+    again = fixed.run(whitebox_view(client, digits(8), aux=aux), rng=Stream(0))
+    assert again.tuned == {}
+    assert torch.equal(again.images, first.images)
+
+
+def test_a_noisy_release_is_met_with_more_smoothing() -> None:
+    client, aux = conv_client(), digits(120)[40:]
+
+    def chosen(std: float) -> float:
+        noise = seeded(0)
+
+        def noisy(inputs: Tensor) -> Tensor:
+            z: Tensor = client(inputs)
+            return z + std * torch.randn(z.shape, generator=noise)
+
+        view = whitebox_view(client, digits(8), aux=aux, release=noisy)
+        attack = replace(FIXED, steps=50, tv_weight=None)
+        return float(attack.run(view, rng=Stream(0)).tuned["tv_weight"])
+
+    assert chosen(0.0) < chosen(0.5)
