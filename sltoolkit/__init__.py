@@ -119,11 +119,11 @@ __all__ = [
     "FedAvg", "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients",
     "LaplaceNoise", "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient", "MultiHop",
     "MultiTask", "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning",
-    "Regression", "Result", "Retrieval", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2", "SplitFedV3", "Stream",
-    "Targets", "TopK", "Training", "UShaped", "Vanilla", "Vertical", "Victim", "WhiteBox",
-    "WithReplacement", "attack", "class_counts", "class_histograms", "cut", "data", "formatted",
-    "frozen", "heterogeneity", "metrics", "models", "reconstruction_figure", "table",
-    "tradeoff_figure", "train",
+    "Regression", "Result", "Retrieval", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2",
+    "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "Vanilla", "Vertical",
+    "Victim", "WhiteBox", "WithReplacement", "attack", "class_counts", "class_histograms",
+    "cut", "data", "formatted", "frozen", "heterogeneity", "metrics", "models",
+    "reconstruction_figure", "table", "tradeoff_figure", "train",
 ]  # fmt: skip
 
 

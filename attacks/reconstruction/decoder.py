@@ -2,45 +2,80 @@
 
 Adversary: whoever hears the smashed data z of the targets, holds samples of its own (aux) and can
 put them through the deployed, defended client (release): a server, an eavesdropper, or colluding
-parties. It knows no weights and no labels.
+parties. It knows no weights. Where it sees the targets' labels y, it uses them.
 
 Idea (He, Zhang and Lee 2019, section 5): learn d with d(z) = x from the attacker's own pairs,
-    min_d  E over aux of || d(z(x)) - x ||^2,
+    min_d  E over aux of || d(z(x), y) - x ||^2,
 and apply it to what was heard. It is adaptive by nature: it is trained on exactly what crosses the
 wire, defence included, with fresh noise in every epoch, so at best it computes the posterior mean
 under the defence. R releases of one target are averaged, and so are those it is trained on.
 
-Departures from the paper:
-1. The network infers strides from shapes instead of mirroring a known architecture, which this
-   adversary does not know, and starts from the mean image (`sltoolkit.models.inverse`).
+Families of d (`sltoolkit.models.decoders`): `mirror`, the client's mirror image (He et al.), and
+`conv_norm` and `res_norm` with N blocks of C channels (Li et al. 2022, ResSFL, up to N4C64; Xia et
+al. 2025, CEM, N8C64). Their numbers N and C are `blocks` and `width`. Labels enter as a further
+channel, as in Zhu et al. 2025 (SDAR).
+
+Departures from the papers:
+1. The networks infer strides from shapes instead of mirroring a known architecture, which this
+   adversary does not know. Each normalises what it hears, has a learned offset per pixel, and
+   starts from the mean image (`sltoolkit.models.inverse`).
 2. The learning rate falls along a cosine from 1e-2 over 30 epochs, instead of 50 at 1e-3. (10 are
    enough on undefended smashed data, but understate what NoPeek leaks.)
 3. A tenth of aux is held out, and the epoch that does best on it is kept.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import ClassVar, Literal, Self, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from sltoolkit.contracts import Attack, Family, Role, Task
-from sltoolkit.errors import SpecError
+from sltoolkit.errors import SpecError, lookup
+from sltoolkit.models.conditioning import Conditioned, LabelChannel
+from sltoolkit.models.decoders import FAMILIES
 from sltoolkit.models.inverse import decode, fit_inverse, inverse_error, inverse_network
 from sltoolkit.outcomes import Reconstruction
+from sltoolkit.rehearsal import chosen
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release
+
+Design = Literal["mirror", "conv_norm", "res_norm"]
+
+
+@final
+@dataclass(frozen=True)
+class Setting:
+    """What a rehearsal chooses between; see `Decoder`."""
+
+    design: Design
+    blocks: int
+    width: int
+    lr: float
+
+
+SETTINGS = (
+    Setting("mirror", 1, 16, 1e-2), Setting("mirror", 1, 32, 1e-2), Setting("mirror", 1, 16, 3e-3),
+    Setting("conv_norm", 0, 16, 1e-2), Setting("res_norm", 0, 16, 1e-2),
+    Setting("mirror", 1, 64, 3e-3),
+    Setting("conv_norm", 4, 64, 3e-3), Setting("res_norm", 4, 64, 3e-3),
+    Setting("conv_norm", 8, 64, 3e-3), Setting("res_norm", 8, 64, 3e-3),
+)  # fmt: skip
+"""The first is taken unless a rehearsal chooses another."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecoderView:
-    """What the decoder needs: what was heard, queries, and samples of its own."""
+    """What the decoder needs: what was heard, queries, samples of its own; labels if seen."""
 
     smashed: Tensor
     release: Release
     aux: Aux
     task: Task
+    labels: Tensor | None
 
 
 @final
@@ -48,11 +83,19 @@ class DecoderView:
 class Decoder(Attack[DecoderView]):
     """Reconstruct inputs with a network trained to invert the release.
 
+    What is None is taken from the first of `SETTINGS` that agrees with what is given, or chosen by
+    a rehearsal where there is a budget for one; then it is in the outcome's `tuned`.
+
     Attributes:
         epochs: passes over aux, each with a fresh release of it.
+        design: the family: `mirror`, `conv_norm` or `res_norm`.
+        blocks: its N, layers besides those that change the resolution.
+        width: its C, channels at full resolution.
         lr: initial learning rate of Adam.
+        budget: what a rehearsal may cost, as a multiple of training the first setting, counted in
+            operations. Settings are taken in order while they fit; below 2 there is nothing to
+            compare. About 8 reaches twice the width, 100 everything.
         batch_size: pairs per step.
-        width: channels of the network at full resolution.
         held_out: share of aux that chooses the epoch.
     """
 
@@ -60,54 +103,119 @@ class Decoder(Attack[DecoderView]):
     family: ClassVar[Family] = "reconstruction"
     view: ClassVar[type] = DecoderView
     citation: ClassVar[str] = (
-        "He, Zhang, Lee 2019, Model inversion attacks against collaborative inference (ACSAC)"
+        "He, Zhang, Lee 2019, Model inversion attacks against collaborative inference (ACSAC); "
+        "conv_norm and res_norm: Li et al. 2022, ResSFL (CVPR)"
     )
 
     epochs: int = 30
-    lr: float = 1e-2
+    design: Design | None = None
+    blocks: int | None = None
+    width: int | None = None
+    lr: float | None = None
+    budget: float = 0.0
     batch_size: int = 64
-    width: int = 16
     held_out: float = 0.1
 
     @classmethod
     def smoke(cls) -> Self:
-        """Two narrow epochs."""
-        return cls(epochs=2, width=4)
+        """Two epochs of narrow networks, of which two are rehearsed."""
+        return cls(epochs=2, width=4, lr=1e-2, budget=2.5)
+
+    @property
+    def rehearses(self) -> bool:
+        """If there is a budget, and something to spend it on."""
+        return self.budget > 0 and None in (self.design, self.blocks, self.width, self.lr)
+
+    def refuses(self, task: Task) -> str | None:
+        """Only what has more than two axes of positions."""
+        if max(len(task.input_shape), len(task.smashed_shape)) > 3:
+            return "its networks are for (C, H, W), (C, L) and (d,), not for volumes"
+        return None
 
     def run(self, view: DecoderView, *, rng: Stream) -> Reconstruction:
         """Train on aux, then decode the targets' mean release.
 
         Raises:
-            SpecError: if aux is too small to train on and to hold some out.
+            SpecError: if aux is too small to train on and to hold some out, or a setting is wrong.
         """
-        x, repeats = view.aux.x, len(view.smashed)
+        fixed = self.tune(view, rng=rng.child("rehearsal"))
+        x, labels, repeats = view.aux.x, view.labels, len(view.smashed)
         kept = max(1, round(self.held_out * len(x)))
         if len(x) - kept < 2:
             raise SpecError(f"the decoder needs at least 3 aux samples, got {len(x)}")
         order = torch.randperm(len(x), generator=rng.torch()).to(x.device)
-        own, check = x[order[kept:]], x[order[:kept]]
-
-        def heard(inputs: Tensor) -> Tensor:
-            return view.release(inputs, repeats=repeats).mean(0)
-
+        own, check = order[kept:], order[:kept]
+        setting = fixed._settings()[0]
         with rng.scope():
-            network = inverse_network(
-                view.task.smashed_shape,
-                view.task.input_shape,
-                width=self.width,
-                mean=own.mean(0),
-            ).to(x.device)
-            pairs = heard(check), check
+            network = _network(setting, view, x[own].mean(0)).to(x.device)
+            pairs = [view.release.mean(x[check], repeats=repeats), x[check]]
+            if labels is not None:
+                pairs.append(view.aux.y[check])
             fit_inverse(
-                lambda _: heard(own),
-                own,
+                lambda _: view.release.mean(x[own], repeats=repeats),
+                x[own],
+                y=None if labels is None else view.aux.y[own],
                 network=network,
                 epochs=self.epochs,
-                lr=self.lr,
+                lr=setting.lr,
                 batch_size=self.batch_size,
                 held_out=pairs,
             )
         return Reconstruction(
-            images=decode(network, view.smashed.mean(0)),
+            images=decode(network, view.smashed.mean(0), labels),
+            tuned=chosen(self, fixed) if self.rehearses else {},
             diagnostics={"held_out_mse": inverse_error(network, *pairs)},
         )
+
+    def candidates(self, view: DecoderView) -> Sequence[Self]:
+        """The settings that agree with what is given, as far as the budget goes."""
+        settings = self._settings()
+        if len(view.task.input_shape) == 1:  # dense layers, whatever the design
+            settings = [s for s in settings if s.design == settings[0].design]
+        affordable, spent = settings[:1], 1.0
+        if self.rehearses:
+            first = _operations(settings[0], view)
+            for setting in settings[1:]:
+                spent += _operations(setting, view) / first
+                if spent > self.budget:
+                    break
+                affordable.append(setting)
+        return [replace(self, **asdict(setting)) for setting in affordable]
+
+    def _settings(self) -> list[Setting]:
+        """The settings that agree with what is given, which takes the place of theirs.
+
+        Raises:
+            SpecError: if there is no such design.
+        """
+        if self.design is not None:
+            lookup(FAMILIES, self.design, "decoder design")
+        given = {f.name: getattr(self, f.name) for f in fields(Setting)}
+        given = {name: value for name, value in given.items() if value is not None}
+        agreeing = (s for s in SETTINGS if self.design in (None, s.design))
+        return list(dict.fromkeys(replace(s, **given) for s in agreeing))
+
+
+def _network(setting: Setting, view: DecoderView, mean: Tensor | None) -> nn.Module:
+    """From smashed data (and labels, where they are seen) to inputs."""
+    task, shape = view.task, view.task.smashed_shape
+    channel = None if view.labels is None else LabelChannel(shape, task.classes)
+    body = inverse_network(
+        shape if channel is None else channel.out,
+        task.input_shape,
+        family=setting.design,
+        blocks=setting.blocks,
+        width=setting.width,
+        mean=mean,
+    )
+    return body if channel is None else Conditioned(channel, body)
+
+
+def _operations(setting: Setting, view: DecoderView) -> int:
+    """Floating-point operations of one forward pass of one sample; nothing is computed."""
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        given = [torch.zeros(1, *view.task.smashed_shape, device="meta")]
+        if view.labels is not None:
+            given.append(torch.zeros(1, dtype=torch.int64, device="meta"))
+        _network(setting, view, None).eval()(*given)
+    return int(counter.get_total_flops())

@@ -1,0 +1,281 @@
+"""The decoder against cases whose answers are known in closed form."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from heard import (
+    conv_client,
+    digits,
+    error,
+    gaussian_channel,
+    gaussian_minimum,
+    noisy,
+    seeded,
+    view_of,
+)
+from torch import Tensor, nn
+
+from sltoolkit.attacks.reconstruction.decoder import SETTINGS, Decoder, DecoderView
+from sltoolkit.contracts import Task
+from sltoolkit.errors import SpecError
+from sltoolkit.models.decoders import FAMILIES
+from sltoolkit.models.inverse import decode, fit_inverse, inverse_error, inverse_network
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.streams import Stream
+
+EACH = pytest.mark.parametrize("family", FAMILIES)
+
+
+def decoder_view(release: Any, x: Tensor, aux: Tensor, **more: Any) -> DecoderView:
+    return view_of(DecoderView, release, x, aux, **{"labels": None, **more})
+
+
+# -- closed forms -------------------------------------------------------------------------------
+
+
+def test_the_scalar_gaussian_decoder_is_one_half() -> None:
+    with Stream(0).scope():
+        x = torch.randn(4000, 1)
+        line = nn.Linear(1, 1)  # Sigma = A = sigma = 1: the optimum is W = 1/2 with error 1/2
+        fit_inverse(lambda _: x + torch.randn_like(x), x, network=line, epochs=20)
+        fresh = torch.randn(100_000, 1)
+        reached = inverse_error(line, fresh + torch.randn_like(fresh), fresh)
+    assert abs(line.weight.item() - 0.5) < 0.03
+    assert abs(reached - 0.5) < 0.02 * 0.5 + 0.005
+
+
+def test_the_attack_finds_the_posterior_mean_of_the_scalar_gaussian() -> None:
+    aux = torch.randn(3000, 1, generator=seeded(0))
+    x = torch.linspace(-1, 1, 21)[:, None]
+    view = decoder_view(noisy(nn.Identity(), 1.0), x, aux)
+    guess = Decoder(epochs=12, lr=3e-3, width=2).run(view, rng=Stream(0)).images
+    within = view.smashed[0].abs() < 1.5  # beyond, a network of ReLUs has seen little
+    assert (guess - view.smashed[0] / 2)[within].square().mean() < 0.1**2
+
+
+def test_decoders_reach_the_linear_gaussian_optimum_and_do_not_beat_it() -> None:
+    root, a, sigma, optimal = gaussian_channel()
+    minimum = gaussian_minimum()
+    with Stream(0).scope():
+        x, fresh = torch.randn(8000, 6) @ root.T, torch.randn(50_000, 6) @ root.T
+
+        def heard(inputs: Tensor) -> Tensor:
+            return inputs @ a.T + sigma * torch.randn(len(inputs), 4)
+
+        line = fit_inverse(lambda _: heard(x), x, network=nn.Linear(4, 6), epochs=15)
+        curve = fit_inverse(lambda _: heard(x), x, epochs=5)
+        z = heard(fresh)
+    assert inverse_error(line, z, fresh) < 1.02 * minimum
+    best = (z @ optimal.T - fresh).square().mean(1)
+    assert abs(float(best.mean()) - minimum) < 0.02 * minimum  # the closed form itself
+    excess = (decode(curve, z) - fresh).square().mean(1) - best
+    assert float(excess.mean()) > -3 * float(excess.std()) / len(excess) ** 0.5
+    assert float(excess.mean()) < 0.1 * minimum
+
+
+# -- the prior ----------------------------------------------------------------------------------
+
+
+@EACH
+@pytest.mark.parametrize("labelled", [False, True], ids=["plain", "labelled"])
+def test_every_family_beats_the_mean_image_and_on_shuffled_pairs_does_not(
+    family: Any, labelled: bool
+) -> None:
+    x, aux, client = digits(100), digits(900)[100:], conv_client()
+    mean = aux.mean(0, keepdim=True).expand_as(x)
+    attack = Decoder(design=family, blocks=1, width=8, lr=1e-2, epochs=6)
+    g = seeded(6)
+    y, labels = torch.randint(10, (800,), generator=g), torch.randint(10, (100,), generator=g)
+
+    def mixed(v: Tensor) -> Tensor:
+        """Own samples, which come by the hundreds, are answered in another order."""
+        sent: Tensor = client(v if len(v) <= 100 else v[torch.randperm(len(v), generator=g)])
+        return sent
+
+    def reached(release: Any) -> Tensor:
+        view = decoder_view(release, x, aux, y=y, labels=labels if labelled else None)
+        return attack.run(view, rng=Stream(0)).images
+
+    assert error(reached(client), x) < 0.2 * error(mean, x)
+    prior = reached(mixed)
+    assert error(prior, mean) < 0.04 * error(mean, x)
+    assert error(prior, x) > 0.9 * error(mean, x)
+
+
+def test_labels_are_used_where_they_are_seen() -> None:
+    g = seeded(1)
+    y, labels = torch.randint(10, (300,), generator=g), torch.randint(10, (60,), generator=g)
+    aux, x = ((v[:, None, None, None] / 10).expand(-1, 1, 8, 8) for v in (y, labels))
+
+    def deaf(v: Tensor) -> Tensor:
+        """All that crosses the wire is the same for every input."""
+        return torch.ones(len(v), 4)
+
+    attack = Decoder(epochs=20, width=4)
+    seen = decoder_view(deaf, x, aux, y=y, labels=labels)
+    unseen = decoder_view(deaf, x, aux, y=y)
+    assert error(attack.run(seen, rng=Stream(0)).images, x) < 1e-3
+    assert error(attack.run(unseen, rng=Stream(0)).images, x) > 0.05
+
+
+# -- shapes -------------------------------------------------------------------------------------
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("smashed", "image"),
+    [
+        ((8, 24, 24), (1, 28, 28)),
+        ((16, 8, 8), (1, 28, 28)),
+        ((64, 8, 8), (3, 32, 32)),
+        ((8, 27, 25), (3, 25, 23)),
+        ((5, 1, 1), (1, 8, 8)),
+        ((4, 3, 5), (3, 9, 17)),
+        ((120,), (3, 25, 25)),
+        ((9, 4), (1, 8, 8)),
+        ((8, 47), (1, 187)),
+        ((8, 187), (2, 180)),
+        ((32, 1), (1, 187)),
+        ((12,), (1, 187)),
+        ((4, 3, 3), (7,)),
+        ((4, 11), (7,)),
+        ((4,), (6,)),
+    ],
+)
+def test_inverse_networks_fit_any_shapes(
+    smashed: tuple[int, ...], image: tuple[int, ...], family: str
+) -> None:
+    with Stream(0).scope():
+        network = inverse_network(smashed, image, family=family, blocks=2, width=4)
+        out = network(torch.randn(3, *smashed))
+    assert tuple(out.shape) == (3, *image)
+    assert len(image) != 3 or (out.min() >= 0 and out.max() <= 1)
+
+
+@EACH
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 13), (2, 21), (5,)])
+def test_inverse_networks_start_from_a_mean(shape: tuple[int, ...], family: str) -> None:
+    mean = torch.rand(shape, generator=seeded(0)) * 0.8 + 0.1
+    with Stream(0).scope():
+        network = inverse_network((6,), shape, family=family, width=4, mean=mean).eval()
+        silent = network(torch.zeros(2, 6)).detach()[0]
+    # what the first weights add is small beside what the mean says
+    assert float(torch.corrcoef(torch.stack([silent.flatten(), mean.flatten()]))[0, 1]) > 0.8
+
+
+def test_an_inverse_network_refuses_volumes_and_unknown_families() -> None:
+    with pytest.raises(SpecError, match="inverse network"):
+        inverse_network((4, 4), (1, 8, 8, 8))
+    with pytest.raises(SpecError, match="res_norm"):
+        inverse_network((4,), (1, 8, 8), family="resnorm")
+    task = Task(input_shape=(1, 8, 8, 8), smashed_shape=(4,), classes=2)
+    assert "volumes" in str(Decoder().refuses(task))
+
+
+def test_n_and_c_are_the_papers() -> None:
+    def convolutions(family: str, blocks: int) -> list[tuple[int, int]]:
+        network = inverse_network((128, 8, 8), (3, 32, 32), family=family, blocks=blocks, width=64)
+        kinds = (nn.Conv2d, nn.ConvTranspose2d)
+        return [(m.in_channels, m.out_channels) for m in network.modules() if isinstance(m, kinds)]
+
+    doublings, last = [(64, 64), (64, 64)], [(64, 3)]
+    assert convolutions("conv_norm", 8) == [(128, 64), *[(64, 64)] * 8, *doublings, *last]
+    first = [(128, 64), (64, 64), (128, 64)]  # two convolutions, and a projecting shortcut
+    assert convolutions("res_norm", 8) == [*first, *[(64, 64)] * 16, *doublings, *last]
+
+
+def beats(n: int, seed: int) -> Tensor:
+    """Periodic signals in [0, 1] of 2 channels, (n, 2, 30), of many phases and heights."""
+    g = seeded(seed)
+    phase, height = torch.rand(2, n, 1, 1, generator=g).unbind()
+    time = torch.arange(30) / 10
+    both = torch.sin(6.28 * (time + phase + torch.tensor([[0.0], [0.3]])))
+    return both * height / 2 + 0.5
+
+
+def test_signals_are_decoded() -> None:
+    with Stream(0).scope():
+        client = nn.Sequential(nn.Conv1d(2, 8, 5), nn.ReLU(), nn.MaxPool1d(2)).eval()
+    x, aux = beats(50, 0), beats(400, 1)
+    mean = aux.mean(0).expand_as(x)
+    for design in FAMILIES:
+        attack = Decoder(design=design, width=8)  # type: ignore[arg-type]
+        guess = attack.run(decoder_view(client, x, aux), rng=Stream(0)).images
+        assert error(guess, x) < 0.1 * error(mean, x)
+
+
+# -- training and rehearsal ---------------------------------------------------------------------
+
+
+def test_every_epoch_is_trained_on_a_fresh_release() -> None:
+    view = decoder_view(conv_client(), digits(4), digits(100), repeats=3)
+    Decoder(epochs=2, width=4).run(view, rng=Stream(0))
+    assert view.release.queries == 3 * (10 + 2 * 90)
+
+
+def test_the_decoder_needs_something_to_learn_from() -> None:
+    with pytest.raises(SpecError, match="at least 3 aux samples"):
+        Decoder().run(decoder_view(conv_client(), digits(4), digits(2)), rng=Stream(0))
+
+
+def test_the_epoch_that_does_best_on_held_out_pairs_is_kept() -> None:
+    x = torch.randn(200, 2, generator=seeded(0))
+    network = nn.Linear(2, 2)
+    seen: list[float] = []
+
+    def pairs(epoch: int) -> Tensor:
+        if epoch:
+            seen.append(inverse_error(network, x, x))
+        return x if epoch < 3 else -x  # from the fourth epoch on the pairs are wrong
+
+    with Stream(0).scope():
+        network.reset_parameters()
+        fit_inverse(pairs, x, network=network, epochs=6, lr=0.1, held_out=(x, x))
+    assert inverse_error(network, x, x) == min(seen)
+    assert seen[-1] > min(seen)
+
+
+def test_reconstructions_are_deterministic_per_stream() -> None:
+    view = decoder_view(conv_client(), digits(4), digits(60))
+    attack = Decoder(epochs=2, width=4)
+    first, second, other = (attack.run(view, rng=Stream(s)) for s in (0, 0, 1))
+    assert isinstance(first, Reconstruction)
+    assert torch.equal(first.images, second.images)
+    assert not torch.equal(first.images, other.images)
+
+
+def test_the_budget_says_how_many_settings_are_rehearsed() -> None:
+    view = decoder_view(conv_client(), digits(4), digits(60))
+    alone = Decoder().candidates(view)
+    assert [(c.design, c.blocks, c.width, c.lr) for c in alone] == [("mirror", 1, 16, 1e-2)]
+    counts = [len(Decoder(budget=b).candidates(view)) for b in (0, 1.5, 8, 1e4)]
+    assert counts[0] == counts[1] == 1
+    assert counts == sorted(counts)
+    assert 2 < counts[2] < counts[3] == len(SETTINGS)
+    largest = Decoder(budget=1e4).candidates(view)[-1]
+    assert (largest.design, largest.blocks, largest.width) == ("res_norm", 8, 64)
+
+
+def test_what_is_given_is_not_rehearsed() -> None:
+    view = decoder_view(conv_client(), digits(4), digits(60))
+    mine = Decoder(budget=1e4, design="res_norm", width=8).candidates(view)
+    assert {(c.design, c.width) for c in mine} == {("res_norm", 8)}
+    assert {c.blocks for c in mine} == {0, 4, 8}
+    features = decoder_view(nn.Identity(), digits(4).flatten(1), digits(60).flatten(1))
+    assert {c.design for c in Decoder(budget=1e4).candidates(features)} == {"mirror"}
+    assert not Decoder(design="mirror", blocks=1, width=8, lr=1e-2, budget=9).rehearses
+    with pytest.raises(SpecError, match="conv_norm"):
+        Decoder(design="convnorm").run(view, rng=Stream(0))  # type: ignore[arg-type]
+
+
+def test_what_was_tuned_reproduces_the_attack() -> None:
+    view = decoder_view(conv_client(), digits(4), digits(100))
+    attack = Decoder(epochs=3, budget=3.0, width=4)
+    first = attack.run(view, rng=Stream(0))
+    assert set(first.tuned) == {"design", "blocks", "lr"}
+    chosen: dict[str, Any] = dict(first.tuned)
+    again = replace(attack, **chosen).run(view, rng=Stream(0))
+    assert again.tuned == {}
+    assert torch.equal(first.images, again.images)
