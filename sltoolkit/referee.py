@@ -46,6 +46,7 @@ class Verdict:
         role: the seat it was mounted from.
         knowledge: the grants that were filled, sorted.
         scores: metric -> one number per target, (N,), or () for metrics of the whole set.
+        progress: step -> metric -> mean score of what the attack had after so many steps.
         baselines: metric -> prior-only baseline -> its mean score.
         beside: metric -> score of the retrieval attack, shown beside the baselines.
         releases: releases of one private record that the attack received.
@@ -58,6 +59,7 @@ class Verdict:
     role: Role
     knowledge: tuple[str, ...]
     scores: Mapping[str, Tensor]
+    progress: Mapping[int, Mapping[str, float]]
     baselines: Mapping[str, Mapping[str, float]]
     beside: Mapping[str, float]
     releases: int
@@ -248,12 +250,27 @@ def judge(
         role=role,
         knowledge=tuple(sorted(filled)),
         scores=scores,
+        progress=_progress(outcome, truth, targets.batch),
         baselines=baselines,
         beside=beside,
         releases=int(victim.facts["epochs"]) if heard_training else targets.releases,
         seconds=seconds,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
+
+
+def _progress(outcome: Outcome, truth: Samples, batch: int) -> dict[int, dict[str, float]]:
+    if not isinstance(outcome, Reconstruction):
+        return {}
+    stages = {
+        step: in_best_order(Reconstruction(images=images), truth.x, batch)
+        for step, images in sorted(outcome.trace.items())
+    }
+    return {step: _means(score(stage, truth)) for step, stage in stages.items()}
+
+
+def _means(scores: Mapping[str, Tensor]) -> dict[str, float]:
+    return {metric: float(each.float().mean()) for metric, each in scores.items()}
 
 
 def score(outcome: Outcome, truth: Samples) -> dict[str, Tensor]:
@@ -290,7 +307,7 @@ def _baselines(
         return prepared_baselines(victim, targets, sees_labels, hops)
     prior = torch.bincount(victim.data.private_train.y.cpu(), minlength=victim.task.classes)
     guess = LabelGuess(scores=prior_scores(prior / prior.sum(), len(truth)).to(truth.y.device))
-    means = {metric: float(s.float().mean()) for metric, s in score(guess, truth).items()}
+    means = _means(score(guess, truth))
     return {metric: {"class_prior": mean} for metric, mean in means.items()}, {}
 
 
@@ -324,8 +341,8 @@ def _image_baselines(
     table: dict[str, dict[str, float]] = {}
     for name, guess in image_baselines(release, smashed, victim.data.aux, labels, rng).items():
         prior = in_best_order(Reconstruction(images=guess()), truth.x, targets.batch)
-        for metric, value in score(prior, truth).items():
-            table.setdefault(metric, {})[name] = float(value.mean())
+        for metric, value in _means(score(prior, truth)).items():
+            table.setdefault(metric, {})[name] = value
     nearest = Reconstruction(images=nearest_aux(release, smashed, victim.data.aux))
     retrieved = in_best_order(nearest, truth.x, targets.batch)
-    return table, {m: float(v.mean()) for m, v in score(retrieved, truth).items()}
+    return table, _means(score(retrieved, truth))

@@ -121,5 +121,10 @@ def test_foreign_samples_must_fit_the_client() -> None:
         with_foreign_aux(split, few, count=6)
 
 
-def test_aux_from_is_an_argument_of_load() -> None:
-    assert data.load("digits", aux_from="digits").aux.ids.max() < 0
+def test_aux_from_is_an_argument_of_load(tmp_path: Path) -> None:
+    np.savez(tmp_path / "noise.npz", x=np.random.default_rng(0).random((40, 1, 8, 8)),
+             y=np.arange(40) % 10)  # fmt: skip
+    foreign = data.load("digits", aux=40, aux_from=str(tmp_path / "noise.npz"))
+    assert int(foreign.aux.ids.max()) < 0
+    own = data.load("digits", aux=40, aux_from="digits")  # never what the victim was trained on
+    assert own.digests == data.load("digits", aux=40).digests

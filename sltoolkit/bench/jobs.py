@@ -214,7 +214,10 @@ def _judge(victim: Victim, cell: CellPlan, attack: AnyAttack, plan: Plan, store:
     if isinstance(result.outcome, Reconstruction):
         images["images"] = result.outcome.images[:SHOWN]
         images["truth"] = result.verdict.truth.x[:SHOWN]
-    record = {"status": "ok", "reason": "", "tuned": tuned, "rows": rows}
+    record = {
+        "status": "ok", "reason": "", "tuned": tuned, "rows": rows,
+        "curve": result.outcome.curve, "progress": result.verdict.progress,
+    }  # fmt: skip
     store.put_cell(cell.key, json.loads(json.dumps(record)), images)
 
 

@@ -164,7 +164,7 @@ def load(
             half of it, a fifth held out, the rest the attacker's).
         holdout: samples of `private_holdout`.
         aux: samples of the attacker.
-        aux_from: another data set that the attacker's samples come from instead.
+        aux_from: the data set that the attacker's samples come from, if it is another.
         seed: of the draw.
         root: the folder of the data files.
 
@@ -179,9 +179,9 @@ def load(
     asked = [given if given is not None else default
              for given, default in zip((train, holdout, aux), sizes, strict=True)]  # fmt: skip
     made = split(whole, train=asked[0], holdout=asked[1], aux=asked[2], seed=seed)
-    if aux_from is None:
+    if aux_from in (None, name):
         return made
-    return with_foreign_aux(made, pool(aux_from, root=root), count=asked[2], seed=seed)
+    return with_foreign_aux(made, pool(str(aux_from), root=root), count=asked[2], seed=seed)
 
 
 def facts(name: str) -> tuple[tuple[int, ...], int, int]:
