@@ -15,6 +15,7 @@ from sltoolkit.casting import Run, task_of
 from sltoolkit.contracts import ActiveAttack, Listener, Role, RoundView
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.parties import Honest
+from sltoolkit.protocols.base import Host
 from sltoolkit.referee import check_seat, knowledge_sources, refuse_unsuited
 from sltoolkit.streams import Stream
 from sltoolkit.threat import needs, view_of
@@ -175,15 +176,27 @@ def seize(
         if role == "client":
             member.party, wiretap = attack.seize(member.party, setup, rng=rng)
         else:
-            if len(run.cast.servers) != 1:
-                raise ThreatModelError(
-                    f"{type(attack).__name__} takes over one server's network, and this protocol "
-                    f"has {len(run.cast.servers)}: use one with a single server network"
-                )
-            host = run.cast.server
-            host.party, wiretap = attack.seize(host.party, setup, rng=rng)
+            copies = _hosts_to_seize(type(attack).__name__, run, role)
+            seized, wiretap = attack.seize(copies[0].party, setup, rng=rng)
+            for host in copies:  # one attacker is behind all copies of its network
+                host.party = seized
     tapped = Tapped(attack=attack, role=role, grants=filled, wiretap=wiretap, rng=rng)
     return tapped, TapEar(tapped, role)
+
+
+def _hosts_to_seize(name: str, run: Run, role: Role) -> list[Host]:
+    """Where a malicious server sits: every copy of its network.
+
+    Raises:
+        ThreatModelError: if there is no server, or nobody learns from what it sends back.
+    """
+    hosts = [host for host in run.cast.servers if host.seat == SERVER]
+    if not hosts or "smashed_grad" not in run.protocol.seats[role].taps:
+        raise ThreatModelError(
+            f"{name} acts through the gradients that a server sends back, and in this protocol "
+            "no server does: use one whose clients learn from such gradients, vanilla say"
+        )
+    return hosts
 
 
 def _setup(
