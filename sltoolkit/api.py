@@ -248,7 +248,7 @@ def attack(
             "target_set": asked.part if attack.family == "reconstruction" else "private_train",
             "checkpoint": "final",
             "adaptive": attack.family == "labels"
-            or bool({"release", "mechanism"} & set(verdict.knowledge)),
+            or bool({"release", "mechanism", "updates"} & set(verdict.knowledge)),
             "epsilon": None if guarantee is None else guarantee.epsilon,
             "delta": None if guarantee is None else guarantee.delta,
         }

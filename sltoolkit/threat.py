@@ -87,14 +87,15 @@ class Updates:
     def gradients(self) -> dict[str, Tensor]:
         """Gradients by parameter, (G, ...), the releases averaged.
 
-        Of weights it is what their change amounts to, (before - after) / (lr * steps), without
-        weight decay: the gradient itself after one step of SGD, roughly the mean one after several
-        steps, and not to scale for other optimisers.
+        Of weights it is what their change amounts to, (before - after) / (lr * steps): the
+        gradient itself after one step of SGD (weight decay is taken off), roughly the mean one
+        after several; for Adam rather its sign.
         """
         mean = {name: value.mean(0) for name, value in self.heard.items()}
         if self.kind == "weight_grad":
             return mean
-        way, decay = self.training.lr * self.steps, self.training.weight_decay
+        way = self.training.lr * self.steps
+        decay = self.training.weight_decay if self.training.optimizer == "sgd" else 0.0
         before = {name: weight.detach() for name, weight in self.network.named_parameters()}
         return {n: (before[n] - after) / way - decay * before[n] for n, after in mean.items()}
 

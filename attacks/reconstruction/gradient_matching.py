@@ -7,9 +7,11 @@ or, after E > 1 local steps of SGD, the change of the weights over these steps d
 (Geiping et al. 2020, section 6.2, "federated averaging"), and compares it with what was heard.
 
 What can't be known is left out: dropout is off (the client's masks are its own). BatchNorm layers
-see the guessed batch's statistics, as the client's saw the true ones. After Adam the change of the
-weights is (nearly) the gradient's sign; it is compared with the gradient all the same, which only
-a comparison of directions survives.
+see the guessed batch's statistics, as the client's saw the true ones.
+
+A step of a fresh Adam is the gradient's sign, which has no derivative; in its place stands
+    u / (|u| + 0.1 rms(u)),   the root mean square over each weight tensor,
+which is small where small gradients leave the sign open. Further steps are taken for the first's.
 """
 
 import copy
@@ -28,6 +30,9 @@ from sltoolkit.threat import Updates
 
 Gradients = Mapping[str, Tensor]
 """By parameter."""
+
+_TINY = 1e-30
+_SOFT = 0.1
 
 
 @final
@@ -67,8 +72,8 @@ class Matching:
         self._names = list(self.heard)
         self.groups = len(self.heard[self._names[0]])
         self._training = updates.training
-        sgd = updates.kind == "weights" and updates.training.optimizer == "sgd"
-        self._steps = updates.steps if sgd else 1
+        self._signs = updates.kind == "weights" and updates.training.optimizer != "sgd"
+        self._steps = 1 if updates.kind == "weight_grad" or self._signs else updates.steps
 
     def of(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The update of one guess, x (B, ...) and y (B, C), with its graph; as heard, not by group.
@@ -76,10 +81,13 @@ class Matching:
         It is scaled as `Updates.gradients` scales what was heard.
         """
         slope = grad(self._loss)
-        if self._steps == 1:
-            found: dict[str, Tensor] = slope(self._weights, x, y)
-            return {name: found[name] for name in self._names}
         lr, decay = self._training.lr, self._training.weight_decay
+        if self._signs:
+            first = slope(self._weights, x, y)
+            return {n: _soft_sign(first[n] + decay * self._weights[n]) for n in self._names}
+        if self._steps == 1:
+            only: dict[str, Tensor] = slope(self._weights, x, y)
+            return {n: only[n] for n in self._names}
         weights, way = self._weights, dict.fromkeys(self._weights, torch.zeros((), device=x.device))
         for _ in range(self._steps):
             now = slope(weights, x, y)
@@ -99,6 +107,12 @@ class Matching:
     def _loss(self, weights: Gradients, x: Tensor, y: Tensor) -> Tensor:
         logits: Tensor = functional_call(self._network, dict(weights), (x,))
         return functional.cross_entropy(logits, y)
+
+
+def _soft_sign(gradient: Tensor) -> Tensor:
+    """About the sign, of entries that aren't small among those of their tensor."""
+    size = gradient.square().mean().clamp(min=_TINY).sqrt()
+    return gradient / (gradient.abs() + _SOFT * size)
 
 
 def _as_known(network: nn.Module) -> nn.Module:
@@ -124,9 +138,6 @@ def cosine_distance(guess: Gradients, heard: Gradients) -> Tensor:
 
     norms = dot(guess, guess).clamp(min=_TINY).sqrt() * dot(heard, heard).clamp(min=_TINY).sqrt()
     return 1 - dot(guess, heard) / norms
-
-
-_TINY = 1e-30
 
 
 def sole_labels(updates: Updates, task: Task, *, name: str) -> Tensor:

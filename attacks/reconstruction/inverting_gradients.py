@@ -30,7 +30,7 @@ defaults, where they differ, are ours):
 4. C normalises by the data set's channel statistics; we by mean and standard deviation of all aux
    values (1/2 and 1/4 for images without aux, 0 and 1 otherwise), which scale start and steps.
 5. tv_weight is chosen by rehearsal; C states 0.1, P one per experiment.
-6. A group that makes no progress any more leaves the descent, after `window` steps; C makes all.
+6. After a step of Adam, heard are signs of gradients; both papers know SGD alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -82,8 +82,8 @@ class InvertingGradients(Attack[InvertingView]):
         signed: whether Adam gets the gradient's sign, as in the paper's experiments.
         boxed: whether images are kept in [0, 1]; feature vectors never are.
         restarts: starts per group, of which the one with the least loss is kept.
-        window: steps without progress (of 1 % of the loss) after which a group has arrived; None:
-            never.
+        window: steps without progress (of 1 % of the loss) after which a group has arrived and
+            leaves; None: never, since what the last, small steps gain comes after a standstill.
         chunk: groups (times restarts) that descend at once, for memory.
     """
 
@@ -101,7 +101,7 @@ class InvertingGradients(Attack[InvertingView]):
     signed: bool = False
     boxed: bool = True
     restarts: int = 1
-    window: int | None = 500
+    window: int | None = None
     chunk: int = 64
 
     @classmethod
