@@ -16,6 +16,7 @@ MSE_FLOOR = 1e-10
 SSIM_MIN_SIDE = 11
 """Pixels; SSIM's window."""
 
+_FLAT = 1e-300  # instead of a sum of squares of 0: a constant x has nothing to be stretched
 _RADIUS = SSIM_MIN_SIDE // 2
 _SIGMA = 1.5
 _BLOCK = 24  # windows in one matrix product: one up to 34 pixels, few wasted zeros above
@@ -41,14 +42,37 @@ def mse(x: Batch, y: Batch) -> PerTarget:
     return (x.double() - y.double()).square().reshape(len(x), -1).mean(1)
 
 
-def psnr_db(x: Images, y: Images) -> PerTarget:
-    """Peak signal-to-noise ratio per image in dB, for a peak of 1.
+def mse_affine(x: Batch, y: Batch) -> PerTarget:
+    """Mean squared error per target after the best affine map of its values, a x + b.
+
+    What is wrong beyond brightness, contrast and sign, for attacks that can't tell them. The map
+    is fitted to the truth, one a and b per target, by least squares: an attacker could not do it.
+
+    Args:
+        x: what an attack recovered, (n, ...).
+        y: the truth, of the same shape.
+
+    Returns:
+        (n,) float64, at most each target's variance.
+
+    Raises:
+        SpecError: the shapes differ, or there are no targets.
+    """
+    _same_shape(x, y)
+    u, v = (t.double().flatten(1) - t.double().flatten(1).mean(1, keepdim=True) for t in (x, y))
+    # a residual, not a difference of squares: that would not be zero for an exact map
+    a = (u * v).sum(1, keepdim=True) / u.square().sum(1, keepdim=True).clamp(min=_FLAT)
+    return (v - a * u).square().mean(1)
+
+
+def psnr_db(x: Batch, y: Batch) -> PerTarget:
+    """Peak signal-to-noise ratio per image or signal in dB, for a peak of 1.
 
     A caller averages the dB of the images. That is at least the dB of their average error, by
     Jensen's inequality, so a paper that averages the error first prints a lower number.
 
     Args:
-        x: (n, c, h, w) in [0, 1].
+        x: (n, c, h, w) or (n, c, l) in [0, 1].
         y: of the same shape.
 
     Returns:

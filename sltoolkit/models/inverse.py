@@ -26,6 +26,7 @@ def inverse_network(
     blocks: int = 1,
     width: int = 16,
     mean: Tensor | None = None,
+    scaled: bool = True,
 ) -> nn.Module:
     """A decoder for a client of any depth, in the scope's initialisation.
 
@@ -34,16 +35,19 @@ def inverse_network(
     A vector (or smashed data of another rank than the input, which is flattened) is spread over a
     map of a quarter of the sides by a dense layer. A learned offset per pixel lets it express the
     mean image; convolutions alone know no position, and would read it off the smashed data
-    instead, so that even one trained on shuffled pairs would beat the mean image. Images end in a
-    sigmoid. Feature vectors are decoded by dense layers, whatever the family.
+    instead, so that even one trained on shuffled pairs would beat the mean image. A sigmoid comes
+    last. Feature vectors are decoded by dense layers, whatever the family, and without bounds.
 
     Args:
         smashed_shape: of one target, (C, H, W), (C, L) or (d,).
-        image_shape: of one input, (C, H, W) in [0, 1], (C, L) or (d,) of any range.
+        image_shape: of one input, (C, H, W) or (C, L) in [0, 1], or (d,) of any range.
         family: of `FAMILIES`: `mirror`, `conv_norm` or `res_norm`.
         blocks: N of its family, layers besides those that change the resolution.
         width: C of its family, channels at full resolution.
-        mean: the input that it starts from; grey, or zero, by default.
+        mean: the input that it starts from; 1/2 by default, for features what the weights draw.
+        scaled: whether smashed data are first put on one scale per channel (or unit). Not where it
+            learns from another network's than it is meant for: a channel that never varies there
+            would be blown up.
 
     Raises:
         SpecError: for another shape or an unknown family.
@@ -52,7 +56,9 @@ def inverse_network(
     check_shape(smashed_shape, "what an inverse network takes")
     check_shape(image_shape, "what an inverse network returns")
     if len(image_shape) == 1:
-        return _features(prod(smashed_shape), image_shape[0], hidden=16 * width, mean=mean)
+        return _features(
+            prod(smashed_shape), image_shape[0], hidden=16 * width, mean=mean, scaled=scaled
+        )
     rank, (channels, *size) = len(image_shape), image_shape
     alike = len(smashed_shape) == rank
     doublings = halvings(size, smashed_shape[1:]) if alike else 2
@@ -60,17 +66,16 @@ def inverse_network(
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if alike:
         entering = smashed_shape[0]
-        layers["scale"] = _scale(rank, entering)
+        layers["scale"] = _scale(rank, entering) if scaled else nn.Identity()
         layers["fit"] = _Centre(low)
     else:
         entering = width * 2**doublings
-        layers["spread"] = _spread(prod(smashed_shape), entering, low)
+        layers["spread"] = _spread(prod(smashed_shape), entering, low, scaled=scaled)
     layers.update(build(rank, entering, channels, doublings, blocks, width))
     layers["crop"] = _Centre(size)
-    start = torch.full(tuple(image_shape), 0.5 if rank == 3 else 0.0) if mean is None else mean
-    layers["offset"] = _Offset(start.logit(eps=1e-3) if rank == 3 else start)
-    if rank == 3:
-        layers["range"] = nn.Sigmoid()
+    start = torch.full(tuple(image_shape), 0.5) if mean is None else mean
+    layers["offset"] = _Offset(start.logit(eps=1e-3))
+    layers["range"] = nn.Sigmoid()
     network = nn.Sequential(layers)
     if rank == 3:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -162,22 +167,24 @@ def _scale(rank: int, channels: int) -> nn.Module:
     return (nn.BatchNorm2d if rank == 3 else nn.BatchNorm1d)(channels, affine=False)
 
 
-def _spread(d: int, channels: int, size: Sequence[int]) -> nn.Module:
+def _spread(d: int, channels: int, size: Sequence[int], *, scaled: bool) -> nn.Module:
     return nn.Sequential(
         nn.Flatten(),
-        nn.BatchNorm1d(d, affine=False),
+        _scale(1, d) if scaled else nn.Identity(),
         nn.Linear(d, channels * prod(size)),
         nn.ReLU(),
         nn.Unflatten(1, (channels, *size)),
     )
 
 
-def _features(d: int, out: int, *, hidden: int, mean: Tensor | None) -> nn.Module:
+def _features(
+    d: int, out: int, *, hidden: int, mean: Tensor | None, scaled: bool
+) -> nn.Module:  # fmt: skip
     last = nn.Linear(hidden, out)
     if mean is not None:
         last.bias.data.copy_(mean)
     return nn.Sequential(
-        nn.Flatten(), nn.BatchNorm1d(d, affine=False), nn.Linear(d, hidden), nn.ReLU(),
+        nn.Flatten(), _scale(1, d) if scaled else nn.Identity(), nn.Linear(d, hidden), nn.ReLU(),
         nn.Linear(hidden, hidden), nn.ReLU(), last,
     )  # fmt: skip
 
@@ -201,7 +208,7 @@ class _Centre(nn.Module):
 
 
 class _Offset(nn.Module):
-    """A learned offset of every output."""
+    """A learned offset of the logits of every output."""
 
     def __init__(self, start: Tensor) -> None:
         super().__init__()

@@ -4,28 +4,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from sklearn.datasets import load_digits
-from torch import Tensor, nn
+from inversion import seeded, task_of
+from torch import Tensor
 
-from sltoolkit.contracts import Task
-from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release
 
 V = TypeVar("V")
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def digits(n: int) -> Tensor:
-    """Real 8x8 digits, (n, 1, 8, 8) in [0, 1]."""
-    return torch.tensor(load_digits().images[:n], dtype=torch.float32)[:, None] / 16
-
-
-def conv_client(seed: int = 0) -> nn.Sequential:
-    with Stream(seed).scope():
-        return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU()).eval()
 
 
 def noisy(client: Callable[[Tensor], Tensor], std: float, *, seed: int = 0) -> Release:
@@ -53,18 +37,13 @@ def view_of(
     release = release if isinstance(release, Release) else Release(release)
     smashed = release(x, repeats=repeats)
     release.queries = 0
-    shape, sent = tuple(x.shape[1:]), tuple(smashed.shape[2:])
     return kind(
         smashed=smashed,
         release=release,
         aux=Aux(x=aux, y=torch.zeros(len(aux), dtype=torch.int64) if y is None else y),
-        task=Task(input_shape=shape, smashed_shape=sent, classes=10),
+        task=task_of(x, smashed),
         **more,
     )
-
-
-def error(guess: Tensor, truth: Tensor) -> float:
-    return float((guess - truth).square().mean())
 
 
 def gaussian_channel() -> tuple[Tensor, Tensor, float, Tensor]:

@@ -3,16 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from heard import (
-    conv_client,
-    digits,
-    error,
-    gaussian_channel,
-    gaussian_minimum,
-    noisy,
-    seeded,
-    view_of,
-)
+from heard import gaussian_channel, gaussian_minimum, noisy, view_of
+from inversion import conv_client, digits, error, seeded
 from sklearn.linear_model import Ridge as Oracle
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from heard import conv_client, digits, error, noisy, seeded, view_of
+from heard import noisy, view_of
+from inversion import conv_client, digits, error, seeded
 from torch import Tensor, nn
 
 from sltoolkit.attacks.reconstruction.retrieval import Retrieval, RetrievalView
