@@ -294,10 +294,14 @@ def score(outcome: Outcome, truth: Samples) -> dict[str, Tensor]:
         )
     if not bool(torch.isfinite(got).all()):
         raise SpecError("the attack diverged: its outcome holds values that are no numbers")
-    if kind == "reconstruction" and want.dim() > 2:  # features have no bounds
-        got = got.clamp(0, 1)
+    got = got.to(want.device)
+    # features have no bounds
+    bounded = got.clamp(0, 1) if kind == "reconstruction" and want.dim() > 2 else got
     shape = tuple(truth.x.shape[1:])
-    return {m.name: m.function(got.to(want.device), want).cpu() for m in applicable(kind, shape)}
+    return {
+        m.name: m.function(bounded if m.in_range else got, want).cpu()
+        for m in applicable(kind, shape)
+    }
 
 
 def _baselines(

@@ -5,7 +5,7 @@ Pure functions. Only the referee calls those that need the truth.
 
 from sltoolkit.metrics.correlation import distance_correlation, unbiased_distance_correlation
 from sltoolkit.metrics.discrepancy import mk_mmd
-from sltoolkit.metrics.image import mse, psnr_db, ssim
+from sltoolkit.metrics.image import mse, mse_affine, psnr_db, ssim
 from sltoolkit.metrics.intervals import (
     Interval,
     WorstCase,
@@ -36,6 +36,7 @@ __all__ = [
     "leak_auc",
     "mk_mmd",
     "mse",
+    "mse_affine",
     "paired_difference",
     "pareto_front",
     "primary",

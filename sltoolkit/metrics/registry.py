@@ -11,7 +11,7 @@ from typing import TypeVar, final
 from torch import Tensor
 
 from sltoolkit.errors import lookup
-from sltoolkit.metrics.image import SSIM_MIN_SIDE, mse, psnr_db, ssim
+from sltoolkit.metrics.image import SSIM_MIN_SIDE, mse, mse_affine, psnr_db, ssim
 from sltoolkit.metrics.labels import accuracy, leak_auc
 
 Number = TypeVar("Number", float, Tensor)
@@ -31,6 +31,7 @@ class Metric:
         lower_bound: the smallest possible number.
         upper_bound: the largest possible number.
         per_target: whether the function gives one number per target.
+        in_range: whether images are clamped to [0, 1] before it sees them.
         min_side: the shortest side in pixels that it is defined for; 1: signals, too; 0: any shape,
             also features.
     """
@@ -42,6 +43,7 @@ class Metric:
     lower_bound: float
     upper_bound: float
     per_target: bool = True
+    in_range: bool = True
     min_side: int = 0
 
 
@@ -53,6 +55,15 @@ METRICS: Mapping[str, Metric] = {
         higher_is_more_leak=False,
         lower_bound=0.0,
         upper_bound=1.0,
+    ),
+    "mse_affine": Metric(
+        name="mse_affine",
+        function=mse_affine,
+        unit="1",
+        higher_is_more_leak=False,
+        lower_bound=0.0,
+        upper_bound=0.25,
+        in_range=False,
     ),
     "psnr_db": Metric(
         name="psnr_db",
@@ -92,7 +103,7 @@ METRICS: Mapping[str, Metric] = {
 }
 
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "reconstruction": ("ssim", "mse", "psnr_db"),
+    "reconstruction": ("ssim", "mse", "psnr_db", "mse_affine"),
     "labels": ("leak_auc", "label_accuracy"),
 }
 """Kind of outcome -> names of its metrics; the first that applies is the primary one."""

@@ -189,6 +189,18 @@ class _GroupNorm(_Layer):
         return self.scaled(functional.group_norm(x, self.like.num_groups, eps=self.like.eps))
 
 
+class _MaxPool(nn.Module):
+    """Has no weights, but takes two thirds of the time with channels last, copies included."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.pool = layers[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(x.contiguous(memory_format=torch.channels_last))
+        return pooled.contiguous()
+
+
 class _Mapped(_Layer):
     """A layer of any other kind, by `vmap`."""
 
@@ -212,5 +224,6 @@ _LAYERS: dict[type, Callable[[Sequence[nn.Module]], nn.Module]] = {
     nn.BatchNorm1d: _BatchNorm,
     nn.BatchNorm2d: _BatchNorm,
     nn.GroupNorm: _GroupNorm,
+    nn.MaxPool2d: _MaxPool,
 }
 """Kind of layer -> its stacked version; a subclass may compute something else, so it is mapped."""

@@ -12,7 +12,7 @@ NOTHING = "–"
 
 METRIC_NAMES = {
     "ssim": "SSIM", "mse": "MSE", "psnr_db": "PSNR/dB", "label_accuracy": "label accuracy",
-    "leak_auc": "leak AUC",
+    "leak_auc": "leak AUC", "mse_affine": "MSE after the best affine map",
 }  # fmt: skip
 FAMILY_NAMES = {"reconstruction": "reconstruction", "labels": "label"}
 

@@ -102,7 +102,7 @@ def _details(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _detail(line: dict[str, Any], varying: list[str]) -> dict[str, str]:
-    digits = {"mse": 4, "psnr_db": 1}.get(line["metric"], 2)
+    digits = {"mse": 4, "mse_affine": 4, "psnr_db": 1}.get(line["metric"], 2)
     return {
         **{c.replace("_", " "): str(line[c]) for c in varying},
         "defense": line["label"],

@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import mse, psnr_db, ssim
+from sltoolkit.metrics import mse, mse_affine, psnr_db, ssim
 from sltoolkit.metrics.image import MSE_FLOOR
 
 
@@ -179,3 +179,32 @@ def test_other_shapes_are_refused_rather_than_broadcast(
     other = images(*shape) if shape[0] == 0 else images(2, 3, 16, 16)
     with pytest.raises(SpecError, match="same shape"):
         metric(images(*shape), other)
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 9, 8), (5, 1, 1, 40), (4, 20)])
+def test_mse_affine_is_the_residual_of_least_squares(shape: tuple[int, ...]) -> None:
+    x, y = images(*shape), images(*shape, seed=1)
+    expected = []
+    for a, b in zip(x.double().flatten(1).numpy(), y.double().flatten(1).numpy(), strict=True):
+        design = np.stack([a, np.ones_like(a)], 1)
+        best = np.linalg.lstsq(design, b, rcond=None)[0]
+        expected.append(np.square(design @ best - b).mean())
+    torch.testing.assert_close(mse_affine(x, y), torch.tensor(np.array(expected)))
+    assert (mse_affine(x, y) < mse(x, y)).all()
+
+
+def test_mse_affine_forgives_contrast_brightness_and_sign_alone() -> None:
+    y = images(4, 3, 8, 8).double()
+    gains = torch.tensor([2.0, -0.1, 1e-3, -30.0], dtype=torch.float64).reshape(4, 1, 1, 1)
+    assert mse_affine(gains * y - 0.7, y).max() < 1e-20
+    channel_by_channel = y * torch.tensor([1.0, -1.0, 2.0], dtype=torch.float64).reshape(3, 1, 1)
+    assert mse_affine(channel_by_channel, y).min() > 1e-3
+    assert mse_affine(y.flip(3), y).min() > 1e-3
+
+
+def test_mse_affine_of_a_constant_guess_is_the_variance() -> None:
+    y = images(4, 3, 8, 8).double()
+    variance = y.flatten(1).var(1, correction=0)
+    for value in (0.0, 0.1, 1e6):
+        torch.testing.assert_close(mse_affine(torch.full_like(y, value), y), variance)
+    assert mse_affine(y, torch.full_like(y, 0.3)).max() < 1e-30

@@ -19,11 +19,11 @@ def test_every_metric_is_registered_under_its_name_and_of_one_kind() -> None:
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        ((3, 32, 32), ["ssim", "mse", "psnr_db"]),
-        ((1, 11, 11), ["ssim", "mse", "psnr_db"]),
-        ((1, 11, 10), ["mse", "psnr_db"]),
-        ((1, 8, 8), ["mse", "psnr_db"]),
-        ((20,), ["mse"]),
+        ((3, 32, 32), ["ssim", "mse", "psnr_db", "mse_affine"]),
+        ((1, 11, 11), ["ssim", "mse", "psnr_db", "mse_affine"]),
+        ((1, 11, 10), ["mse", "psnr_db", "mse_affine"]),
+        ((1, 8, 8), ["mse", "psnr_db", "mse_affine"]),
+        ((20,), ["mse", "mse_affine"]),
     ],
 )
 def test_the_shape_decides_which_metrics_judge_a_reconstruction(
@@ -51,12 +51,13 @@ def test_an_unknown_kind_is_named_with_its_nearest() -> None:
 def test_direction_and_bounds_of_reconstruction_metrics(name: str) -> None:
     metric = METRICS[name]
     y = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0)).round()
-    perfect, inverted = metric.function(y, y), metric.function(1 - y, y)
+    wrong = y.roll(1, 0) if name == "mse_affine" else 1 - y  # which forgives an inversion
+    perfect, poor = metric.function(y, y), metric.function(wrong, y)
     best = metric.upper_bound if metric.higher_is_more_leak else metric.lower_bound
     assert perfect.tolist() == pytest.approx([best] * 4)
-    assert inverted.min() >= metric.lower_bound
-    assert inverted.max() <= metric.upper_bound
-    assert (gain(metric, perfect, inverted) > 0).all()
+    assert poor.min() >= metric.lower_bound
+    assert poor.max() <= metric.upper_bound
+    assert (gain(metric, perfect, poor) > 0).all()
 
 
 @pytest.mark.parametrize("name", KINDS["labels"])
