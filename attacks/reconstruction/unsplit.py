@@ -234,6 +234,8 @@ def stretched(x: Tensor) -> Tensor:
 
 def _step(optimizer: torch.optim.Optimizer, leaves: list[Tensor], loss: Tensor) -> None:
     """One step of all targets on the sum of their losses (M,): each moves by its own alone."""
-    for leaf, slope in zip(leaves, torch.autograd.grad(loss.sum(), leaves), strict=True):
-        leaf.grad = slope
+    for leaf in leaves:
+        leaf.grad = None
+    # not autograd.grad, whose gradients may lie in memory as no fused optimiser expects them
+    torch.autograd.backward(loss.sum(), inputs=leaves)
     optimizer.step()
