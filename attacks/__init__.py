@@ -4,6 +4,7 @@ from sltoolkit.attacks.labels.direction import Direction
 from sltoolkit.attacks.labels.logit_gradient import LogitGradient
 from sltoolkit.attacks.labels.norm import Norm
 from sltoolkit.attacks.reconstruction.decoder import Decoder
+from sltoolkit.attacks.reconstruction.deep_image_prior import DeepImagePrior
 from sltoolkit.attacks.reconstruction.dlg import DLG
 from sltoolkit.attacks.reconstruction.first_layer import FirstLayer
 from sltoolkit.attacks.reconstruction.idlg import IDLG
@@ -14,6 +15,7 @@ from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 
 ATTACKS: dict[str, type] = {
     "decoder": Decoder,
+    "deep_image_prior": DeepImagePrior,
     "direction": Direction,
     "dlg": DLG,
     "first_layer": FirstLayer,
@@ -27,6 +29,6 @@ ATTACKS: dict[str, type] = {
 }
 
 __all__ = [
-    "ATTACKS", "DLG", "IDLG", "Decoder", "Direction", "FirstLayer", "InvertingGradients",
-    "LogitGradient", "Norm", "Regression", "Retrieval", "WhiteBox",
+    "ATTACKS", "DLG", "IDLG", "Decoder", "DeepImagePrior", "Direction", "FirstLayer",
+    "InvertingGradients", "LogitGradient", "Norm", "Regression", "Retrieval", "WhiteBox",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ mask is visible), and is left out of the loss.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release
 from sltoolkit.turns import Turn
 
+Forward = Literal["client", "mechanism"]
 Network = Callable[[Tensor], Tensor]
 
 DRAWS = 4

@@ -43,6 +43,7 @@ from sltoolkit.attacks.reconstruction.descent import (
     squared_error,
 )
 from sltoolkit.attacks.reconstruction.observation import (
+    Forward,
     Network,
     defended,
     observe,
@@ -57,8 +58,6 @@ from sltoolkit.outcomes import Reconstruction
 from sltoolkit.rehearsal import can_rehearse, chosen
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release
-
-Forward = Literal["client", "mechanism"]
 
 SMOOTHNESS = (
     (1, 1e-2), (1, 0.0), (1, 1e-3), (1, 1e-1), (1, 1.0), (1, 3.0), (1, 10.0),

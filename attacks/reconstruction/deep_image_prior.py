@@ -1,0 +1,176 @@
+"""The deep image prior: among the images that a small network draws, the one that explains z.
+
+Adversary: whoever hears the smashed data z of the targets and holds the client's trained weights
+(colluding parties, clients that share weights, a published first part): the white box's. No data
+is needed; with own samples (aux) and queries (release) it rehearses to choose its settings.
+
+Idea (Ulyanov, Vedaldi and Lempitsky 2018, equation 2, and section 4.1 for features): the image is
+what a U-Net G with random weights w draws from fixed noise n, and the weights descend,
+    min over w   mean over sent units (f(G(n; w)) - z)^2  +  tv_weight * TV(G(n; w)),
+with f the client. Such networks draw natural structure sooner than noise, which takes the place of
+a prior, so the descent stops when the loss stands still: nothing else says when to stop. Every
+target has weights of its own; all start at the same ones and from the same n, so that no target's
+image depends on how many others there are.
+
+Adaptive as the white box is (`observation`): releases are averaged, withheld channels left out, and
+with the defence's public parameters (mechanism) the rehearsal tries the defended client as f.
+
+Departures from the paper:
+1. The U-Net has `width` channels instead of 128, and as many levels as keep 4 pixels at the bottom
+   instead of 5; its normalisation is by image, which is what BatchNorm is there, at batches of one.
+2. Adam and the optional TV as in the paper; the feature error is a mean over units, without the
+   paper's jitter and without noise added to n.
+3. Weights of the TV are compared on the attacker's own samples; the paper has none here.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import ClassVar, Self, final
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sltoolkit.attacks.reconstruction.descent import Descended, Descent, constant, squared_error
+from sltoolkit.attacks.reconstruction.observation import (
+    Forward,
+    Network,
+    defended,
+    observe,
+    suitable_kernels,
+    unit_weights,
+    withholds,
+)
+from sltoolkit.attacks.reconstruction.smoothness import total_variation
+from sltoolkit.attacks.reconstruction.whitebox import WhiteBoxView
+from sltoolkit.contracts import Attack, Family, Role, Task
+from sltoolkit.models.skip import skip_network
+from sltoolkit.models.stacked import stack
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.rehearsal import can_rehearse, chosen
+from sltoolkit.streams import Stream
+
+TV_WEIGHTS = (0.0, 1e-2, 1.0)
+"""Weights of the TV that are rehearsed."""
+
+NOISE = 32
+"""Channels of the noise, uniform in [0, 1/10]."""
+
+_SMALLEST = 8
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DeepImagePrior(Attack[WhiteBoxView]):
+    """Reconstruct images by fitting a network per image to what was heard.
+
+    What is None is chosen by rehearsal; without aux and release, no TV and the client itself.
+
+    Attributes:
+        steps: of the descent, at most.
+        lr: step size of Adam.
+        width: channels of the U-Net.
+        tv_weight: weight of the total variation (exponent 1).
+        forward: descend through the `client` as it is, or through the defended one (`mechanism`).
+        window: steps without progress after which a target stops; 0: never.
+        chunk: targets that descend at once, for memory.
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
+    family: ClassVar[Family] = "reconstruction"
+    view: ClassVar[type] = WhiteBoxView
+    citation: ClassVar[str] = "Ulyanov, Vedaldi, Lempitsky 2018, Deep image prior (CVPR)"
+
+    steps: int = 2000
+    lr: float = 1e-2
+    width: int = 16
+    tv_weight: float | None = None
+    forward: Forward | None = None
+    window: int = 200
+    chunk: int = 64
+
+    @classmethod
+    def smoke(cls) -> Self:
+        """Two steps of a narrow network."""
+        return cls(steps=2, width=4)
+
+    @property
+    def rehearses(self) -> bool:
+        """Unless both the weight and the forward model are given."""
+        return self.tv_weight is None or self.forward is None
+
+    def refuses(self, task: Task) -> str | None:
+        """A U-Net draws images of at least 8x8."""
+        if len(task.input_shape) != 3 or min(task.input_shape[1:]) < _SMALLEST:
+            return f"a U-Net draws images of at least 8x8 pixels, not {task.input_shape}"
+        return None
+
+    def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
+        """Forward models and TV weights, jointly."""
+        forwards: tuple[Forward, ...] = ("client", "mechanism")
+        if self.forward is not None or view.mechanism is None:
+            forwards = (self.forward or "client",)
+        weights = TV_WEIGHTS if self.tv_weight is None else (self.tv_weight,)
+        return [replace(self, forward=f, tv_weight=w) for f, w in product(forwards, weights)]
+
+    def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
+        """Fit a network to every target of the view.
+
+        The diagnostics are the means over targets of the final `feature_loss` and of the `steps`
+        that were made.
+
+        Raises:
+            ThreatModelError: if `forward` asks for a mechanism that is not granted.
+        """
+        fixed = self.tune(view, rng=rng.child("rehearsal"))
+        client = copy.deepcopy(view.client_weights).eval().requires_grad_(False)
+        z, sent = observe(
+            view.smashed, masked=withholds(view.smashed, client, view.aux, view.release)
+        )
+        network: Network = client
+        if fixed.forward == "mechanism":
+            network = defended(client, view.mechanism, rng.child("mechanism"))
+        with rng.child("descent").scope(), suitable_kernels(client):
+            shape = view.task.input_shape
+            prior = skip_network(shape, noise=NOISE, width=self.width).to(z)
+            n = torch.rand(1, NOISE, *shape[1:]).to(z) / 10
+            found = fixed._descend(network, prior, n, z, unit_weights(z, sent))
+            images = found.trace[self.steps]
+            smooth = (fixed.tv_weight or 0.0) * total_variation(images)
+        return Reconstruction(
+            images=images,
+            trace=found.trace,
+            curve=found.mean_curve(),
+            tuned=chosen(self, fixed) if can_rehearse(view) else {},
+            diagnostics={
+                "feature_loss": float((found.loss - smooth).mean()),
+                "steps": float(found.steps.double().mean()),
+            },
+        )
+
+    def _descend(
+        self, network: Network, prior: nn.Module, n: Tensor, z: Tensor, weights: Tensor
+    ) -> Descended:
+        """Weights of the prior (N, ...) whose images' smashed data approach `z` (N, ...)."""
+        stacked = stack([prior])  # of one: the leaves bring their own number of rows
+        names = [name for name, _ in stacked.named_parameters()]
+
+        def drawn(leaves: list[Tensor]) -> Tensor:
+            noise = n.expand(len(leaves[0]), *n.shape[1:])
+            images: Tensor = functional_call(
+                stacked, dict(zip(names, leaves, strict=True)), (noise,)
+            )
+            return images
+
+        def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
+            images = drawn(leaves)
+            loss = squared_error(network(images), z[rows], weights[rows])
+            return loss + self.tv_weight * total_variation(images) if self.tv_weight else loss
+
+        how = Descent(
+            steps=self.steps, rate=constant(self.lr), window=self.window or None,
+            chunk=self.chunk, show=drawn,
+        )  # fmt: skip
+        return how.run(objective, [p.expand(len(z), *p.shape[1:]) for p in stacked.parameters()])
