@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from sltoolkit.errors import lookup
 from sltoolkit.models.decoders import FAMILIES
-from sltoolkit.models.ranks import check_shape, halvings
+from sltoolkit.models.ranks import centred, check_shape, halvings
 
 
 def inverse_network(
@@ -200,10 +200,7 @@ class _Centre(nn.Module):
         self.size = tuple(size)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2:] != self.size:
-            missing = [side - have for side, have in zip(self.size, x.shape[2:], strict=True)]
-            ends = [(gap // 2, gap - gap // 2) for gap in reversed(missing)]
-            x = functional.pad(x, [amount for pair in ends for amount in pair])
+        x = centred(x, self.size)
         return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 

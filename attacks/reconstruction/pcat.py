@@ -1,0 +1,173 @@
+"""PCAT: a pseudo-client that learns through the server's own network, while that one learns.
+
+Adversary: an honest-but-curious server that hears smashed data z and labels y and holds its own
+network f_s at every moment, with a few labelled samples (x', y') of the same task. It knows neither
+the client's weights nor, unless that is granted, its architecture, and makes no queries.
+
+Idea (Gao and Zhang 2023, section 4 and algorithm 2). For every batch (z, y) of the training:
+    x', y'  own samples with the labels of the batch (label alignment)
+    f^  follows  min CE(f_s(f^(x')), y'),  f_s as it is now,
+    d   follows  min mean ||d(f^(x')) - x'||^2,
+and at the end x = d(z), refined by descending on x along  mean over units (f^(x) - z)^2  with f^
+frozen. f_s learns from the honest gradients alone, so that no client can notice. In a U-shape no
+labels are heard: x' are drawn at random, a pseudo-tail makes logits of the server's features, and
+pseudo-tail(f_s(z)) guesses the victim's labels (`label_confidence` is how sure it is).
+
+R releases of a target are averaged. A defence needs no model of its own: f^ imitates what the
+server's network has learned to read, defended or not.
+
+Departures from the paper:
+1. The decoder learns beside f^ in every batch, with the rates 1e-3 (f^) and 5e-4 (d) of the public
+   re-implementation by Zhu et al. 2025.
+2. Without the architecture, f^ is the beginning of VGG-16 with BatchNorm (see
+   `sltoolkit.models.pilots`); d is the toolkit's inverse network, which starts at the mean of aux.
+3. Refined images stay in [0, 1]; the paper's steps and rate for this are not stated.
+4. Labels of the batch that no own sample has are left out.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sltoolkit.attacks.reconstruction.descent import Descended, Descent, constant, squared_error
+from sltoolkit.attacks.reconstruction.substitute import (
+    After,
+    Batch,
+    Before,
+    Substitute,
+    learn,
+    started,
+)
+from sltoolkit.contracts import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.models.inverse import decode
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.streams import Stream
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PCAT(Listener[Before]):
+    """Reconstruct inputs with a pseudo-client that was trained beside the victim.
+
+    Attributes:
+        lr: learning rate of the pseudo-client (and pseudo-tail).
+        decoder_lr: learning rate of the decoder.
+        late_start: batches at the beginning that are not learned from, while f_s knows nothing.
+        aligned: whether own samples are drawn with the batch's labels, where these are heard.
+        repeats: steps per heard batch.
+        width: channels of the decoder at full resolution.
+        refine_steps: steps of the descent on the decoded images; 0: none.
+        refine_lr: its step size.
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    family: ClassVar[Family] = "reconstruction"
+    setup: ClassVar[type] = Before
+    view: ClassVar[type] = After
+    citation: ClassVar[str] = (
+        "Gao & Zhang 2023, PCAT: Functionality and data stealing from split learning by "
+        "pseudo-client attack (USENIX Security)"
+    )
+
+    lr: float = 1e-3
+    decoder_lr: float = 5e-4
+    late_start: int = 0
+    aligned: bool = True
+    repeats: int = 1
+    width: int = 16
+    refine_steps: int = 100
+    refine_lr: float = 1e-2
+
+    @classmethod
+    def smoke(cls) -> Self:
+        """A narrow decoder, a few steps at the end."""
+        return cls(width=4, refine_steps=2)
+
+    def open(self, setup: Before, *, rng: Stream) -> Wiretap:
+        """Attach."""
+        return PseudoClient(self, setup, rng)
+
+
+@final
+class PseudoClient(Wiretap):
+    """PCAT's ear: the pseudo-client with its decoder.
+
+    Attributes:
+        substitute: the networks; None before the first batch that is learned from.
+    """
+
+    def __init__(self, attack: PCAT, setup: Before, rng: Stream) -> None:
+        self._attack, self._setup, self._rng = attack, setup, rng
+        self._heard = 0
+        self._server: nn.Module | None = None
+        self.substitute: Substitute | None = None
+
+    def hear(self, heard: RoundView) -> None:
+        """Learn from a batch."""
+        attack, batch = self._attack, Batch.of(heard)
+        self._heard += 1
+        if batch is None or self._heard <= attack.late_start:
+            return
+        if self.substitute is None:
+            self.substitute = Substitute(
+                self._setup, batch, conditional=False, lr=attack.lr,
+                decoder_lr=attack.decoder_lr, width=attack.width, rng=self._rng.child("client"),
+            )  # fmt: skip
+        for _ in range(attack.repeats):
+            if batch.y is not None and attack.aligned:
+                x, y = self.substitute.draw_alike(batch.y)
+            else:
+                x, y = self.substitute.draw(len(batch.z))
+            if len(y) > 1:
+                step(self.substitute, batch, x, y)
+        self._server = batch.server
+
+    def finish(self, view: After) -> Reconstruction:
+        """Decode the targets, and refine what came out."""
+        substitute = started(self.substitute, "PCAT")
+        z = view.smashed.mean(0)
+        with self._rng.fresh("finish").scope():
+            images = decode(substitute.decoder.network, z)
+            refined = self._refined(substitute, images, z)
+        return Reconstruction(
+            images=refined.leaves[0],
+            diagnostics=substitute.diagnostics()
+            | {"feature_loss": float(refined.loss.mean())}
+            | self._confidence(substitute, z),
+            curve=substitute.curve("decoder_loss"),
+        )
+
+    def _refined(self, substitute: Substitute, images: Tensor, z: Tensor) -> Descended:
+        client = substitute.client.network.eval()
+        descent = Descent(
+            steps=self._attack.refine_steps, rate=constant(self._attack.refine_lr),
+            settle=_into_range if images.dim() == 4 else None,
+        )  # fmt: skip
+        return descent.run(lambda x, rows: squared_error(client(x[0]), z[rows]), [images])
+
+    def _confidence(self, substitute: Substitute, z: Tensor) -> dict[str, float]:
+        """How sure the pseudo-tail is of the targets' labels, in a U-shape."""
+        if substitute.tail is None or self._server is None:
+            return {}
+        substitute.tail.network.eval()
+        with torch.no_grad():
+            guess = substitute.tail(self._server(z.clone())).softmax(1)
+        return {"label_confidence": float(guess.amax(1).mean())}
+
+
+def _into_range(leaves: list[Tensor]) -> None:
+    leaves[0].clamp_(0, 1)
+
+
+def step(substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
+    """The pseudo-client learns from own samples x (B, ...) with labels y (B,), then the decoder."""
+    task = substitute.task_loss(batch.server, substitute.client(x), y)
+    learn((task, substitute.imitators))
+    with torch.no_grad():
+        codes = substitute.client(x)
+    error = functional.mse_loss(substitute.decoder(codes), x)
+    learn((error, [substitute.decoder]))
+    substitute.note(task_loss=task, decoder_loss=error)

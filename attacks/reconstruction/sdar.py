@@ -1,0 +1,203 @@
+"""SDAR: a simulator of the client and a decoder, both regularised by adversaries.
+
+Adversary: an honest-but-curious server that hears smashed data z and (in vanilla split learning)
+labels y, holds its own network g at every moment, and has labelled samples (x', y') of the same
+distribution. The paper lets it know the client's architecture; here that is an optional grant.
+
+Idea (Zhu et al. 2025). After every honest step of the training, which z was computed before:
+    e    follows  CE(g(e(x')), y') + lambda1 * BCE(D_e(e(x'), y'), real),
+    D_e  follows  BCE(D_e(z, y), real) + BCE(D_e(e(x'), y'), fake),
+    d    follows  ||d(e(x'), y') - x'||^2 + lambda2 * BCE(D_d(d(z, y), y), real),
+    D_d  follows  BCE(D_d(x', y'), real) + BCE(D_d(d(z, y), y), fake),
+with g frozen in inference mode, e as it is after its own step in the lines of d and D_d, and a mean
+over pixels in the squared error. The simulator learns to make what g can read, D_e that it looks
+like the client's own, and D_d that what is decoded looks like a sample. At the end x = d(z, y).
+
+In a U-shape the server hears no labels: the networks see none, a tail simulator learns the task's
+loss together with e, and y' is drawn anew from all classes with probability `flip`, which keeps e
+from learning x' by heart. R releases of a target are averaged.
+
+Rates: Adam 1e-3 for e (and the tail), 5e-4 for d, lambda1 times e's for D_e, lambda2 times d's for
+D_d. With lambda2 = 1e-5 the latter is as good as frozen; the public code has it so, too. For
+U-shapes the code has lambda1 = 0.02 (ResNet, CIFAR-10) or 0.04, flip = 0.2 (ResNet), 0.1 or 0.4.
+lambda1 = lambda2 = 0 without labels (and without flipping) is the paper's naive simulator attack.
+
+Departures from the paper and its code:
+1. Critics are a quarter as wide by default (`critic_width` 8, `image_critic_width` 16, where the
+   code has 32 and 64), which makes a step 16 times as cheap.
+2. The decoder is the toolkit's inverse network, which starts at the mean of aux and takes smashed
+   data of any shape; the code has one for its own ResNets. Without the architecture, e is the
+   beginning of VGG-16 with BatchNorm (`sltoolkit.models.pilots`).
+3. Targets are released by the deployed client, in evaluation mode; the code attacks what it sends
+   in training mode.
+4. The code guesses labels in a U-shape by argmax h(g(z)); an attack has one outcome, and here it is
+   the reconstruction.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sltoolkit.attacks.reconstruction.substitute import (
+    After,
+    Batch,
+    Before,
+    Learner,
+    Substitute,
+    learn,
+    started,
+)
+from sltoolkit.contracts import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.models.critics import as_real, binary_loss, feature_critic, image_critic
+from sltoolkit.models.inverse import decode
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.streams import Stream
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SDAR(Listener[Before]):
+    """Reconstruct inputs with a simulator that was trained beside the victim, and its decoder.
+
+    Attributes:
+        lambda1: how much the simulator minds its critic; 0: it has none.
+        lambda2: how much the decoder minds its critic; 0: it has none.
+        flip: share of own labels that are drawn anew, where no labels are heard.
+        conditional: whether decoder and critics see labels, where these are heard.
+        lr: learning rate of the simulator (and its tail).
+        decoder_lr: learning rate of the decoder.
+        repeats: steps per heard batch.
+        width: channels of the decoder at full resolution.
+        critic_width: of the simulator's critic.
+        image_critic_width: of the decoder's critic.
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    family: ClassVar[Family] = "reconstruction"
+    setup: ClassVar[type] = Before
+    view: ClassVar[type] = After
+    citation: ClassVar[str] = (
+        "Zhu et al. 2025, Passive inference attacks on split learning via adversarial "
+        "regularization (NDSS; arXiv:2310.10483)"
+    )
+
+    lambda1: float = 0.02
+    lambda2: float = 1e-5
+    flip: float = 0.2
+    conditional: bool = True
+    lr: float = 1e-3
+    decoder_lr: float = 5e-4
+    repeats: int = 1
+    width: int = 16
+    critic_width: int = 8
+    image_critic_width: int = 16
+
+    @classmethod
+    def smoke(cls) -> Self:
+        """Narrow networks, one epoch at the end."""
+        return cls(width=4, critic_width=2, image_critic_width=2)
+
+    def open(self, setup: Before, *, rng: Stream) -> Wiretap:
+        """Attach."""
+        return Simulation(self, setup, rng)
+
+
+@final
+class Simulation(Wiretap):
+    """SDAR's ear: simulator, decoder and their critics.
+
+    Attributes:
+        substitute: simulator, decoder and tail; None before the first batch.
+        feature_critic: D_e; None before the first batch, or with lambda1 = 0.
+        image_critic: D_d; None before the first batch, or with lambda2 = 0.
+    """
+
+    def __init__(self, attack: SDAR, setup: Before, rng: Stream) -> None:
+        self._attack, self._setup, self._rng = attack, setup, rng
+        self.substitute: Substitute | None = None
+        self.feature_critic: Learner | None = None
+        self.image_critic: Learner | None = None
+
+    def hear(self, heard: RoundView) -> None:
+        """Learn from a batch."""
+        batch = Batch.of(heard)
+        if batch is None:
+            return
+        substitute = self.substitute or self._begin(batch)
+        for _ in range(self._attack.repeats):
+            x, y = substitute.draw(len(batch.z))
+            if batch.y is None:
+                y = substitute.flipped(y, self._attack.flip)
+            self._simulate(substitute, batch, x, y)
+            self._decode(substitute, batch, x, y)
+
+    def finish(self, view: After) -> Reconstruction:
+        """Decode the targets."""
+        substitute = started(self.substitute, "SDAR")
+        y = view.labels if substitute.conditional else None
+        return Reconstruction(
+            images=decode(substitute.decoder.network, view.smashed.mean(0), y),
+            diagnostics=substitute.diagnostics(),
+            curve=substitute.curve("decoder_loss"),
+        )
+
+    def _begin(self, batch: Batch) -> Substitute:
+        attack, task, like = self._attack, self._setup.task, self._setup.aux.x
+        self.substitute = Substitute(
+            self._setup, batch, conditional=attack.conditional, lr=attack.lr,
+            decoder_lr=attack.decoder_lr, width=attack.width, rng=self._rng.child("client"),
+        )  # fmt: skip
+        classes = task.classes if self.substitute.conditional else None
+        if attack.lambda1:
+            critic: nn.Module = feature_critic(
+                task.smashed_shape, classes=classes, width=attack.critic_width
+            )
+            self.feature_critic = Learner(critic, like, attack.lambda1 * attack.lr)
+        if attack.lambda2:
+            critic = image_critic(
+                task.input_shape, classes=classes, width=attack.image_critic_width
+            )
+            self.image_critic = Learner(critic, like, attack.lambda2 * attack.decoder_lr)
+        return self.substitute
+
+    def _simulate(self, substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
+        """A step of simulator, tail and D_e; of one forward pass, as in the code."""
+        codes = substitute.client(x)
+        task = substitute.task_loss(batch.server, codes, y)
+        if self.feature_critic is None:
+            learn((task, substitute.imitators))
+            substitute.note(task_loss=task)
+            return
+        fake = self.feature_critic(codes, *substitute.with_labels(y))
+        real = self.feature_critic(batch.z, *substitute.with_labels(batch.y))
+        learn(
+            (task + self._attack.lambda1 * as_real(fake), substitute.imitators),
+            (binary_loss(real, fake), [self.feature_critic]),
+        )
+        substitute.note(task_loss=task, critic_accuracy=_accuracy(real, fake))
+
+    def _decode(self, substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
+        """A step of decoder and D_d, of one forward pass, with the simulator as it is now."""
+        with torch.no_grad():
+            codes = substitute.client(x)
+        own, private = substitute.with_labels(y), substitute.with_labels(batch.y)
+        error = functional.mse_loss(substitute.decoder(codes, *own), x)
+        substitute.note(decoder_loss=error)
+        if self.image_critic is None:
+            learn((error, [substitute.decoder]))
+            return
+        decoded_z = substitute.decoder(batch.z, *private)
+        fake, real = self.image_critic(decoded_z, *private), self.image_critic(x, *own)
+        learn(
+            (error + self._attack.lambda2 * as_real(fake), [substitute.decoder]),
+            (binary_loss(real, fake), [self.image_critic]),
+        )
+        substitute.note(image_critic_accuracy=_accuracy(real, fake))
+
+
+def _accuracy(real: Tensor, fake: Tensor) -> Tensor:
+    """The share of logits (B, 1) that say what is so; near 1, the critic is not confused."""
+    return torch.cat([real > 0, fake < 0]).float().mean()

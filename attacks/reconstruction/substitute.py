@@ -1,0 +1,253 @@
+"""A substitute client and its decoder, trained beside the victim: what PCAT and SDAR share.
+
+An honest-but-curious server holds its own network f_s at every moment of the training. A substitute
+client e that makes f_s predict the labels of the server's own samples x' is drawn towards the
+victim's client, because f_s learns together with that one. What a decoder d learns from the pairs
+(e(x'), x') then carries over to what the victim sends. Nothing of this touches the victim: f_s is a
+frozen replica in evaluation mode, and gradients are taken for the attacker's own weights alone.
+
+Where labels are private (U-shaped), f_s ends in features; a tail of the attacker's own makes logits
+of them, and learns together with e.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sltoolkit.contracts import RoundView, Task
+from sltoolkit.errors import SpecError
+from sltoolkit.models.conditioning import Conditioned, LabelChannel
+from sltoolkit.models.inverse import inverse_network
+from sltoolkit.models.pilots import pooled_pilot
+from sltoolkit.streams import Stream
+from sltoolkit.tensors import Scalar
+from sltoolkit.threat import Aux
+
+RECENT = 50
+"""Batches that the diagnostics are means over: the last ones."""
+
+
+class Architecture(Protocol):
+    """The grant `client_arch`."""
+
+    def __call__(self, stream: Stream) -> nn.Module:
+        """A fresh client network."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Before:
+    """What the server has when the training begins; without the architecture it makes one up."""
+
+    aux: Aux
+    task: Task
+    client_arch: Architecture | None
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class After:
+    """What it has at the end; in a U-shape without labels."""
+
+    smashed: Tensor
+    labels: Tensor | None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One heard batch: smashed data (B, ...), labels (B,) unless they are private, and f_s."""
+
+    z: Tensor
+    y: Tensor | None
+    server: nn.Module
+
+    @classmethod
+    def of(cls, heard: RoundView) -> "Batch | None":
+        """What a server heard; None of a batch that is too small for BatchNorm to learn from."""
+        z = heard.messages.get(("smashed", "in"))
+        if z is None or len(z) < 2 or heard.network is None:
+            return None
+        y = heard.messages.get(("labels", "in"))
+        # label weights (B, C) stand for the class that weighs most
+        return cls(z, y.argmax(1) if y is not None and y.dim() == 2 else y, heard.network())
+
+
+@final
+class Learner:
+    """A network in training mode with an Adam of its own."""
+
+    def __init__(self, network: nn.Module, like: Tensor, lr: float) -> None:
+        self.network = network.to(like).train()
+        self.weights = [w for w in network.parameters() if w.requires_grad]
+        self._optimizer = (
+            torch.optim.Adam(self.weights, lr=lr, fused=True) if self.weights else None
+        )
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The network's output."""
+        out: Tensor = self.network(*inputs)
+        return out
+
+    def step(self) -> None:
+        """Follow the gradients that the weights hold."""
+        if self._optimizer is not None:
+            self._optimizer.step()
+
+
+def learn(*lessons: tuple[Scalar, Sequence[Learner]]) -> None:
+    """Let learners follow their losses; all gradients are taken before anybody moves.
+
+    Args:
+        lessons: a loss, and who follows it.
+    """
+    for number, (loss, learners) in enumerate(lessons, start=1):
+        weights = [w for learner in learners for w in learner.weights]
+        if weights:
+            more = number < len(lessons)
+            for weight in weights:
+                weight.grad = None
+            # not autograd.grad: fused optimisers read a gradient in the weight's memory layout,
+            # which only `backward` keeps to; that of a gradient penalty differs
+            torch.autograd.backward(loss, inputs=weights, retain_graph=more)
+    for _, learners in lessons:
+        for learner in learners:
+            learner.step()
+
+
+@final
+class Substitute:
+    """The attacker's own client e, decoder d and (where labels are private) tail.
+
+    Args:
+        setup: what it had before.
+        first: the first batch it heard.
+        conditional: whether the decoder sees labels, where they are heard.
+        lr: of client and tail.
+        decoder_lr: of the decoder.
+        width: of the decoder.
+        rng: for the client's initialisation; all else draws from the open scope.
+    """
+
+    def __init__(
+        self, setup: Before, first: Batch, *, conditional: bool, lr: float, decoder_lr: float,
+        width: int, rng: Stream,
+    ) -> None:  # fmt: skip
+        aux, task = setup.aux, setup.task
+        self.aux, self.classes = aux, task.classes
+        self.conditional = conditional and first.y is not None
+        if setup.client_arch is None:
+            signed = bool((first.z < 0).any())
+            client = pooled_pilot(task.input_shape, task.smashed_shape, signed=signed)
+        else:
+            client = setup.client_arch(rng)
+        self.client = Learner(client, aux.x, lr)
+        channel = LabelChannel(task.smashed_shape, task.classes) if self.conditional else None
+        shape = task.smashed_shape if channel is None else channel.out
+        body = inverse_network(
+            shape, task.input_shape, width=width, mean=aux.x.mean(0), scaled=False
+        )
+        decoder = body if channel is None else Conditioned(channel, body)
+        self.decoder = Learner(decoder, aux.x, decoder_lr)
+        self.tail: Learner | None = None
+        if first.y is None:
+            with torch.no_grad():
+                features = first.server(first.z.clone())
+            self.tail = Learner(tail_network(features.shape[1:], task.classes), aux.x, lr)
+        self._pools = _Pools(aux.y, task.classes)
+        self.losses: dict[str, list[Tensor]] = {}
+
+    @property
+    def imitators(self) -> list[Learner]:
+        """Who learns from the task's loss."""
+        return [self.client] if self.tail is None else [self.client, self.tail]
+
+    def draw(self, count: int) -> tuple[Tensor, Tensor]:
+        """Own samples x' (count, ...) and their labels."""
+        rows = torch.randint(len(self.aux.y), (count,), device=self.aux.y.device)
+        return self.aux.x[rows], self.aux.y[rows]
+
+    def draw_alike(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Own samples x' with the labels y (B,), of those there are."""
+        rows = self._pools.draw(y)
+        return self.aux.x[rows], self.aux.y[rows]
+
+    def flipped(self, y: Tensor, share: float) -> Tensor:
+        """Labels (B,), that share of which is drawn anew from all classes."""
+        anew = torch.randint(self.classes, y.shape, device=y.device)
+        return torch.where(torch.rand(y.shape, device=y.device) < share, anew, y)
+
+    def task_loss(self, server: nn.Module, codes: Tensor, y: Tensor) -> Scalar:
+        """Cross-entropy of the labels y (B,) behind own codes (B, ...)."""
+        # a server whose first layer works in place would rewrite what the decoder learns from
+        logits = server(codes.clone())
+        return functional.cross_entropy(logits if self.tail is None else self.tail(logits), y)
+
+    def with_labels(self, y: Tensor | None) -> tuple[Tensor, ...]:
+        """What conditioned networks take beside their input."""
+        return (y,) if self.conditional and y is not None else ()
+
+    def note(self, **losses: Tensor) -> None:
+        """Keep a step's losses."""
+        for name, loss in losses.items():
+            self.losses.setdefault(name, []).append(loss.detach())
+
+    def diagnostics(self) -> dict[str, float]:
+        """The mean of every loss over the last steps, and how many steps there were."""
+        means = {name: float(torch.stack(v[-RECENT:]).mean()) for name, v in self.losses.items()}
+        return {**means, "steps": float(max(map(len, self.losses.values()), default=0))}
+
+    def curve(self, name: str) -> dict[int, float]:
+        """Steps made -> a loss, ten times at most."""
+        each = self.losses.get(name, [])
+        every = max(1, len(each) // 10)
+        return {i + 1: float(each[i]) for i in range(every - 1, len(each), every)}
+
+
+def tail_network(features: Sequence[int], classes: int) -> nn.Module:
+    """The end of a U-shaped network as most have it: a linear layer, of maps pooled to 4 x 4."""
+    sides = [min(4, side) for side in features[1:]]
+    pools: list[nn.Module] = []
+    if sides:
+        pool: Callable[..., nn.Module] = (
+            nn.AdaptiveAvgPool2d if len(sides) == 2 else nn.AdaptiveAvgPool1d
+        )
+        pools = [pool(sides)]
+    return nn.Sequential(*pools, nn.Flatten(), nn.Linear(features[0] * prod(sides), classes))
+
+
+def started(substitute: Substitute | None, name: str) -> Substitute:
+    """The substitute of a listener that heard something.
+
+    Raises:
+        SpecError: if it heard nothing.
+    """
+    if substitute is None:
+        raise SpecError(f"{name} heard no batch to learn from: train the victim, or listen earlier")
+    return substitute
+
+
+@final
+class _Pools:
+    """Rows of samples by their class, to draw from.
+
+    Args:
+        y: labels (N,).
+        classes: how many there are.
+    """
+
+    def __init__(self, y: Tensor, classes: int) -> None:
+        self._rows = y.argsort(stable=True)
+        self._sizes = torch.bincount(y, minlength=classes)
+        self._first = self._sizes.cumsum(0) - self._sizes
+
+    def draw(self, y: Tensor) -> Tensor:
+        """A random row for each label of y (B,) that some sample has."""
+        y = y[self._sizes[y] > 0]
+        place = (torch.rand(y.shape, device=y.device) * self._sizes[y]).long()
+        return self._rows[self._first[y] + place.minimum(self._sizes[y] - 1)]

@@ -1,0 +1,156 @@
+"""PCAT against its equations, and what it must and must not depend on."""
+
+from typing import Any
+from unittest import mock
+
+import pytest
+import simulating as sim
+import torch
+from contract import toys
+from torch import nn
+
+from sltoolkit.attacks.reconstruction.pcat import PCAT, PseudoClient
+from sltoolkit.attacks.reconstruction.substitute import After, Batch, Before, Substitute
+from sltoolkit.contracts import RoundView
+from sltoolkit.errors import SpecError
+from sltoolkit.parties import HonestServer
+from sltoolkit.streams import Stream
+from sltoolkit.threat import Aux
+
+
+def ear(attack: PCAT, **options: Any) -> PseudoClient:
+    tap = attack.open(sim.before(**options), rng=Stream(3))
+    assert isinstance(tap, PseudoClient)
+    return tap
+
+
+def substitute(batch: RoundView) -> Substitute:
+    attack = PCAT(width=4)
+    first = Batch.of(batch)
+    assert first is not None
+    with Stream(5).scope():
+        return Substitute(
+            sim.before(), first, conditional=False, lr=attack.lr, decoder_lr=attack.decoder_lr,
+            width=attack.width, rng=Stream(4),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("labels", [True, False], ids=["vanilla", "u_shaped"])
+def test_two_steps_are_those_of_the_equations(labels: bool) -> None:
+    attack, fs = PCAT(width=4), sim.server(3 if labels else 5)
+    batches = [sim.heard(fs, labels=labels, seed=s) for s in (0, 1)]
+    tap, twins = ear(attack), substitute(batches[0])
+    client, client_step = sim.twin(twins.client, attack.lr)
+    decoder, decoder_step = sim.twin(twins.decoder, attack.decoder_lr)
+    tail: nn.Module = nn.Identity()
+    steps = [client_step]
+    if twins.tail is not None:
+        tail, tail_step = sim.twin(twins.tail, attack.lr)
+        steps.append(tail_step)
+    tap.substitute = twins
+    with mock.patch.object(Substitute, "draw_alike", lambda self, y: sim.draws(self)), \
+         mock.patch.object(Substitute, "draw", lambda self, n: sim.draws(self)):  # fmt: skip
+        for batch in batches:
+            tap.hear(batch)
+    x, y = sim.draws(twins)
+    for _ in batches:
+        sim.follow(sim.cross_entropy(tail(fs(client(x).clone())), y), *steps)
+        codes = client(x).detach()
+        sim.follow(sim.squared(decoder(codes), x), decoder_step)
+    sim.same(twins.client.network, client)
+    sim.same(twins.decoder.network, decoder)
+    if twins.tail is not None:
+        sim.same(twins.tail.network, tail)
+
+
+def test_the_servers_replica_gets_no_gradients_and_keeps_its_state() -> None:
+    fs = sim.server().requires_grad_(True)
+    state = toys.module_state(fs)
+    ear(PCAT(width=4)).hear(sim.heard(fs))
+    assert toys.differences(state, toys.module_state(fs)) == []
+
+
+def test_with_the_victims_client_and_data_the_loss_is_the_victims() -> None:
+    # f^ := f_c and x' := x, in a network that computes the same in training and evaluation
+    run = toys.seated(dropout=0.0)
+    me, host, data = run.cast.clients[0].party, run.cast.server.party, run.data.private_train
+    setup = Before(aux=Aux(x=data.x, y=data.y), task=run.task, client_arch=lambda stream: me.module)
+    assert isinstance(host, HonestServer)
+    x, y = data.x[:16], data.y[:16]
+    z = me.forward(x)
+    own = Substitute(
+        setup, Batch(z.detach(), y, host.module), conditional=False, lr=1.0, decoder_lr=1.0,
+        width=2, rng=Stream(0),
+    )  # fmt: skip
+    loss = own.task_loss(host.module, own.client(x), y)
+    host.step(z.detach().clone(), y)
+    torch.testing.assert_close(loss, host.take_losses()[0], rtol=1e-6, atol=0)
+
+
+def test_own_samples_have_the_labels_of_the_batch() -> None:
+    own = substitute(sim.heard(sim.server()))
+    y = torch.tensor([0, 2, 2, 1, 0])
+    x, drawn = own.draw_alike(y)
+    assert torch.equal(drawn, y)
+    for image, c in zip(x, y, strict=True):
+        pool = own.aux.x[own.aux.y == c]
+        assert bool((pool == image).flatten(1).all(1).any())
+    many = own.draw_alike(torch.full((4000,), 1))[0].flatten(1)
+    pool = own.aux.x[own.aux.y == 1].flatten(1)
+    counts = (many[:, None] == pool[None]).all(2).sum(0)
+    assert int(counts.sum()) == 4000  # each of them equally often: within five standard errors
+    expected = 4000 / len(pool)
+    assert bool(((counts - expected).abs() < 5 * expected**0.5).all())
+
+
+def test_labels_that_no_own_sample_has_are_left_out() -> None:
+    own = substitute(sim.heard(sim.server()))
+    own.aux.y.clamp_(max=1)
+    twin = Substitute(
+        Before(aux=own.aux, task=sim.TASK, client_arch=sim.client),
+        Batch(torch.zeros(2, *sim.CODES), torch.zeros(2).long(), sim.server()),
+        conditional=False, lr=1.0, decoder_lr=1.0, width=2, rng=Stream(0),
+    )  # fmt: skip
+    assert twin.draw_alike(torch.tensor([2, 0, 2, 1]))[1].tolist() == [0, 1]
+    tap = ear(PCAT(width=4))
+    tap.substitute = twin
+    batch = sim.heard(sim.server())
+    batch.messages["labels", "in"].fill_(2)
+    tap.hear(batch)  # nothing to learn from
+    assert twin.losses == {}
+
+
+def test_it_skips_the_batches_before_its_late_start() -> None:
+    taps = [ear(PCAT(width=4, late_start=n)) for n in (0, 2, 3)]
+    for batch in (sim.heard(sim.server(), seed=s) for s in range(3)):
+        for tap in taps:
+            tap.hear(batch)
+    started = [None if t.substitute is None else t.substitute.diagnostics()["steps"] for t in taps]
+    assert started == [3.0, 1.0, None]
+    view = After(smashed=torch.zeros(1, 2, *sim.CODES).double(), labels=None)
+    with pytest.raises(SpecError, match="PCAT heard no batch"):
+        taps[2].finish(view)
+
+
+def test_refining_descends_on_the_pseudo_clients_feature_error() -> None:
+    losses = []
+    for steps in (0, 5, 50):
+        tap = ear(PCAT(width=4, refine_steps=steps))
+        with Stream(9).scope():
+            for seed in range(3):
+                tap.hear(sim.heard(sim.server(), seed=seed))
+            target = sim.heard(sim.server(), seed=7).messages["smashed", "in"]
+            outcome = tap.finish(After(smashed=target[None], labels=None))
+        losses.append(outcome.diagnostics["feature_loss"])
+        assert 0 <= float(outcome.images.min()) <= float(outcome.images.max()) <= 1
+        again = tap.finish(After(smashed=target[None], labels=None))
+        assert torch.equal(again.images, outcome.images)
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_without_labels_it_says_how_sure_it_is_of_those_it_guesses() -> None:
+    tap = ear(PCAT(width=4, refine_steps=1))
+    tap.hear(sim.heard(sim.server(5), labels=False))
+    targets = sim.heard(sim.server()).messages["smashed", "in"]
+    outcome = tap.finish(After(smashed=targets[None], labels=None))
+    assert 1 / 3 <= outcome.diagnostics["label_confidence"] <= 1
