@@ -100,10 +100,16 @@ def bench(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished experiment.")],
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also draw figures for a paper, as PDF and PNG.")
+    ] = False,
 ) -> None:
     """Rebuild table, figures and report of an experiment, without training.
 
-    Example: sltoolkit report runs/mine
+    With --figures also grids of reconstructions, and quality by cut, by the attacker's samples, by
+    training and by steps of the attack, where the experiment varied them.
+
+    Example: sltoolkit report runs/mine --figures
     """
     if not (folder / "spec.json").is_file():
         raise SpecError(
@@ -113,7 +119,13 @@ def report(
     from sltoolkit.bench.run import write_report
     from sltoolkit.cli_show import show_finished
 
-    _exit(show_finished(write_report(folder)))
+    failed = show_finished(write_report(folder))
+    if figures:
+        from sltoolkit.bench.figures import write_figures
+
+        for path in write_figures(folder):
+            typer.echo(path)
+    _exit(failed)
 
 
 @app.command("list")

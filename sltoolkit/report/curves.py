@@ -1,0 +1,99 @@
+"""Quality against what was varied: one panel per defence, a line with a band per method."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from sltoolkit.metrics import METRICS
+from sltoolkit.report.canvas import Figure, tidy
+from sltoolkit.report.formats import METRIC_NAMES
+from sltoolkit.report.series import AXES, Chart, Line, Place
+from sltoolkit.report.styles import Style, styles
+
+COLUMN, PAGE = 3.35, 6.9
+"""Inches: the width of a column and of a page in the usual two-column templates."""
+
+SMALL, NORMAL = 6.5, 7.5
+"""Points: readable at that width without scaling."""
+
+_TICKS = 6
+
+_PRIOR = Style(color="0.45", linestyle="-.", marker="")
+
+
+def curves_figure(chart: Chart) -> Figure:
+    """The chart as a figure of the width of a column, or of a page where there are many panels.
+
+    Bands are t intervals over victims (none with a single one); the dash-dotted line is the best
+    prior-only baseline.
+    """
+    panels = list(dict.fromkeys(line.panel for line in chart.lines))
+    columns = min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    width = COLUMN if columns == 1 else PAGE
+    looks = {**styles(line.method for line in chart.lines if line.method), "": _PRIOR}
+    figure = Figure(figsize=(width, 1.9 * rows + 0.75), dpi=200, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axis, panel in zip(grid.flat, panels, strict=False):
+        _panel(axis, chart, [line for line in chart.lines if line.panel == panel], looks)
+        axis.set_title(panel if len(panels) > 1 else chart.setting, fontsize=NORMAL)
+    for axis in grid.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axes in grid:
+        axes[0].set_ylabel(_leaking(chart.metric), fontsize=NORMAL)
+    if len(panels) > 1:
+        figure.suptitle(chart.setting, fontsize=NORMAL)
+    handles = [_handle(method, look) for method, look in looks.items()]
+    figure.legend(
+        handles=handles, loc="outside lower center", frameon=False, fontsize=SMALL,
+        ncols=min(len(handles), 3 if columns == 1 else 6),
+    )  # fmt: skip
+    return figure
+
+
+def _panel(axis: Axes, chart: Chart, lines: Sequence[Line], looks: dict[str, Style]) -> None:
+    places = chart.places
+    numbers = all(isinstance(place, float) for place in places)
+    at: dict[Place, float] = {
+        place: float(place) if numbers else float(i) for i, place in enumerate(places)
+    }
+    for line in lines:
+        _line(axis, line, at, looks[line.method])
+    if numbers and min(at.values()) > 0 and max(at.values()) >= 8 * min(at.values()):
+        axis.set_xscale("log")
+        shown = [float(place) for place in places][:: math.ceil(len(places) / _TICKS)]
+        axis.set_xticks(shown, [f"{place:g}" for place in shown])
+        axis.set_xticks([], minor=True)
+    if not numbers:
+        axis.set_xticks(list(at.values()), [str(place) for place in places])
+        long = sum(len(str(place)) for place in places) > 40
+        axis.tick_params(axis="x", rotation=30 if long else 0)
+    axis.set_xlabel(AXES[chart.axis], fontsize=NORMAL)
+    axis.tick_params(labelsize=SMALL)
+    tidy(axis)
+
+
+def _leaking(metric: str) -> str:
+    direction = "higher" if METRICS[metric].higher_is_more_leak else "lower"
+    return f"{METRIC_NAMES.get(metric, metric)}\n({direction} leaks more)"
+
+
+def _line(axis: Axes, line: Line, at: dict[Place, float], look: Style) -> None:
+    points = sorted((at[place], interval) for place, interval in line.points.items())
+    x = [place for place, _ in points]
+    axis.plot(
+        x, [i.value for _, i in points], color=look.color, linestyle=look.linestyle, lw=1.1,
+        marker=look.marker, markersize=3.2, markeredgecolor="white", markeredgewidth=0.3,
+    )  # fmt: skip
+    if line.method:
+        low, high = [i.low for _, i in points], [i.high for _, i in points]
+        axis.fill_between(x, low, high, color=look.color, alpha=0.16, lw=0)
+
+
+def _handle(method: str, look: Style) -> Line2D:
+    return Line2D(
+        [], [], color=look.color, linestyle=look.linestyle, marker=look.marker, markersize=3.2,
+        lw=1.1, label=method or "prior alone",
+    )  # fmt: skip

@@ -1,0 +1,138 @@
+"""Reconstruction grids: originals, every attack, every defence, at the best and worst targets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from sltoolkit.errors import SpecError
+from sltoolkit.report.canvas import Figure
+from sltoolkit.report.curves import NORMAL, PAGE, SMALL
+from sltoolkit.report.formats import METRIC_NAMES
+from sltoolkit.report.styles import styles
+
+PLACES = ("best", "median", "worst")
+_TILE = 0.62  # inches
+_LEFT, _TOP, _BOTTOM = 0.95, 0.32, 0.16
+_DIGITS = {"mse": 3, "psnr_db": 1}
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tiles:
+    """One attack's reconstructions under one defence.
+
+    Attributes:
+        defense: the defence, in words.
+        attack: the attack, in words.
+        images: (N, C, H, W) images or (N, C, L) signals in [0, 1].
+        scores: (N,) in the metric of the grid.
+    """
+
+    defense: str
+    attack: str
+    images: Tensor
+    scores: Tensor
+
+
+def ranked(scores: Tensor, *, higher_is_better: bool) -> list[int]:
+    """The targets with the best, the median and the worst of the scores (N,)."""
+    order = scores.argsort(descending=higher_is_better, stable=True).tolist()
+    return [order[0], order[(len(order) - 1) // 2], order[-1]]
+
+
+def grid_figure(
+    truth: Tensor, tiles: Sequence[Tiles], chosen: Sequence[int], metric: str
+) -> Figure:
+    """Originals on top, a row per attack, and for each defence the chosen targets side by side.
+
+    The same targets everywhere, so that a row shows what a defence changes and a column what an
+    attack does. Below each tile stands its own score; an attack without a result leaves a gap.
+
+    Args:
+        truth: the originals, (N, ...) as the tiles' images.
+        tiles: of every attack under every defence that has a result.
+        chosen: the best, the median and the worst target.
+        metric: what the scores are.
+
+    Raises:
+        SpecError: there is nothing to show, or tiles are of other shapes than the originals.
+    """
+    wrong = [t for t in tiles if t.images.shape != truth.shape]
+    if not tiles or wrong:
+        shapes = [tuple(t.images.shape) for t in wrong]
+        raise SpecError(
+            f"a grid needs reconstructions shaped as the originals {tuple(truth.shape)}, got "
+            f"{shapes or 'none'}"
+        )
+    attacks = list(styles(t.attack for t in tiles))
+    defenses = list(dict.fromkeys(t.defense for t in tiles))
+    each = len(chosen)
+    columns, rows = each * len(defenses), 1 + len(attacks)
+    tile = min(_TILE, (1.6 * PAGE - _LEFT) / columns)
+    width, height = _LEFT + tile * columns, _TOP + _BOTTOM + (tile + 0.11) * rows
+    figure = Figure(figsize=(width, height), dpi=200)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(
+        left=_LEFT / width, right=0.998, top=1 - _TOP / height, bottom=_BOTTOM / height,
+        wspace=0.06, hspace=0.22,
+    )  # fmt: skip
+    found, digits = {(t.attack, t.defense): t for t in tiles}, _DIGITS.get(metric, 2)
+    for d, defense in enumerate(defenses):
+        block = grid[:, d * each : (d + 1) * each]
+        _heading(figure, block[0], defense, height)
+        _row(block[0], truth, chosen)
+        for axes, attack in zip(block[1:], attacks, strict=True):
+            own = found.get((attack, defense))
+            if own is None:
+                _row(axes, None, chosen)
+            else:
+                _row(axes, own.images, chosen, own.scores, truth, digits)
+    for axes, name in zip(grid, ["original", *attacks], strict=True):
+        axes[0].set_ylabel(
+            name.replace("(", "\n("), rotation=0, ha="right", va="center", fontsize=NORMAL
+        )
+    figure.text(0.004, 0.004, f"below each: {METRIC_NAMES.get(metric, metric)}", fontsize=SMALL)
+    return figure
+
+
+def _heading(figure: Figure, axes: Sequence[Axes], defense: str, height: float) -> None:
+    left, right = axes[0].get_position().x0, axes[-1].get_position().x1
+    figure.text(
+        (left + right) / 2, 1 - 0.03 / height, defense, ha="center", va="top", fontsize=NORMAL
+    )
+    for axis, place in zip(axes, PLACES, strict=False):
+        axis.set_title(place, fontsize=SMALL, pad=2)
+
+
+def _row(
+    axes: Sequence[Axes], images: Tensor | None, chosen: Sequence[int],
+    scores: Tensor | None = None, truth: Tensor | None = None, digits: int = 2,
+) -> None:  # fmt: skip
+    for axis, i in zip(axes, chosen, strict=True):
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+        if images is None:
+            continue
+        _draw(axis, images[i], None if truth is None else truth[i])
+        if scores is not None:
+            axis.set_xlabel(f"{float(scores[i]):z.{digits}f}", fontsize=SMALL, labelpad=1)
+
+
+def _draw(axis: Axes, image: Tensor, truth: Tensor | None) -> None:
+    values = image.detach().float().clamp(0, 1).cpu()
+    if values.ndim == 2:  # a signal: on top of the original
+        for channel in truth.float().cpu() if truth is not None else ():
+            axis.plot(channel.numpy(), color="0.75", lw=0.9)
+        for channel in values:
+            axis.plot(channel.numpy(), color="black", lw=0.6)
+        axis.set_ylim(-0.05, 1.05)
+        return
+    pixels = values.permute(1, 2, 0).numpy()
+    grey = pixels.shape[-1] == 1
+    axis.imshow(
+        pixels[..., 0] if grey else pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+    )

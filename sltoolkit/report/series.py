@@ -1,0 +1,149 @@
+"""From rows to lines: a method's quality against something that the experiment varied."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import pandas as pd
+
+from sltoolkit.metrics import KINDS, Interval, t_interval
+from sltoolkit.report.labels import labels
+from sltoolkit.report.tables import SETTING, prepared
+
+AXES: Mapping[str, str] = {
+    "cut": "where the network is cut",
+    "data.aux": "samples that the attacker owns",
+    "data.aux_from": "where the attacker's samples come from",
+    "training.epochs": "epochs for which the victim was trained",
+    "step": "steps of the attack",
+}
+"""What quality is drawn against, and what the axis is called."""
+
+Place = float | str
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One method in one panel.
+
+    Attributes:
+        panel: the defence.
+        method: the attack; "" for the prior alone.
+        points: place on the axis -> mean over victims with its interval, in the spec's order.
+    """
+
+    panel: str
+    method: str
+    points: Mapping[Place, Interval]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """All lines of one figure.
+
+    Attributes:
+        axis: a key of `AXES`.
+        setting: what all of it has in common, in words.
+        metric: what is measured.
+        lines: panel by panel; in each the prior alone comes last.
+    """
+
+    axis: str
+    setting: str
+    metric: str
+    lines: Sequence[Line]
+
+    @property
+    def places(self) -> list[Place]:
+        """Everything on the axis, numbers in ascending order."""
+        found = list(dict.fromkeys(p for line in self.lines for p in line.points))
+        numbers = all(isinstance(p, float) for p in found)
+        return sorted(found, key=float) if numbers else found
+
+
+def charts(rows: pd.DataFrame, progress: Mapping[str, Mapping[str, Any]]) -> list[Chart]:
+    """Every chart that the results can fill.
+
+    Args:
+        rows: the long form of the results.
+        progress: cell -> step -> metric -> mean over targets.
+    """
+    frame = prepared(rows)
+    frame = frame[(frame["family"] == "reconstruction") & (frame["status"] == "ok")].copy()
+    if frame.empty:
+        return []
+    metric = next(m for m in KINDS["reconstruction"] if (frame["metric"] == m).any())
+    frame = frame[frame["metric"] == metric]
+    frame["panel"] = labels(list(frame["defense"]), list(frame["defense_params"]), lone=2)
+    varied = [axis for axis in AXES if axis != "step"]
+    found = [c for axis in varied for c in _charts(_placed(frame, axis), axis, metric)]
+    return found + list(_charts(_stepped(frame, progress, metric), "step", metric))
+
+
+def _placed(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Every row with its place on the axis, and its setting without it."""
+    placed = frame.copy()
+    if axis == "cut":
+        placed["place"] = placed["cut"]
+        placed["cut"] = ""
+        return placed
+    swept = [_parsed(text) for text in placed["swept"]]
+    placed["place"] = [_number(values.pop(axis, "")) for values in swept]
+    placed["swept"] = [", ".join(f"{k}={v}" for k, v in values.items()) for values in swept]
+    return placed[placed["place"] != ""]
+
+
+def _stepped(
+    frame: pd.DataFrame, progress: Mapping[str, Mapping[str, Any]], metric: str
+) -> pd.DataFrame:
+    """A row for every step at which something was scored, instead of one for the end."""
+    stepped = [
+        {**row, "place": float(step), "value": scores[metric]}
+        for row in frame.to_dict("records")
+        for step, scores in progress.get(str(row["cell"]), {}).items()
+    ]
+    return pd.DataFrame(stepped, columns=[*frame.columns, "place"])
+
+
+def _charts(frame: pd.DataFrame, axis: str, metric: str) -> Iterator[Chart]:
+    for _, part in frame.groupby(SETTING, sort=False, dropna=False):
+        if part["place"].nunique() < 2:
+            continue
+        lines = [
+            Line(panel=str(panel), method=str(method), points=_points(group, "value"))
+            for panel, own in part.groupby("panel", sort=False)
+            for method, group in own.groupby("variant", sort=False)
+        ]
+        prior = [
+            Line(panel=str(panel), method="", points=_points(own, "baseline"))
+            for panel, own in part.groupby("panel", sort=False)
+        ]
+        yield Chart(axis=axis, setting=_words(part), metric=metric, lines=[*lines, *prior])
+
+
+def _points(group: pd.DataFrame, column: str) -> dict[Place, Interval]:
+    """Means over victim seeds; attacker seeds are averaged within one."""
+    found = {}
+    for place, own in group.groupby("place", sort=False):
+        means = own.groupby("victim_seed")[column].mean().tolist()
+        found[place] = t_interval(means)
+    return found  # type: ignore[return-value]
+
+
+def _words(part: pd.DataFrame) -> str:
+    named = (c for c in SETTING if c != "protocol_params")
+    return ", ".join(text for c in named if (text := str(part[c].iloc[0])))
+
+
+def _parsed(swept: str) -> dict[str, str]:
+    pairs = (pair.partition("=") for pair in swept.split(", ") if pair)
+    return {key: value for key, _, value in pairs}
+
+
+def _number(text: str) -> Place:
+    try:
+        return float(text)
+    except ValueError:
+        return text
