@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from math import ceil, floor, log2
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from sltoolkit.errors import SpecError
 
@@ -52,3 +53,12 @@ def doubling(rank: int, channels: int, out: int) -> nn.Module:
 def resizing(rank: int, sides: Sequence[int]) -> nn.Module:
     """To these sides, by the mean of what falls together; nothing happens if they fit."""
     return nn.AdaptiveAvgPool2d(tuple(sides)) if rank == 3 else nn.AdaptiveAvgPool1d(sides[0])
+
+
+def centred(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """Maps or signals (B, C, ...) padded with zeros, or cropped, to sides, equally at both ends."""
+    if x.shape[2:] == tuple(sides):
+        return x
+    missing = [side - have for side, have in zip(sides, x.shape[2:], strict=True)]
+    ends = [(gap // 2, gap - gap // 2) for gap in reversed(missing)]
+    return functional.pad(x, [amount for pair in ends for amount in pair])
