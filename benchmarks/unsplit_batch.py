@@ -85,7 +85,7 @@ def client_of(rng: Stream, at: str) -> nn.Module:
 
 def alone(attack: UnSplit, clone: nn.Module, z: Tensor) -> Tensor:
     """The published loop on one target's smashed data (1, ...): its input."""
-    x = torch.full((1, 1, 28, 28), 0.5).requires_grad_(True)
+    x = z.new_full((1, 1, 28, 28), 0.5).requires_grad_(True)
     weights = list(clone.parameters())
     on_input = torch.optim.Adam([x], lr=attack.lr, amsgrad=True)
     on_client = torch.optim.Adam(weights, lr=attack.lr, amsgrad=True)
