@@ -54,11 +54,13 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
         training=training, reducer=member.reducer, classes=victim.data.classes,
         batch=targets.batch, releases=targets.releases,
     )  # fmt: skip
-    heard, kind = program.run(samples.x, samples.y, victim.rng.fresh("updates"))
+    heard, first = program.run(samples.x, samples.y, victim.rng.fresh("updates"))
     whole = member.tail is not None
+    network = nn.Sequential(*copy.deepcopy(program.parts[: 2 if whole else 1])).train()
+    network.load_state_dict(first.given, strict=False)  # a lossy codec changes what is handed out
     return Updates(
-        network=_network(program.parts[: 2 if whole else 1]), heard=heard, kind=kind, whole=whole,
-        batch=targets.batch, steps=getattr(protocol, "local_epochs", 1), training=training,
+        network=network, heard=heard, kind=first.kind, whole=whole, batch=targets.batch,
+        steps=getattr(protocol, "local_epochs", 1), training=training,
         client=program if whole else None,
     )  # fmt: skip
 
@@ -74,10 +76,6 @@ def _training(victim: Victim) -> Training:
     if training.lr == 0:
         raise SpecError("training.lr is 0: no client moves, and its updates say nothing")
     return training
-
-
-def _network(parts: tuple[nn.Module, ...]) -> nn.Sequential:
-    return nn.Sequential(*copy.deepcopy(parts)).train()
 
 
 @final
@@ -111,10 +109,8 @@ class _Program:
         """What is heard of x (N, ...) and y (N,): by parameter, (R, G, ...)."""
         return self.run(x, y, rng)[0]
 
-    def run(
-        self, x: Tensor, y: Tensor, rng: Stream
-    ) -> tuple[dict[str, Tensor], Literal["weights", "weight_grad"]]:
-        """The same, and which kind of message it was.
+    def run(self, x: Tensor, y: Tensor, rng: Stream) -> tuple[dict[str, Tensor], "_Ear"]:
+        """The same, and all that was heard of the first group.
 
         Raises:
             SpecError: if the samples don't fill the last group.
@@ -128,12 +124,11 @@ class _Program:
             for release in range(self.releases)
             for number, group in enumerate(self._groups(x, y))
         ]
-        kind: Literal["weights", "weight_grad"] = heard[0].kind
         names = [f"{i}.{n}" for i, p in enumerate(self.parts) for n, _ in p.named_parameters()]
         found = heard[0].payloads(names)
         rows = [ear.payloads(names) for ear in heard]
         stacked = {name: torch.stack([row[name] for row in rows]) for name in found}
-        return {n: t.unflatten(0, (self.releases, -1)) for n, t in stacked.items()}, kind
+        return {n: t.unflatten(0, (self.releases, -1)) for n, t in stacked.items()}, heard[0]
 
     def _groups(self, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         return zip(x.split(self.batch), y.split(self.batch), strict=True)
@@ -171,34 +166,48 @@ class _Program:
 
 @final
 class _Ear:
-    """Keeps what a client says about the weights of its first `parts` networks."""
+    """Keeps what a client says about the weights of its first `parts` networks.
+
+    Attributes:
+        kind: weights, or gradients.
+        given: weights that the client was handed out before, by name.
+    """
 
     def __init__(self, parts: int) -> None:
         self._prefixes = tuple(f"{i}." for i in range(parts))
         self._heard: dict[str, Tensor] = {}
         self.kind: Literal["weights", "weight_grad"] = "weights"
+        self.given: dict[str, Tensor] = {}
 
     def wants(self, message: Message) -> bool:
-        """What comes from a client."""
-        return message.src.name == "client" and message.kind in ("weights", "weight_grad")
+        """Weights from and to a client, and gradients from it."""
+        if message.kind == "weights":
+            return "client" in (message.src.name, message.dst.name)
+        return message.src.name == "client" and message.kind == "weight_grad"
 
     def note(self, message: Message) -> None:
         """Keep it."""
+        if message.dst.name == "client":
+            self.given[_plain(message.name)] = message.payload
+            return
         self.kind = "weight_grad" if message.kind == "weight_grad" else "weights"
-        self._heard[message.name] = message.payload
+        self._heard[_plain(message.name)] = message.payload
 
     def close(self, turn: Turn) -> None:
         """Nothing to do."""
 
     def payloads(self, names: list[str]) -> dict[str, Tensor]:
         """What was heard, by the network's own names; gradients come numbered, in their order."""
-        # opacus wraps a module as `_module`
-        heard = {name.replace("._module.", "."): t for name, t in self._heard.items()}
         if self.kind == "weights":
-            return {name: heard[name] for name in names if name in heard}
+            return {name: self._heard[name] for name in names if name in self._heard}
         numbered = {
             f"{prefix}{j}": name
             for prefix in self._prefixes
             for j, name in enumerate(n for n in names if n.startswith(prefix))
         }
-        return {numbered[number]: t for number, t in heard.items()}
+        return {numbered[number]: t for number, t in self._heard.items()}
+
+
+def _plain(name: str) -> str:
+    """A parameter's own name: opacus wraps a module as `_module`."""
+    return name.replace("._module.", ".")

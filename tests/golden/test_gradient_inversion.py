@@ -127,6 +127,26 @@ def test_the_truth_explains_what_was_heard(protocol: Any, norm: Any) -> None:
     assert explained.abs().max() < 2e-5 < 1e-2 < other.min()
 
 
+def test_weights_that_pass_a_lossy_codec_are_heard_as_they_arrive() -> None:
+    """What was handed out was rounded, too: the difference is between two rounded networks."""
+    coarse = sl.Quantised(bits=8, kinds=("weights",))
+    victim = sl.train(
+        lambda: toys.network(dropout=0.0), toys.split(), cut=toys.CUT,
+        protocol=sl.FedAvg(clients=2), training=replace(SGD, weight_decay=0.0),
+        targets=toys.TARGETS, reducer=coarse,
+    )  # fmt: skip
+    updates, samples = heard_of(victim)
+    network = dict(updates.network.named_parameters())
+    deployed = dict(victim.member.client.named_parameters())
+    for weight in (network["0.conv.weight"], updates.heard["0.conv.weight"][0, 0]):
+        again = coarse.unpack(coarse.pack(weight.detach(), per_sample=False))
+        torch.testing.assert_close(again, weight.detach(), rtol=0, atol=1e-6)
+    assert not torch.equal(network["0.conv.weight"], deployed["conv.weight"])
+    matching = Matching(updates, name="it")
+    found = matching.of_many(*in_groups(updates, samples, toys.CLASSES))
+    assert cosine_distance(found, matching.heard).max() < 0.2
+
+
 def test_after_adam_the_truth_explains_the_signs() -> None:
     victim = sl.train(
         lambda: toys.network(dropout=0.0), toys.split(), cut=toys.CUT, protocol=sl.FedAvg(),
