@@ -1,6 +1,7 @@
 """What a carrier between processes refuses, and what it hands over; with a peer of our making."""
 
 from collections import deque
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -26,12 +27,16 @@ class Line:
         self.coming: deque[Tensor] = deque()
         self.told: list[str] = []
 
-    def send(self, to: int, *tensors: Tensor) -> float:
+    def send(self, to: int, *tensors: Tensor) -> None:
         self.sent += [t.clone() for t in tensors]
-        return 0.0
 
-    def receive(self, source: int, into: Tensor) -> None:
-        into.copy_(self.coming.popleft())
+    def receive(
+        self, source: int, first: Tensor, then: Callable[[], Tensor] | None = None
+    ) -> float:
+        first.copy_(self.coming.popleft())
+        if then is not None and (second := then()).numel():
+            second.copy_(self.coming.popleft())
+        return 0.0
 
     def fail(self, sentence: str) -> ProtocolError:
         self.told.append(sentence)

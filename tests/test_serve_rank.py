@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from e2e.serving import seated
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
@@ -21,7 +22,9 @@ from sltoolkit.codec import Carry, Codec, Content, Sent
 from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.protocols.base import Clock
 from sltoolkit.reducers import TopK
+from sltoolkit.serve.__main__ import placed
 from sltoolkit.serve.ghosts import haunt, homes_of
+from sltoolkit.serve.post import connect
 from sltoolkit.serve.rank import rank_at, run_rank
 from sltoolkit.serve.recipe import recipe_of
 from sltoolkit.serve.state import Checkpoints, RankState, check_resumable
@@ -182,6 +185,42 @@ def test_in_three_processes_a_codec_does_as_in_one_also_after_a_checkpoint(
         "samples": [False, False, False], "update": [True, False, False],
         "state": [True, True, False],
     }[content]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "local", "expected"),
+    [
+        ("cpu", 8, 3, (False, "cpu")),
+        ("cuda", 3, 3, (True, "cuda:2")),
+        ("cuda", 2, 3, (False, "cuda:0")),
+        ("cuda", 0, 3, (False, "cuda")),
+    ],
+)
+def test_a_rank_has_a_gpu_of_its_own_where_there_are_enough(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, local: int, expected: tuple[bool, str]
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    rank, where = placed(rank_at(HashStore(), 2, 3, 5.0), device)
+    assert (rank.gpu, str(where)) == expected
+
+
+@pytest.mark.parametrize(
+    ("here", "backends"), [("gpu", ["gloo", "nccl"]), ("cpu", ["gloo"])], ids=["all", "not all"]
+)
+def test_nccl_is_used_where_all_ranks_have_a_gpu_and_not_where_one_has_none(
+    monkeypatch: pytest.MonkeyPatch, here: str, backends: list[str]
+) -> None:
+    store, made = HashStore(), []
+    store.set("here/1", here)
+    rank = rank_at(store, 0, 2, 5.0)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: made.append(backend))
+    monkeypatch.setattr(dist, "new_group", lambda backend, **_: made.append(backend))
+    connect(0, 2, rank.store, rank.board, gpu=True)
+    rank.board.close(failed=False)
+    assert made == backends
 
 
 def test_a_wrong_number_of_processes_is_refused_with_the_right_one(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ class Clock:
         """These samples of the member: inputs, labels, and the turn of who holds both."""
         samples = member.samples
         # in a process of its own a party has not everything at hand, but all ids
-        x, y, ids = (t[index.to(t.device)] for t in (samples.x, samples.y, samples.ids))
+        x, y, ids = (_rows(t, index) for t in (samples.x, samples.y, samples.ids))
         turn = Turn(
             ids=ids, x=x, y=y, step=self.step, epoch=self.epoch, phase=phase,
             rng=member.rng,
@@ -179,6 +179,11 @@ class Clock:
             ids=none, x=None, y=None, step=self.step, epoch=self.epoch, phase="train",
             rng=member.rng,
         )  # fmt: skip
+
+
+def _rows(t: Tensor, index: Tensor) -> Tensor:
+    """The rows at `index`; of a tensor without numbers, as many (indexing one is slow)."""
+    return t.new_empty((len(index), *t.shape[1:])) if t.is_meta else t[index.to(t.device)]
 
 
 Deployment = tuple[tuple[Deployed, ...], nn.Module]

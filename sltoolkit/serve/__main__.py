@@ -38,19 +38,20 @@ def serve(
     out.mkdir(parents=True, exist_ok=True)
     rank = this_rank(timeout)
     signal.signal(signal.SIGTERM, lambda *_: setattr(rank.board, "stop_asked", True))
-    rank, device = _placed(rank, recipe["device"])
+    rank, device = placed(rank, recipe["device"])
     run, epochs = seated(recipe | {"device": str(device)}, device=device)
     run_rank(rank, run, epochs=epochs, out=out, plan=plan_of(recipe), resume=resume)
 
 
-def _placed(rank: Rank, device: str) -> tuple[Rank, torch.device]:
-    """Where this rank computes: where every rank of a host has a GPU of its own, on that one."""
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    alone = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", rank.size))
-    if device != "cuda" or not alone:
+def placed(rank: Rank, device: str) -> tuple[Rank, torch.device]:
+    """Where this rank computes; on a host with fewer GPUs than ranks several share one."""
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    if gpus == 0:
         return rank, torch.device(device)
-    torch.cuda.set_device(local)
-    return replace(rank, gpu=True), torch.device("cuda", local)
+    mine = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % gpus)
+    torch.cuda.set_device(mine)
+    own = gpus >= int(os.environ.get("LOCAL_WORLD_SIZE", rank.size))
+    return replace(rank, gpu=own), mine
 
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol, final
 
-NOBODY = -1
+NOBODY, EVERYBODY = -1, -2
 LINGER = 2.0
 """Seconds to wait until others have read, or written, a reason."""
 _LONGEST = 2000  # characters of a reason
@@ -85,7 +85,8 @@ class Board:
         return self.names[self._rank]
 
     def open(self) -> None:
-        """Begin to watch."""
+        """Begin to watch; what was before doesn't count."""
+        self._seen = {r: _Beat() for r in self._seen}
         self._thread.start()
 
     def awaits(self, rank: int) -> None:
@@ -120,7 +121,8 @@ class Board:
             while time.monotonic() < end and not self._all_know():
                 time.sleep(0.02)
         self._closed.set()
-        self._thread.join(timeout=LINGER)
+        if self._thread.is_alive():
+            self._thread.join(timeout=LINGER)
 
     def _put(self, sentence: str) -> str:
         try:

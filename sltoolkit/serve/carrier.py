@@ -2,14 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, final
 
 import torch
 from torch import Tensor
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.serve.header import LENGTH, check, finite, prepared, unpacked
+from sltoolkit.serve.header import LENGTH, Header, check, finite, prepared, unpacked
 from sltoolkit.wire import Kind, Seat
 
 
@@ -18,11 +18,13 @@ class Post(Protocol):
 
     rank: int
 
-    def send(self, to: int, *tensors: Tensor) -> float:
-        """Send contiguous tensors; returns the seconds until the receiver had the first one."""
+    def send(self, to: int, *tensors: Tensor) -> None:
+        """Send contiguous tensors; they may change as soon as this returns."""
 
-    def receive(self, source: int, into: Tensor) -> None:
-        """Receive into a contiguous tensor."""
+    def receive(
+        self, source: int, first: Tensor, then: Callable[[], Tensor] | None = None
+    ) -> float:
+        """Receive a tensor, then the one that `then` makes; the seconds until the first came."""
 
     def fail(self, sentence: str) -> ProtocolError:
         """Tell everybody why this rank stops; returns the error to raise."""
@@ -43,8 +45,9 @@ class Distributed:
         device: where this process computes.
 
     Attributes:
-        waiting: seconds until the other end was ready.
-        moving: seconds in which payloads moved.
+        waiting: seconds until somebody had something to say.
+        moving: seconds in which messages were sent and received, without the waiting.
+        sent: payload bytes that were sent from here to other processes.
     """
 
     def __init__(
@@ -52,9 +55,10 @@ class Distributed:
     ) -> None:
         self._post, self._homes = post, homes
         self._classes, self._device = classes, device
-        self._sent: Counter[tuple[int, int]] = Counter()
+        self._sequence: Counter[tuple[int, int]] = Counter()
         self.waiting = 0.0
         self.moving = 0.0
+        self.sent = 0
 
     def carry(self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind) -> Tensor:
         """The receiver's own copy; on the `meta` device where the receiver is elsewhere."""
@@ -63,8 +67,8 @@ class Distributed:
             return t.clone()
         if here not in (origin, goal):
             return torch.empty_like(t, device="meta")
-        sequence = self._sent[origin, goal]
-        self._sent[origin, goal] += 1
+        sequence = self._sequence[origin, goal]
+        self._sequence[origin, goal] += 1
         start, waited = time.perf_counter(), self.waiting
         if here == origin:
             arrived = self._send(t, src, goal, sequence, kind)
@@ -77,23 +81,27 @@ class Distributed:
         if t.is_meta:
             raise self._post.fail(f"{src}: has no {kind} to send: they weren't computed here")
         header, payload = prepared(t, sequence=sequence, kind=kind)
-        payloads = [payload] if payload.numel() else []
-        self.waiting += self._post.send(goal, header.packed(), *payloads)
+        # both ends must agree on the way it takes, which depends on the device
+        payloads = [payload.to(self._device)] if payload.numel() else []
+        self._post.send(goal, header.packed(), *payloads)
+        self.sent += payload.nbytes
         return torch.empty_like(t, device="meta")
 
     def _receive(self, like: Tensor, src: Seat, origin: int, sequence: int, kind: Kind) -> Tensor:
         numbers = torch.empty(LENGTH, dtype=torch.int64)
-        start = time.perf_counter()
-        self._post.receive(origin, numbers)
-        self.waiting += time.perf_counter() - start
-        try:
-            header = unpacked(numbers)
-            check(header, like, sequence=sequence, kind=kind, classes=self._classes)
-        except ProtocolError as e:
-            raise self._post.fail(f"{src}: {e}") from None
-        payload = header.empty(self._device)
-        if payload.numel():
-            self._post.receive(origin, payload)
+        announced: list[tuple[Header, Tensor]] = []
+
+        def payload_for() -> Tensor:
+            try:
+                header = unpacked(numbers)
+                check(header, like, sequence=sequence, kind=kind, classes=self._classes)
+            except ProtocolError as e:
+                raise self._post.fail(f"{src}: {e}") from None
+            announced.append((header, header.empty(self._device)))
+            return announced[0][1]
+
+        self.waiting += self._post.receive(origin, numbers, payload_for)
+        header, payload = announced[0]
         if not finite(payload):
             raise self._post.fail(f"{src}: sent {header} with numbers that aren't finite")
         return header.restored(payload)

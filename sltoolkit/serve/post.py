@@ -1,16 +1,19 @@
 """Point-to-point transport over torch.distributed, from which there is a way out.
 
-Tensors go over gloo, those on a GPU over nccl where every rank has one of its own. A gloo receive
-can't be interrupted, so it happens on a thread; this one meanwhile looks at the board.
+Tensors go over gloo, those on a GPU over nccl where every rank has one of its own. Neither can be
+interrupted, so what blocks happens on a thread; this one meanwhile looks at the board. To wake that
+thread costs more than most messages, so a message is received in one go, header and payload, and
+what is sent over gloo is a copy that nobody waits for.
 """
 
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 import torch.distributed as dist
@@ -18,9 +21,11 @@ from torch import Tensor
 from torch._C._distributed_c10d import Store
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.serve.board import LINGER, Board
+from sltoolkit.serve.board import EVERYBODY, LINGER, Board
 
 _FOREVER = timedelta(days=365)  # a receive that gloo itself gives up breaks all connections
+_AHEAD = 64 * 2**20
+"""Bytes that may be under way before a sender waits."""
 
 
 @final
@@ -30,7 +35,15 @@ class _Task:
 
     action: Callable[[], Any]
     over: threading.Event = field(default_factory=threading.Event)
-    error: RuntimeError | None = None
+    error: RuntimeError | ProtocolError | None = None
+
+
+class _UnderWay(NamedTuple):
+    """What was sent to somebody, and perhaps isn't there yet."""
+
+    to: int
+    nbytes: int
+    works: Sequence[dist.Work]
 
 
 @final
@@ -46,6 +59,7 @@ class GroupPost:
     def __init__(self, board: Board, rank: int, gpu: dist.ProcessGroup | None) -> None:
         self.board, self.rank = board, rank
         self._gpu = gpu
+        self._under_way: deque[_UnderWay] = deque()
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
@@ -54,27 +68,41 @@ class GroupPost:
         """How many ranks there are."""
         return len(self.board.names)
 
-    def send(self, to: int, *tensors: Tensor) -> float:
-        """Send contiguous tensors; returns the seconds until the receiver had the first one."""
-        ready = 0.0
+    def send(self, to: int, *tensors: Tensor) -> None:
+        """Send contiguous tensors; they may change as soon as this returns."""
+        for t in tensors:
+            if t.device.type != "cpu" and self._gpu is not None:
+                self._do(lambda t=t: self._moved(dist.isend, t, to), to)  # type: ignore[misc]
+            else:
+                self._send_ahead(t.to("cpu", copy=True), to)
+        self.board.done()
+
+    def receive(
+        self, source: int, first: Tensor, then: Callable[[], Tensor] | None = None
+    ) -> float:
+        """Receive into a contiguous tensor on the CPU, and into one that it says more about.
+
+        Args:
+            source: who sends.
+            first: is received.
+            then: makes the second one, contiguous, once the first one is there.
+
+        Returns:
+            Seconds until the first one was there.
+        """
+        start = time.perf_counter()
+        waited = 0.0
 
         def action() -> None:
-            nonlocal ready
-            start = time.perf_counter()
-            works = [dist.isend(t, to, group=self._group(t)) for t in map(self._movable, tensors)]
-            for i, work in enumerate(filter(None, works)):
-                work.wait()
-                ready = ready if i else time.perf_counter() - start
+            nonlocal waited
+            self._land(first, source)
+            waited = time.perf_counter() - start
+            second = None if then is None else then()
+            if second is not None and second.numel():
+                self._land(second, source)
 
-        self._do(action, to)
-        return ready
-
-    def receive(self, source: int, into: Tensor) -> None:
-        """Receive into a contiguous tensor."""
-        landed = into if self._direct(into) else torch.empty_like(into, device="cpu")
-        self._do(lambda: dist.recv(landed, source, group=self._group(landed)), source)
-        if landed is not into:
-            into.copy_(landed)
+        self._do(action, source)
+        return waited
 
     def fail(self, sentence: str) -> ProtocolError:
         """Tell everybody why this rank stops; the error has the first reason that was told."""
@@ -89,32 +117,53 @@ class GroupPost:
         everyone = range(1, self.size)
         if self.rank != 0:
             self._send_vector(mine, 0)
-            return [self._receive_vector(0) for _ in range(self.size)]
-        found = [mine, *(self._receive_vector(r) for r in everyone)]
-        for r in everyone:
-            for t in found:
-                self._send_vector(t, r)
+            found = [self._receive_vector(0) for _ in range(self.size)]
+        else:
+            found = [mine, *(self._receive_vector(r) for r in everyone)]
+            for r in everyone:
+                for t in found:
+                    self._send_vector(t, r)
+        while self._under_way:
+            self._settle()
         return found
 
     def _send_vector(self, t: Tensor, to: int) -> None:
         self.send(to, torch.tensor([len(t)]), *([t] if len(t) else []))
 
     def _receive_vector(self, source: int) -> Tensor:
-        length = torch.empty(1, dtype=torch.int64)
-        self.receive(source, length)
-        t = torch.empty(int(length), dtype=torch.int64)
-        if len(t):
-            self.receive(source, t)
-        return t
+        length, found = torch.empty(1, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+        self.receive(source, length, lambda: found.resize_(int(length)))
+        return found
 
-    def _direct(self, t: Tensor) -> bool:
-        return t.device.type == "cpu" or self._gpu is not None
+    def _send_ahead(self, t: Tensor, to: int) -> None:
+        while self._under_way and sum(u.nbytes for u in self._under_way) + t.nbytes > _AHEAD:
+            self._settle()
+        try:
+            work = dist.isend(t, to)
+        except RuntimeError:
+            raise self._lost(to) from None
+        self._under_way.append(_UnderWay(to, t.nbytes, [] if work is None else [work]))
 
-    def _movable(self, t: Tensor) -> Tensor:
-        return t if self._direct(t) else t.cpu()
+    def _settle(self) -> None:
+        """Wait until the oldest of what is under way is there."""
+        oldest = self._under_way.popleft()
+        self._do(lambda: [work.wait(_FOREVER) for work in oldest.works], oldest.to)
 
-    def _group(self, t: Tensor) -> dist.ProcessGroup | None:
-        return None if t.device.type == "cpu" else self._gpu
+    def _land(self, into: Tensor, source: int) -> None:
+        if into.device.type == "cpu" or self._gpu is not None:
+            self._moved(dist.irecv, into, source)
+        else:
+            landed = torch.empty_like(into, device="cpu")
+            self._moved(dist.irecv, landed, source)
+            into.copy_(landed)
+
+    def _moved(self, how: Callable[..., dist.Work | None], t: Tensor, other: int) -> None:
+        """Wait until a tensor is sent or received; nccl doesn't know all dtypes, but bytes."""
+        on_cpu = t.device.type == "cpu"
+        flat = t if on_cpu else t.view(-1).view(torch.uint8)
+        work = how(flat, other, group=None if on_cpu else self._gpu)
+        if work is not None:
+            work.wait(_FOREVER)
 
     def _do(self, action: Callable[[], Any], other: int) -> None:
         task = _Task(action)
@@ -125,18 +174,23 @@ class GroupPost:
                 raise ProtocolError(self.board.failure)
             if self.board.stop_asked:  # perhaps because another process died: hear that first
                 raise self.fail(self.board.asked(LINGER) or "asked to stop by a signal")
+        if isinstance(task.error, ProtocolError):
+            raise task.error
         if task.error is not None:
-            # who left because of somebody else said so before it left
-            told = self.board.asked(2 * LINGER / 10)
-            raise self.fail(told or f"{self.board.names[other]}: the connection to it is lost")
+            raise self._lost(other)
         self.board.done()
+
+    def _lost(self, other: int) -> ProtocolError:
+        # who left because of somebody else said so before it left
+        told = self.board.asked(2 * LINGER / 10)
+        return self.fail(told or f"{self.board.names[other]}: the connection to it is lost")
 
     def _work(self) -> None:
         while True:
             task = self._tasks.get()
             try:
                 task.action()
-            except RuntimeError as e:
+            except (RuntimeError, ProtocolError) as e:
                 task.error = e
             task.over.set()
 
@@ -148,22 +202,34 @@ def connect(rank: int, world: int, store: Store, board: Board, *, gpu: bool) -> 
         rank: this one.
         world: how many.
         store: where they find each other.
-        board: where failures are told.
-        gpu: whether tensors on a GPU go over nccl; the same on all ranks.
+        board: where failures are told; from now on it watches.
+        gpu: whether this rank has a GPU of its own; if all have, tensors there go over nccl.
 
     Raises:
-        ProtocolError: if one of them doesn't come.
+        ProtocolError: if one of them doesn't come, or is gone before it is connected.
     """
-    store.set(f"here/{rank}", "1")
+    store.set(f"here/{rank}", "gpu" if gpu else "cpu")
     try:
         store.wait([f"here/{r}" for r in range(world)], timedelta(seconds=board.timeout))
     except RuntimeError:
         missing = [r for r in range(world) if not store.check([f"here/{r}"])]
-        raise ProtocolError(
+        told = (
             f"{', '.join(board.names[r] for r in missing)}: not there after {board.timeout:g} s; "
             f"start all {world} processes, with the same MASTER_ADDR and MASTER_PORT"
-        ) from None
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=_FOREVER)
-    group = dist.new_group(backend="nccl", timeout=_FOREVER) if gpu else None
+        )
+        raise ProtocolError(board.fail(told)) from None
+    all_gpu = all(store.get(f"here/{r}") == b"gpu" for r in range(world))
+    board.awaits(EVERYBODY)
     board.open()
+    try:
+        within = timedelta(seconds=board.timeout)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=within)
+        group = dist.new_group(backend="nccl", timeout=_FOREVER) if all_gpu else None
+    except RuntimeError as e:
+        reason = str(e).splitlines()[0]
+        gone = board.asked(board.timeout + LINGER)  # who is gone is silent, and found out by that
+        raise ProtocolError(
+            board.fail(gone or f"{board.name}: can't connect with all others ({reason})")
+        ) from None
+    board.done()
     return GroupPost(board, rank, group)

@@ -37,7 +37,7 @@ class Rank:
         size: how many there are.
         store: where they find each other.
         board: where they tell each other why they stop.
-        gpu: whether tensors on a GPU go over nccl; the same on all ranks.
+        gpu: whether it has a GPU of its own; if all have, tensors there go over nccl.
     """
 
     number: int
@@ -123,12 +123,11 @@ def run_rank(
     if resume:
         check_resumable(run)
     heard = ears(run)
+    device = next(_devices(run), torch.device("cpu"))
     haunt(run, here)
-    post = connect(rank.number, rank.size, rank.store, rank.board, gpu=rank.gpu)
     with _telling(rank.board):
-        carrier = Distributed(
-            post, homes, classes=run.task.classes, device=next(_devices(run), torch.device("cpu"))
-        )
+        post = connect(rank.number, rank.size, rank.store, rank.board, gpu=rank.gpu)
+        carrier = Distributed(post, homes, classes=run.task.classes, device=device)
         run.cast.wire = Wire(heard, codec=run.cast.wire.codec, carrier=carrier)
         return _train(post, run, carrier, epochs, out, plan, resume)
 
@@ -165,6 +164,7 @@ def _train(
         "waiting_seconds": carrier.waiting,
         "wire_seconds": carrier.moving,
         "wire_share": carrier.moving / seconds if seconds else 0.0,
+        "sent_bytes": carrier.sent,
         "plan": plan,
     }
     write(out / f"rank-{post.rank}.safetensors", state.weights(), {"seats": str(facts["seats"])})
@@ -241,6 +241,7 @@ def _loss(post: GroupPost, run: Run) -> float:
 
 
 def _devices(run: Run) -> Iterator[torch.device]:
+    """Of all weights; while everybody is seated they are where this process computes."""
     for network in RankState(run, Clock()).networks().values():
         for weight in network.parameters():
             yield weight.device

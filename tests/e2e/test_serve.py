@@ -178,9 +178,13 @@ def test_in_processes_all_is_as_in_one(tmp_path: Path) -> None:
     for name, case in cases.items():
         weights, tolls, hashes = in_process(case)
         assert_same(found_in(tmp_path / name), weights, name)
+        sent = 0
         for r in range(RANKS):
             facts = json.loads((tmp_path / name / f"rank-{r}.json").read_text())
             assert tolls_from(facts["bytes"]) == tolls, name
+            sent += facts["sent_bytes"]
+        # the fed server lives with the server; what they say to each other needs no wire
+        assert sent == sum(tolls.values()), name
         if hashes:
             assert json.loads((tmp_path / name / "heard.json").read_text()) == hashes, name
 
@@ -216,6 +220,17 @@ def test_a_killed_process_is_named_and_the_run_resumes(tmp_path: Path) -> None:
         assert rank.code == 1
         assert "error: client[1]: stalled" in rank.err
         assert "Traceback" not in rank.err
+
+
+@pytest.mark.slow
+def test_a_process_that_is_gone_before_it_is_connected_is_named(tmp_path: Path) -> None:
+    said = launch(tmp_path, [{**MORTAL, "out": str(tmp_path), "gone": 1}], timeout=4)
+    assert said[1].code == 3
+    for rank in (said[0], said[2]):
+        assert rank.code == 1
+        assert "error: client: stalled" in rank.err
+        assert "Traceback" not in rank.err
+        assert rank.seconds < 12
 
 
 SPEC = """
