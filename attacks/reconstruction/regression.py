@@ -3,26 +3,29 @@
 Adversary: whoever hears the smashed data z of the targets, holds samples x of its own (aux) and can
 put them through the deployed, defended client (release): no weights, no labels, no training.
 
-Idea (ridge regression, Hoerl and Kennard 1970, from every smashed unit to every pixel): with units
-standardised over the own samples, Z, and pixels centred, X,
+Idea (ridge regression, Hoerl and Kennard 1970): with standardised features Z and centred pixels X,
     x = mean + W' (z - mean z) / std z,   W = argmin ||Z W - X||^2 + weight * s * ||W||^2,
 s the mean eigenvalue of Z'Z that is not zero. The first layers of a client are nearly linear, and
-a linear map is what a few hundred own samples can teach. For a linear Gaussian channel it is the
-posterior mean, W = S A' (A S A' + noise)^-1 with S the covariance of x.
+a linear map is what a few hundred own samples can teach. Either every pixel sees every smashed unit
+(`reach` 0): for a linear Gaussian channel that is the posterior mean, W = S A' (A S A' + noise)^-1
+with S the covariance of x. Or, behind convolutions, each block of pixels sees the cells around it,
+`reach` on a side, with one W for all places: the best linear convolutional decoder.
 
 It is adaptive: it is fitted to what crosses the wire. Where two releases of one sample differ, each
 sample is released several times (`draws`); R releases of one target are averaged, and so is each of
-those draws. The weight is the one of `WEIGHTS` with the least error on own samples that are left
-out one at a time, with all of their draws; that error has a closed form (`sltoolkit.models.ridge`).
+those draws. Reach and weight are those with the least error on own samples that are left out with
+all of their draws: one at a time with reach 0, a fifth of them otherwise. Both errors have closed
+forms (`sltoolkit.models.ridge`, `local_ridge`), so nothing is fitted twice.
 
 Chosen here, as no paper fixes it:
-1. No matrix has more than `RANK` sides in what is decomposed, nor more than `ENTRIES` numbers:
-   where own samples and units are both more, a random part of the own samples is used.
-2. The left-out error is taken along `DIRECTIONS` random directions of the pixels.
+1. Nothing larger than `RANK` x `RANK` is decomposed, and at most `ENTRIES` smashed units are held:
+   where own samples and units are both too many, a random part of the own samples is used.
+2. With reach 0, the left-out error is taken along `DIRECTIONS` random directions of the pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from typing import ClassVar, Protocol, Self, final
 
 import torch
 from torch import Tensor
@@ -30,10 +33,16 @@ from torch.nn import functional
 
 from sltoolkit.contracts import Attack, Family, Role, Task
 from sltoolkit.errors import SpecError
+from sltoolkit.models.local_ridge import LocalRidge
 from sltoolkit.models.ridge import Ridge
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release
+
+REACHES = (1, 3, 5, 7)
+"""Sides of a window that are compared besides 0, as far as it has at most `WINDOW` units."""
+
+WINDOW = 1024
 
 WEIGHTS = (*(10 ** (half / 2) for half in range(-10, 11)), 1e8)
 """Weights of the penalty that are compared; with the last, everything is the mean image."""
@@ -60,9 +69,13 @@ class RegressionView:
 class Regression(Attack[RegressionView]):
     """Reconstruct inputs by ridge regression on smashed data.
 
+    What is None is chosen by the error on own samples that are left out, and is in the outcome's
+    `tuned`.
+
     Attributes:
-        weight: of the penalty; None chooses by the error on samples left out, and the outcome's
-            `tuned` says which.
+        reach: side of the window of smashed cells that a block of pixels is read from, odd; 0: all
+            units, the only choice where smashed data are no map like the input.
+        weight: of the penalty.
         draws: releases of each own sample (each as many as the targets', averaged), where releases
             differ.
     """
@@ -75,6 +88,7 @@ class Regression(Attack[RegressionView]):
         "(Technometrics)"
     )
 
+    reach: int | None = None
     weight: float | None = None
     draws: int = 4
 
@@ -89,7 +103,7 @@ class Regression(Attack[RegressionView]):
         `left_out_mse` is the error on own samples that were left out.
 
         Raises:
-            SpecError: if there are fewer than two own samples, or no draws.
+            SpecError: if there are fewer than two own samples or no draws, or a window doesn't fit.
         """
         if len(view.aux.x) < 2 or self.draws < 1:
             raise SpecError(
@@ -97,29 +111,86 @@ class Regression(Attack[RegressionView]):
                 f"{self.draws}"
             )
         features, own = self._pairs(view, rng)
-        ridge = Ridge(features, own.flatten(1))
-        directions = _directions(own.flatten(1), rng)
         weights = WEIGHTS if self.weight is None else (self.weight,)
-        errors = [ridge.left_out_error(weight, directions) for weight in weights]
-        best = min(range(len(weights)), key=errors.__getitem__)
-        heard = view.smashed.mean(0).flatten(1)
+        best, images = (float("inf"), 0, 0.0), view.aux.x[:0]
+        for reach in self._reaches(view.task):
+            fit = _fit(features, own, reach, rng)
+            error, weight = min((fit.left_out_error(w), w) for w in weights)
+            if error < best[0]:
+                best = error, reach, weight
+                images = fit.predict(view.smashed.mean(0), weight)
+        given = {"reach": self.reach, "weight": self.weight}
+        found = {"reach": best[1], "weight": best[2]}
         return Reconstruction(
-            images=ridge.predict(heard, weights[best]).unflatten(1, own.shape[1:]),
-            tuned={} if self.weight is not None else {"weight": weights[best]},
-            diagnostics={"left_out_mse": errors[best]},
+            images=images,
+            tuned={name: value for name, value in found.items() if given[name] is None},
+            diagnostics={"left_out_mse": best[0]},
         )
 
+    def _reaches(self, task: Task) -> Sequence[int]:
+        """The windows that are compared; 0 last, because it needs the features for itself.
+
+        Raises:
+            SpecError: if a window is asked for that there is none of.
+        """
+        alike = len(task.smashed_shape) == len(task.input_shape) > 1
+        if self.reach is None:
+            axes, channels = len(task.input_shape) - 1, task.smashed_shape[0]
+            return [*(r for r in REACHES if alike and channels * r**axes <= WINDOW), 0]
+        if self.reach and not (alike and self.reach > 0 and self.reach % 2):
+            raise SpecError(
+                f"reach is {self.reach}: it must be odd, between maps or signals, or 0 (smashed "
+                f"data are {task.smashed_shape}, inputs {task.input_shape})"
+            )
+        return [self.reach]
+
     def _pairs(self, view: RegressionView, rng: Stream) -> tuple[Tensor, Tensor]:
-        """Draws of own samples' smashed data, (n, K, d), and these samples, (n, ...)."""
-        repeats, d = len(view.smashed), view.smashed[0, 0].numel()
-        rows = ENTRIES // d if d <= RANK else min(RANK, ENTRIES // d)
+        """Draws of own samples' smashed data, (n, K, ...), and these samples, (n, ...)."""
+        repeats, shape = len(view.smashed), view.smashed.shape[2:]
+        rows = max(2, ENTRIES // shape.numel())
         order = torch.randperm(len(view.aux.x), generator=rng.torch()).to(view.aux.x.device)
-        own = view.aux.x[order[: max(2, rows)]]
+        own = view.aux.x[order[:rows]]
         draws = max(1, min(self.draws, rows // len(own))) if _differs(view) else 1
-        features = view.smashed.new_empty((len(own), draws, d))
+        features = view.smashed.new_empty((len(own), draws, *shape))
         for draw in range(draws):
-            features[:, draw] = view.release.mean(own, repeats=repeats).flatten(1)
+            features[:, draw] = view.release.mean(own, repeats=repeats)
         return features, own
+
+
+class _Fit(Protocol):
+    """A ridge regression for any weight."""
+
+    def left_out_error(self, weight: float) -> float:
+        """Mean squared error on samples that were left out."""
+
+    def predict(self, features: Tensor, weight: float) -> Tensor:
+        """Inputs (N, ...) of smashed data (N, ...)."""
+
+
+def _fit(features: Tensor, own: Tensor, reach: int, rng: Stream) -> _Fit:
+    if reach:
+        return LocalRidge(features, own, reach)
+    features = features.flatten(2)
+    if features.shape[2] > RANK:
+        own = own[:RANK]
+        features = features[: len(own), : max(1, RANK // len(own))]
+    return _Whole(features, own, _directions(own.flatten(1), rng))
+
+
+@final
+class _Whole:
+    """Ridge regression from all units to all pixels, its error along random directions."""
+
+    def __init__(self, features: Tensor, own: Tensor, directions: Tensor | None) -> None:
+        self._ridge = Ridge(features, own.flatten(1))
+        self._shape, self._directions = own.shape[1:], directions
+
+    def left_out_error(self, weight: float) -> float:
+        return self._ridge.left_out_error(weight, self._directions)
+
+    def predict(self, features: Tensor, weight: float) -> Tensor:
+        pixels: Tensor = self._ridge.predict(features.flatten(1), weight)
+        return pixels.reshape(-1, *self._shape)
 
 
 def _differs(view: RegressionView) -> bool:

@@ -1,7 +1,7 @@
 """Layers for maps (C, H, W), signals (C, L) and vectors (d,) alike: a shape's length says which."""
 
 from collections.abc import Sequence
-from math import ceil, floor, log2
+from math import ceil, floor, log2, trunc
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -56,9 +56,12 @@ def resizing(rank: int, sides: Sequence[int]) -> nn.Module:
 
 
 def centred(x: Tensor, sides: Sequence[int]) -> Tensor:
-    """Maps or signals (B, C, ...) padded with zeros, or cropped, to sides, equally at both ends."""
+    """Maps or signals (B, C, ...) padded with zeros, or cropped, to sides, equally at both ends.
+
+    Of an odd number the larger half comes last, so that cropping takes off what padding put on.
+    """
     if x.shape[2:] == tuple(sides):
         return x
     missing = [side - have for side, have in zip(sides, x.shape[2:], strict=True)]
-    ends = [(gap // 2, gap - gap // 2) for gap in reversed(missing)]
+    ends = [(trunc(gap / 2), gap - trunc(gap / 2)) for gap in reversed(missing)]
     return functional.pad(x, [amount for pair in ends for amount in pair])

@@ -14,6 +14,7 @@ from sltoolkit.contracts import Task
 from sltoolkit.errors import SpecError
 from sltoolkit.models.decoders import FAMILIES
 from sltoolkit.models.inverse import decode, fit_inverse, inverse_error, inverse_network
+from sltoolkit.models.ranks import centred
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 
@@ -155,6 +156,15 @@ def test_inverse_networks_start_from_a_mean(shape: tuple[int, ...], family: str)
         silent = network(torch.zeros(2, 6)).detach()[0]
     # what the first weights add is small beside what the mean says
     assert float(torch.corrcoef(torch.stack([silent.flatten(), mean.flatten()]))[0, 1]) > 0.8
+
+
+@pytest.mark.parametrize("sides", [(8, 9), (11, 16), (12,)])
+def test_cropping_takes_off_what_padding_put_on(sides: tuple[int, ...]) -> None:
+    x = torch.rand(2, 3, *sides, generator=seeded(0))
+    wide = centred(x, [side + 3 for side in sides])
+    assert tuple(wide.shape[2:]) == tuple(side + 3 for side in sides)
+    assert torch.equal(centred(wide, sides), x)
+    assert float(wide.sum()) == pytest.approx(float(x.sum()))
 
 
 def test_an_inverse_network_refuses_volumes_and_unknown_families() -> None:

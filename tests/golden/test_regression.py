@@ -10,8 +10,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from sltoolkit.attacks.reconstruction import regression
-from sltoolkit.attacks.reconstruction.regression import Regression, RegressionView
+from sltoolkit.attacks.reconstruction.regression import REACHES, Regression, RegressionView
 from sltoolkit.errors import SpecError
+from sltoolkit.models.local_ridge import LocalRidge
 from sltoolkit.models.ridge import Ridge
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
@@ -72,6 +73,92 @@ def test_the_left_out_error_is_that_of_refits_without_each_sample(
     assert ridge.left_out_error(0.5) == pytest.approx(expected, rel=1e-9)
 
 
+def windows(features: Tensor, mean: Tensor, deviation: Tensor, reach: int) -> np.ndarray:
+    """By loops: the standardised cells around each cell of (N, C, H, W), zeros beyond the edge."""
+    standard = ((features - mean) / deviation[:, None, None]).numpy()
+    side = reach // 2
+    wide = np.pad(standard, ((0, 0), (0, 0), (side, side), (side, side)))
+    n, _, height, width = features.shape
+    return np.stack([
+        wide[i, :, r : r + reach, c : c + reach].ravel()
+        for i in range(n) for r in range(height) for c in range(width)
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("draws", [1, 2])
+@pytest.mark.parametrize("reach", [1, 3])
+def test_the_local_fit_is_scikit_learns_ridge_on_windows(reach: int, draws: int) -> None:
+    g = seeded(7)
+    features = torch.randn(12, draws, 2, 3, 4, generator=g, dtype=torch.float64)
+    outputs = torch.rand(12, 1, 6, 8, generator=g, dtype=torch.float64)  # 2 x 2 pixels per cell
+    ridge = LocalRidge(features, outputs, reach)
+    mean, centre = features.mean((0, 1)), outputs.mean(0)
+    deviation = (features - mean).square().mean((0, 1, 3, 4)).sqrt()
+    blocks = (outputs - centre).reshape(12, 3, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, 4)
+
+    def fitted(rows: np.ndarray, new: Tensor, weight: float) -> Tensor:
+        z = np.concatenate([
+            windows(features[rows, k], mean, deviation, reach) for k in range(draws)
+        ])  # fmt: skip
+        x = np.tile(blocks.reshape(12, 12, 4)[rows].reshape(-1, 4).numpy(), (draws, 1))
+        scale = float(np.linalg.eigvalsh(z.T @ z).mean())
+        oracle = Oracle(alpha=weight * scale, fit_intercept=False).fit(z, x)
+        guess = torch.from_numpy(oracle.predict(windows(new, mean, deviation, reach)))
+        return guess.reshape(-1, 3, 4, 2, 2).permute(0, 1, 3, 2, 4).reshape(-1, 1, 6, 8) + centre
+
+    new = torch.randn(3, 2, 3, 4, generator=g, dtype=torch.float64)
+    everyone = np.arange(12)
+    assert torch.allclose(ridge.predict(new, 0.1), fitted(everyone, new, 0.1), atol=1e-9)
+    errors = [
+        (fitted(everyone[everyone % 5 != fold], features[fold::5, k], 0.1) - outputs[fold::5])
+        .square().mean((1, 2, 3))
+        for fold in range(5) for k in range(draws)
+    ]  # fmt: skip
+    expected = float(torch.cat(errors).mean())
+    assert ridge.left_out_error(0.1) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_few_samples_determine_the_inverse_of_a_convolution() -> None:
+    x, aux = digits(20), digits(40)[20:]
+    with Stream(0).scope():
+        client = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 8, 1)).eval()
+    view = view_of(RegressionView, client, x, aux)
+    outcome = Regression().run(view, rng=Stream(0))
+    assert outcome.tuned["reach"] in REACHES
+    assert error(outcome.images, x) < 1e-6
+    whole = Regression(reach=0).run(view, rng=Stream(0))
+    assert error(whole.images, x) > 1e-3
+    assert whole.diagnostics["left_out_mse"] > outcome.diagnostics["left_out_mse"]
+
+
+@pytest.mark.parametrize(
+    ("client", "shape"),
+    [
+        (nn.Conv2d(3, 6, 5), (3, 11, 15)),
+        (nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.MaxPool2d(3)), (1, 17, 9)),
+        (nn.Conv1d(2, 4, 5, stride=2), (2, 31)),
+        (nn.Flatten(), (1, 13)),
+        (nn.Identity(), (7,)),
+    ],
+)
+def test_shapes_of_all_kinds_are_regressed(client: nn.Module, shape: tuple[int, ...]) -> None:
+    g = seeded(8)
+    x, aux = (torch.rand(n, *shape, generator=g) for n in (5, 30))
+    guess = Regression().run(view_of(RegressionView, client, x, aux), rng=Stream(0)).images
+    assert guess.shape == x.shape
+    assert error(guess, x) < 1.1 * error(aux.mean(0).expand_as(x), x)
+
+
+def test_a_window_must_fit() -> None:
+    flat = view_of(RegressionView, nn.Flatten(), digits(3), digits(20))
+    for reach, view in (
+        (3, flat),
+        (2, view_of(RegressionView, conv_client(), digits(3), digits(9))),
+    ):
+        with pytest.raises(SpecError, match="must be odd"):
+            Regression(reach=reach).run(view, rng=Stream(0))
+
+
 def test_the_error_along_random_directions_is_about_that_of_all_outputs() -> None:
     features, outputs = problem(*PRIMAL, outputs=400)
     ridge = Ridge(features, outputs)
@@ -118,7 +205,8 @@ def test_a_linear_client_is_inverted_and_a_silent_one_gives_the_mean_image() -> 
     assert torch.allclose(guess, aux.mean(0).expand_as(x), atol=1e-6)
 
 
-def test_shuffled_pairs_give_no_more_than_the_mean_image() -> None:
+@pytest.mark.parametrize("reach", [0, 3])
+def test_shuffled_pairs_give_no_more_than_the_mean_image(reach: int) -> None:
     x, aux, client = digits(100), digits(900)[100:], conv_client()
     shuffled = seeded(6)
 
@@ -129,7 +217,7 @@ def test_shuffled_pairs_give_no_more_than_the_mean_image() -> None:
 
     view = view_of(RegressionView, mixed, x, aux)
     mean = aux.mean(0).expand_as(x)
-    guess = Regression().run(view, rng=Stream(0)).images
+    guess = Regression(reach=reach).run(view, rng=Stream(0)).images
     assert error(guess, mean) < 0.02 * error(mean, x)
 
 
@@ -138,7 +226,7 @@ def test_the_weight_follows_the_noise_and_is_told() -> None:
 
     def outcome(std: float) -> Reconstruction:
         view = view_of(RegressionView, noisy(conv_client(), std), x, aux)
-        return Regression().run(view, rng=Stream(0))
+        return Regression(reach=0).run(view, rng=Stream(0))
 
     found = [outcome(std) for std in (0.0, 0.3, 1000.0)]
     weights = [float(one.tuned["weight"]) for one in found]
@@ -146,7 +234,7 @@ def test_the_weight_follows_the_noise_and_is_told() -> None:
     mean = aux.mean(0).expand_as(x)
     assert error(found[-1].images, mean) < 0.02 * error(mean, x)
     view = view_of(RegressionView, conv_client(), x, aux)
-    assert Regression(weight=1.0).run(view, rng=Stream(0)).tuned == {}
+    assert Regression(reach=0, weight=1.0).run(view, rng=Stream(0)).tuned == {}
 
 
 def test_only_stochastic_releases_are_drawn_again() -> None:
@@ -164,16 +252,23 @@ def test_more_draws_help_against_noise() -> None:
 
     def reached(draws: int) -> float:
         view = view_of(RegressionView, noisy(conv_client(), 0.3), x, aux)
-        return error(Regression(draws=draws).run(view, rng=Stream(0)).images, x)
+        return error(Regression(reach=0, draws=draws).run(view, rng=Stream(0)).images, x)
 
     assert reached(8) < 0.9 * reached(1)
 
 
 def test_large_problems_use_a_part_of_aux(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(regression, "RANK", 64)
     view = view_of(RegressionView, conv_client(), digits(3), digits(200))
-    Regression().run(view, rng=Stream(0))
+    everything = Regression(reach=0).run(view, rng=Stream(0)).images
+    with monkeypatch.context() as patch:
+        patch.setattr(regression, "RANK", 64)
+        decomposed = Regression(reach=0).run(view, rng=Stream(0)).images
+    view.release.queries = 0
+    monkeypatch.setattr(regression, "ENTRIES", 64 * 512)
+    held = Regression(reach=0).run(view, rng=Stream(0)).images
     assert view.release.queries == 2 * 8 + 64
+    assert torch.allclose(decomposed, held, atol=1e-5)
+    assert not torch.allclose(everything, held, atol=1e-2)
 
 
 def test_it_needs_something_to_learn_from() -> None:
