@@ -9,8 +9,10 @@ from sltoolkit.attacks.reconstruction.dlg import DLG
 from sltoolkit.attacks.reconstruction.first_layer import FirstLayer
 from sltoolkit.attacks.reconstruction.idlg import IDLG
 from sltoolkit.attacks.reconstruction.inverting_gradients import InvertingGradients
+from sltoolkit.attacks.reconstruction.pcat import PCAT
 from sltoolkit.attacks.reconstruction.regression import Regression
 from sltoolkit.attacks.reconstruction.retrieval import Retrieval
+from sltoolkit.attacks.reconstruction.sdar import SDAR
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 
 ATTACKS: dict[str, type] = {
@@ -23,12 +25,15 @@ ATTACKS: dict[str, type] = {
     "inverting_gradients": InvertingGradients,
     "logit_gradient": LogitGradient,
     "norm": Norm,
+    "pcat": PCAT,
     "regression": Regression,
     "retrieval": Retrieval,
+    "sdar": SDAR,
     "whitebox": WhiteBox,
 }
 
 __all__ = [
-    "ATTACKS", "DLG", "IDLG", "Decoder", "DeepImagePrior", "Direction", "FirstLayer",
-    "InvertingGradients", "LogitGradient", "Norm", "Regression", "Retrieval", "WhiteBox",
+    "ATTACKS", "DLG", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior", "Direction",
+    "FirstLayer", "InvertingGradients", "LogitGradient", "Norm", "Regression", "Retrieval",
+    "WhiteBox",
 ]  # fmt: skip

@@ -16,7 +16,10 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         ATTACKS,
         DLG,
         IDLG,
+        PCAT,
+        SDAR,
         Decoder,
+        DeepImagePrior,
         Direction,
         FirstLayer,
         InvertingGradients,
@@ -79,8 +82,9 @@ _HOMES = {
     "sltoolkit": ("data", "metrics", "models"),
     "sltoolkit.api": ("attack", "class_histograms", "frozen", "table", "train"),
     "sltoolkit.attacks": (
-        "ATTACKS", "DLG", "IDLG", "Decoder", "Direction", "FirstLayer", "InvertingGradients",
-        "LogitGradient", "Norm", "Regression", "Retrieval", "WhiteBox",
+        "ATTACKS", "DLG", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior", "Direction",
+        "FirstLayer", "InvertingGradients", "LogitGradient", "Norm", "Regression", "Retrieval",
+        "WhiteBox",
     ),
     "sltoolkit.chain": ("Chain",),
     "sltoolkit.contracts": ("ActiveAttack", "Attack", "Defense", "Listener", "NoDefense"),
@@ -113,17 +117,17 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "ATTACKS", "DEFENSES", "DISCO", "DLG", "IDLG", "PROTOCOLS", "STANDARD_GRANTS",
-    "ActiveAttack", "Attack", "BlindLearning", "Chain", "CollaborativeInference",
-    "DPActivations", "Decoder", "Defense", "Direction", "DirichletLabels", "ExtendedVanilla",
-    "FedAvg", "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients",
-    "LaplaceNoise", "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient", "MultiHop",
-    "MultiTask", "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning",
-    "Regression", "Result", "Retrieval", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2",
-    "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "Vanilla", "Vertical",
-    "Victim", "WhiteBox", "WithReplacement", "attack", "class_counts", "class_histograms",
-    "cut", "data", "formatted", "frozen", "heterogeneity", "metrics", "models",
-    "reconstruction_figure", "table", "tradeoff_figure", "train",
+    "ATTACKS", "DEFENSES", "DISCO", "DLG", "IDLG", "PCAT", "PROTOCOLS", "SDAR", "STANDARD_GRANTS",
+    "ActiveAttack", "Attack", "BlindLearning", "Chain", "CollaborativeInference", "DPActivations",
+    "Decoder", "DeepImagePrior", "Defense", "Direction", "DirichletLabels", "ExtendedVanilla",
+    "FedAvg", "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients", "LaplaceNoise",
+    "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient", "MultiHop", "MultiTask", "NoDefense",
+    "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning", "Regression", "Result",
+    "Retrieval", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2", "SplitFedV3", "Stream",
+    "Targets", "TopK", "Training", "UShaped", "Vanilla", "Vertical", "Victim", "WhiteBox",
+    "WithReplacement", "attack", "class_counts", "class_histograms", "cut", "data", "formatted",
+    "frozen", "heterogeneity", "metrics", "models", "reconstruction_figure", "table",
+    "tradeoff_figure", "train",
 ]  # fmt: skip
 
 

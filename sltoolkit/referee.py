@@ -234,7 +234,7 @@ def judge(
                 f"{name} listens while the victim trains: pass this very object to "
                 "train(..., listeners=[...]) (or active=...) before attacking"
             )
-        with tapped.rng.scope():
+        with tapped.rng.fresh("finish").scope():  # the same however often it is asked
             outcome = tapped.wiretap.finish(view)
     seconds = time.perf_counter() - start
     truth = images if isinstance(outcome, Reconstruction) else known

@@ -78,7 +78,7 @@ class PCAT(Listener[Before]):
     aligned: bool = True
     repeats: int = 1
     width: int = 16
-    refine_steps: int = 100
+    refine_steps: int = 20
     refine_lr: float = 1e-2
 
     @classmethod
@@ -129,15 +129,13 @@ class PseudoClient(Wiretap):
         """Decode the targets, and refine what came out."""
         substitute = started(self.substitute, "PCAT")
         z = view.smashed.mean(0)
-        with self._rng.fresh("finish").scope():
-            images = decode(substitute.decoder.network, z)
-            refined = self._refined(substitute, images, z)
+        refined = self._refined(substitute, decode(substitute.decoder.network, z), z)
         return Reconstruction(
             images=refined.leaves[0],
-            diagnostics=substitute.diagnostics()
+            diagnostics=substitute.losses.diagnostics()
             | {"feature_loss": float(refined.loss.mean())}
             | self._confidence(substitute, z),
-            curve=substitute.curve("decoder_loss"),
+            curve=substitute.losses.curve("decoder_loss"),
         )
 
     def _refined(self, substitute: Substitute, images: Tensor, z: Tensor) -> Descended:
@@ -170,4 +168,4 @@ def step(substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
         codes = substitute.client(x)
     error = functional.mse_loss(substitute.decoder(codes), x)
     learn((error, [substitute.decoder]))
-    substitute.note(task_loss=task, decoder_loss=error)
+    substitute.losses.note(task_loss=task, decoder_loss=error)

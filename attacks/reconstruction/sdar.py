@@ -140,8 +140,8 @@ class Simulation(Wiretap):
         y = view.labels if substitute.conditional else None
         return Reconstruction(
             images=decode(substitute.decoder.network, view.smashed.mean(0), y),
-            diagnostics=substitute.diagnostics(),
-            curve=substitute.curve("decoder_loss"),
+            diagnostics=substitute.losses.diagnostics(),
+            curve=substitute.losses.curve("decoder_loss"),
         )
 
     def _begin(self, batch: Batch) -> Substitute:
@@ -169,7 +169,7 @@ class Simulation(Wiretap):
         task = substitute.task_loss(batch.server, codes, y)
         if self.feature_critic is None:
             learn((task, substitute.imitators))
-            substitute.note(task_loss=task)
+            substitute.losses.note(task_loss=task)
             return
         fake = self.feature_critic(codes, *substitute.with_labels(y))
         real = self.feature_critic(batch.z, *substitute.with_labels(batch.y))
@@ -177,7 +177,7 @@ class Simulation(Wiretap):
             (task + self._attack.lambda1 * as_real(fake), substitute.imitators),
             (binary_loss(real, fake), [self.feature_critic]),
         )
-        substitute.note(task_loss=task, critic_accuracy=_accuracy(real, fake))
+        substitute.losses.note(task_loss=task, critic_accuracy=_accuracy(real, fake))
 
     def _decode(self, substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
         """A step of decoder and D_d, of one forward pass, with the simulator as it is now."""
@@ -185,7 +185,7 @@ class Simulation(Wiretap):
             codes = substitute.client(x)
         own, private = substitute.with_labels(y), substitute.with_labels(batch.y)
         error = functional.mse_loss(substitute.decoder(codes, *own), x)
-        substitute.note(decoder_loss=error)
+        substitute.losses.note(decoder_loss=error)
         if self.image_critic is None:
             learn((error, [substitute.decoder]))
             return
@@ -195,7 +195,7 @@ class Simulation(Wiretap):
             (error + self._attack.lambda2 * as_real(fake), [substitute.decoder]),
             (binary_loss(real, fake), [self.image_critic]),
         )
-        substitute.note(image_critic_accuracy=_accuracy(real, fake))
+        substitute.losses.note(image_critic_accuracy=_accuracy(real, fake))
 
 
 def _accuracy(real: Tensor, fake: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sltoolkit.attacks.reconstruction.losses import Losses
 from sltoolkit.contracts import RoundView, Task
 from sltoolkit.errors import SpecError
 from sltoolkit.models.conditioning import Conditioned, LabelChannel
@@ -27,9 +28,6 @@ from sltoolkit.models.pilots import pooled_pilot
 from sltoolkit.streams import Stream
 from sltoolkit.tensors import Scalar
 from sltoolkit.threat import Aux
-
-RECENT = 50
-"""Batches that the diagnostics are means over: the last ones."""
 
 
 class Architecture(Protocol):
@@ -160,7 +158,7 @@ class Substitute:
                 features = first.server(first.z.clone())
             self.tail = Learner(tail_network(features.shape[1:], task.classes), aux.x, lr)
         self._pools = _Pools(aux.y, task.classes)
-        self.losses: dict[str, list[Tensor]] = {}
+        self.losses = Losses()
 
     @property
     def imitators(self) -> list[Learner]:
@@ -191,22 +189,6 @@ class Substitute:
     def with_labels(self, y: Tensor | None) -> tuple[Tensor, ...]:
         """What conditioned networks take beside their input."""
         return (y,) if self.conditional and y is not None else ()
-
-    def note(self, **losses: Tensor) -> None:
-        """Keep a step's losses."""
-        for name, loss in losses.items():
-            self.losses.setdefault(name, []).append(loss.detach())
-
-    def diagnostics(self) -> dict[str, float]:
-        """The mean of every loss over the last steps, and how many steps there were."""
-        means = {name: float(torch.stack(v[-RECENT:]).mean()) for name, v in self.losses.items()}
-        return {**means, "steps": float(max(map(len, self.losses.values()), default=0))}
-
-    def curve(self, name: str) -> dict[int, float]:
-        """Steps made -> a loss, ten times at most."""
-        each = self.losses.get(name, [])
-        every = max(1, len(each) // 10)
-        return {i + 1: float(each[i]) for i in range(every - 1, len(each), every)}
 
 
 def tail_network(features: Sequence[int], classes: int) -> nn.Module:

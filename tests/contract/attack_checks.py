@@ -20,6 +20,7 @@ from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.naming import parameters_json
 from sltoolkit.outcomes import Outcome
+from sltoolkit.protocols import Protocol
 from sltoolkit.referee import _trained_sources
 from sltoolkit.streams import Stream
 from sltoolkit.targets import image_targets, label_targets
@@ -51,26 +52,32 @@ def check_citation(plugin: Any) -> None:
 def check_refusal(attack: AnyAttack) -> None:
     """Without any one of the grants it needs it is refused, in a sentence that names it."""
     name = type(attack).__name__
-    required, _ = needs(attack.view)
-    assert required, f"{name} needs no grant at all: it can't have heard anything"
-    for missing in sorted(required):
-        held = required - {missing}
-        try:
-            permitted(attack.view, name=name, role="server", held=held, granted=())
-        except ThreatModelError as refusal:
-            said = str(refusal)
-            assert {name, missing} <= set(re.findall(r"\w+", said)), f"unclear refusal: {said}"
-        else:
-            raise AssertionError(f"{name} is not refused without {missing}")
+    assert needs(attack.view)[0], f"{name} needs no grant at all: it can't have heard anything"
+    for view in views_of(attack):
+        required, _ = needs(view)
+        for missing in sorted(required):
+            held = required - {missing}
+            try:
+                permitted(view, name=name, role="server", held=held, granted=())
+            except ThreatModelError as refusal:
+                said = str(refusal)
+                assert {name, missing} <= set(re.findall(r"\w+", said)), f"unclear refusal: {said}"
+            else:
+                raise AssertionError(f"{name} is not refused without {missing}")
 
 
 def check_frozen_view(attack: AnyAttack) -> None:
     """Its views are frozen dataclasses whose every field is a grant."""
-    for view in (attack.view, getattr(attack, "setup", attack.view)):
+    for view in views_of(attack):
         try:
             needs(view)
         except ThreatModelError as refusal:
             raise AssertionError(str(refusal)) from refusal
+
+
+def views_of(attack: AnyAttack) -> tuple[type, ...]:
+    """What it sees in the end and, where it is there before the training, at the beginning."""
+    return (attack.view,) if isinstance(attack, Attack) else (attack.view, attack.setup)
 
 
 def seat_of(attack: AnyAttack, victim: Victim) -> Role:
@@ -196,7 +203,7 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
         view = view_for(attack, victim, chosen, Stream(8).child("noise"))
         here = tensors_of(attacked(attack, view))
     del view
-    with _another_world(victim, everything(attack), chosen) as other:
+    with another_world(victim, everything(attack), chosen) as other:
         try:
             # another state of the global generators: somebody else ran before
             with (
@@ -213,7 +220,8 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
 
 
 @contextmanager
-def _another_world(victim: Victim, granted: frozenset[str], chosen: Selected) -> Iterator[Victim]:
+def another_world(victim: Victim, granted: frozenset[str], chosen: Selected) -> Iterator[Victim]:
+    """Meanwhile everything of the victim that is not granted is different, in place."""
     member = victim.member
     noise = np.random.default_rng(77)
     changed: list[Tensor] = [
@@ -267,7 +275,11 @@ def _kept(attack: Any) -> dict[str, Any]:
 
 
 def check_passive(
-    make: Callable[[], Listener[Any]], *, count: int = 1, grants: frozenset[str] | None = None
+    make: Callable[[], Listener[Any]],
+    *,
+    count: int = 1,
+    grants: frozenset[str] | None = None,
+    protocol: Protocol | None = None,
 ) -> None:
     """A training with BatchNorm and dropout is bit-identical with nobody listening and with many.
 
@@ -277,11 +289,10 @@ def check_passive(
     needed: frozenset[str] = frozenset().union(
         *(everything(x) | needs(x.setup)[0] | needs(x.setup)[1] for x in listeners)
     )
-    alone = run_state(witness(seated(norm="batch")))
+    granted = needed if grants is None else grants
+    alone = run_state(witness(seated(norm="batch", protocol=protocol)))
     heard = run_state(
-        witness(
-            seated(norm="batch"), listeners=listeners, grants=needed if grants is None else grants
-        )
+        witness(seated(norm="batch", protocol=protocol), listeners=listeners, grants=granted)
     )
     wrong = differences(alone, heard)
     name = type(listeners[0]).__name__

@@ -15,7 +15,6 @@ from sltoolkit.victim import Victim
 
 FOLDER = Path(__file__).parents[2] / "attacks"
 AFTERWARDS = {k: v for k, v in ATTACKS.items() if issubclass(v, Attack)}
-LISTENERS = {k: v for k, v in ATTACKS.items() if issubclass(v, Listener)}
 
 each = pytest.mark.parametrize("kind", ATTACKS.values(), ids=ATTACKS.keys())
 each_afterwards = pytest.mark.parametrize("name", AFTERWARDS)
@@ -47,11 +46,6 @@ def test_only_what_is_granted(name: str, check: VictimCheck, defended: bool) -> 
 @each_afterwards
 def test_leaves_the_victim_as_it_was(name: str) -> None:
     checks.check_leaves_victim(AFTERWARDS[name].smoke(), victim_for(name, defended=False))
-
-
-def test_listeners_are_passive() -> None:
-    for kind in LISTENERS.values():
-        checks.check_passive(kind.smoke)
 
 
 @each_file

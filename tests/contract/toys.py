@@ -13,7 +13,6 @@ from sltoolkit.api import train
 from sltoolkit.casting import Run, seat_parties
 from sltoolkit.contracts import Defense, Listener, NoDefense
 from sltoolkit.data.samples import Samples, Split
-from sltoolkit.parties import HonestServer
 from sltoolkit.protocols import Protocol, Vanilla
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
@@ -198,19 +197,13 @@ def run_state(seen: Witnessed) -> dict[str, Any]:
     """What must not depend on who listens: networks, gradients, randomness, losses, messages."""
     cast = seen.run.cast
     state: dict[str, Any] = {"losses": seen.losses, "global": torch.get_rng_state()}
-    for k, member in enumerate(cast.clients):
-        state |= {f"client{k}.{n}": v for n, v in module_state(member.party.module).items()}
-    if isinstance(cast.server.party, HonestServer):
-        state |= {f"server.{n}": v for n, v in module_state(cast.server.party.module).items()}
     streams = {"server": cast.server.rng, "root": seen.run.rng}
     for k, member in enumerate(cast.clients):
-        streams |= {
-            f"order{k}": member.order,
-            f"defense{k}": member.rng,
-            f"net{k}": member.party.rng,
-        }
-    if isinstance(cast.server.party, HonestServer):
-        streams["server.net"] = cast.server.party.rng
+        streams |= {f"order{k}": member.order, f"defense{k}": member.rng}
+    for i, (seat, party, _) in enumerate(cast.networks()):
+        name = f"{seat}#{i}"
+        state |= {f"{name}.{n}": v for n, v in module_state(party.module).items()}
+        streams[f"{name}.net"] = party.rng
     for name, stream in streams.items():
         state |= {f"stream.{name}.{n}": v for n, v in next_draws(stream).items()}
     return state | {f"message{i}.{m.kind}": m.payload for i, m in enumerate(seen.heard)}

@@ -198,7 +198,7 @@ def test_a_critics_accuracy_is_one_half_of_one_law_and_one_of_two_far_apart() ->
                 batch.messages["smashed", "in"].copy_(codes + 3 * far)
                 with mock.patch.object(Substitute, "draw", fixed):
                     tap.hear(batch)
-            found.append(own.diagnostics()["critic_accuracy"])
+            found.append(own.losses.diagnostics()["critic_accuracy"])
     assert found[0] == pytest.approx(0.5, abs=0.02)
     assert found[1] > 0.8
 
