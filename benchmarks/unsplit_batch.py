@@ -23,8 +23,8 @@ from sltoolkit.streams import Stream
 
 BAR = 10.0
 TARGETS = 64
-ATTACK = UnSplit(rounds=1, window=0)
-REPEATS = 6
+ATTACK = UnSplit(rounds=4, window=0)
+REPEATS = 3
 
 
 def measure(at: str = "conv1", *, attack: UnSplit = ATTACK) -> dict[str, float]:
