@@ -80,7 +80,7 @@ class InvertingGradients(Attack[InvertingView]):
         tv_weight: of the total variation; None rehearses, or takes 0.1 without aux. What was
             chosen is in the outcome's `tuned`.
         signed: whether Adam gets the gradient's sign, as in the paper's experiments.
-        boxed: whether images are kept in [0, 1]; feature vectors never are.
+        boxed: whether images are kept in [0, 1]; signals and feature vectors never are.
         restarts: starts per group, of which the one with the least loss is kept.
         window: steps without progress (of 1 % of the loss) after which a group has arrived and
             leaves; None: never, since what the last, small steps gain comes after a standstill.
@@ -153,7 +153,7 @@ class InvertingGradients(Attack[InvertingView]):
             matching=matching, labels=_labels(view), pixels=pixels, restarts=self.restarts,
             tv_weight=fixed.tv_weight or 0.0,
         )  # fmt: skip
-        bounded = self.boxed and has_neighbours(view.task.input_shape)
+        bounded = self.boxed and len(view.task.input_shape) == 3
         descended = Descent(
             steps=self.steps, rate=_falling(self.lr, self.steps), window=self.window,
             optimizer=_SignedAdam if self.signed else torch.optim.Adam, chunk=self.chunk,

@@ -259,7 +259,7 @@ def test_a_small_trained_network_gives_its_samples_away_and_noise_stops_it(digit
     def attacked(defense: NoisySteps | None) -> tuple[float, float]:
         victim = sl.train(
             relu_net, digits, cut="head", protocol=sl.FedAvg(clients=2), training=training,
-            targets=sl.Targets(count=4), defense=defense,
+            targets=sl.Targets(count=3), defense=defense,
         )  # fmt: skip
         if defense is None:
             assert victim.utility > 0.85
@@ -293,6 +293,29 @@ def test_rehearsal_chooses_on_own_samples_heard_like_the_targets(digits: Any) ->
     assert set(chosen) == {"tv_weight"}
     without = attack.run(replace(view, aux=None), rng=Stream(2))
     assert without.tuned == {"tv_weight": 0.1}
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 20), (12,)], ids=str)
+@pytest.mark.parametrize("attack", [sl.DLG(), sl.InvertingGradients(steps=250, tv_weight=0.0)])
+def test_images_of_colour_signals_and_feature_vectors(shape: Any, attack: Any) -> None:
+    with Stream(1).scope():
+        size = torch.Size(shape).numel()
+        network = nn.Sequential(
+            nn.Flatten(), nn.Linear(size, 40), nn.Sigmoid(), nn.Linear(40, 20), nn.Sigmoid(),
+            nn.Linear(20, 3),
+        )  # fmt: skip
+        x, y = torch.rand(30, *shape), torch.arange(30) % 3
+    ids = torch.arange(30)
+    parts = [Samples(x=x[i::3], y=y[i::3], ids=ids[i::3], groups=ids[i::3]) for i in range(3)]
+    data = sl.data.Split(
+        name="shapes", private_train=parts[0], private_holdout=parts[1], aux=parts[2],
+        classes=("a", "b", "c"),
+    )  # fmt: skip
+    targets = sl.Targets(count=1, labels=2, hints=0)
+    victim = sl.train(
+        network, data, cut=3, protocol=sl.LargeBatchSGD(), training=UNTRAINED, targets=targets
+    )
+    assert sl.attack(victim, attack).verdict.scores["mse"].max() < 1e-2
 
 
 # ---- judging and refusing ------------------------------------------------------------------------
