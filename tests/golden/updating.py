@@ -1,0 +1,26 @@
+"""Updates of targets, as tests of what is heard and of who inverts it need them."""
+
+from torch import Tensor
+from torch.nn import functional
+
+from sltoolkit.data.samples import Samples
+from sltoolkit.settings import Training
+from sltoolkit.targets import image_targets
+from sltoolkit.threat import Updates
+from sltoolkit.updates import released_updates
+from sltoolkit.victim import Victim
+
+UNTRAINED = Training(epochs=0, optimizer="sgd", lr=0.1)
+SGD = Training(epochs=1, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9, weight_decay=0.01)
+
+
+def heard_of(victim: Victim) -> tuple[Updates, Samples]:
+    samples = image_targets(victim.data, victim.member.samples, victim.targets)
+    return released_updates(victim, samples, victim.targets), samples
+
+
+def in_groups(updates: Updates, samples: Samples, classes: int) -> tuple[Tensor, Tensor]:
+    """Inputs (G, B, ...) and one-hot labels (G, B, C)."""
+    y = functional.one_hot(samples.y, classes).to(samples.x)
+    shape = (-1, updates.batch)
+    return samples.x.unflatten(0, shape), y.unflatten(0, shape)
