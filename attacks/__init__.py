@@ -7,6 +7,8 @@ from sltoolkit.attacks.reconstruction.decoder import Decoder
 from sltoolkit.attacks.reconstruction.deep_image_prior import DeepImagePrior
 from sltoolkit.attacks.reconstruction.dlg import DLG
 from sltoolkit.attacks.reconstruction.first_layer import FirstLayer
+from sltoolkit.attacks.reconstruction.fora import FORA
+from sltoolkit.attacks.reconstruction.fsha import FSHA
 from sltoolkit.attacks.reconstruction.idlg import IDLG
 from sltoolkit.attacks.reconstruction.inverting_gradients import InvertingGradients
 from sltoolkit.attacks.reconstruction.pcat import PCAT
@@ -21,6 +23,8 @@ ATTACKS: dict[str, type] = {
     "direction": Direction,
     "dlg": DLG,
     "first_layer": FirstLayer,
+    "fora": FORA,
+    "fsha": FSHA,
     "idlg": IDLG,
     "inverting_gradients": InvertingGradients,
     "logit_gradient": LogitGradient,
@@ -33,7 +37,7 @@ ATTACKS: dict[str, type] = {
 }
 
 __all__ = [
-    "ATTACKS", "DLG", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior", "Direction",
-    "FirstLayer", "InvertingGradients", "LogitGradient", "Norm", "Regression", "Retrieval",
-    "WhiteBox",
+    "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior",
+    "Direction", "FirstLayer", "InvertingGradients", "LogitGradient", "Norm", "Regression",
+    "Retrieval", "WhiteBox",
 ]  # fmt: skip

@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     from sltoolkit.attacks import (
         ATTACKS,
         DLG,
+        FORA,
+        FSHA,
         IDLG,
         PCAT,
         SDAR,
@@ -82,9 +84,9 @@ _HOMES = {
     "sltoolkit": ("data", "metrics", "models"),
     "sltoolkit.api": ("attack", "class_histograms", "frozen", "table", "train"),
     "sltoolkit.attacks": (
-        "ATTACKS", "DLG", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior", "Direction",
-        "FirstLayer", "InvertingGradients", "LogitGradient", "Norm", "Regression", "Retrieval",
-        "WhiteBox",
+        "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior",
+        "Direction", "FirstLayer", "InvertingGradients", "LogitGradient", "Norm", "Regression",
+        "Retrieval", "WhiteBox",
     ),
     "sltoolkit.chain": ("Chain",),
     "sltoolkit.contracts": ("ActiveAttack", "Attack", "Defense", "Listener", "NoDefense"),
@@ -117,7 +119,8 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "ATTACKS", "DEFENSES", "DISCO", "DLG", "IDLG", "PCAT", "PROTOCOLS", "SDAR", "STANDARD_GRANTS",
+    "ATTACKS", "DEFENSES", "DISCO", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "PROTOCOLS", "SDAR",
+    "STANDARD_GRANTS",
     "ActiveAttack", "Attack", "BlindLearning", "Chain", "CollaborativeInference", "DPActivations",
     "Decoder", "DeepImagePrior", "Defense", "Direction", "DirichletLabels", "ExtendedVanilla",
     "FedAvg", "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients", "LaplaceNoise",

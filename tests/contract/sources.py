@@ -14,7 +14,8 @@ ALLOWED_LIBRARIES = frozenset({
 
 ALLOWED_CORE = frozenset({
     "contracts", "outcomes", "threat", "streams", "turns", "tensors", "errors", "models",
-    "rehearsal", "attacks", "wire", "parties", "metrics.image", "metrics.correlation", "watching",
+    "rehearsal", "attacks", "wire", "parties", "metrics.image", "metrics.correlation",
+    "metrics.discrepancy", "watching",
 })  # fmt: skip
 """What an attack may know of the toolkit: contracts, models, and metrics that need no truth."""
 

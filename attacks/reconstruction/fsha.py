@@ -1,0 +1,74 @@
+"""FSHA: feature-space hijacking by a malicious server.
+
+Adversary: the server, which departs from the protocol. It hears smashed data z = f(x) while the
+client trains, and answers with gradients of its own choice. It holds samples of its own (aux) from
+a similar domain, and knows neither the client's network nor any label of use to it.
+
+Idea (Pasquini et al. 2021, section 4): make the client's network f encode like a pilot f~ that
+the attacker can invert. With own samples x', each step descends on
+    pilot and decoder:  L = || d(f~(x')) - x' ||^2,
+    critic D:           L_D = E[D(f~(x'))] - E[D(z)] + 500 E[(|| grad D(z^) || - 1)^2],
+and sends the client the gradient at z of L_f = E[D(z)], times `scale`, with z^ at random between
+codes and smashed data (Gulrajani et al. 2017). With `loss="bce"` the game is the logistic one:
+L_D = (BCE(D(f~(x')), 1) + BCE(D(z), 0)) / 2 and L_f = BCE(D(z), 1). At the end d(z) is the
+reconstruction of z, in evaluation mode. The task is never learned.
+
+It hijacks a server behind the cut as well as one between a client's head and tail (U-shaped), and
+copies of a server (SplitFed) all at once. A client's own loss (NoPeek's, say) adds to L_f where
+the client steps: `scale` weighs against it.
+
+Departures from the paper (P) and its public code (C):
+1. The client keeps its own optimiser and learning rate; C updates it with the attacker's, 1e-5.
+2. The penalty's norm is per sample (P); C takes it per sample and channel (`penalty_over`).
+3. The critic strides down to sides of 4 (P); C overwrites its strided layers by a plain one
+   (`shrink=False`).
+4. Images in [0, 1]: the pilot moves them to P's [-1, 1], the decoder's tanh is moved back. The
+   loss is P's over 4, which Adam doesn't notice.
+5. Strides, widths and the number of layers follow from the shapes; for the paper's they are the
+   paper's. Signals, feature vectors and dense cuts have linear layers where P has none.
+6. Where smashed data are never negative (a cut behind a ReLU), the pilot ends in a ReLU, too
+   (`signed`); P's client ends in a sum. Otherwise the critic would tell the two by their signs,
+   which no client could ever change.
+7. Own samples are drawn with replacement, as many as the client sent.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, final
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sltoolkit.attacks.reconstruction.hijacking import Hijacking
+from sltoolkit.contracts import Family, Task
+from sltoolkit.models.inverse import decode
+from sltoolkit.models.pilots import strided_pilot, transposed_decoder
+from sltoolkit.outcomes import Reconstruction
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FSHA(Hijacking):
+    """Reconstruct inputs by drawing the client into a space of codes that the attacker inverts."""
+
+    family: ClassVar[Family] = "reconstruction"
+
+    @classmethod
+    def smoke(cls) -> Self:
+        """Narrow networks."""
+        return cls(width=4, blocks=1, lr=1e-3, critic_lr=1e-3)
+
+    def pilot(self, task: Task, signed: bool) -> nn.Module:
+        """Linear, as the paper's."""
+        return strided_pilot(task.input_shape, task.smashed_shape, signed=signed)
+
+    def reader(self, task: Task) -> nn.Module:
+        """The decoder."""
+        return transposed_decoder(task.smashed_shape, task.input_shape, width=self.width)
+
+    def read_loss(self, read: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Mean squared error of the reconstructions of own samples."""
+        return functional.mse_loss(read, x)
+
+    def outcome(self, reader: nn.Module, z: Tensor, **told: Any) -> Reconstruction:
+        """The decoded smashed data."""
+        return Reconstruction(images=decode(reader, z), **told)
