@@ -69,7 +69,6 @@ class _Network:
         deferred: whether it leaves its gradients where they are until `follow`.
         wrapped: whether its optimiser is none of torch's own, because a defence wrapped it.
         weights: the network's, in its order.
-        inlet: an empty batch (0, ...) of what it took last.
         laps: what it computed, by epoch.
     """
 
@@ -79,7 +78,7 @@ class _Network:
         self.rng = rng
         self.learning = optimizer is not None
         self.deferred = False
-        self.inlet = torch.empty(0)
+        self._inlet: tuple[torch.Size, torch.dtype, torch.device] | None = None
         self.laps: list[Lap] = []
         self._forward = self._backward = 0
         self._in_place = _may_work_in_place(module)
@@ -104,8 +103,16 @@ class _Network:
 
     def takes(self, x: Tensor) -> None:
         """Count a batch (B, ...) that goes forward."""
-        self.inlet = x.new_empty((0, *x.shape[1:]))
-        self._forward += len(x)
+        self._inlet = x.shape, x.dtype, x.device
+        self._forward += x.shape[0]
+
+    @property
+    def inlet(self) -> Tensor:
+        """An empty batch (0, ...) of what it took last."""
+        if self._inlet is None:
+            return torch.empty(0)
+        shape, dtype, device = self._inlet
+        return torch.empty((0, *shape[1:]), dtype=dtype, device=device)
 
     def returns(self, rows: int) -> None:
         """Count samples that go backward."""
@@ -162,7 +169,7 @@ class HonestClient(_Network, Client):
             if extra is not None:
                 roots, grads = [*roots, extra], [*grads, torch.ones_like(extra)]
             if roots:
-                self.returns(len(z))
+                self.returns(z.shape[0])
                 torch.autograd.backward(roots, grads)
             self.move()
 
@@ -183,11 +190,11 @@ class HonestMiddle(_Network, Middle):
 
         An empty batch moves nothing, and one without numbers (an absent party's) neither.
         """
-        if len(grad) == 0 or grad.is_meta:
+        if grad.shape[0] == 0 or grad.is_meta:
             return self._entry.gradient()
         with self.scope():
             self.zero()
-            self.returns(len(grad))
+            self.returns(grad.shape[0])
             self._sent.backward(grad)
             self.move()
             return self._entry.gradient()
@@ -210,13 +217,13 @@ class HonestServer(_Network, Server):
 
         An empty batch moves nothing, and one without numbers (an absent party's) neither.
         """
-        if len(smashed) == 0 or smashed.is_meta:
+        if smashed.shape[0] == 0 or smashed.is_meta:
             return torch.zeros_like(smashed)
         with self.scope():
             entry = _Entry(smashed, in_place=self._in_place)
             loss = functional.cross_entropy(self.compute(entry.tensor), labels)
             self.zero()
-            self.returns(len(smashed))
+            self.returns(smashed.shape[0])
             loss.backward()
             self.move()
             self.note(loss)

@@ -68,14 +68,15 @@ class Transcript:
     def __init__(self, recording: Recording, *, budget_bytes: int = 256 * 2**20) -> None:
         self._recording = recording
         self._ids = None if recording.ids is None else frozenset(recording.ids.tolist())
+        self._batch, self._rows = torch.empty(0), torch.empty(0)
         self._budget = budget_bytes
-        self._held: dict[Link, list[tuple[Tensor, list[int], int]]] = defaultdict(list)
+        self._held: dict[Link, list[tuple[Tensor, Tensor, int]]] = defaultdict(list)
         self._restored: dict[Link, Record] = {}
         self._held_bytes = 0
         self._spilled: dict[Link, list[Path]] = defaultdict(list)
         self._folder: Path | None = None
 
-    def wants(self, message: Message) -> bool | list[int]:
+    def wants(self, message: Message) -> bool | Tensor:
         """The rows about samples that are asked for, if kind, epoch and phase are."""
         asked = self._recording
         if (
@@ -86,17 +87,22 @@ class Transcript:
             return False
         if self._ids is None:
             return True
-        return [row for row, i in enumerate(message.turn.ids.tolist()) if i in self._ids]
+        if message.turn.ids is not self._batch:  # else another message about the same batch
+            ids = message.turn.ids.tolist()
+            rows = [row for row, i in enumerate(ids) if i in self._ids]
+            self._batch = message.turn.ids
+            self._rows = torch.tensor(rows, dtype=torch.int64, device=message.payload.device)
+        return self._rows
 
     def note(self, message: Message) -> None:
         """Keep the asked-for rows."""
-        rows, ids = message.payload, message.turn.ids.tolist()
+        rows, ids = message.payload, message.turn.ids
         if message.rows is not None:
-            ids = [ids[row] for row in message.rows]
+            ids = ids[message.rows.to(ids.device)]
         link = Link(message.src.name, message.dst.name, message.kind)
         # parts from disk and from memory must fit together, so all are on the CPU
-        self._held[link].append((rows.cpu(), ids, message.turn.step))
-        self._held_bytes += rows.numel() * rows.element_size()
+        self._held[link].append((rows.cpu(), ids.cpu(), message.turn.step))
+        self._held_bytes += rows.nbytes
         if self._held_bytes > self._budget:
             self._spill()
 
@@ -146,12 +152,12 @@ class Transcript:
         self._held_bytes = 0
 
 
-def _joined(parts: list[tuple[Tensor, list[int], int]]) -> dict[str, Tensor]:
-    steps = [step for _, ids, step in parts for _ in ids]
+def _joined(parts: list[tuple[Tensor, Tensor, int]]) -> dict[str, Tensor]:
+    steps = [torch.full_like(ids, step) for _, ids, step in parts]
     return {
         "rows": torch.cat([rows for rows, _, _ in parts]).contiguous(),
-        "ids": torch.tensor([i for _, ids, _ in parts for i in ids], dtype=torch.int64),
-        "steps": torch.tensor(steps, dtype=torch.int64),
+        "ids": torch.cat([ids for _, ids, _ in parts]),
+        "steps": torch.cat(steps),
     }
 
 

@@ -7,7 +7,7 @@ sender's tensor and every record of it.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol, final
 
@@ -52,7 +52,7 @@ FED = Seat("fed")
 class Message:
     """What crossed the wire once: the payload and who sent it when to whom.
 
-    `rows` says which rows of the batch an ear's copy of the payload holds; None: all of them.
+    `rows` (n,) says which rows of the batch an ear's copy of the payload holds; None: all of them.
     `name` tells which of several tensors of this kind it is, such as a weight's name.
     """
 
@@ -61,15 +61,15 @@ class Message:
     dst: Seat
     kind: Kind
     turn: Turn
-    rows: list[int] | None = None
+    rows: Tensor | None = None
     name: str = ""
 
 
 class Ear(Protocol):
     """Anything attached to a wire: a recorder, or a listener's tap."""
 
-    def wants(self, message: Message) -> bool | list[int]:
-        """Whether to hear this message, or which rows of it; only those are copied."""
+    def wants(self, message: Message) -> bool | Tensor:
+        """Whether to hear this message, or which rows of it (n,); only those are copied."""
 
     def note(self, message: Message) -> None:
         """Take a message; its payload is a private copy."""
@@ -197,32 +197,38 @@ class Wire:
             name: which tensor of several of this kind on this way, such as a weight's name.
         """
         t = t.detach()
-        carry = partial(self._carrier.carry, src=src, dst=dst, kind=kind)
         if self.codec is None or kind not in self.codec.reducer.kinds:
-            arrived = carry(t)
+            arrived = self._carrier.carry(t, src=src, dst=dst, kind=kind)
             # its sender may be in another process, which knows what it sends
             t = arrived if t.is_meta else t
             size = t.numel() * t.element_size()
         else:
             content, route = _CONTENT.get(kind, "samples"), (src, dst, kind, name)
+            carry = partial(self._carrier.carry, src=src, dst=dst, kind=kind)
             t, size, here = self.codec.send(t, route=route, content=content, carry=carry)
             arrived = t if here else torch.empty_like(t, device="meta")
         self._bytes[src, dst, kind, turn.epoch] += size
-        if not t.is_meta:  # else it passes between other processes, and nobody hears it here
+        if self._ears and not t.is_meta:  # else it passes between others, and nobody hears it here
             message = Message(payload=t, src=src, dst=dst, kind=kind, turn=turn, name=name)
             self._let_hear(message)
         return arrived
 
     def _let_hear(self, message: Message) -> None:
-        t = message.payload
         for ear in self._ears:
-            rows = ear.wants(message)
-            if rows is True:
-                ear.note(replace(message, payload=t.clone()))
-            elif rows:
-                ear.note(replace(message, payload=t[rows], rows=rows))
+            wanted = ear.wants(message)
+            if wanted is True:
+                ear.note(_copied(message, message.payload.clone()))
+            elif isinstance(wanted, Tensor) and len(wanted):
+                ear.note(_copied(message, message.payload.index_select(0, wanted), wanted))
 
     def close(self, turn: Turn) -> None:
         """End the batch's conversation: listeners now hear what their seat heard in it."""
         for ear in self._ears:
             ear.close(turn)
+
+
+def _copied(m: Message, payload: Tensor, rows: Tensor | None = None) -> Message:
+    # `dataclasses.replace` would take as long as the rest of a message
+    return Message(
+        payload=payload, src=m.src, dst=m.dst, kind=m.kind, turn=m.turn, name=m.name, rows=rows
+    )

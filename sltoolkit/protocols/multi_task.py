@@ -8,6 +8,7 @@ measured on the first task, whose server is the seat `server`; the others are `s
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
@@ -94,7 +95,7 @@ class MultiTask(FeatureBlocks):
                 for host, task in zip(cast.servers, self.tasks, strict=True)
             ]
             for s, arrived in zip(said, zip(*answers, strict=True), strict=True):
-                s.learn(torch.stack(arrived).sum(0))
+                s.learn(reduce(torch.add, arrived))
             cast.wire.close(turn)
 
 
