@@ -10,6 +10,7 @@
 import copy
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +43,7 @@ from sltoolkit.targets import Targets, label_targets
 from sltoolkit.training import Progress, deploy, phase_of_epochs, run_phases
 from sltoolkit.transcript import Recording, Transcript
 from sltoolkit.victim import Victim
+from sltoolkit.watching import watch
 from sltoolkit.wire import Wire
 
 __all__ = ["attack", "frozen", "table", "train"]
@@ -219,6 +221,7 @@ def attack(
     grants: Collection[str] = STANDARD_GRANTS,
     targets: Targets | None = None,
     role: Role | None = None,
+    progress: Progress | None = None,
 ) -> Result:
     """Attack a trained victim; the outcome is judged against the truth and the prior alone.
 
@@ -230,11 +233,14 @@ def attack(
             data, queries, class frequencies) unless you say otherwise.
         targets: other reconstruction targets than the victim's own.
         role: the seat; by default the first that holds what the attack needs.
+        progress: called with (per cent done, 100), rehearsal included; attacks that say nothing
+            about how far they are call it at the end alone.
 
     Raises:
         ThreatModelError: if a grant is missing.
     """
-    verdict = judge(victim, attack, seed=seed, grants=grants, targets=targets, role=role)
+    with nullcontext() if progress is None else watch(progress):
+        verdict = judge(victim, attack, seed=seed, grants=grants, targets=targets, role=role)
     asked = targets or victim.targets
     guarantee = victim.pristine.guarantee(releases=verdict.releases, delta=1e-5)
     facts = (

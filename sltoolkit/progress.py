@@ -1,4 +1,4 @@
-"""Progress of a training: one line, rewritten, in a notebook as in a terminal."""
+"""Progress of a training or an attack: one line, rewritten, in a notebook as in a terminal."""
 
 import time
 from typing import Any, cast, final
@@ -8,7 +8,9 @@ from rich.console import Console
 
 @final
 class ProgressLine:
-    """Says after each epoch how far a training is: `train(..., progress=sl.ProgressLine())`.
+    """Says how far a training is after each epoch: `train(..., progress=sl.ProgressLine())`.
+
+    Of an attack, `attack(..., progress=sl.ProgressLine("attack", unit="per cent"))`.
 
     In a notebook it rewrites one output (rich's own live display needs ipywidgets there and warns
     without them), in a terminal one line of the standard error; a log gets the last line alone.
