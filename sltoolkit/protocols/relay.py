@@ -101,13 +101,13 @@ def hand_over_optimizers(
     for mine, theirs in pairs:
         if mine is None or theirs is None or mine.optimizer is None or theirs.optimizer is None:
             continue
-        state = {
+        state = {  # in one order, also after a checkpoint was loaded
             i: {
                 k: pass_on(v, way, wire, kind="optimizer", turn=turn, name=f"{i}.{k}")
                 if isinstance(v, Tensor) else v
-                for k, v in slots.items()
+                for k, v in sorted(slots.items())
             }
-            for i, slots in mine.optimizer.state_dict()["state"].items()
+            for i, slots in sorted(mine.optimizer.state_dict()["state"].items())
         }  # fmt: skip
         groups = theirs.optimizer.state_dict()["param_groups"]
         theirs.optimizer.load_state_dict({"state": state, "param_groups": groups})

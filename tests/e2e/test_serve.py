@@ -189,10 +189,11 @@ def test_in_processes_all_is_as_in_one(tmp_path: Path) -> None:
             assert json.loads((tmp_path / name / "heard.json").read_text()) == hashes, name
 
 
-MORTAL: dict[str, Any] = with_clients(
-    {"protocol": {"name": "vanilla"}, "epochs": 3, "listen": True}
-)
-ALONE = 20  # messages of client[1] in an epoch and a half
+MORTAL: dict[str, Any] = with_clients({
+    "protocol": {"name": "vanilla", "optimizer_state": True}, "epochs": 3, "listen": True,
+    "reducer": {"name": "top_k", "fraction": 0.3, "kinds": ["smashed_grad", "weights"]},
+})  # fmt: skip
+ALONE = 70  # messages of client[1] in an epoch and a half
 
 
 @pytest.mark.slow
