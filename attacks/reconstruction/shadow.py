@@ -1,0 +1,243 @@
+"""The shadow: a client of one's own that the server's network can't tell from the victim's.
+
+Adversary: an honest-but-curious server (or who colludes with it) that hears smashed data z, knows
+the client's architecture and its own trained network f_s, and has labelled samples (x', y') of the
+same task. It makes no queries.
+
+Idea (He, Zhang and Lee 2019, section 6, equations 5 and 6): train a shadow f^ of the client on
+    min over f^   mean of CE(f_s(f^(x')), y'),   f_s frozen,
+and invert what was heard with the white box, as if f^ were the client. Classifying alike is not
+computing alike: this works behind a first layer, and fades with every further one.
+`shadow_accuracy`, of f_s behind f^ on own samples that were held out, tells whether f^ is trained.
+
+The white box rehearses on own samples, and adapts to defences, as it does itself: see there. To
+attack through a network that is not quite the client, it must rehearse so, too: a second shadow,
+from other random weights, plays the client, with the defence where its public parameters
+(mechanism) are known. Invert the first one's own answers, and hardly any smoothing seems best.
+
+Departures from the paper (text P, published code C):
+1. As in C, Adam with AMSGrad and epsilon 1e-3, its rate halved nine times at equal intervals, and
+   50 epochs: but at least `least_steps` steps, since an attacker may have few samples.
+2. A tenth of aux is held out, for `shadow_accuracy` alone.
+3. TV, rate and steps of the inversion are rehearsed; C has 500 steps of 0.1 and one TV weight.
+4. Where f_s ends in features (U-shaped), a tail of one's own makes logits of them and is trained
+   with the shadow; P and C have no such case. (An f_s with one output per class is taken to end in
+   logits.)
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Self, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sltoolkit.attacks.reconstruction.substitute import tail_network
+from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
+from sltoolkit.contracts import Attack, Defense, Family, Role, Task
+from sltoolkit.errors import SpecError
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.streams import Stream
+from sltoolkit.threat import Aux, Release
+from sltoolkit.turns import Turn
+from sltoolkit.watching import part
+
+HALVINGS = 9
+"""How often the learning rate is halved: every 5 of C's 50 epochs."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShadowView:
+    """What the shadow needs, and the defence's public parameters where they are known."""
+
+    smashed: Tensor
+    server_weights: nn.Module
+    client_arch: Callable[[Stream], nn.Module]
+    aux: Aux
+    task: Task
+    mechanism: Callable[[Stream], Defense] | None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Shadow(Attack[ShadowView]):
+    """Reconstruct inputs through a client that was trained to suit the server.
+
+    What is None is rehearsed by the white box.
+
+    Attributes:
+        epochs: passes over aux.
+        least_steps: of training, where these epochs have fewer.
+        lr: initial learning rate of the shadow.
+        batch_size: own samples per step.
+        held_out: share of aux that only measures the shadow's accuracy.
+        steps: of the inversion, at most.
+        inversion_lr: its initial step size.
+        tv_weight: weight of the total variation.
+        tv_beta: its exponent, 1 or 2.
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ("server", "colluding")
+    family: ClassVar[Family] = "reconstruction"
+    view: ClassVar[type] = ShadowView
+    citation: ClassVar[str] = (
+        "He, Zhang, Lee 2019, Model inversion attacks against collaborative inference (ACSAC), "
+        "section 6"
+    )
+
+    epochs: int = 50
+    least_steps: int = 1500
+    lr: float = 1e-3
+    batch_size: int = 64
+    held_out: float = 0.1
+    steps: int | None = None
+    inversion_lr: float | None = None
+    tv_weight: float | None = None
+    tv_beta: int | None = None
+
+    @classmethod
+    def smoke(cls) -> Self:
+        """Two steps of training, three of inversion."""
+        return cls(epochs=1, least_steps=2, steps=3)
+
+    @property
+    def rehearses(self) -> bool:
+        """Unless everything that the white box would choose is given."""
+        return None in (self.steps, self.inversion_lr, self.tv_weight, self.tv_beta)
+
+    def run(self, view: ShadowView, *, rng: Stream) -> Reconstruction:
+        """Train the shadow, and invert through it.
+
+        Raises:
+            SpecError: if aux is too small to train on and to hold some out.
+        """
+        count = len(view.aux.x)
+        kept = max(1, round(self.held_out * count))
+        if count - kept < 2:
+            raise SpecError(f"the shadow needs at least 3 aux samples, got {count}")
+        order = torch.randperm(count, generator=rng.torch()).to(view.aux.x.device)
+        own, check = (
+            Aux(x=view.aux.x[rows], y=view.aux.y[rows]) for rows in (order[kept:], order[:kept])
+        )
+        with part(0.3):
+            shadow, accuracy = self._train(view, own, check, rng.child("shadow"))
+        release = None
+        if self.rehearses:
+            with part(0.4):
+                rival, _ = self._train(view, own, check, rng.child("rival"))
+            release = released(rival, view.mechanism, rng.child("defense"))
+        found = self._inversion.run(
+            WhiteBoxView(
+                smashed=view.smashed, client_weights=shadow, task=view.task, aux=view.aux,
+                release=release, mechanism=view.mechanism,
+            ),
+            rng=rng.child("inversion"),
+        )  # fmt: skip
+        return Reconstruction(
+            images=found.images,
+            trace=found.trace,
+            curve=found.curve,
+            tuned={_RENAMED.get(name, name): value for name, value in found.tuned.items()},
+            diagnostics={**found.diagnostics, "shadow_accuracy": accuracy},
+        )
+
+    @property
+    def _inversion(self) -> WhiteBox:
+        return WhiteBox(
+            steps=self.steps, lr=self.inversion_lr, tv_weight=self.tv_weight, tv_beta=self.tv_beta
+        )
+
+    def _train(
+        self, view: ShadowView, own: Aux, check: Aux, rng: Stream
+    ) -> tuple[nn.Module, float]:
+        """A shadow in evaluation mode, and its accuracy on samples that were held out."""
+        server = copy.deepcopy(view.server_weights).eval().requires_grad_(False)
+        shadow = view.client_arch(rng.child("client")).to(own.x.device)
+        with rng.scope():
+            whole = nn.Sequential(shadow, _Apart(), server, _end(shadow, server, own.x, view.task))
+            fit(
+                whole, own, steps=max(self.least_steps, self.epochs * _batches(own, self)),
+                lr=self.lr, batch_size=self.batch_size,
+            )  # fmt: skip
+        with torch.no_grad():
+            logits = torch.cat([whole.eval()(x) for x in check.x.split(512)])
+        hits = (logits.argmax(1) == check.y).double().mean()
+        return shadow.requires_grad_(False), float(hits)
+
+
+_RENAMED = {"lr": "inversion_lr"}
+"""Parameters of the white box that have another name here."""
+
+
+def _batches(own: Aux, how: Shadow) -> int:
+    return max(1, len(own.y) // how.batch_size)
+
+
+def fit(whole: nn.Sequential, own: Aux, *, steps: int, lr: float, batch_size: int) -> None:
+    """Train what is not frozen to classify own samples; frozen parts stay in evaluation mode.
+
+    Args:
+        whole: from inputs to logits.
+        own: samples, drawn without replacement in every epoch.
+        steps: of Adam, with AMSGrad.
+        lr: its rate, halved `HALVINGS` times.
+        batch_size: samples per step.
+    """
+    learning = [part for part in whole if any(p.requires_grad for p in part.parameters())]
+    weights = [p for part in learning for p in part.parameters() if p.requires_grad]
+    if not weights:
+        return
+    optimizer = torch.optim.Adam(weights, lr=lr, eps=1e-3, amsgrad=True)
+    whole.eval()
+    for network in learning:
+        network.train()
+    rows = torch.empty(0, dtype=torch.int64)
+    size = min(batch_size, len(own.y))
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * 0.5 ** (step * (HALVINGS + 1) // steps)
+        # a shorter batch at an epoch's end is left out: of one sample BatchNorm learns nothing
+        rows = torch.randperm(len(own.y)) if len(rows) < size else rows
+        batch, rows = rows[:size].to(own.y.device), rows[size:]
+        loss = functional.cross_entropy(whole(own.x[batch]), own.y[batch])
+        for weight, slope in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+            weight.grad = slope
+        optimizer.step()
+
+
+def released(
+    client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
+) -> Release:
+    """What a client would answer, through an own copy of the defence where that is known."""
+    defense = None if mechanism is None else mechanism(rng.child("mechanism"))
+
+    def answer(x: Tensor) -> Tensor:
+        z: Tensor = client(x)
+        if defense is None:
+            return z
+        ids = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
+        turn = Turn(ids=ids, x=x, y=None, step=0, epoch=0, phase="release", rng=rng)
+        with rng.scope():
+            return defense.smash(z, turn)
+
+    return Release(answer)
+
+
+@final
+class _Apart(nn.Module):
+    """A copy, which a server whose first layer works in place may rewrite."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+
+def _end(shadow: nn.Module, server: nn.Module, x: Tensor, task: Task) -> nn.Module:
+    """What follows the server: nothing, or a tail of one's own where it ends in features."""
+    with torch.no_grad():
+        out = server(copy.deepcopy(shadow).eval()(x[:1]))
+    if tuple(out.shape[1:]) == (task.classes,):
+        return nn.Identity()
+    return tail_network(out.shape[1:], task.classes).to(x.device)
