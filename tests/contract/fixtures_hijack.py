@@ -31,7 +31,6 @@ class After:
     smashed: Tensor
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
 class Hijack(ActiveAttack[Before]):
     """Teaches the client to encode images as the attacker's own pilot does.
@@ -56,7 +55,6 @@ class Hijack(ActiveAttack[Before]):
         return server, _Memory(server)
 
 
-@final
 class HijackingServer(Server):
     """Ignores labels; its answer is the gradient of its own loss."""
 
