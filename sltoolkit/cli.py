@@ -68,13 +68,18 @@ def demo(
     from importlib.resources import as_file, files
 
     with as_file(files("sltoolkit.bench") / "demo.toml") as spec:
-        _run(spec, out, workers)
+        _exit(_run(spec, out, workers))
 
 
 @app.command()
 def bench(
     spec: Annotated[Path, typer.Argument(help="The experiment, a TOML file.")],
-    out: Annotated[Path, typer.Option(help="Folder for results; unfinished ones are continued.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for results; unfinished ones are continued.  [default: runs/NAME]"
+        ),
+    ] = None,
     workers: Workers = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the experiment and say what it would do.")
@@ -82,19 +87,40 @@ def bench(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Do cells that failed before once more.")
     ] = False,
+    scale: Annotated[
+        Literal["small", "paper"], typer.Option(help="Of a reproduction: minutes, or as published.")
+    ] = "small",
+    record: Annotated[
+        bool, typer.Option("--record", help="Of a reproduction: write its RESULTS.md anew.")
+    ] = False,
 ) -> None:
     """Run an experiment: every defense against every attack, over several victims.
 
-    It can be interrupted at any time: the same command does only what is missing.
+    It can be interrupted at any time: the same command does only what is missing. A reproduction
+    of a published result also prints what was published beside what was measured.
 
     Example: sltoolkit bench experiment.toml --out runs/mine --workers 2
-    """
-    if dry_run:
-        from sltoolkit.cli_show import show_plan
 
-        show_plan(spec, out)
-    else:
-        _run(spec, out, workers, retry_failed)
+    Example: sltoolkit bench reproductions/he_whitebox.toml --scale small
+    """
+    from sltoolkit.bench.reproduction import is_reproduction, load_reproduction
+    from sltoolkit.cli_show import show_plan
+
+    reproduction = load_reproduction(spec, scale) if is_reproduction(spec) else None
+    if reproduction is None and record:
+        raise SpecError(f"{spec} reproduces nothing (no [reproduction]): leave out --record")
+    source = spec if reproduction is None else reproduction.experiment
+    name = spec.stem if reproduction is None else f"{spec.stem}-{scale}"
+    folder = out or Path("runs") / name
+    if dry_run:
+        show_plan(source, folder)
+        return
+    failed = _run(source, folder, workers, retry_failed)
+    if reproduction is not None:
+        from sltoolkit.cli_show import show_findings
+
+        show_findings(reproduction, folder, spec.parent if record else None)
+    _exit(failed)
 
 
 @app.command()
@@ -221,16 +247,17 @@ def main() -> None:
     app()
 
 
-def _run(spec: Path, out: Path, workers: int, retry_failed: bool = False) -> None:
+def _run(source: Any, out: Path, workers: int, retry_failed: bool = False) -> int:
+    """Run an experiment and show what came out; how many cells failed."""
     from sltoolkit.bench.run import run_bench
     from sltoolkit.cli_show import progress_bar, show_finished, show_plan
 
-    show_plan(spec, out)
+    show_plan(source, out)
     with progress_bar() as progress:
         finished = run_bench(
-            spec, out, workers=workers, retry_failed=retry_failed, progress=progress
+            source, out, workers=workers, retry_failed=retry_failed, progress=progress
         )
-    _exit(show_finished(finished))
+    return show_finished(finished)
 
 
 def _exit(failed: int) -> None:

@@ -1,6 +1,6 @@
 """What the commands print: tables, descriptions, progress."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from sltoolkit.bench.run import Finished, Tick, load_plan
+from sltoolkit.bench.reproduction import Reproduction, findings, interval_text, record
+from sltoolkit.bench.run import Finished, Tick, collect, load_plan, stored_plan
 from sltoolkit.bench.run import Progress as Report
 from sltoolkit.bench.store import Store
 from sltoolkit.cli_catalog import Record
@@ -43,8 +44,8 @@ def show_table(title: str, records: Sequence[Record]) -> None:
     )
     for i, key in enumerate(records[0]):
         table.add_column(key.replace("_", " "), overflow="fold", no_wrap=i == 0)
-    for record in records:
-        table.add_row(*(Text(_text(value)) for value in record.values()))
+    for line in records:
+        table.add_row(*(Text(_text(value)) for value in line.values()))
     Console().print(table)
 
 
@@ -96,7 +97,7 @@ def show_finished(finished: Finished) -> int:
     return finished.failed
 
 
-def show_plan(spec: Path, folder: Path) -> None:
+def show_plan(spec: Path | Mapping[str, Any], folder: Path) -> None:
     """What an experiment would train and attack, and how much of it is there already."""
     _, plan = load_plan(spec)
     store = Store(folder) if folder.exists() else None
@@ -106,6 +107,33 @@ def show_plan(spec: Path, folder: Path) -> None:
     console.print(Text(f"{plan.name}: the experiment is valid"))
     console.print(Text(f"victims to train: {len(plan.victims) - victims} of {len(plan.victims)}"))
     console.print(Text(f"attacks to run: {len(plan.cells) - cells} of {len(plan.cells)}"))
+
+
+def show_findings(reproduction: Reproduction, folder: Path, kept: Path | None) -> None:
+    """What was published beside what a finished experiment found; kept beside the specs on request.
+
+    Args:
+        reproduction: what was run.
+        folder: its results.
+        kept: the folder of the specs, to record the findings in.
+    """
+    plan, store = stored_plan(folder), Store(folder)
+    rows = collect(plan, store)
+    cells = {str(c): store.cell(str(c)) for c in rows["cell"].unique()}
+    found = findings(reproduction, rows, cells)
+    lines = [
+        {
+            "what": f.what, "metric": f.metric,
+            "expected": f"{f.expected:.4g} ± {f.tolerance:.2g}", "from": f.source,
+            "ours": interval_text(f.ours), "within tolerance": "yes" if f.within else "NO",
+        }
+        for f in found
+    ]  # fmt: skip
+    console = Console()
+    show_table(f"{reproduction.id}: {reproduction.title} ({reproduction.paper})", lines)
+    console.print(Text(f"scale {reproduction.scale}: {reproduction.changes or 'as in the paper'}"))
+    if kept is not None:
+        console.print(Text(str(record(reproduction, found, kept))), soft_wrap=True)
 
 
 def cut_records(model: str, data: str) -> list[Record]:

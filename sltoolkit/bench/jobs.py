@@ -217,6 +217,7 @@ def _judge(victim: Victim, cell: CellPlan, attack: AnyAttack, plan: Plan, store:
     record = {
         "status": "ok", "reason": "", "tuned": tuned, "rows": rows,
         "curve": result.outcome.curve, "progress": result.verdict.progress,
+        "diagnostics": result.outcome.diagnostics,
     }  # fmt: skip
     store.put_cell(cell.key, json.loads(json.dumps(record)), images)
 

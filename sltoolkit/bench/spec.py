@@ -186,12 +186,7 @@ def load_spec(source: Path | str | Mapping[str, Any]) -> Spec:
     if isinstance(source, Mapping):
         raw = dict(source)
     else:
-        try:
-            raw = tomllib.loads(Path(source).read_text())
-        except FileNotFoundError as e:
-            raise SpecError(f"there is no spec file {source}") from e
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-            raise SpecError(f"{source} is not valid TOML: {e}") from e
+        raw = read_toml(Path(source))
         if isinstance(raw.get("checkpoint"), str):  # relative to the spec, wherever it is run from
             raw["checkpoint"] = str((Path(source).parent / raw["checkpoint"]).resolve())
     spec = _checked(raw)
@@ -200,6 +195,20 @@ def load_spec(source: Path | str | Mapping[str, Any]) -> Spec:
         with at("sweep"):
             spec.points()
     return spec
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        SpecError: if there is none, or it is no valid TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError as e:
+        raise SpecError(f"there is no spec file {path}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise SpecError(f"{path} is not valid TOML: {e}") from e
 
 
 def _validated(raw: Mapping[str, Any]) -> Spec:

@@ -1,0 +1,258 @@
+"""Reproductions: a published result as an experiment, at the paper's scale and at a small one.
+
+A reproduction is a spec with three further parts. `[reproduction]` says what is reproduced;
+`[scale.NAME]` replaces settings at that scale, says what it `changes`, and which rows are
+`expect`ed to show which value:
+
+```toml
+[reproduction]
+id = "A1"
+title = "White-box inversion of a CIFAR-10 network"
+paper = "He, Zhang and Lee 2019, table 3"
+
+[scale.paper]
+changes = ""
+seeds = [0, 1, 2, 3, 4]
+
+[[scale.paper.expect]]
+what = "ReLU22"
+where = { cut = "relu22" }
+metric = "psnr_db"
+value = 19.47
+tolerance = 1.5
+source = "paper"
+```
+"""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, final
+
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sltoolkit.bench.spec import read_toml
+from sltoolkit.errors import SpecError, lookup
+from sltoolkit.metrics import Interval, t_interval
+from sltoolkit.results import environment
+
+Scale = Literal["small", "paper"]
+
+
+@final
+class Expectation(BaseModel):
+    """A number that rows of the experiment should show.
+
+    Attributes:
+        what: in words, for the table.
+        where: column -> value of the rows it is about.
+        metric: of those rows; `utility`, or `diagnostics.NAME` for a number of the attack itself.
+        value: what was published, or what the reference loop gives.
+        tolerance: how far the mean over victims may lie from it.
+        source: where the value is from.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    what: str
+    where: dict[str, Any] = {}
+    metric: str
+    value: float
+    tolerance: float
+    source: str
+
+
+@final
+class ScaleSpec(BaseModel):
+    """What a scale changes and expects; further keys replace those of the experiment."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    changes: str
+    expect: list[Expectation] = Field(min_length=1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """A reproduction at one scale.
+
+    Attributes:
+        name: of its file.
+        id: the anchor's.
+        title: what is reproduced.
+        paper: where it was published.
+        scale: the scale.
+        changes: what the scale changes, in words; nothing at the paper's.
+        expect: the numbers.
+        experiment: what to run, as `load_spec` takes it.
+    """
+
+    name: str
+    id: str
+    title: str
+    paper: str
+    scale: Scale
+    changes: str
+    expect: Sequence[Expectation]
+    experiment: Mapping[str, Any]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """An expectation beside what was measured: the mean over victims and its interval."""
+
+    what: str
+    metric: str
+    expected: float
+    tolerance: float
+    source: str
+    ours: Interval
+
+    @property
+    def within(self) -> bool:
+        """Whether the mean lies within the tolerance."""
+        return abs(self.ours.value - self.expected) <= self.tolerance
+
+
+def is_reproduction(path: Path) -> bool:
+    """Whether a spec file reproduces a published result."""
+    return "reproduction" in read_toml(path)
+
+
+def load_reproduction(path: Path, scale: Scale) -> Reproduction:
+    """Read a reproduction at a scale.
+
+    Raises:
+        SpecError: where it is wrong.
+    """
+    raw = read_toml(path)
+    about, scales = raw.pop("reproduction", None), raw.pop("scale", {})
+    if not isinstance(about, dict) or set(about) != {"id", "title", "paper"}:
+        raise SpecError(f"{path}: [reproduction] needs exactly id, title and paper")
+    try:
+        chosen = ScaleSpec.model_validate(lookup(scales, scale, "scale"))
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, ("scale", scale, *first["loc"])))
+        raise SpecError(f"{path}: {where}: {first['msg']}") from None
+    experiment = raw | {"name": f"{path.stem}-{scale}"}
+    for key, value in (chosen.model_extra or {}).items():
+        merge = isinstance(value, dict) and isinstance(experiment.get(key), dict)
+        experiment[key] = experiment[key] | value if merge else value
+    return Reproduction(
+        name=path.stem, **about, scale=scale, changes=chosen.changes, expect=chosen.expect,
+        experiment=experiment,
+    )  # fmt: skip
+
+
+def findings(
+    reproduction: Reproduction, rows: pd.DataFrame, cells: Mapping[str, Mapping[str, Any]]
+) -> list[Finding]:
+    """What the rows show for each expectation.
+
+    Args:
+        reproduction: with its expectations.
+        rows: the long form of the results.
+        cells: cell -> its record, for numbers of the attack itself.
+
+    Raises:
+        SpecError: if no row is what an expectation is about.
+    """
+    return [_finding(e, rows, cells) for e in reproduction.expect]
+
+
+def _finding(e: Expectation, rows: pd.DataFrame, cells: Mapping[str, Mapping[str, Any]]) -> Finding:
+    found = rows[rows["status"] == "ok"]
+    for column, value in e.where.items():
+        if column not in found:
+            raise SpecError(f"{e.what}: rows have no column {column!r}")
+        found = found[found[column].map(str) == str(value)]
+    kind, _, key = e.metric.partition(".")
+    if kind in ("utility", "diagnostics"):
+        found = found.drop_duplicates("cell").copy()
+        if kind == "diagnostics":
+            found["utility"] = [cells[c]["diagnostics"].get(key) for c in found["cell"]]
+        found["value"] = found["utility"].astype(float)
+    else:
+        found = found[found["metric"] == e.metric]
+    if found.empty or found["value"].isna().any():
+        raise SpecError(
+            f"{e.what}: nothing was measured where {e.where} with {e.metric}; see the failed rows"
+        )
+    means = found.groupby("victim_seed")["value"].mean().tolist()
+    return Finding(
+        what=e.what, metric=e.metric, expected=e.value, tolerance=e.tolerance, source=e.source,
+        ours=t_interval(means),
+    )  # fmt: skip
+
+
+def record(reproduction: Reproduction, found: Sequence[Finding], folder: Path) -> Path:
+    """Keep the findings beside the specs, and write `RESULTS.md` anew from all that are kept."""
+    facts = {
+        "id": reproduction.id, "title": reproduction.title, "paper": reproduction.paper,
+        "scale": reproduction.scale, "changes": reproduction.changes,
+        "findings": [asdict(f) | {"within": f.within} for f in found],
+        "date": datetime.now(UTC).date().isoformat(), "hardware": _hardware(), **environment(),
+    }  # fmt: skip
+    kept = folder / "results"
+    kept.mkdir(exist_ok=True)
+    path = kept / f"{reproduction.name}-{reproduction.scale}.json"
+    path.write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / "RESULTS.md").write_text(results_page(folder))
+    return path
+
+
+def results_page(folder: Path) -> str:
+    """All reproductions in a folder: what was found at each scale, or that it was not run."""
+    lines = [
+        "# Reproductions", "",
+        "Written by `sltoolkit bench reproductions/NAME.toml --scale SCALE --record`; don't edit.",
+        "Ours is the mean over victims with its 95 % t interval.", "",
+    ]  # fmt: skip
+    for path in sorted(folder.glob("*.toml")):
+        about = read_toml(path)["reproduction"]
+        lines += [f"## {about['id']}: {about['title']}", "", f"{about['paper']}. `{path.name}`", ""]
+        for scale in read_toml(path)["scale"]:
+            lines += [*_section(folder / "results" / f"{path.stem}-{scale}.json", scale), ""]
+    return "\n".join(lines)
+
+
+def _section(path: Path, scale: str) -> list[str]:
+    if not path.exists():
+        return [f"**{scale}**: not run"]
+    facts = json.loads(path.read_text())
+    head = f"**{scale}**, {facts['date']}, {facts['hardware']}, commit {facts['commit'] or '?'}"
+    changes = f"Changed: {facts['changes']}" if facts["changes"] else "As in the paper."
+    table = [
+        "| what | metric | expected | from | ours | within tolerance |", "|---|---|---|---|---|---|"
+    ]  # fmt: skip
+    for f in facts["findings"]:
+        ours = Interval(**f["ours"])
+        verdict = "yes" if f["within"] else "**no**"
+        table.append(
+            f"| {f['what']} | {f['metric']} | {f['expected']:.4g} ± {f['tolerance']:.2g} "
+            f"| {f['source']} | {interval_text(ours)} | {verdict} |"
+        )
+    return [head, "", changes, "", *table]
+
+
+def interval_text(ours: Interval) -> str:
+    """`19.1 [18.7, 19.5]`, or without an interval for a single victim."""
+    if ours.n < 2:
+        return f"{ours.value:.4g} (n=1)"
+    return f"{ours.value:.4g} [{ours.low:.4g}, {ours.high:.4g}]"
+
+
+def _hardware() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cores = os.cpu_count() or 1
+    return f"{cores} CPU core{'s' * (cores > 1)} ({platform.machine()})"
