@@ -1,0 +1,83 @@
+"""Listeners on real digits: what leaks to a server that trains a substitute beside the victim."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from torch import nn
+
+from sltoolkit.api import attack, train
+from sltoolkit.attacks.reconstruction.pcat import PCAT
+from sltoolkit.attacks.reconstruction.sdar import SDAR
+from sltoolkit.contracts import Defense, Listener
+from sltoolkit.defenses import GaussianNoise
+from sltoolkit.protocols import UShaped
+from sltoolkit.settings import Training
+
+NARROW = SDAR(width=8, critic_width=2, image_critic_width=2, decoder_lr=2e-3)
+"""Narrow networks, and a decoder that learns within hundreds of batches."""
+
+
+def shallow() -> nn.Module:
+    """Cut it at 1: one convolution at the client."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10),
+    )  # fmt: skip
+
+
+def deep(norm: bool) -> nn.Module:
+    """Three convolutions, with BatchNorm or without."""
+    layers: list[nn.Module] = []
+    for channels, out, stride in ((1, 8, 1), (8, 16, 2), (16, 32, 1)):
+        layers.append(nn.Conv2d(channels, out, 3, stride=stride, padding=1))
+        layers += [nn.BatchNorm2d(out), nn.ReLU()] if norm else [nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10))
+
+
+def errors(
+    listeners: list[Listener[Any]],
+    model: Any,
+    *,
+    epochs: int,
+    cut: Any = 1,
+    protocol: Any = "vanilla",
+    defense: Defense | None = None,
+) -> tuple[list[float], dict[str, float]]:
+    """Each listener's mean squared error, and the prior's baselines."""
+    victim = train(
+        model, "digits", cut=cut, listeners=listeners, protocol=protocol, defense=defense,
+        training=Training(epochs=epochs),
+    )  # fmt: skip
+    results = [attack(victim, x) for x in listeners]
+    baselines = dict(results[0].verdict.baselines["mse"])
+    return [float(r.verdict.scores["mse"].mean()) for r in results], baselines
+
+
+def test_both_beat_the_mean_image_undefended() -> None:
+    pcat = PCAT(width=8, decoder_lr=2e-3, refine_steps=0, repeats=2)
+    found, prior = errors([pcat, replace(NARROW, lr=2e-3)], shallow, epochs=6)
+    assert found[0] < 0.85 * prior["mean_image"]
+    assert found[1] < 0.65 * prior["mean_image"]
+
+
+def test_strong_noise_stops_both() -> None:
+    pcat = PCAT(width=8, decoder_lr=2e-3, refine_steps=0)
+    found, prior = errors([pcat, NARROW], shallow, epochs=3, defense=GaussianNoise(std=5.0))
+    assert min(found) > prior["mean_image"]
+
+
+@pytest.mark.slow
+def test_sdar_beats_the_means_of_the_classes_that_it_sees_and_pcat() -> None:
+    found, prior = errors([PCAT(), SDAR()], lambda: deep(norm=False), cut=3, epochs=10)
+    assert found[1] < 0.9 * prior["class_mean"]
+    assert found[1] < 0.7 * found[0]
+
+
+@pytest.mark.slow
+def test_sdar_works_in_a_u_shape_given_time() -> None:
+    sdar = replace(NARROW, lambda1=0.2, lambda2=0.0, lr=2e-3)
+    found, prior = errors(
+        [sdar], lambda: deep(norm=True), cut=[5, 9], protocol=UShaped(), epochs=60
+    )
+    assert found[0] < 0.85 * prior["mean_image"]
