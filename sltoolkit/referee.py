@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sltoolkit.baselines import image_baselines, nearest_aux, prior_scores
 from sltoolkit.contracts import AnyAttack, Attack, Defense, PartySetup, Role, Task
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.deployed import Deployed
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.metrics import applicable
 from sltoolkit.models.refit import reinitialise
@@ -127,12 +128,27 @@ def _trained_sources(
         "labels": lambda: steals.y.clone(),
         "hints": lambda: Hints(smashed_grad=gradients(hinted), y=hinted.y.clone()),
         "client_weights": lambda: copy.deepcopy(member.network(seat.hops)),
+        "peer_weights": lambda: copy.deepcopy(peer_of(victim).network(seat.hops)),
+        "peer_samples": lambda: peer_samples(victim),
         "server_weights": lambda: copy.deepcopy(
             victim.server if len(behind) == 1 else nn.Sequential(*behind)
         ),
         "updates": lambda: released_updates(victim, steals, targets),
         "release": lambda: victim.release(noise, hops=seat.hops),
     }  # fmt: skip
+
+
+def peer_of(victim: Victim) -> Deployed:
+    """The client that colludes: another one than the target's, or its equal where all are alike."""
+    return victim.deployed[min(1, len(victim.deployed) - 1)]
+
+
+def peer_samples(victim: Victim) -> Aux | None:
+    """The samples that a colluding client brings along; None where one network has seen all."""
+    if len(victim.deployed) < 2:
+        return None
+    samples = peer_of(victim).samples
+    return Aux(x=samples.x.clone(), y=samples.y.clone())
 
 
 def released_targets(victim: Victim, images: Samples, releases: int, hops: int = 0) -> Tensor:

@@ -24,6 +24,8 @@ GRANTS: dict[str, str] = {
     "prior": "the class frequencies of the private data, (C,)",
     "client_arch": "the client network's architecture: a function from a stream to a fresh one",
     "client_weights": "a copy of the client network with its trained weights",
+    "peer_weights": "a copy of a colluding client's own network, another client than the target's",
+    "peer_samples": "that colluding client's own private samples (x, y)",
     "server_weights": "a copy of the server network with its trained weights",
     "updates": "what a client's weights, or their gradients, that were heard say about the targets",
     "release": "queries to the deployed, defended client with inputs of the attacker's choice",

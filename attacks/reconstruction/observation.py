@@ -77,12 +77,32 @@ def defended(
     defense = mechanism(rng)
 
     def forward(x: Tensor) -> Tensor:
-        ids = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
-        turn = Turn(ids=ids, x=x.detach(), y=None, step=0, epoch=0, phase="release", rng=rng)
-        z = client(x)
+        turn, z = _asked(x, rng), client(x)
         return torch.stack([defense.smash(z, turn) for _ in range(DRAWS)]).mean(0)
 
     return forward
+
+
+def released(
+    client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
+) -> Release:
+    """What a client would answer, through an own copy of the defence where that is known."""
+    defense = None if mechanism is None else mechanism(rng.child("mechanism"))
+
+    def answer(x: Tensor) -> Tensor:
+        z: Tensor = client(x)
+        if defense is None:
+            return z
+        with rng.scope():
+            return defense.smash(z, _asked(x, rng))
+
+    return Release(answer)
+
+
+def _asked(x: Tensor, rng: Stream) -> Turn:
+    """The turn of a deployed client that is asked about inputs (B, ...)."""
+    unknown = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
+    return Turn(ids=unknown, x=x.detach(), y=None, step=0, epoch=0, phase="release", rng=rng)
 
 
 def unit_weights(z: Tensor, sent: Tensor) -> Tensor:

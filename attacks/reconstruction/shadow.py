@@ -34,14 +34,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sltoolkit.attacks.reconstruction.observation import released
 from sltoolkit.attacks.reconstruction.substitute import tail_network
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
 from sltoolkit.contracts import Attack, Defense, Family, Role, Task
 from sltoolkit.errors import SpecError
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
-from sltoolkit.turns import Turn
+from sltoolkit.threat import Aux
 from sltoolkit.watching import part
 
 HALVINGS = 9
@@ -206,24 +206,6 @@ def fit(whole: nn.Sequential, own: Aux, *, steps: int, lr: float, batch_size: in
         for weight, slope in zip(weights, torch.autograd.grad(loss, weights), strict=True):
             weight.grad = slope
         optimizer.step()
-
-
-def released(
-    client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
-) -> Release:
-    """What a client would answer, through an own copy of the defence where that is known."""
-    defense = None if mechanism is None else mechanism(rng.child("mechanism"))
-
-    def answer(x: Tensor) -> Tensor:
-        z: Tensor = client(x)
-        if defense is None:
-            return z
-        ids = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
-        turn = Turn(ids=ids, x=x, y=None, step=0, epoch=0, phase="release", rng=rng)
-        with rng.scope():
-            return defense.smash(z, turn)
-
-    return Release(answer)
 
 
 @final

@@ -14,7 +14,7 @@ from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ProtocolError
 from sltoolkit.models.refit import refit
 from sltoolkit.protocols.base import Cast, Clock, Deployment, Member, Protocol, without_labels
-from sltoolkit.protocols.seats import split_seats
+from sltoolkit.protocols.seats import PEER, split_seats
 from sltoolkit.side_by_side import Blocks, SideBySide, block_samples
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Holdings
@@ -136,7 +136,13 @@ def block_seats() -> Mapping[Role, Holdings]:
     that any other role hears is the first party's, too.
     """
     seats = split_seats(labels_at="server")
-    return {**seats, "client": replace(seats["client"], knows=frozenset())}
+    return {**without_peer(seats), "client": replace(seats["client"], knows=frozenset())}
+
+
+def without_peer(seats: Mapping[Role, Holdings]) -> Mapping[Role, Holdings]:
+    """Where all parties are met together, none is left to collude against another."""
+    together = seats["colluding"]
+    return {**seats, "colluding": replace(together, knows=together.knows - PEER)}
 
 
 def init_stream(casting: "Casting", name: str) -> Stream:

@@ -13,7 +13,7 @@ from sltoolkit.contracts import Role
 from sltoolkit.errors import ProtocolError
 from sltoolkit.parties import Middle
 from sltoolkit.protocols.base import Cast, Clock, Protocol
-from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK
+from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK, colluder
 from sltoolkit.threat import Holdings, Tap
 from sltoolkit.turns import PhaseName
 from sltoolkit.wire import SERVER
@@ -41,7 +41,7 @@ class CollaborativeInference(Protocol):
             "server": Holdings(taps=up, knows=SERVER_NETWORK),
             "client": Holdings(taps={}, knows=CLIENT_NETWORKS | LABELS),
             "eavesdropper": Holdings(taps=up),
-            "colluding": Holdings(taps=up, knows=CLIENT_NETWORKS | LABELS | SERVER_NETWORK),
+            "colluding": Holdings(taps=up, knows=LABELS | SERVER_NETWORK | colluder(True)),
         }
 
     def cast(self, casting: "Casting") -> Cast:

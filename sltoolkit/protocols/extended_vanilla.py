@@ -16,7 +16,14 @@ import torch
 from sltoolkit.contracts import Role
 from sltoolkit.models.refit import refit
 from sltoolkit.protocols.base import Cast, Clock
-from sltoolkit.protocols.blocks import FeatureBlocks, aligned, dry_pass, init_stream, widths_of
+from sltoolkit.protocols.blocks import (
+    FeatureBlocks,
+    aligned,
+    dry_pass,
+    init_stream,
+    widths_of,
+    without_peer,
+)
 from sltoolkit.protocols.hops import hop_seats, through
 from sltoolkit.protocols.said import Said
 from sltoolkit.threat import Holdings
@@ -43,7 +50,7 @@ class ExtendedVanilla(FeatureBlocks):
     @property
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what: `client` is the joining client, the server hears what that one sends."""
-        return hop_seats([JOINER.name])
+        return without_peer(hop_seats([JOINER.name]))
 
     def cast(self, casting: "Casting") -> Cast:
         """Every party with a copy of the first part, the joining client with the second."""

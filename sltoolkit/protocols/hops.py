@@ -9,7 +9,7 @@ from sltoolkit.errors import ProtocolError
 from sltoolkit.parties import Middle
 from sltoolkit.protocols.base import Cast, Host, without_labels
 from sltoolkit.protocols.conversation import answer
-from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK, weights_heard
+from sltoolkit.protocols.seats import LABELS, SERVER_NETWORK, colluder, weights_heard
 from sltoolkit.threat import Holdings, Tap
 from sltoolkit.turns import Turn
 
@@ -40,7 +40,7 @@ def through(received: Tensor, cast: Cast, y: Tensor, turn: Turn) -> Tensor:
 
 
 def hop_seats(
-    hops: Sequence[str], *, weights_heard_by: Collection[Role] = ()
+    hops: Sequence[str], *, weights_heard_by: Collection[Role] = (), alike: bool = True
 ) -> Mapping[Role, Holdings]:
     """Who holds what where smashed data pass these seats on their way to a server with the labels.
 
@@ -51,6 +51,7 @@ def hop_seats(
     Args:
         hops: the names of their seats, in order.
         weights_heard_by: roles that hear data holders' weights travel.
+        alike: whether all data holders have one network.
     """
     server, eavesdropper = weights_heard(weights_heard_by)
     first, last, behind = hops[0], hops[-1], [*hops, "server"][1]
@@ -58,7 +59,7 @@ def hop_seats(
     from_server = {"smashed_grad": Tap("smashed_grad", "server", last)}
     at_server = {"smashed": Tap("smashed", last, "server")}
     at_first = {"smashed_grad": Tap("smashed_grad", behind, first)}
-    everything = LABELS | CLIENT_NETWORKS | SERVER_NETWORK
+    everything = LABELS | SERVER_NETWORK | colluder(alike)
     return {
         "server": Holdings(
             taps=at_server | from_server, knows=LABELS | SERVER_NETWORK | server, hops=len(hops)

@@ -57,7 +57,7 @@ class MultiHop(Relay):
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what: `client` is the first hop, the server hears what the last one sends."""
         hops = [f"hop{i}" for i in range(1, self.hops + 1)]
-        return hop_seats(hops, weights_heard_by=self.weights_heard_by)
+        return hop_seats(hops, weights_heard_by=self.weights_heard_by, alike=self.share_weights)
 
     def cast(self, casting: "Casting") -> Cast:
         """Data holders with the first part, a server with the last, hops with those between."""

@@ -49,6 +49,11 @@ class Relay(Protocol):
         return self.handover != "none"
 
     @property
+    def share_weights(self) -> bool:
+        """Whether no client has a network that another one hasn't."""
+        return self.alike or self.clients == 1
+
+    @property
     def weights_heard_by(self) -> tuple[Role, ...]:
         """Who hears clients' weights travel, by the protocol alone."""
         if not self.alike or self.clients == 1:

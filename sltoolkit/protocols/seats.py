@@ -12,6 +12,7 @@ CLIENT_NETWORKS = frozenset({"client_arch", "client_weights"})
 LABELS = frozenset({"labels"})
 SERVER_NETWORK = frozenset({"server_weights"})
 
+PEER = frozenset({"peer_weights"})
 UPDATES = frozenset({"updates"})
 FED_LINKS: tuple[Role, ...] = ("eavesdropper",)
 """Who hears clients' weights on their way to and from a fed server."""
@@ -23,6 +24,7 @@ def split_seats(
     gradients: bool = True,
     weights_heard_by: Collection[Role] = (),
     updates: bool = False,
+    alike: bool = True,
 ) -> Mapping[Role, Holdings]:
     """One cut between client and server.
 
@@ -32,6 +34,7 @@ def split_seats(
         weights_heard_by: roles that hear clients' weights travel.
         updates: whether every client gets weights and sends its own back, so that these roles
             hear what it learned.
+        alike: whether all clients have one network.
     """
     up = {"smashed": Tap("smashed", "client", "server")}
     down = {"smashed_grad": Tap("smashed_grad", "server", "client")} if gradients else {}
@@ -43,8 +46,17 @@ def split_seats(
         "server": Holdings(taps=up | down, knows=LABELS | SERVER_NETWORK | server),
         "client": Holdings(taps=down, knows=CLIENT_NETWORKS | sent_up),
         "eavesdropper": Holdings(taps=up | down, knows=sent_up | eavesdropper),
-        "colluding": Holdings(taps=up | down, knows=LABELS | CLIENT_NETWORKS | SERVER_NETWORK),
+        "colluding": Holdings(taps=up | down, knows=LABELS | SERVER_NETWORK | colluder(alike)),
     }
+
+
+def colluder(alike: bool) -> frozenset[str]:
+    """What a client brings along that colludes with the server against another one.
+
+    Its network: the target's, too, where clients are alike. Where they are not, the target's
+    weights stay unknown, and the colluder's samples are worth having for what they tell of its own.
+    """
+    return PEER | (CLIENT_NETWORKS if alike else frozenset({"client_arch", "peer_samples"}))
 
 
 def weights_heard(by: Collection[Role]) -> tuple[frozenset[str], frozenset[str]]:

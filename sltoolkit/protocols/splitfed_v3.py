@@ -41,7 +41,7 @@ class SplitFedV3(Rounds):
     @property
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what."""
-        return split_seats(labels_at="client")
+        return split_seats(labels_at="client", alike=self.clients == 1)
 
     def cast(self, casting: "Casting") -> Cast:
         """Clients, and a copy of the server's network for each of a round."""

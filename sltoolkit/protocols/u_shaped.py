@@ -14,7 +14,13 @@ from sltoolkit.errors import ProtocolError
 from sltoolkit.parties import Middle
 from sltoolkit.protocols.base import Cast, Clock
 from sltoolkit.protocols.relay import Relay
-from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK, weights_heard
+from sltoolkit.protocols.seats import (
+    CLIENT_NETWORKS,
+    LABELS,
+    SERVER_NETWORK,
+    colluder,
+    weights_heard,
+)
 from sltoolkit.threat import Holdings, Tap
 from sltoolkit.turns import PhaseName
 from sltoolkit.wire import SERVER
@@ -46,7 +52,9 @@ class UShaped(Relay):
             "server": Holdings(taps=up, knows=SERVER_NETWORK | server),
             "client": Holdings(taps={}, knows=CLIENT_NETWORKS | LABELS),
             "eavesdropper": Holdings(taps=up, knows=eavesdropper),
-            "colluding": Holdings(taps=up, knows=CLIENT_NETWORKS | LABELS | SERVER_NETWORK),
+            "colluding": Holdings(
+                taps=up, knows=LABELS | SERVER_NETWORK | colluder(self.share_weights)
+            ),
         }
 
     def cast(self, casting: "Casting") -> Cast:

@@ -46,7 +46,10 @@ class Vanilla(Relay):
     @property
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what."""
-        return split_seats(labels_at=self.labels_at, weights_heard_by=self.weights_heard_by)
+        return split_seats(
+            labels_at=self.labels_at, weights_heard_by=self.weights_heard_by,
+            alike=self.share_weights,
+        )  # fmt: skip
 
     def cast(self, casting: "Casting") -> Cast:
         """Clients with the first part, a server with the second."""

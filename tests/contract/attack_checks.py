@@ -230,8 +230,11 @@ def another_world(victim: Victim, granted: frozenset[str], chosen: Selected) -> 
     ]  # fmt: skip
     if "aux" not in granted:
         changed.append(victim.data.aux.x)
-    for name, module in (("client_weights", member.client), ("server_weights", victim.server)):
-        if name not in granted:
+    for names, module in (
+        ({"client_weights", "peer_weights"}, member.client),  # all clients have one network here
+        ({"server_weights"}, victim.server),
+    ):
+        if not names & granted:
             changed += [t for t in module.state_dict().values() if t.is_floating_point()]
     labels = [chosen.known.y, chosen.images.y, victim.data.private_train.y]
     labels = [] if "labels" in granted else [*labels, victim.data.private_holdout.y]

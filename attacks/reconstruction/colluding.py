@@ -1,0 +1,119 @@
+"""Colluding: a server and one client against another client.
+
+Adversary: a server that hears a client's smashed data z, and another client that hands it its own
+network and, where every client has a network of its own, its own private samples.
+
+Idea (Pham et al. 2023; the inversion of He, Zhang and Lee 2019): split learning mostly
+gives all clients the same network, by hand-over or averaging. Then the colluder's network is the
+target's, and this attack is the white box, exactly: `Colluding` finds what `WhiteBox` finds. Where
+client networks stay private (no hand-over, SplitFed V3), the colluder's is only one that the same
+server learned to read, and what this attack finds by inverting it says what the privacy is worth.
+
+The colluder's samples join aux for the rehearsal. It is made with the target's release where
+queries are granted, so that it tells how much to smooth through a network that is another's; else
+with the colluder's own, defended as far as the defence's public parameters (mechanism) are known.
+
+Departure from the paper: its colluder trains a decoder on its own samples; here the white box
+inverts its network, which needs no samples. With queries, a decoder trained on the target's own
+answers is the `decoder` attack.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self, final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.attacks.reconstruction.observation import released
+from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
+from sltoolkit.contracts import Attack, Defense, Family, Role, Task
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.streams import Stream
+from sltoolkit.threat import Aux, Release
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ColludingView:
+    """What a server holds with another client on its side."""
+
+    smashed: Tensor
+    peer_weights: nn.Module
+    task: Task
+    peer_samples: Aux | None
+    aux: Aux | None
+    release: Release | None
+    mechanism: Callable[[Stream], Defense] | None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Colluding(Attack[ColludingView]):
+    """Reconstruct one client's inputs through another one's network.
+
+    What is None is rehearsed by the white box.
+
+    Attributes:
+        steps: of the inversion, at most.
+        lr: its initial step size.
+        tv_weight: weight of the total variation.
+        tv_beta: its exponent, 1 or 2.
+        forward: through the peer's network as it is (`client`) or defended (`mechanism`).
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ("colluding",)
+    family: ClassVar[Family] = "reconstruction"
+    view: ClassVar[type] = ColludingView
+    citation: ClassVar[str] = (
+        "Pham et al. 2023, Split learning without local weight sharing to enhance client-side data "
+        "privacy (arXiv:2212.00250)"
+    )
+
+    steps: int | None = None
+    lr: float | None = None
+    tv_weight: float | None = None
+    tv_beta: int | None = None
+    forward: Literal["client", "mechanism"] | None = None
+
+    @classmethod
+    def smoke(cls) -> Self:
+        """Three steps."""
+        return cls(steps=3)
+
+    @property
+    def rehearses(self) -> bool:
+        """Unless everything that the white box would choose is given."""
+        return self._inversion.rehearses
+
+    def run(self, view: ColludingView, *, rng: Stream) -> Reconstruction:
+        """Invert the peer's network.
+
+        Raises:
+            ThreatModelError: if `forward` asks for a mechanism that is not granted.
+        """
+        release = view.release
+        if release is None and view.peer_samples is not None:
+            release = released(view.peer_weights.eval(), view.mechanism, rng.child("peer"))
+        return self._inversion.run(
+            WhiteBoxView(
+                smashed=view.smashed, client_weights=view.peer_weights, task=view.task,
+                aux=_pooled(view.aux, view.peer_samples), release=release,
+                mechanism=view.mechanism,
+            ),
+            rng=rng,
+        )  # fmt: skip
+
+    @property
+    def _inversion(self) -> WhiteBox:
+        return WhiteBox(
+            steps=self.steps, lr=self.lr, tv_weight=self.tv_weight, tv_beta=self.tv_beta,
+            forward=self.forward,
+        )  # fmt: skip
+
+
+def _pooled(aux: Aux | None, more: Aux | None) -> Aux | None:
+    """Both parties' samples."""
+    if aux is None or more is None:
+        return more if aux is None else aux
+    return Aux(x=torch.cat([aux.x, more.x]), y=torch.cat([aux.y, more.y]))
