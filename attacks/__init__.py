@@ -1,5 +1,6 @@
 """Attacks: one file each, by what they steal."""
 
+from sltoolkit.attacks.inference.fsha_property import FSHAProperty
 from sltoolkit.attacks.labels.direction import Direction
 from sltoolkit.attacks.labels.logit_gradient import LogitGradient
 from sltoolkit.attacks.labels.norm import Norm
@@ -25,6 +26,7 @@ ATTACKS: dict[str, type] = {
     "first_layer": FirstLayer,
     "fora": FORA,
     "fsha": FSHA,
+    "fsha_property": FSHAProperty,
     "idlg": IDLG,
     "inverting_gradients": InvertingGradients,
     "logit_gradient": LogitGradient,
@@ -38,6 +40,6 @@ ATTACKS: dict[str, type] = {
 
 __all__ = [
     "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior",
-    "Direction", "FirstLayer", "InvertingGradients", "LogitGradient", "Norm", "Regression",
-    "Retrieval", "WhiteBox",
+    "Direction", "FSHAProperty", "FirstLayer", "InvertingGradients", "LogitGradient", "Norm",
+    "Regression", "Retrieval", "WhiteBox",
 ]  # fmt: skip

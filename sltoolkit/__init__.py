@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         DeepImagePrior,
         Direction,
         FirstLayer,
+        FSHAProperty,
         InvertingGradients,
         LogitGradient,
         Norm,
@@ -85,8 +86,8 @@ _HOMES = {
     "sltoolkit.api": ("attack", "class_histograms", "frozen", "table", "train"),
     "sltoolkit.attacks": (
         "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior",
-        "Direction", "FirstLayer", "InvertingGradients", "LogitGradient", "Norm", "Regression",
-        "Retrieval", "WhiteBox",
+        "Direction", "FSHAProperty", "FirstLayer", "InvertingGradients", "LogitGradient", "Norm",
+        "Regression", "Retrieval", "WhiteBox",
     ),
     "sltoolkit.chain": ("Chain",),
     "sltoolkit.contracts": ("ActiveAttack", "Attack", "Defense", "Listener", "NoDefense"),
@@ -120,17 +121,16 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ATTACKS", "DEFENSES", "DISCO", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "PROTOCOLS", "SDAR",
-    "STANDARD_GRANTS",
-    "ActiveAttack", "Attack", "BlindLearning", "Chain", "CollaborativeInference", "DPActivations",
-    "Decoder", "DeepImagePrior", "Defense", "Direction", "DirichletLabels", "ExtendedVanilla",
-    "FedAvg", "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients", "LaplaceNoise",
-    "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient", "MultiHop", "MultiTask", "NoDefense",
-    "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning", "Regression", "Result",
-    "Retrieval", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2", "SplitFedV3", "Stream",
-    "Targets", "TopK", "Training", "UShaped", "Vanilla", "Vertical", "Victim", "WhiteBox",
-    "WithReplacement", "attack", "class_counts", "class_histograms", "cut", "data", "formatted",
-    "frozen", "heterogeneity", "metrics", "models", "reconstruction_figure", "table",
-    "tradeoff_figure", "train",
+    "STANDARD_GRANTS", "ActiveAttack", "Attack", "BlindLearning", "Chain", "CollaborativeInference",
+    "DPActivations", "Decoder", "DeepImagePrior", "Defense", "Direction", "DirichletLabels",
+    "ExtendedVanilla", "FSHAProperty", "FedAvg", "FirstLayer", "GaussianNoise", "HalfPrecision",
+    "InvertingGradients", "LaplaceNoise", "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient",
+    "MultiHop", "MultiTask", "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantised",
+    "RandomPruning", "Regression", "Result", "Retrieval", "Shards", "ShuffleSplit", "SplitFedV1",
+    "SplitFedV2", "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "Vanilla",
+    "Vertical", "Victim", "WhiteBox", "WithReplacement", "attack", "class_counts",
+    "class_histograms", "cut", "data", "formatted", "frozen", "heterogeneity", "metrics", "models",
+    "reconstruction_figure", "table", "tradeoff_figure", "train",
 ]  # fmt: skip
 
 

@@ -184,6 +184,13 @@ class _Adversary(Generic[V]):
         """Why it can't attack inputs and smashed data of these shapes; None: it can."""
         return None
 
+    def attribute(self, y: Tensor) -> Tensor | None:
+        """The private attribute it is after, as a function of labels (N,): values (N,) int64.
+
+        None: it is after none. Where labels are no secret, nor is what follows from them.
+        """
+        return None
+
 
 class Attack(_Adversary[V], ABC):
     """An attack after the fact.

@@ -4,7 +4,7 @@ import copy
 import resource
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -18,7 +18,7 @@ from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.metrics import applicable
 from sltoolkit.models.refit import reinitialise
 from sltoolkit.order import in_best_order
-from sltoolkit.outcomes import LabelGuess, Outcome, Reconstruction
+from sltoolkit.outcomes import AttributeGuess, LabelGuess, Outcome, Reconstruction
 from sltoolkit.protocols.base import Protocol
 from sltoolkit.sampling import Shuffled
 from sltoolkit.streams import Stream
@@ -168,7 +168,7 @@ def check_seat(
     if role is not None and role not in seats:
         raise ThreatModelError(f"this protocol has no {role}; it seats {', '.join(seats)}")
     name = type(attack).__name__
-    if attack.family == "labels":
+    if attack.family == "labels" or attack.attribute(torch.zeros(1, dtype=torch.int64)) is not None:
         seats = _without_labels(name, attack.roles if role is None else (role,), seats)
     role = role or seat_for(attack.view, attack.roles, seats, grants)
     filled = permitted(
@@ -253,12 +253,17 @@ def judge(
         with tapped.rng.fresh("finish").scope():  # the same however often it is asked
             outcome = tapped.wiretap.finish(view)
     seconds = time.perf_counter() - start
+    if isinstance(outcome, AttributeGuess):
+        known = _attributed(attack, known)
     truth = images if isinstance(outcome, Reconstruction) else known
     outcome = in_best_order(outcome, truth.x, targets.batch)
     scores = score(outcome, truth)
     visible = sees_labels(victim.protocol, role, grants)
     hops = victim.protocol.seats[role].hops
-    baselines, beside = _baselines(victim, outcome, truth, targets, visible, hops)
+    if isinstance(outcome, Reconstruction):
+        baselines, beside = prepared_baselines(victim, targets, visible, hops)
+    else:
+        baselines, beside = _prior_baseline(victim, attack, outcome, truth), {}
     heard_training = not isinstance(attack, Attack)
     return Verdict(
         outcome=outcome,
@@ -301,6 +306,9 @@ def score(outcome: Outcome, truth: Samples) -> dict[str, Tensor]:
     elif isinstance(outcome, LabelGuess):
         kind, got, want = "labels", outcome.scores, truth.y
         expected = (len(want), got.shape[-1])
+    elif isinstance(outcome, AttributeGuess):
+        kind, got, want = "attribute", outcome.scores, truth.y
+        expected = (len(want), got.shape[-1])
     else:
         raise SpecError(f"no metrics for {type(outcome).__name__} yet")
     if tuple(got.shape) != expected:
@@ -320,15 +328,26 @@ def score(outcome: Outcome, truth: Samples) -> dict[str, Tensor]:
     }
 
 
-def _baselines(
-    victim: Victim, outcome: Outcome, truth: Samples, targets: Targets, sees_labels: bool, hops: int
-) -> Baselines:
-    if isinstance(outcome, Reconstruction):
-        return prepared_baselines(victim, targets, sees_labels, hops)
-    prior = torch.bincount(victim.data.private_train.y.cpu(), minlength=victim.task.classes)
-    guess = LabelGuess(scores=prior_scores(prior / prior.sum(), len(truth)).to(truth.y.device))
-    means = _means(score(guess, truth))
-    return {metric: {"class_prior": mean} for metric, mean in means.items()}, {}
+def _attributed(attack: AnyAttack, samples: Samples) -> Samples:
+    """The samples with the attribute that the attack is after in place of their labels."""
+    attribute = attack.attribute(samples.y)
+    if attribute is None:
+        raise SpecError(f"{type(attack).__name__} guesses an attribute and doesn't say of which")
+    return replace(samples, y=attribute)
+
+
+def _prior_baseline(
+    victim: Victim, attack: AnyAttack, outcome: Outcome, truth: Samples
+) -> dict[str, dict[str, float]]:
+    """What guessing by the frequencies in the private data alone would score."""
+    own: Samples = victim.data.private_train
+    guessed: type[LabelGuess | AttributeGuess] = LabelGuess
+    values = victim.task.classes
+    if isinstance(outcome, AttributeGuess):
+        own, guessed, values = _attributed(attack, own), AttributeGuess, outcome.scores.shape[1]
+    prior = torch.bincount(own.y.cpu(), minlength=values)
+    guess = guessed(scores=prior_scores(prior / prior.sum(), len(truth)).to(truth.y.device))
+    return {metric: {"class_prior": mean} for metric, mean in _means(score(guess, truth)).items()}
 
 
 def prepared_baselines(

@@ -100,11 +100,29 @@ METRICS: Mapping[str, Metric] = {
         upper_bound=1.0,
         per_target=False,
     ),
+    "attribute_accuracy": Metric(
+        name="attribute_accuracy",
+        function=accuracy,
+        unit="1",
+        higher_is_more_leak=True,
+        lower_bound=0.0,
+        upper_bound=1.0,
+    ),
+    "attribute_auc": Metric(
+        name="attribute_auc",
+        function=leak_auc,
+        unit="1",
+        higher_is_more_leak=True,
+        lower_bound=0.0,
+        upper_bound=1.0,
+        per_target=False,
+    ),
 }
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "reconstruction": ("ssim", "mse", "psnr_db", "mse_affine"),
     "labels": ("leak_auc", "label_accuracy"),
+    "attribute": ("attribute_auc", "attribute_accuracy"),
 }
 """Kind of outcome -> names of its metrics; the first that applies is the primary one."""
 

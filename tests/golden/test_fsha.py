@@ -1,12 +1,12 @@
 """FSHA: one step against its equations, its limits, the paper's networks, and what it does."""
 
-from collections import OrderedDict
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from golden.hijacked import network
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -201,16 +201,6 @@ def test_any_shapes_are_hijacked(inputs: tuple[int, ...], smashed: tuple[int, ..
         ours = Trio(FSHA.smoke(), task, z)
         assert ours.step(z, drawn(4, *inputs), torch.zeros(4, dtype=torch.int64)).shape == z.shape
         assert FSHA.smoke().outcome(ours.reader.network, z).images.shape == (4, *inputs)
-
-
-def network() -> nn.Sequential:
-    """A client of two convolutions, the first three blocks; a server; a tail."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv=nn.Conv2d(1, 16, 3, padding=1), norm=nn.BatchNorm2d(16), relu=nn.ReLU(),
-        down=nn.Conv2d(16, 8, 3, stride=2, padding=1), cut=nn.ReLU(),
-        flat=nn.Flatten(), hidden=nn.Linear(128, 32), features=nn.ReLU(), head=nn.Linear(32, 10),
-    )  # fmt: skip
-    return nn.Sequential(layers)
 
 
 def test_a_hijacked_client_gives_its_images_away_and_forgets_its_task() -> None:

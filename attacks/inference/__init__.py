@@ -1,0 +1,1 @@
+"""Attacks on what is private beside inputs and labels: attributes, properties, membership."""
