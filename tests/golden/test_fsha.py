@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from golden.hijacked import network
+from hijacked import network
 from torch import Tensor, nn
 from torch.nn import functional
 

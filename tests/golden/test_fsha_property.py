@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from golden.hijacked import network
+from hijacked import network
 from torch import Tensor, nn
 from torch.nn import functional
 
