@@ -30,6 +30,9 @@ Departures from the paper (P) and its public code (C):
    (`signed`); P's client ends in a sum. Otherwise the critic would tell the two by their signs,
    which no client could ever change.
 7. Own samples are drawn with replacement, as many as the client sent.
+8. The defaults are P's, for 10,000 steps against a client with a rate of 1e-5. One with Adam's
+   1e-3 outruns a critic of 1e-4, and its smashed data run away; `scale` can't slow it down. For
+   hundreds of steps lr=3e-3, critic_lr=1e-3, critic_steps=3 and penalty=10 work on small images.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,116 @@
+"""FSHA's training step in the toolkit, against a hand-written loop of the same networks and losses.
+
+    python -m benchmarks.hijack [THREADS]
+
+Both run in this process by turns, in short stretches, so that a noisy machine slows both alike;
+the median of the ratios of neighbouring stretches is reported. The toolkit's side is the whole
+batch: client, wire, attacker, client's update. The loop draws the same number of samples.
+"""
+
+import statistics
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.training import random_split, seconds
+from sltoolkit.attacks import FSHA
+from sltoolkit.casting import seat_parties
+from sltoolkit.contracts import NoDefense
+from sltoolkit.data.samples import Split
+from sltoolkit.models.critics import residual_critic
+from sltoolkit.models.pilots import strided_pilot, transposed_decoder
+from sltoolkit.protocols import Vanilla
+from sltoolkit.protocols.base import Clock
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
+from sltoolkit.taps import seize
+
+BAR = 1.15
+BATCH = 32
+BATCHES = 2
+PAIRS = 9
+IMAGE = (3, 32, 32)
+WIDTH, BLOCKS = 32, 2
+
+
+def client() -> nn.Module:
+    """The paper's client up to its second block, an eighth as wide."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),
+    )  # fmt: skip
+
+
+def by_hand(data: Split, aux: Tensor) -> Callable[[], None]:
+    """An epoch of a plain loop: one graph for each loss, the default Adam."""
+    f, x = client(), data.private_train.x
+    shape = (16, 8, 8)
+    pilot, decoder = strided_pilot(IMAGE, shape), transposed_decoder(shape, IMAGE, width=WIDTH)
+    critic = residual_critic(shape, width=WIDTH, blocks=BLOCKS)
+    own = torch.optim.Adam([*pilot.parameters(), *decoder.parameters()], lr=1e-5)
+    judge = torch.optim.Adam(critic.parameters(), lr=1e-4)
+    theirs = torch.optim.Adam(f.parameters(), lr=1e-3)
+
+    def epoch() -> None:
+        for index in torch.randperm(len(x)).split(BATCH):
+            z, public = f(x[index]), aux[torch.randint(len(aux), (len(index),))]
+            heard = z.detach().requires_grad_()
+            codes = pilot(public)
+            own.zero_grad()
+            functional.mse_loss(decoder(codes), public).backward()
+            own.step()
+            scores, codes = critic(heard), codes.detach()
+            (g,) = torch.autograd.grad(scores.mean(), heard, retain_graph=True)
+            share = torch.rand(len(z), 1, 1, 1)
+            point = (share * heard + (1 - share) * codes).detach().requires_grad_()
+            slope = torch.autograd.grad(critic(point).sum(), point, create_graph=True)[0]
+            penalty = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+            judge.zero_grad()
+            (critic(codes).mean() - scores.mean() + 500 * penalty).backward()
+            judge.step()
+            theirs.zero_grad()
+            z.backward(g)
+            theirs.step()
+
+    return epoch
+
+
+def hijacked(data: Split) -> Callable[[], None]:
+    """An epoch of the toolkit's vanilla protocol under attack."""
+    server = nn.Sequential(nn.Flatten(), nn.Linear(1024, 10))
+    run = seat_parties(
+        (client(), server), data, protocol=Vanilla(), defense=NoDefense(),
+        training=Training(batch_size=BATCH), rng=Stream(0),
+    )  # fmt: skip
+    attack = FSHA(width=WIDTH, blocks=BLOCKS)
+    _, ear = seize(attack, run, seed=0, grants=("aux",))
+    run.cast.wire = run.cast.wire.with_ears([ear])
+    return lambda: run.protocol.epoch(run.cast, Clock(), "train")
+
+
+def measure() -> dict[str, float]:
+    """The toolkit's seconds over the plain loop's, the bar, and milliseconds per step."""
+    data = random_split(BATCHES * BATCH, IMAGE)
+    aux = torch.rand(256, *IMAGE)
+    with Stream(0).scope():
+        plain, attacked = by_hand(data, aux), hijacked(data)
+    plain(), attacked()
+    ratios, steps = [], []
+    for _ in range(PAIRS):
+        toolkit, hand = seconds(attacked), seconds(plain)
+        ratios.append(toolkit / hand)
+        steps.append(1e3 * toolkit / BATCHES)
+    return {
+        "fsha_step_ratio": statistics.median(ratios),
+        "fsha_step_bar": BAR,
+        "fsha_step_ms": statistics.median(steps),
+    }
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    for key, value in measure().items():
+        print(f"{key:18} {value:.3f}")
