@@ -12,6 +12,7 @@ import torch
 from contract import toys
 from torch import Tensor, nn
 
+from benchmarks.listening import by_hand
 from sltoolkit.attacks.reconstruction.pcat import PCAT
 from sltoolkit.attacks.reconstruction.sdar import SDAR, Simulation
 from sltoolkit.attacks.reconstruction.substitute import After, Before, Substitute
@@ -29,10 +30,13 @@ def begun(attack: SDAR, first: RoundView, *, arch: bool = True) -> Simulation:
     with mock.patch.object(Simulation, "_simulate"), mock.patch.object(Simulation, "_decode"), \
          Stream(6).scope():  # fmt: skip
         tap.hear(first)
-    for critic in (tap.feature_critic, tap.image_critic):
-        if critic is not None:
-            sim.without_dropout(critic.network)
+    for critic in critics(tap):
+        sim.without_dropout(critic)
     return tap
+
+
+def critics(tap: Simulation) -> list[nn.Module]:
+    return [c.network for c in (tap.feature_critic, tap.image_critic) if c is not None]
 
 
 def fixed(substitute: Substitute, count: int) -> tuple[Tensor, Tensor]:
@@ -91,6 +95,23 @@ def test_two_steps_are_those_of_the_equations(labels: bool) -> None:
         sim.same_weights(critic.network, twin)
     if mine.tail is not None:
         sim.same(mine.tail.network, tail)
+
+
+def test_the_step_by_hand_that_the_benchmark_compares_with_is_the_same() -> None:
+    fs, taps = sim.server(), [begun(NARROW, sim.heard(sim.server())) for _ in range(2)]
+    hand, batch = by_hand(taps[1], NARROW), sim.heard(fs, seed=1)
+    own, other = (tap.substitute for tap in taps)
+    assert own is not None
+    assert other is not None
+    sim.same(own.decoder.network, other.decoder.network)
+    x, y = sim.draws(own)
+    hand(batch.messages["smashed", "in"], batch.messages["labels", "in"], fs, x, y)
+    with mock.patch.object(Substitute, "draw", fixed):
+        taps[0].hear(batch)
+    sim.same(own.client.network, other.client.network)
+    sim.same(own.decoder.network, other.decoder.network)
+    for a, b in zip(critics(taps[0]), critics(taps[1]), strict=True):
+        sim.same_weights(a, b)
 
 
 class Recorder:

@@ -1,0 +1,200 @@
+"""Listeners: five on one run against five runs, and SDAR's own step against a hand-written one.
+
+    python benchmarks/listening.py [THREADS]
+
+Both sides are timed in this process by turns, so that a noisy machine slows both alike; medians of
+the ratios of neighbours are reported. The threads are torch's; one by default, as in a worker of
+the bench. `identical` says whether the victim of five listeners is bit-identical to one of none.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if __name__ == "__main__":  # as a script: the folder above holds the other benchmarks
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.training import random_split, seconds
+from sltoolkit import models
+from sltoolkit.attacks.reconstruction.pcat import PCAT, PseudoClient
+from sltoolkit.attacks.reconstruction.sdar import SDAR, Simulation
+from sltoolkit.casting import Run, seat_parties
+from sltoolkit.contracts import Listener, NoDefense, RoundView, Wiretap
+from sltoolkit.protocols import Vanilla
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
+from sltoolkit.taps import TapEar, open_listener
+from sltoolkit.training import run_phases
+from sltoolkit.turns import Turn
+from sltoolkit.wire import SERVER, Seat
+
+BATCH, BATCHES = 32, 12
+MODEL, SHAPE, CUT = "lenet", (1, 28, 28), "relu2"
+ROUNDS, STEPS = 5, 15
+GRANTS = ("aux", "client_arch")
+FIVE: tuple[Callable[[], Listener[Any]], ...] = (
+    PCAT.smoke, SDAR.smoke, lambda: PCAT(width=4, aligned=False),
+    lambda: SDAR(width=4, critic_width=2, lambda2=0.0), lambda: SDAR(width=4, lambda1=0.0),
+)  # fmt: skip
+
+
+def run_of() -> Run:
+    """A seated victim on random images: only the speed matters here."""
+    with Stream(0).scope():
+        whole = models.build(MODEL, shape=SHAPE, classes=10)
+    return seat_parties(
+        models.cut(whole, CUT), random_split(BATCH * BATCHES, SHAPE), protocol=Vanilla(),
+        defense=NoDefense(), training=Training(batch_size=BATCH), rng=Stream(0),
+    )  # fmt: skip
+
+
+def attached(run: Run, listeners: Sequence[Listener[Any]]) -> list[TapEar]:
+    """The run with listeners on its wire; the ears."""
+    ears = [open_listener(x, run, seed=0, grants=GRANTS)[1] for x in listeners]
+    run.cast.wire = run.cast.wire.with_ears(ears)
+    return ears
+
+
+def trained(listeners: Sequence[Listener[Any]]) -> tuple[float, list[Tensor]]:
+    """Seconds of an epoch beyond the listeners' own work, and the weights in the end."""
+    run = run_of()
+    attached(run, listeners)
+    with own_work() as spent:
+        start = time.perf_counter()
+        run_phases(run, 1)
+        whole = time.perf_counter() - start
+    parts = [party.module for _, party, _ in run.cast.networks()]
+    return whole - sum(spent), [t.clone() for part in parts for t in part.state_dict().values()]
+
+
+@contextmanager
+def own_work() -> Iterator[list[float]]:
+    """Seconds that wiretaps spend on what they hear."""
+    spent: list[float] = []
+
+    def timed(hear: Callable[[Any, RoundView], None]) -> Callable[[Any, RoundView], None]:
+        def hearing(self: Wiretap, heard: RoundView) -> None:
+            spent.append(seconds(lambda: hear(self, heard)))
+
+        return hearing
+
+    with mock.patch.object(PseudoClient, "hear", timed(PseudoClient.hear)), \
+         mock.patch.object(Simulation, "hear", timed(Simulation.hear)):  # fmt: skip
+        yield spent
+
+
+def together() -> tuple[float, float]:
+    """Seconds beyond own work of five on one run over those of five runs, and 1.0 if passive."""
+    trained([make() for make in FIVE])
+    ratios = []
+    for _ in range(ROUNDS):
+        one, weights = trained([make() for make in FIVE])
+        ratios.append(one / sum(trained([make()])[0] for make in FIVE))
+    alone = trained([])[1]
+    same = all(torch.equal(a, b) for a, b in zip(weights, alone, strict=True))
+    return statistics.median(ratios), float(same)
+
+
+Step = Callable[[Tensor, Tensor, nn.Module, Tensor, Tensor], None]
+
+
+def by_hand(tap: Simulation, attack: SDAR) -> Step:
+    """SDAR's step as one would write it for one run, on the networks of a wiretap."""
+    substitute, feature, image = tap.substitute, tap.feature_critic, tap.image_critic
+    if substitute is None or feature is None or image is None:
+        raise RuntimeError("the wiretap has heard nothing yet")
+    e, d, D_e, D_d = (x.network for x in (substitute.client, substitute.decoder, feature, image))
+    rates = (
+        attack.lr, attack.decoder_lr, attack.lambda1 * attack.lr,
+        attack.lambda2 * attack.decoder_lr,
+    )  # fmt: skip
+    optimizers = [
+        torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+        for network, lr in zip((e, d, D_e, D_d), rates, strict=True)
+    ]
+    bce = functional.binary_cross_entropy_with_logits
+
+    def follow(loss: Tensor, which: int) -> None:
+        optimizers[which].zero_grad()
+        loss.backward()
+        optimizers[which].step()
+
+    def step(z: Tensor, y: Tensor, g: nn.Module, x: Tensor, own: Tensor) -> None:
+        real, fake = z.new_ones((len(z), 1)), z.new_zeros((len(z), 1))
+        codes = e(x)
+        D_e.requires_grad_(False)
+        task = functional.cross_entropy(g(codes.clone()), own)
+        follow(task + attack.lambda1 * bce(D_e(codes, own), real), 0)
+        D_e.requires_grad_(True)
+        follow(bce(D_e(z, y), real) + bce(D_e(codes.detach(), own), fake), 2)
+        with torch.no_grad():
+            codes = e(x)
+        error = functional.mse_loss(d(codes, own), x)
+        drawn = d(z, y)
+        D_d.requires_grad_(False)
+        follow(error + attack.lambda2 * bce(D_d(drawn, y), real), 1)
+        D_d.requires_grad_(True)
+        follow(bce(D_d(x, own), real) + bce(D_d(drawn.detach(), y), fake), 3)
+
+    return step
+
+
+def sdar_step(attack: SDAR) -> float:
+    """Seconds of a batch through wire, ear and wiretap over those of the step by hand."""
+    run = run_of()
+    tapped, ear = open_listener(attack, run, seed=0, grants=GRANTS)
+    wire = run.cast.wire.with_ears([ear])
+    silent = run.cast.wire.with_ears([])
+    held, client, server = run.data.private_train, Seat("client"), run.cast.server.party
+    g = torch.Generator().manual_seed(0)
+    z = torch.rand(BATCH, *run.task.smashed_shape, generator=g)
+    y, ids = held.y[:BATCH], held.ids[:BATCH]
+    turn = Turn(ids=ids, x=None, y=None, step=0, epoch=0, phase="train", rng=Stream(0))
+
+    def say(through: Any) -> None:
+        through.send(y, src=client, dst=SERVER, kind="labels", turn=turn)
+        through.send(z, src=client, dst=SERVER, kind="smashed", turn=turn)
+        through.send(z, src=SERVER, dst=client, kind="smashed_grad", turn=turn)
+        through.close(turn)
+
+    say(wire)
+    if not isinstance(tapped.wiretap, Simulation):
+        raise TypeError("SDAR opens another wiretap")
+    hand, aux = by_hand(tapped.wiretap, attack), run.data.aux
+
+    def plain() -> None:
+        rows = torch.randint(len(aux.y), (BATCH,))
+        hand(z, y, server.module.eval().requires_grad_(False), aux.x[rows], aux.y[rows])  # type: ignore[union-attr]
+
+    def beyond() -> float:
+        return seconds(lambda: say(wire)) - seconds(lambda: say(silent))
+
+    plain()
+    return statistics.median(beyond() / seconds(plain) for _ in range(STEPS))
+
+
+def measure() -> dict[str, float]:
+    """The ratios, and the bars that they must stay below."""
+    ratio, identical = together()
+    return {
+        "five_on_one_run": ratio, "five_on_one_run_bar": 0.5, "identical": identical,
+        "sdar_step": sdar_step(SDAR()), "sdar_narrow_step": sdar_step(SDAR.smoke()),
+        "sdar_step_bar": 1.15,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    start = time.perf_counter()
+    for key, value in measure().items():
+        print(f"{key:24} {value:.3f}")
+    print(f"{'seconds':24} {time.perf_counter() - start:.0f}")
