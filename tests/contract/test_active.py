@@ -8,14 +8,13 @@ from torch import Tensor
 
 from contract import active_checks
 from contract.attack_checks import (
-    check_determinism,
     check_leaves_victim,
     check_non_interference,
 )
 from contract.fixtures_hijack import Before, Hijack, HijackingServer
 from contract.toys import victim
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.contracts import ActiveAttack, Listener, Wiretap
+from sltoolkit.contracts import ActiveAttack, Wiretap
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.protocols import Protocol, SplitFedV1, UShaped, Vanilla
@@ -23,7 +22,6 @@ from sltoolkit.referee import check_seat
 from sltoolkit.streams import Stream
 from sltoolkit.threat import needs
 
-LISTENERS = {k: v for k, v in ATTACKS.items() if issubclass(v, Listener)}
 ACTIVE = {k: v for k, v in ATTACKS.items() if issubclass(v, ActiveAttack)}
 PROTOCOLS: dict[str, Protocol] = {
     "vanilla": Vanilla(), "u_shaped": UShaped(), "splitfed_v1": SplitFedV1(clients=2)
@@ -75,17 +73,6 @@ def test_at_the_end_it_uses_what_it_was_granted_and_changes_nobody(
     finishing = active_checks.finishing(taken.tapped[0])
     check_non_interference(finishing, taken)
     check_leaves_victim(finishing, taken)
-
-
-@pytest.mark.parametrize("kind", LISTENERS.values(), ids=LISTENERS.keys())
-def test_listeners_too_use_at_the_end_what_they_were_granted_and_change_nobody(
-    kind: type[Listener[Any]],
-) -> None:
-    heard = victim(norm="batch", listeners=[kind.smoke()])
-    finishing = active_checks.finishing(heard.tapped[0])
-    check_non_interference(finishing, heard)
-    check_determinism(finishing, heard)
-    check_leaves_victim(finishing, heard)
 
 
 @each
