@@ -21,6 +21,8 @@ Chosen here, as no paper fixes it:
 1. Nothing larger than `RANK` x `RANK` is decomposed, and at most `ENTRIES` smashed units are held:
    where own samples and units are both too many, a random part of the own samples is used.
 2. With reach 0, the left-out error is taken along `DIRECTIONS` random directions of the pixels.
+3. What is found is clamped to [0, 1], and features to the range of each over the own samples: a
+   unit that is rarely active has a small spread, and where it is active the line leads far astray.
 """
 
 from collections.abc import Sequence
@@ -121,8 +123,9 @@ class Regression(Attack[RegressionView]):
                 images = fit.predict(view.smashed.mean(0), weight)
         given = {"reach": self.reach, "weight": self.weight}
         found = {"reach": best[1], "weight": best[2]}
+        low, high = (own.amin(0), own.amax(0)) if own.dim() == 2 else own.new_tensor([0.0, 1.0])
         return Reconstruction(
-            images=images,
+            images=images.clamp(low, high),
             tuned={name: value for name, value in found.items() if given[name] is None},
             diagnostics={"left_out_mse": best[0]},
         )

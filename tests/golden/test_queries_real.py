@@ -8,7 +8,7 @@ import pytest
 import sltoolkit as sl
 
 ATTACKS: dict[str, sl.Attack[Any]] = {
-    "decoder": sl.Decoder(epochs=8, width=8),
+    "decoder": sl.Decoder(epochs=12, width=8),
     "regression": sl.Regression(draws=2),
     "retrieval": sl.Retrieval(),
 }
