@@ -4,6 +4,7 @@ from sltoolkit.attacks.inference.fsha_property import FSHAProperty
 from sltoolkit.attacks.labels.direction import Direction
 from sltoolkit.attacks.labels.logit_gradient import LogitGradient
 from sltoolkit.attacks.labels.norm import Norm
+from sltoolkit.attacks.reconstruction.colluding import Colluding
 from sltoolkit.attacks.reconstruction.decoder import Decoder
 from sltoolkit.attacks.reconstruction.deep_image_prior import DeepImagePrior
 from sltoolkit.attacks.reconstruction.dlg import DLG
@@ -16,9 +17,12 @@ from sltoolkit.attacks.reconstruction.pcat import PCAT
 from sltoolkit.attacks.reconstruction.regression import Regression
 from sltoolkit.attacks.reconstruction.retrieval import Retrieval
 from sltoolkit.attacks.reconstruction.sdar import SDAR
+from sltoolkit.attacks.reconstruction.shadow import Shadow
+from sltoolkit.attacks.reconstruction.unsplit import UnSplit
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 
 ATTACKS: dict[str, type] = {
+    "colluding": Colluding,
     "decoder": Decoder,
     "deep_image_prior": DeepImagePrior,
     "direction": Direction,
@@ -35,11 +39,13 @@ ATTACKS: dict[str, type] = {
     "regression": Regression,
     "retrieval": Retrieval,
     "sdar": SDAR,
+    "shadow": Shadow,
+    "unsplit": UnSplit,
     "whitebox": WhiteBox,
 }
 
 __all__ = [
-    "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior",
-    "Direction", "FSHAProperty", "FirstLayer", "InvertingGradients", "LogitGradient", "Norm",
-    "Regression", "Retrieval", "WhiteBox",
+    "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Colluding", "Decoder",
+    "DeepImagePrior", "Direction", "FSHAProperty", "FirstLayer", "InvertingGradients",
+    "LogitGradient", "Norm", "Regression", "Retrieval", "Shadow", "UnSplit", "WhiteBox",
 ]  # fmt: skip

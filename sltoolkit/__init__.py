@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         IDLG,
         PCAT,
         SDAR,
+        Colluding,
         Decoder,
         DeepImagePrior,
         Direction,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         Norm,
         Regression,
         Retrieval,
+        Shadow,
+        UnSplit,
         WhiteBox,
     )
     from sltoolkit.chain import Chain
@@ -85,9 +88,9 @@ _HOMES = {
     "sltoolkit": ("data", "metrics", "models"),
     "sltoolkit.api": ("attack", "class_histograms", "frozen", "table", "train"),
     "sltoolkit.attacks": (
-        "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Decoder", "DeepImagePrior",
-        "Direction", "FSHAProperty", "FirstLayer", "InvertingGradients", "LogitGradient", "Norm",
-        "Regression", "Retrieval", "WhiteBox",
+        "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Colluding", "Decoder",
+        "DeepImagePrior", "Direction", "FSHAProperty", "FirstLayer", "InvertingGradients",
+        "LogitGradient", "Norm", "Regression", "Retrieval", "Shadow", "UnSplit", "WhiteBox",
     ),
     "sltoolkit.chain": ("Chain",),
     "sltoolkit.contracts": ("ActiveAttack", "Attack", "Defense", "Listener", "NoDefense"),
@@ -121,16 +124,17 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ATTACKS", "DEFENSES", "DISCO", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "PROTOCOLS", "SDAR",
-    "STANDARD_GRANTS", "ActiveAttack", "Attack", "BlindLearning", "Chain", "CollaborativeInference",
-    "DPActivations", "Decoder", "DeepImagePrior", "Defense", "Direction", "DirichletLabels",
-    "ExtendedVanilla", "FSHAProperty", "FedAvg", "FirstLayer", "GaussianNoise", "HalfPrecision",
-    "InvertingGradients", "LaplaceNoise", "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient",
-    "MultiHop", "MultiTask", "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantised",
-    "RandomPruning", "Regression", "Result", "Retrieval", "Shards", "ShuffleSplit", "SplitFedV1",
-    "SplitFedV2", "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "Vanilla",
+    "STANDARD_GRANTS", "ActiveAttack", "Attack", "BlindLearning", "Chain",
+    "CollaborativeInference", "Colluding", "DPActivations", "Decoder", "DeepImagePrior",
+    "Defense", "Direction", "DirichletLabels", "ExtendedVanilla", "FSHAProperty", "FedAvg",
+    "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients", "LaplaceNoise",
+    "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient", "MultiHop", "MultiTask",
+    "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning", "Regression",
+    "Result", "Retrieval", "Shadow", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2",
+    "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "UnSplit", "Vanilla",
     "Vertical", "Victim", "WhiteBox", "WithReplacement", "attack", "class_counts",
-    "class_histograms", "cut", "data", "formatted", "frozen", "heterogeneity", "metrics", "models",
-    "reconstruction_figure", "table", "tradeoff_figure", "train",
+    "class_histograms", "cut", "data", "formatted", "frozen", "heterogeneity", "metrics",
+    "models", "reconstruction_figure", "table", "tradeoff_figure", "train",
 ]  # fmt: skip
 
 

@@ -35,10 +35,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.attacks.reconstruction.observation import released
-from sltoolkit.attacks.reconstruction.substitute import tail_network
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
 from sltoolkit.contracts import Attack, Defense, Family, Role, Task
 from sltoolkit.errors import SpecError
+from sltoolkit.models.pilots import tail_network
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
@@ -194,14 +194,15 @@ def fit(whole: nn.Sequential, own: Aux, *, steps: int, lr: float, batch_size: in
     whole.eval()
     for network in learning:
         network.train()
-    rows = torch.empty(0, dtype=torch.int64)
+    rows = own.y[:0]
     size = min(batch_size, len(own.y))
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = lr * 0.5 ** (step * (HALVINGS + 1) // steps)
         # a shorter batch at an epoch's end is left out: of one sample BatchNorm learns nothing
-        rows = torch.randperm(len(own.y)) if len(rows) < size else rows
-        batch, rows = rows[:size].to(own.y.device), rows[size:]
+        if len(rows) < size:
+            rows = torch.randperm(len(own.y)).to(own.y.device)
+        batch, rows = rows[:size], rows[size:]
         loss = functional.cross_entropy(whole(own.x[batch]), own.y[batch])
         for weight, slope in zip(weights, torch.autograd.grad(loss, weights), strict=True):
             weight.grad = slope
