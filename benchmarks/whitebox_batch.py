@@ -16,6 +16,7 @@ from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
 from sltoolkit.contracts import Task
 from sltoolkit.data import pool
 from sltoolkit.models import build, cut
+from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 
 BAR = 6.0
@@ -32,19 +33,20 @@ def measure(at: str = "conv1") -> dict[str, float]:
 
     Returns:
         `ratio` (targets per second at once / one at a time), `bar`, milliseconds per step of 64
-        and of one target, and the largest relative difference of a target's MSE.
+        and of one target, the largest relative difference of a target's MSE, and that of the means.
     """
     with Stream(0).scope():
         client = cut(build("lenet", shape=(1, 28, 28), classes=10), at)[0].eval()
     small = pool("digits").samples.x[:TARGETS]
     x = functional.interpolate(small, size=(28, 28), mode="bilinear")
-    attack = WhiteBox(tv_weight=1e-2, steps=STEPS)
+    # all steps on both sides: nobody stops early
+    attack = WhiteBox(tv_weight=1e-2, steps=STEPS, window=0)
 
     def together() -> Tensor:
-        return _recover(attack, client, x)
+        return recover(attack, client, x).images
 
     def alone() -> Tensor:
-        return torch.cat([_recover(attack, client, one[None]) for one in x])
+        return torch.cat([recover(attack, client, one[None]).images for one in x])
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -61,10 +63,12 @@ def measure(at: str = "conv1") -> dict[str, float]:
         "batch_step_ms": at_once / STEPS * 1e3,
         "single_step_ms": in_turn / STEPS / TARGETS * 1e3,
         "max_relative_mse_difference": float((batched / looped - 1).abs().max()),
+        "mean_relative_mse_difference": float(abs(batched.mean() / looped.mean() - 1)),
     }
 
 
-def _recover(attack: WhiteBox, client: nn.Module, x: Tensor) -> Tensor:
+def recover(attack: WhiteBox, client: nn.Module, x: Tensor) -> Reconstruction:
+    """What an attacker finds who knows the client and nothing else, of inputs `x` (N, ...)."""
     with torch.no_grad():
         z = client(x)
     view = WhiteBoxView(
@@ -75,7 +79,7 @@ def _recover(attack: WhiteBox, client: nn.Module, x: Tensor) -> Tensor:
         release=None,
         mechanism=None,
     )
-    return attack.run(view, rng=Stream(0)).images
+    return attack.run(view, rng=Stream(0))
 
 
 def _seconds(call: Callable[[], Tensor]) -> float:
@@ -91,7 +95,8 @@ def main() -> None:
         print(
             f"up to {at}: {TARGETS} targets at once {m['batch_step_ms']:.1f} ms a step, one "
             f"{m['single_step_ms']:.2f} ms: {m['ratio']:.1f}x the targets per second (bar "
-            f"{m['bar']:.0f}x), MSE within {m['max_relative_mse_difference']:.1e}"
+            f"{m['bar']:.0f}x), MSE within {m['max_relative_mse_difference']:.1e}, in the mean "
+            f"{m['mean_relative_mse_difference']:.1e}"
         )
 
 
