@@ -113,10 +113,8 @@ def by_hand(tap: Simulation, attack: SDAR) -> Step:
     if substitute is None or feature is None or image is None:
         raise RuntimeError("the wiretap has heard nothing yet")
     e, d, D_e, D_d = (x.network for x in (substitute.client, substitute.decoder, feature, image))
-    rates = (
-        attack.lr, attack.decoder_lr, attack.lambda1 * attack.lr,
-        attack.lambda2 * attack.decoder_lr,
-    )  # fmt: skip
+    lr, decoder_lr, lambda1 = attack.lr or 0.0, attack.decoder_lr or 0.0, attack.lambda1 or 0.0
+    rates = lr, decoder_lr, lambda1 * lr, attack.lambda2 * decoder_lr
     optimizers = [
         torch.optim.Adam(network.parameters(), lr=lr, fused=True)
         for network, lr in zip((e, d, D_e, D_d), rates, strict=True)
@@ -133,7 +131,7 @@ def by_hand(tap: Simulation, attack: SDAR) -> Step:
         codes = e(x)
         D_e.requires_grad_(False)
         task = functional.cross_entropy(g(codes.clone()), own)
-        follow(task + attack.lambda1 * bce(D_e(codes, own), real), 0)
+        follow(task + lambda1 * bce(D_e(codes, own), real), 0)
         D_e.requires_grad_(True)
         follow(bce(D_e(z, y), real) + bce(D_e(codes.detach(), own), fake), 2)
         with torch.no_grad():

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 import torch
 from torch import Tensor, nn
 
+from sltoolkit.dress_rehearsal import rehearse_listening
 from sltoolkit.outcomes import Outcome
 from sltoolkit.privacy.guarantee import Guarantee
 from sltoolkit.rehearsal import staged, tuned
@@ -276,6 +277,25 @@ class Listener(_Adversary[V], ABC):
     @abstractmethod
     def open(self, setup: V, *, rng: Stream) -> Wiretap:
         """Attach to a run."""
+
+    def candidates(self, setup: V) -> Sequence[Self]:
+        """The settings that a dress rehearsal compares, the default first; one: no choice."""
+        return (self,)
+
+    def tune(self, setup: V, first: RoundView, *, rng: Stream) -> Self:
+        """The setting that does best on a small victim of the attacker's own.
+
+        All candidates listen to one training of it, for `dress_rehearsal.BATCHES` batches.
+
+        Args:
+            setup: what it has before the run.
+            first: the first batch that it hears of the real one: shapes, and its own network.
+            rng: the attacker's stream.
+        """
+        candidates = self.candidates(setup)
+        if len(candidates) == 1:
+            return candidates[0]
+        return rehearse_listening(candidates, setup, first, rng=rng)
 
 
 class ActiveAttack(_Adversary[V], ABC):

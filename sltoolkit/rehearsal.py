@@ -78,12 +78,12 @@ def tuned(attack: "A", view: Any, *, rng: Stream) -> "A":
         return options[0]
     with part(0.5):
         errors = _trials(options, *stage, rng=rng)
-    first = _first_among_equals(errors)
+    first = first_among_equals(errors)
     best, errors = options[first], errors[first]
     for number, finer in enumerate(attack.refinements(best, view)[1:]):
         with part(0.2):
             (found,) = _trials([finer], *stage, rng=rng.child(f"refinement{number}"))
-        if _first_among_equals(torch.stack([errors, found])) == 0:
+        if first_among_equals(torch.stack([errors, found])) == 0:
             break
         best, errors = finer, found
     return best
@@ -105,7 +105,7 @@ def rehearse(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream
     Raises:
         SpecError: if a candidate reconstructs nothing.
     """
-    return candidates[_first_among_equals(_trials(candidates, view, truth, rng=rng))]
+    return candidates[first_among_equals(_trials(candidates, view, truth, rng=rng))]
 
 
 def _trials(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream) -> Tensor:
@@ -121,7 +121,7 @@ def _trials(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream)
     return torch.cat(errors)
 
 
-def _first_among_equals(errors: Tensor) -> int:
+def first_among_equals(errors: Tensor) -> int:
     """The first row of `errors` (candidates, n) that is as good as the best, up to noise."""
     errors = errors.double().nan_to_num(nan=torch.inf)
     means = errors.mean(1)

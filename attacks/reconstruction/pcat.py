@@ -25,6 +25,7 @@ Departures from the paper:
 4. Labels of the batch that no own sample has are left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
@@ -39,18 +40,27 @@ from sltoolkit.attacks.reconstruction.substitute import (
     Before,
     Substitute,
     learn,
+    settings,
+    settled,
     started,
 )
 from sltoolkit.contracts import Family, Listener, Role, RoundView, Wiretap
 from sltoolkit.models.inverse import decode
 from sltoolkit.outcomes import Reconstruction
+from sltoolkit.rehearsal import chosen
 from sltoolkit.streams import Stream
+
+RATES, DECODER_RATES, REFINE_STEPS = (1e-3, 3e-3), (5e-4, 2e-3), (20, 0, 100)
+"""What a dress rehearsal compares."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class PCAT(Listener[Before]):
     """Reconstruct inputs with a pseudo-client that was trained beside the victim.
+
+    `lr`, `decoder_lr` and `refine_steps` of None are chosen by a dress rehearsal, when the first
+    batch is heard (`sltoolkit.dress_rehearsal`).
 
     Attributes:
         lr: learning rate of the pseudo-client (and pseudo-tail).
@@ -72,13 +82,13 @@ class PCAT(Listener[Before]):
         "pseudo-client attack (USENIX Security)"
     )
 
-    lr: float = 1e-3
-    decoder_lr: float = 5e-4
+    lr: float | None = 1e-3
+    decoder_lr: float | None = 5e-4
     late_start: int = 0
     aligned: bool = True
     repeats: int = 1
     width: int = 16
-    refine_steps: int = 20
+    refine_steps: int | None = 20
     refine_lr: float = 1e-2
 
     @classmethod
@@ -90,6 +100,10 @@ class PCAT(Listener[Before]):
         """Attach."""
         return PseudoClient(self, setup, rng)
 
+    def candidates(self, setup: Before) -> Sequence[Self]:
+        """Every combination of what is open."""
+        return settings(self, lr=RATES, decoder_lr=DECODER_RATES, refine_steps=REFINE_STEPS)
+
 
 @final
 class PseudoClient(Wiretap):
@@ -100,30 +114,37 @@ class PseudoClient(Wiretap):
     """
 
     def __init__(self, attack: PCAT, setup: Before, rng: Stream) -> None:
-        self._attack, self._setup, self._rng = attack, setup, rng
+        self._given, self._setup, self._rng = attack, setup, rng
+        self._attack = attack
         self._heard = 0
         self._server: nn.Module | None = None
         self.substitute: Substitute | None = None
 
     def hear(self, heard: RoundView) -> None:
         """Learn from a batch."""
-        attack, batch = self._attack, Batch.of(heard)
+        batch = Batch.of(heard)
         self._heard += 1
-        if batch is None or self._heard <= attack.late_start:
+        if batch is None or self._heard <= self._attack.late_start:
             return
-        if self.substitute is None:
-            self.substitute = Substitute(
-                self._setup, batch, conditional=False, lr=attack.lr,
-                decoder_lr=attack.decoder_lr, width=attack.width, rng=self._rng.child("client"),
-            )  # fmt: skip
-        for _ in range(attack.repeats):
-            if batch.y is not None and attack.aligned:
-                x, y = self.substitute.draw_alike(batch.y)
+        substitute = self.substitute or self._begin(batch, heard)
+        for _ in range(self._attack.repeats):
+            if batch.y is not None and self._attack.aligned:
+                x, y = substitute.draw_alike(batch.y)
             else:
-                x, y = self.substitute.draw(len(batch.z))
+                x, y = substitute.draw(len(batch.z))
             if len(y) > 1:
-                step(self.substitute, batch, x, y)
+                step(substitute, batch, x, y)
         self._server = batch.server
+
+    def _begin(self, batch: Batch, heard: RoundView) -> Substitute:
+        attack = self._given.tune(self._setup, heard, rng=self._rng.child("rehearsal"))
+        self._attack = attack
+        self.substitute = Substitute(
+            self._setup, batch, conditional=False, lr=settled(attack.lr, "lr"),
+            decoder_lr=settled(attack.decoder_lr, "decoder_lr"), width=attack.width,
+            rng=self._rng.child("client"),
+        )  # fmt: skip
+        return self.substitute
 
     def finish(self, view: After) -> Reconstruction:
         """Decode the targets, and refine what came out."""
@@ -132,6 +153,7 @@ class PseudoClient(Wiretap):
         refined = self._refined(substitute, decode(substitute.decoder.network, z), z)
         return Reconstruction(
             images=refined.leaves[0],
+            tuned=chosen(self._given, self._attack),
             diagnostics=substitute.losses.diagnostics()
             | {"feature_loss": float(refined.loss.mean())}
             | self._confidence(substitute, z),
@@ -141,7 +163,7 @@ class PseudoClient(Wiretap):
     def _refined(self, substitute: Substitute, images: Tensor, z: Tensor) -> Descended:
         client = substitute.client.network.eval()
         descent = Descent(
-            steps=self._attack.refine_steps, rate=constant(self._attack.refine_lr),
+            steps=self._attack.refine_steps or 0, rate=constant(self._attack.refine_lr),
             settle=_into_range if images.dim() == 4 else None,
         )  # fmt: skip
         return descent.run(lambda x, rows: squared_error(client(x[0]), z[rows]), [images])

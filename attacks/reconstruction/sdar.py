@@ -34,11 +34,12 @@ Departures from the paper and its code:
    the reconstruction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from sltoolkit.attacks.reconstruction.substitute import (
@@ -48,19 +49,28 @@ from sltoolkit.attacks.reconstruction.substitute import (
     Learner,
     Substitute,
     learn,
+    settings,
+    settled,
     started,
 )
 from sltoolkit.contracts import Family, Listener, Role, RoundView, Wiretap
 from sltoolkit.models.critics import as_real, binary_loss, feature_critic, image_critic
 from sltoolkit.models.inverse import decode
 from sltoolkit.outcomes import Reconstruction
+from sltoolkit.rehearsal import chosen
 from sltoolkit.streams import Stream
+
+LAMBDAS, RATES, DECODER_RATES = (0.02, 0.2), (1e-3, 3e-3), (5e-4, 2e-3)
+"""What a dress rehearsal compares."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class SDAR(Listener[Before]):
     """Reconstruct inputs with a simulator that was trained beside the victim, and its decoder.
+
+    `lambda1`, `lr` and `decoder_lr` of None are chosen by a dress rehearsal, when the first batch
+    is heard (`sltoolkit.dress_rehearsal`).
 
     Attributes:
         lambda1: how much the simulator minds its critic; 0: it has none.
@@ -84,12 +94,12 @@ class SDAR(Listener[Before]):
         "regularization (NDSS; arXiv:2310.10483)"
     )
 
-    lambda1: float = 0.02
+    lambda1: float | None = 0.02
     lambda2: float = 1e-5
     flip: float = 0.2
     conditional: bool = True
-    lr: float = 1e-3
-    decoder_lr: float = 5e-4
+    lr: float | None = 1e-3
+    decoder_lr: float | None = 5e-4
     repeats: int = 1
     width: int = 16
     critic_width: int = 8
@@ -104,6 +114,10 @@ class SDAR(Listener[Before]):
         """Attach."""
         return Simulation(self, setup, rng)
 
+    def candidates(self, setup: Before) -> Sequence[Self]:
+        """Every combination of what is open."""
+        return settings(self, lambda1=LAMBDAS, lr=RATES, decoder_lr=DECODER_RATES)
+
 
 @final
 class Simulation(Wiretap):
@@ -116,7 +130,9 @@ class Simulation(Wiretap):
     """
 
     def __init__(self, attack: SDAR, setup: Before, rng: Stream) -> None:
-        self._attack, self._setup, self._rng = attack, setup, rng
+        self._given, self._setup, self._rng = attack, setup, rng
+        self._attack = attack
+        self._lambda1 = 0.0
         self.substitute: Substitute | None = None
         self.feature_critic: Learner | None = None
         self.image_critic: Learner | None = None
@@ -126,7 +142,7 @@ class Simulation(Wiretap):
         batch = Batch.of(heard)
         if batch is None:
             return
-        substitute = self.substitute or self._begin(batch)
+        substitute = self.substitute or self._begin(batch, heard)
         for _ in range(self._attack.repeats):
             x, y = substitute.draw(len(batch.z))
             if batch.y is None:
@@ -140,27 +156,29 @@ class Simulation(Wiretap):
         y = view.labels if substitute.conditional else None
         return Reconstruction(
             images=decode(substitute.decoder.network, view.smashed.mean(0), y),
+            tuned=chosen(self._given, self._attack),
             diagnostics=substitute.losses.diagnostics(),
             curve=substitute.losses.curve("decoder_loss"),
         )
 
-    def _begin(self, batch: Batch) -> Substitute:
-        attack, task, like = self._attack, self._setup.task, self._setup.aux.x
+    def _begin(self, batch: Batch, heard: RoundView) -> Substitute:
+        task, like = self._setup.task, self._setup.aux.x
+        attack = self._given.tune(self._setup, heard, rng=self._rng.child("rehearsal"))
+        self._attack, self._lambda1 = attack, settled(attack.lambda1, "lambda1")
+        lr, decoder_lr = settled(attack.lr, "lr"), settled(attack.decoder_lr, "decoder_lr")
         self.substitute = Substitute(
-            self._setup, batch, conditional=attack.conditional, lr=attack.lr,
-            decoder_lr=attack.decoder_lr, width=attack.width, rng=self._rng.child("client"),
+            self._setup, batch, conditional=attack.conditional, lr=lr, decoder_lr=decoder_lr,
+            width=attack.width, rng=self._rng.child("client"),
         )  # fmt: skip
         classes = task.classes if self.substitute.conditional else None
-        if attack.lambda1:
-            critic: nn.Module = feature_critic(
-                task.smashed_shape, classes=classes, width=attack.critic_width
-            )
-            self.feature_critic = Learner(critic, like, attack.lambda1 * attack.lr)
+        if self._lambda1:
+            critic = feature_critic(task.smashed_shape, classes=classes, width=attack.critic_width)
+            self.feature_critic = Learner(critic, like, self._lambda1 * lr)
         if attack.lambda2:
             critic = image_critic(
                 task.input_shape, classes=classes, width=attack.image_critic_width
             )
-            self.image_critic = Learner(critic, like, attack.lambda2 * attack.decoder_lr)
+            self.image_critic = Learner(critic, like, attack.lambda2 * decoder_lr)
         return self.substitute
 
     def _simulate(self, substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
@@ -174,7 +192,7 @@ class Simulation(Wiretap):
         fake = self.feature_critic(codes, *substitute.with_labels(y))
         real = self.feature_critic(batch.z, *substitute.with_labels(batch.y))
         learn(
-            (task + self._attack.lambda1 * as_real(fake), substitute.imitators),
+            (task + self._lambda1 * as_real(fake), substitute.imitators),
             (binary_loss(real, fake), [self.feature_critic]),
         )
         substitute.losses.note(task_loss=task, critic_accuracy=_accuracy(real, fake))

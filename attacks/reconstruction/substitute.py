@@ -10,10 +10,10 @@ Where labels are private (U-shaped), f_s ends in features; a tail of the attacke
 of them, and learns together with e.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import prod
-from typing import Protocol, final
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,12 @@ from sltoolkit.contracts import RoundView, Task
 from sltoolkit.errors import SpecError
 from sltoolkit.models.conditioning import Conditioned, LabelChannel
 from sltoolkit.models.inverse import inverse_network
-from sltoolkit.models.pilots import pooled_pilot
+from sltoolkit.models.pilots import pooled_pilot, tail_network
 from sltoolkit.streams import Stream
 from sltoolkit.tensors import Scalar
 from sltoolkit.threat import Aux
+
+A = TypeVar("A", bound=Any)
 
 
 class Architecture(Protocol):
@@ -191,16 +193,24 @@ class Substitute:
         return (y,) if self.conditional and y is not None else ()
 
 
-def tail_network(features: Sequence[int], classes: int) -> nn.Module:
-    """The end of a U-shaped network as most have it: a linear layer, of maps pooled to 4 x 4."""
-    sides = [min(4, side) for side in features[1:]]
-    pools: list[nn.Module] = []
-    if sides:
-        pool: Callable[..., nn.Module] = (
-            nn.AdaptiveAvgPool2d if len(sides) == 2 else nn.AdaptiveAvgPool1d
-        )
-        pools = [pool(sides)]
-    return nn.Sequential(*pools, nn.Flatten(), nn.Linear(features[0] * prod(sides), classes))
+def settings(attack: A, **options: Sequence[float]) -> list[A]:
+    """Every combination of the parameters that are open (None); the first options first."""
+    free = {name: values for name, values in options.items() if getattr(attack, name) is None}
+    return [
+        replace(attack, **dict(zip(free, values, strict=True)))
+        for values in itertools.product(*free.values())
+    ]
+
+
+def settled(value: float | None, name: str) -> float:
+    """A parameter that is given, or that a dress rehearsal has chosen.
+
+    Raises:
+        SpecError: if it is still open.
+    """
+    if value is None:
+        raise SpecError(f"{name} is open, and nobody rehearsed: give a number")
+    return value
 
 
 def started(substitute: Substitute | None, name: str) -> Substitute:

@@ -133,6 +133,18 @@ def transposed_decoder(
     return nn.Sequential(*layers, resizing(rank, sides), *([_Unsigned()] if rank == 3 else []))
 
 
+def tail_network(features: Sequence[int], classes: int) -> nn.Module:
+    """The end of a U-shaped network as most have it: a linear layer, of maps pooled to 4 x 4."""
+    sides = [min(4, side) for side in features[1:]]
+    pools: list[nn.Module] = []
+    if sides:
+        pool: Callable[..., nn.Module] = (
+            nn.AdaptiveAvgPool2d if len(sides) == 2 else nn.AdaptiveAvgPool1d
+        )
+        pools = [pool(sides)]
+    return nn.Sequential(*pools, nn.Flatten(), nn.Linear(features[0] * prod(sides), classes))
+
+
 def _pilot(
     input_shape: Sequence[int],
     smashed_shape: Sequence[int],

@@ -25,13 +25,12 @@ def ear(attack: PCAT, **options: Any) -> PseudoClient:
 
 
 def substitute(batch: RoundView) -> Substitute:
-    attack = PCAT(width=4)
     first = Batch.of(batch)
     assert first is not None
     with Stream(5).scope():
         return Substitute(
-            sim.before(), first, conditional=False, lr=attack.lr, decoder_lr=attack.decoder_lr,
-            width=attack.width, rng=Stream(4),
+            sim.before(), first, conditional=False, lr=1e-3, decoder_lr=5e-4, width=4,
+            rng=Stream(4),
         )  # fmt: skip
 
 
@@ -40,12 +39,12 @@ def test_two_steps_are_those_of_the_equations(labels: bool) -> None:
     attack, fs = PCAT(width=4), sim.server(3 if labels else 5)
     batches = [sim.heard(fs, labels=labels, seed=s) for s in (0, 1)]
     tap, twins = ear(attack), substitute(batches[0])
-    client, client_step = sim.twin(twins.client, attack.lr)
-    decoder, decoder_step = sim.twin(twins.decoder, attack.decoder_lr)
+    client, client_step = sim.twin(twins.client, 1e-3)
+    decoder, decoder_step = sim.twin(twins.decoder, 5e-4)
     tail: nn.Module = nn.Identity()
     steps = [client_step]
     if twins.tail is not None:
-        tail, tail_step = sim.twin(twins.tail, attack.lr)
+        tail, tail_step = sim.twin(twins.tail, 1e-3)
         steps.append(tail_step)
     tap.substitute = twins
     with mock.patch.object(Substitute, "draw_alike", lambda self, y: sim.draws(self)), \

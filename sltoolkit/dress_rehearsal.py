@@ -1,0 +1,159 @@
+"""Dress rehearsal: how a listener chooses its own hyper-parameters, before a run that is made once.
+
+A listener can't try one setting after another on a training that happens once. It trains a small
+victim of its own on half of its own samples, lets every candidate listen to that (as to the real
+one: all on one run, each from the other half), and takes the one that then reconstructs samples
+best which neither that victim nor any candidate has seen. Nothing of the real run enters but what
+the listener has in its hands when that begins: its own network's architecture, the size of a batch,
+and whether labels are heard. That victim is undefended.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sltoolkit.errors import SpecError
+from sltoolkit.models.pilots import pooled_pilot, tail_network
+from sltoolkit.models.refit import reinitialise
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.rehearsal import first_among_equals
+from sltoolkit.streams import Stream
+
+if TYPE_CHECKING:
+    from sltoolkit.contracts import Listener, RoundView, Wiretap
+
+    L = TypeVar("L", bound=Listener[Any])
+
+BATCHES = 150
+"""How long the rehearsal's victim is trained: the budget of each candidate."""
+
+SAMPLES = 32
+"""Samples that candidates are compared on, at most a quarter of aux."""
+
+LR = 1e-3
+"""The rehearsal victim's learning rate; it learns by Adam."""
+
+
+def rehearse_listening(
+    candidates: "Sequence[L]", setup: Any, first: "RoundView", *, rng: Stream
+) -> "L":
+    """The candidate that reconstructs best after listening to a training of the attacker's own.
+
+    Of those about as good as the best, the first (`rehearsal.first_among_equals`).
+
+    Args:
+        candidates: settings of one listener, the default first.
+        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch`.
+        first: the first batch that it heard of the real run.
+        rng: the attacker's stream.
+
+    Raises:
+        SpecError: if aux is too small, or a candidate reconstructs nothing.
+    """
+    with rng.scope():
+        stage = _Stage(setup, first, rng)
+    own = replace(setup, aux=stage.rest)
+    taps: list[tuple[Wiretap, Stream]] = []
+    for number, candidate in enumerate(candidates):
+        stream = rng.child(f"candidate{number}")
+        with stream.scope():
+            taps.append((candidate.open(own, rng=stream), stream))
+    for heard in stage.rounds(BATCHES):
+        for tap, stream in taps:
+            with stream.scope():
+                tap.hear(heard)
+    errors = [stage.errors(candidates[0].view, tap, stream) for tap, stream in taps]
+    return candidates[first_among_equals(torch.stack(errors))]
+
+
+@final
+class _Stage:
+    """The attacker's own victim, and who rehearses what on it."""
+
+    def __init__(self, setup: Any, first: "RoundView", rng: Stream) -> None:
+        x, y, task = setup.aux.x, setup.aux.y, setup.task
+        count = min(SAMPLES, len(y) // 4)
+        if count < 1 or len(y) // 2 - count < 2:
+            raise SpecError(f"a dress rehearsal needs at least 8 aux samples, got {len(y)}")
+        order = torch.randperm(len(y), device=y.device)
+        half = order[: len(y) // 2]
+        self.targets, self._train = half[:count], half[count:]
+        self._x, self._y, self._task, self._rng = x, y, task, rng
+        rest = order[len(y) // 2 :]
+        self.rest = replace(setup.aux, x=x[rest], y=y[rest])
+        self._first, self._labelled = first, ("labels", "in") in first.messages
+        arch = getattr(setup, "client_arch", None)
+        self._client = (
+            arch(rng.child("client")) if arch is not None
+            else pooled_pilot(task.input_shape, task.smashed_shape).to(x)
+        )  # fmt: skip
+        self._parts = self._behind(first.messages["smashed", "in"])
+        self._shown = copy.deepcopy(self._parts[0]).eval().requires_grad_(False)
+        weights = [w for part in (self._client, *self._parts) for w in part.parameters()]
+        self._optimizer = torch.optim.Adam(weights, lr=LR, fused=True)
+
+    def _behind(self, z: Tensor) -> list[nn.Module]:
+        """The server's network with fresh weights and, in a U-shape, a tail behind it."""
+        if self._first.network is None:
+            return [tail_network(self._task.smashed_shape, self._task.classes).to(z)]
+        server = copy.deepcopy(self._first.network()).train().requires_grad_(True)
+        reinitialise(server)
+        if self._labelled:
+            return [server]
+        with torch.no_grad():
+            features = copy.deepcopy(server).eval()(z.clone())
+        return [server, tail_network(features.shape[1:], self._task.classes).to(z)]
+
+    def rounds(self, count: int) -> "Iterator[RoundView]":
+        """Train, batch by batch: what the listener would hear of it."""
+        size = min(len(self._first.ids), len(self._train))
+        for step in range(count):
+            with self._rng.scope():
+                picked = torch.randperm(len(self._train), device=self._train.device)
+                rows = self._train[picked[: max(2, size)]]
+                z = self._step(self._x[rows], self._y[rows])
+            yield self._heard(step, rows, z)
+
+    def _step(self, x: Tensor, y: Tensor) -> Tensor:
+        self._client.train()
+        z: Tensor = self._client(x)
+        sent, out = z.detach().clone(), z.clone()  # the server may work in place
+        for part in self._parts:
+            out = part(out)
+        self._optimizer.zero_grad()
+        functional.cross_entropy(out, y).backward()
+        self._optimizer.step()
+        return sent
+
+    def _heard(self, step: int, rows: Tensor, z: Tensor) -> "RoundView":
+        messages: dict[tuple[Any, Any], Tensor] = {("smashed", "in"): z}
+        if self._labelled:
+            messages["labels", "in"] = self._y[rows]
+        network = None
+        if self._first.network is not None:
+            self._shown.load_state_dict(self._parts[0].state_dict())
+            network = lambda: self._shown  # noqa: E731
+        return replace(
+            self._first, messages=messages, ids=rows, step=step, epoch=0, network=network
+        )
+
+    def errors(self, view: type, tap: "Wiretap", rng: Stream) -> Tensor:
+        """A candidate's mean squared error on each of the samples, (n,)."""
+        x = self._x[self.targets]
+        with torch.no_grad():
+            smashed = self._client.eval()(x)[None]
+        held: Mapping[str, Any] = {
+            "smashed": smashed, "task": self._task, "aux": self.rest,
+            "labels": self._y[self.targets] if self._labelled else None,
+        }  # fmt: skip
+        with rng.fresh("finish").scope():
+            outcome = tap.finish(view(**{f.name: held.get(f.name) for f in fields(view)}))
+        if not isinstance(outcome, Reconstruction):
+            raise SpecError("a listener that reconstructs nothing can't rehearse")
+        off: Tensor = outcome.images - x
+        return off.square().flatten(1).mean(1)
