@@ -151,9 +151,11 @@ class RoundView:
 
     Attributes:
         messages: payloads by (kind, direction), where the direction is `in` or `out` as seen from
-            the seat (by who has none, an eavesdropper say, as seen from the server).
+            the seat (by who has none, an eavesdropper say, as seen from the server). A server that
+            holds the labels itself finds them as if they had come in.
         ids, step, epoch: which batch it was.
-        network: an own evaluation-mode copy of the seat's network; None where it has none.
+        network: an own copy of the seat's network as it is by now, frozen and in evaluation mode;
+            one object throughout the run, which every call renews. None where it has none.
     """
 
     messages: Mapping[tuple[Kind, Literal["in", "out"]], Tensor]
