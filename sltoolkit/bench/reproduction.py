@@ -51,7 +51,7 @@ class Expectation(BaseModel):
 
     Attributes:
         what: in words, for the table.
-        where: column -> value of the rows it is about.
+        where: column -> value of the rows it is about; `attack.NAME` is a parameter of the attack.
         metric: of those rows; `utility`, or `diagnostics.NAME` for a number of the attack itself.
         value: what was published, or what the reference loop gives.
         tolerance: how far the mean over victims may lie from it.
@@ -172,9 +172,7 @@ def findings(
 def _finding(e: Expectation, rows: pd.DataFrame, cells: Mapping[str, Mapping[str, Any]]) -> Finding:
     found = rows[rows["status"] == "ok"]
     for column, value in e.where.items():
-        if column not in found:
-            raise SpecError(f"{e.what}: rows have no column {column!r}")
-        found = found[found[column].map(str) == str(value)]
+        found = found[_column(e, found, column) == str(value)]
     kind, _, key = e.metric.partition(".")
     if kind in ("utility", "diagnostics"):
         found = found.drop_duplicates("cell").copy()
@@ -192,6 +190,16 @@ def _finding(e: Expectation, rows: pd.DataFrame, cells: Mapping[str, Mapping[str
         what=e.what, metric=e.metric, expected=e.value, tolerance=e.tolerance, source=e.source,
         ours=t_interval(means),
     )  # fmt: skip
+
+
+def _column(e: Expectation, rows: pd.DataFrame, name: str) -> "pd.Series[str]":
+    """A column of the rows, or a parameter of their attacks, as text."""
+    head, _, parameter = name.partition(".")
+    if head == "attack" and parameter:
+        return rows["attack_params"].map(lambda text: str(json.loads(text).get(parameter)))
+    if name not in rows:
+        raise SpecError(f"{e.what}: rows have no column {name!r}")
+    return rows[name].map(str)
 
 
 def record(reproduction: Reproduction, found: Sequence[Finding], folder: Path) -> Path:

@@ -1,0 +1,102 @@
+"""What reference loops share: the victims of a reproduction, scores, and what counts as agreement.
+
+A reference loop is written straight from a paper's equations: plain torch, one target after the
+other or a plain training loop, no attack code of the toolkit. It has the networks in common with
+the toolkit's attack, and the victims.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from sltoolkit import api
+from sltoolkit.bench.plan import facts_of, plan_of
+from sltoolkit.bench.recipes import arguments
+from sltoolkit.bench.reproduction import load_reproduction
+from sltoolkit.bench.spec import load_spec
+from sltoolkit.settings import Training
+from sltoolkit.targets import image_targets
+from sltoolkit.victim import Victim
+
+FOLDER = Path(__file__).parents[2] / "reproductions"
+
+Found = dict[tuple[str, str], list[float]]
+"""(what, metric) of an expectation -> a number per victim."""
+
+LEAST = 0.02
+"""The share of a value that two loops may differ by, however little victims do."""
+
+
+def victims(name: str, *, trained: bool = True) -> Iterator[tuple[dict[str, Any], Victim]]:
+    """The facts of each victim of a reproduction's small scale, and the victim.
+
+    Args:
+        name: of the reproduction.
+        trained: false leaves it as it is before its training.
+    """
+    spec = load_spec(load_reproduction(FOLDER / f"{name}.toml", "small").experiment)
+    for planned in plan_of(spec).victims.values():
+        given = arguments(planned.recipe)
+        facts = facts_of(planned) | {"swept": planned.swept, "training": given["training"]}
+        if not trained:
+            given["training"] = Training(epochs=0)
+        yield facts, api.train(**given)
+
+
+def targets_of(victim: Victim) -> tuple[Tensor, Tensor]:
+    """The targets (N, ...) and their labels (N,)."""
+    found = image_targets(victim.data, victim.data.private_train, victim.targets)
+    return found.x, found.y
+
+
+def smashed(victim: Victim, x: Tensor) -> Tensor:
+    """What the victim's client sends for inputs (N, ...)."""
+    with torch.no_grad():
+        z: Tensor = victim.member.client(x)
+    return z
+
+
+def scores(guess: Tensor, truth: Tensor) -> dict[str, float]:
+    """The means over images of their errors, PSNR, SSIM (where defined), and affine error."""
+    inside = guess.clamp(0, 1).double()
+    errors = (inside - truth.double()).square().flatten(1).mean(1)
+    found = {"mse": float(errors.mean()), "psnr_db": float((-10 * errors.log10()).mean())}
+    found["mse_affine"] = mean(_affine(g, t) for g, t in zip(guess, truth, strict=True))
+    if min(truth.shape[2:]) >= 11:
+        found["ssim"] = mean(_ssim(g, t) for g, t in zip(inside, truth.double(), strict=True))
+    return found
+
+
+def _ssim(a: Tensor, b: Tensor) -> float:
+    value = structural_similarity(
+        a.numpy(), b.numpy(), data_range=1.0, channel_axis=0, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False,
+    )  # fmt: skip
+    return float(value)
+
+
+def _affine(guess: Tensor, truth: Tensor) -> float:
+    """The least mean squared error of a * guess + b."""
+    known = torch.stack([guess.flatten().double(), torch.ones(guess.numel()).double()], dim=1)
+    fit = torch.linalg.lstsq(known, truth.flatten().double()[:, None]).solution
+    return float((known @ fit - truth.flatten().double()[:, None]).square().mean())
+
+
+def note(found: Found, what: str, measured: dict[str, float], *metrics: str) -> None:
+    """Keep what was measured of a victim."""
+    for metric in metrics:
+        found.setdefault((what, metric), []).append(measured[metric])
+
+
+def agreement(numbers: list[float]) -> float:
+    """How far two means over victims may be apart if both loops do the same at random.
+
+    Two standard errors of the difference, from the spread over the reference's victims; at least
+    `LEAST` of the mean.
+    """
+    return max(2 * stdev(numbers) * (2 / len(numbers)) ** 0.5, LEAST * abs(mean(numbers)))
