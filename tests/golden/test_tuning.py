@@ -1,20 +1,26 @@
 """Rehearsals: what an attacker chooses on its own samples, and what it must not look at."""
 
 import json
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, final
 
 import pytest
 import torch
 from inversion import conv_client, digits, seeded, whitebox_view
-from torch import Tensor
+from torch import Tensor, nn
 
+from benchmarks.tuned import PUBLISHED, SLACK, pairs, summary
+from sltoolkit import api
 from sltoolkit.attacks.reconstruction.whitebox import SCHEDULES, WhiteBox, WhiteBoxView
 from sltoolkit.contracts import Attack, Family, Role
+from sltoolkit.data import load
 from sltoolkit.errors import SpecError
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.rehearsal import rehearse, staged
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
+from sltoolkit.targets import Targets
 from sltoolkit.watching import watch
 
 OPEN = {"steps", "lr", "tv_weight", "tv_beta", "forward"}
@@ -194,3 +200,37 @@ def test_a_noisy_release_is_met_with_more_smoothing() -> None:
         return float(attack.run(view, rng=Stream(0)).tuned["tv_weight"])
 
     assert chosen(0.0) < chosen(0.5)
+
+
+def small() -> nn.Module:
+    """Two convolutions and a classifier, for digits."""
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(1, 8, 3, padding=1), relu1=nn.ReLU(), pool1=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(8, 16, 3, padding=1), relu2=nn.ReLU(), flatten=nn.Flatten(),
+            head=nn.Linear(256, 10),
+        )
+    )  # fmt: skip
+
+
+def test_the_api_tells_how_far_an_attack_is() -> None:
+    heard: list[tuple[int, int]] = []
+    victim = api.train(
+        small, load("digits", train=100, holdout=20, aux=20), cut="relu1",
+        training=Training(epochs=1), targets=Targets(count=4, labels=4),
+    )  # fmt: skip
+    attack = replace(FIXED, steps=30)
+    api.attack(victim, attack, grants={"client_weights"}, progress=lambda *done: heard.append(done))
+    assert heard[-1] == (100, 100)
+    assert len(heard) > 10
+
+
+@pytest.mark.slow
+def test_tuned_is_at_least_as_good_as_published_for_five_victims_at_two_cuts() -> None:
+    data = load("digits")
+    found = pairs(data, small, PUBLISHED["whitebox"], WhiteBox(), targets=16)
+    assert len(found) == 10
+    for cut in ("conv1", "relu2"):
+        errors = summary(found, cut)
+        assert errors["tuned"] <= SLACK * errors["published"]
+        assert all(p.tuned <= 1.1 * p.published for p in found if p.cut == cut)
