@@ -120,6 +120,16 @@ def test_only_reproductions_are_recorded(tmp_path: Path) -> None:
     assert "reproduces nothing" in done.output
 
 
+def test_an_expectation_may_ask_for_a_parameter_of_the_attack(tmp_path: Path) -> None:
+    text = TOY.replace('name = "regression"', 'name = "regression"\ndraws = 2', 1)
+    for draws, fits in ((2, True), (3, False)):
+        wanted = f'attack = "regression", "attack.draws" = {draws}'
+        path = written(tmp_path, text.replace('attack = "regression"', wanted))
+        out = tmp_path / "out"
+        done = CliRunner().invoke(app, ["bench", str(path), "--out", str(out)])
+        assert (done.exit_code == 0) == fits, done.output
+
+
 def test_an_expectation_about_no_row_is_an_error(tmp_path: Path) -> None:
     path = written(tmp_path, TOY.replace('cut = "conv1", attack', 'cut = "conv2", attack'))
     done = CliRunner().invoke(app, ["bench", str(path), "--out", str(tmp_path / "out")])

@@ -6,6 +6,7 @@ the toolkit's attack, and the victims.
 """
 
 from collections.abc import Iterator
+from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -99,4 +100,4 @@ def agreement(numbers: list[float]) -> float:
     Two standard errors of the difference, from the spread over the reference's victims; at least
     `LEAST` of the mean.
     """
-    return max(2 * stdev(numbers) * (2 / len(numbers)) ** 0.5, LEAST * abs(mean(numbers)))
+    return max(2 * stdev(numbers) * sqrt(2 / len(numbers)), LEAST * abs(mean(numbers)))
