@@ -20,12 +20,12 @@ answers is the `decoder` attack.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self, final
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.observation import released
+from sltoolkit.attacks.reconstruction.observation import Forward, released
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
 from sltoolkit.contracts import Attack, Defense, Family, Role, Task
 from sltoolkit.outcomes import Reconstruction
@@ -74,7 +74,7 @@ class Colluding(Attack[ColludingView]):
     lr: float | None = None
     tv_weight: float | None = None
     tv_beta: int | None = None
-    forward: Literal["client", "mechanism"] | None = None
+    forward: Forward | None = None
 
     @classmethod
     def smoke(cls) -> Self:

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.observation import released
+from sltoolkit.attacks.reconstruction.observation import Forward, released
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
 from sltoolkit.contracts import Attack, Defense, Family, Role, Task
 from sltoolkit.errors import SpecError
@@ -78,6 +78,7 @@ class Shadow(Attack[ShadowView]):
         inversion_lr: its initial step size.
         tv_weight: weight of the total variation.
         tv_beta: its exponent, 1 or 2.
+        forward: through the shadow as it is (`client`) or defended (`mechanism`).
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "colluding")
@@ -97,6 +98,7 @@ class Shadow(Attack[ShadowView]):
     inversion_lr: float | None = None
     tv_weight: float | None = None
     tv_beta: int | None = None
+    forward: Forward | None = None
 
     @classmethod
     def smoke(cls) -> Self:
@@ -106,7 +108,7 @@ class Shadow(Attack[ShadowView]):
     @property
     def rehearses(self) -> bool:
         """Unless everything that the white box would choose is given."""
-        return None in (self.steps, self.inversion_lr, self.tv_weight, self.tv_beta)
+        return self._inversion.rehearses
 
     def run(self, view: ShadowView, *, rng: Stream) -> Reconstruction:
         """Train the shadow, and invert through it.
@@ -147,8 +149,9 @@ class Shadow(Attack[ShadowView]):
     @property
     def _inversion(self) -> WhiteBox:
         return WhiteBox(
-            steps=self.steps, lr=self.inversion_lr, tv_weight=self.tv_weight, tv_beta=self.tv_beta
-        )
+            steps=self.steps, lr=self.inversion_lr, tv_weight=self.tv_weight,
+            tv_beta=self.tv_beta, forward=self.forward,
+        )  # fmt: skip
 
     def _train(
         self, view: ShadowView, own: Aux, check: Aux, rng: Stream

@@ -25,7 +25,13 @@ from sltoolkit.threat import Aux
 from sltoolkit.turns import Turn
 
 FIXED = Shadow(
-    epochs=2, least_steps=0, steps=30, inversion_lr=0.1, tv_weight=1e-3, tv_beta=1
+    epochs=2,
+    least_steps=0,
+    steps=30,
+    inversion_lr=0.1,
+    tv_weight=1e-3,
+    tv_beta=1,
+    forward="client",
 )  # nothing to rehearse
 
 
@@ -167,7 +173,7 @@ def trained(cut: Any, **more: Any) -> sl.Victim:
 
 def test_it_works_behind_the_first_layer_and_fades_with_depth() -> None:
     found = {}
-    attack = Shadow(steps=100, inversion_lr=0.1, tv_weight=1e-3, tv_beta=1)
+    attack = replace(FIXED, epochs=50, least_steps=1500, steps=100)
     for cut in ("conv1", "relu2"):
         victim = trained(cut)
         verdict = judged(victim, attack)
@@ -180,13 +186,15 @@ def test_it_works_behind_the_first_layer_and_fades_with_depth() -> None:
 
 def test_noise_stops_it() -> None:
     verdict = judged(trained("conv1", defense=sl.GaussianNoise(std=30.0)))
-    assert set(verdict.outcome.tuned) == {"tv_weight", "tv_beta", "forward"}
+    chosen: dict[str, Any] = dict(verdict.outcome.tuned)
+    assert set(chosen) == {"tv_weight", "tv_beta", "forward"}
+    assert not replace(QUICK, **chosen).rehearses
     assert float(verdict.scores["mse"].mean()) > 0.9 * min(verdict.baselines["mse"].values())
 
 
 def test_a_u_shape_gets_a_tail_of_ones_own() -> None:
     verdict = judged(
-        trained(("conv1", "relu3"), protocol="u_shaped"), replace(QUICK, tv_weight=0.1, tv_beta=1)
+        trained(("conv1", "relu3"), protocol="u_shaped"), replace(FIXED, least_steps=400)
     )
     assert verdict.role == "server"
     assert "labels" not in verdict.knowledge
