@@ -5,6 +5,11 @@
 A client and a server, over gloo on the loopback, one thread each; the run in one process comes
 before and after. A batch's work can't overlap between the two parties, so with a wire that cost
 nothing the ratio would be 1.
+
+It needs free cores, two per process. Where there are none, gloo's thread, woken by an answer, takes
+the core of the thread that is still sending and holds its lock, and spins on it until the scheduler
+puts it off; small messages and a busy client (`fc1`) suffer most. `chrt -b 0 python ...` (no
+preemption by who wakes up) took the processor time from 2.7 to 1.9 times that of one process.
 """
 
 import json

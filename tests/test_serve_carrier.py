@@ -27,8 +27,9 @@ class Line:
         self.coming: deque[Tensor] = deque()
         self.told: list[str] = []
 
-    def send(self, to: int, *tensors: Tensor) -> None:
+    def send(self, to: int, *tensors: Tensor) -> float:
         self.sent += [t.clone() for t in tensors]
+        return 0.0
 
     def receive(
         self, source: int, first: Tensor, then: Callable[[], Tensor] | None = None

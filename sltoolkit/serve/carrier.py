@@ -18,8 +18,8 @@ class Post(Protocol):
 
     rank: int
 
-    def send(self, to: int, *tensors: Tensor) -> None:
-        """Send contiguous tensors; they may change as soon as this returns."""
+    def send(self, to: int, *tensors: Tensor) -> float:
+        """Send contiguous tensors; returns the seconds until the receiver had the first one."""
 
     def receive(
         self, source: int, first: Tensor, then: Callable[[], Tensor] | None = None
@@ -45,7 +45,7 @@ class Distributed:
         device: where this process computes.
 
     Attributes:
-        waiting: seconds until somebody had something to say.
+        waiting: seconds until the other end was ready.
         moving: seconds in which messages were sent and received, without the waiting.
         sent: payload bytes that were sent from here to other processes.
     """
@@ -83,7 +83,7 @@ class Distributed:
         header, payload = prepared(t, sequence=sequence, kind=kind)
         # both ends must agree on the way it takes, which depends on the device
         payloads = [payload.to(self._device)] if payload.numel() else []
-        self._post.send(goal, header.packed(), *payloads)
+        self.waiting += self._post.send(goal, header.packed(), *payloads)
         self.sent += payload.nbytes
         return torch.empty_like(t, device="meta")
 

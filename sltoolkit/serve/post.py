@@ -1,19 +1,19 @@
 """Point-to-point transport over torch.distributed, from which there is a way out.
 
 Tensors go over gloo, those on a GPU over nccl where every rank has one of its own. Neither can be
-interrupted, so what blocks happens on a thread; this one meanwhile looks at the board. To wake that
-thread costs more than most messages, so a message is received in one go, header and payload, and
-what is sent over gloo is a copy that nobody waits for.
+interrupted, so it happens on a thread; this one meanwhile looks at the board. To wake that thread
+costs more than most messages take, so header and payload go in one errand. A send is waited for:
+whenever a thread of ours holds gloo's lock and has to wait for a core, gloo's own thread spins on
+that core for milliseconds, and senders that go on at once meet this far more often.
 """
 
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import torch
 import torch.distributed as dist
@@ -24,8 +24,6 @@ from sltoolkit.errors import ProtocolError
 from sltoolkit.serve.board import EVERYBODY, LINGER, Board
 
 _FOREVER = timedelta(days=365)  # a receive that gloo itself gives up breaks all connections
-_AHEAD = 64 * 2**20
-"""Bytes that may be under way before a sender waits."""
 
 
 @final
@@ -36,14 +34,6 @@ class _Task:
     action: Callable[[], Any]
     over: threading.Event = field(default_factory=threading.Event)
     error: RuntimeError | ProtocolError | None = None
-
-
-class _UnderWay(NamedTuple):
-    """What was sent to somebody, and perhaps isn't there yet."""
-
-    to: int
-    nbytes: int
-    works: Sequence[dist.Work]
 
 
 @final
@@ -59,7 +49,6 @@ class GroupPost:
     def __init__(self, board: Board, rank: int, gpu: dist.ProcessGroup | None) -> None:
         self.board, self.rank = board, rank
         self._gpu = gpu
-        self._under_way: deque[_UnderWay] = deque()
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
@@ -68,14 +57,20 @@ class GroupPost:
         """How many ranks there are."""
         return len(self.board.names)
 
-    def send(self, to: int, *tensors: Tensor) -> None:
-        """Send contiguous tensors; they may change as soon as this returns."""
-        for t in tensors:
-            if t.device.type != "cpu" and self._gpu is not None:
-                self._do(lambda t=t: self._moved(dist.isend, t, to), to)  # type: ignore[misc]
-            else:
-                self._send_ahead(t.to("cpu", copy=True), to)
-        self.board.done()
+    def send(self, to: int, *tensors: Tensor) -> float:
+        """Send contiguous tensors; returns the seconds until the receiver had the first one."""
+        start = time.perf_counter()
+        ready = 0.0
+
+        def action() -> None:
+            nonlocal ready
+            works = [self._begin(dist.isend, self._movable(t), to) for t in tensors]
+            for i, work in enumerate(works):
+                work.wait(_FOREVER)
+                ready = ready if i else time.perf_counter() - start
+
+        self._do(action, to)
+        return ready
 
     def receive(
         self, source: int, first: Tensor, then: Callable[[], Tensor] | None = None
@@ -117,14 +112,11 @@ class GroupPost:
         everyone = range(1, self.size)
         if self.rank != 0:
             self._send_vector(mine, 0)
-            found = [self._receive_vector(0) for _ in range(self.size)]
-        else:
-            found = [mine, *(self._receive_vector(r) for r in everyone)]
-            for r in everyone:
-                for t in found:
-                    self._send_vector(t, r)
-        while self._under_way:
-            self._settle()
+            return [self._receive_vector(0) for _ in range(self.size)]
+        found = [mine, *(self._receive_vector(r) for r in everyone)]
+        for r in everyone:
+            for t in found:
+                self._send_vector(t, r)
         return found
 
     def _send_vector(self, t: Tensor, to: int) -> None:
@@ -135,35 +127,27 @@ class GroupPost:
         self.receive(source, length, lambda: found.resize_(int(length)))
         return found
 
-    def _send_ahead(self, t: Tensor, to: int) -> None:
-        while self._under_way and sum(u.nbytes for u in self._under_way) + t.nbytes > _AHEAD:
-            self._settle()
-        try:
-            work = dist.isend(t, to)
-        except RuntimeError:
-            raise self._lost(to) from None
-        self._under_way.append(_UnderWay(to, t.nbytes, [] if work is None else [work]))
-
-    def _settle(self) -> None:
-        """Wait until the oldest of what is under way is there."""
-        oldest = self._under_way.popleft()
-        self._do(lambda: [work.wait(_FOREVER) for work in oldest.works], oldest.to)
-
     def _land(self, into: Tensor, source: int) -> None:
-        if into.device.type == "cpu" or self._gpu is not None:
-            self._moved(dist.irecv, into, source)
-        else:
-            landed = torch.empty_like(into, device="cpu")
-            self._moved(dist.irecv, landed, source)
+        landed = into if self._direct(into) else torch.empty_like(into, device="cpu")
+        self._begin(dist.irecv, landed, source).wait(_FOREVER)
+        if landed is not into:
             into.copy_(landed)
 
-    def _moved(self, how: Callable[..., dist.Work | None], t: Tensor, other: int) -> None:
-        """Wait until a tensor is sent or received; nccl doesn't know all dtypes, but bytes."""
-        on_cpu = t.device.type == "cpu"
-        flat = t if on_cpu else t.view(-1).view(torch.uint8)
-        work = how(flat, other, group=None if on_cpu else self._gpu)
-        if work is not None:
-            work.wait(_FOREVER)
+    def _direct(self, t: Tensor) -> bool:
+        return t.device.type == "cpu" or self._gpu is not None
+
+    def _movable(self, t: Tensor) -> Tensor:
+        return t if self._direct(t) else t.cpu()
+
+    def _begin(self, how: Callable[..., dist.Work | None], t: Tensor, other: int) -> dist.Work:
+        """Begin to send or receive; nccl doesn't know all dtypes, but bytes."""
+        if t.device.type == "cpu":
+            work = how(t, other)
+        else:
+            work = how(t.view(-1).view(torch.uint8), other, group=self._gpu)
+        if work is None:  # torch's word for a rank that isn't in the group
+            raise RuntimeError(f"rank {self.rank} is not in the group")
+        return work
 
     def _do(self, action: Callable[[], Any], other: int) -> None:
         task = _Task(action)

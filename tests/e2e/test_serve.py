@@ -240,6 +240,7 @@ data = {name = "digits", train = 200, holdout = 50, aux = 50}
 model = {name = "mlp"}
 protocol = {name = "vanilla", clients = 2}
 training = {epochs = 2}
+reducer = {name = "half"}
 attack = [{name = "decoder"}]
 """
 
