@@ -19,6 +19,7 @@ from sltoolkit.models.critics import feature_critic, image_critic, residual_crit
 from sltoolkit.models.inverse import inverse_network
 from sltoolkit.models.pilots import pooled_pilot, strided_pilot, transposed_decoder
 from sltoolkit.settings import Training
+from sltoolkit.targets import label_targets
 from sltoolkit.victim import Victim
 
 cross_entropy = functional.cross_entropy
@@ -221,7 +222,8 @@ def fsha_property() -> Found:
             return functional.binary_cross_entropy_with_logits(read, has)
 
         _hijack(honest, victim, pilot, reader, wrong)
-        x, y = targets_of(victim)
+        known, _ = label_targets(victim.data.private_train, victim.targets)
+        x, y = known.x, known.y
         with torch.no_grad():
             said = reader(honest.client.eval()(x)).flatten() > 0
         accuracy = {"attribute_accuracy": float((said == (y < 5)).double().mean())}
