@@ -57,6 +57,22 @@ SMALLER: dict[str, dict[str, str]] = {
         "training = sl.Training(epochs=5)": "training = sl.Training(epochs=1)",
         "sl.Decoder(epochs=15)": "sl.Decoder.smoke()",
     },
+    "03_reconstruction": {
+        "train=800, holdout=240, aux=300": "train=60, holdout=20, aux=24",
+        "sl.Training(epochs=6,": "sl.Training(epochs=1,",
+        "sl.Targets(count=16)": "sl.Targets(count=4)",
+        "sl.WhiteBox(steps=150)": "sl.WhiteBox(steps=2, tv_weight=0.0)",
+        "sl.Decoder(epochs=15)": "sl.Decoder.smoke()",
+        "sl.Regression()": "sl.Regression.smoke()",
+        "sl.Shadow(epochs=5, least_steps=300, steps=150)": "sl.Shadow.smoke()",
+        "sl.UnSplit(rounds=10, input_steps=20, client_steps=20, lr=0.01)": "sl.UnSplit.smoke()",
+        "train=800, holdout=200, aux=400": "train=60, holdout=20, aux=24",
+        "sl.SDAR(lr=2e-3, decoder_lr=2e-3)": "sl.SDAR.smoke()",
+        "sl.PCAT(lr=2e-3, decoder_lr=2e-3, refine_steps=0)": "sl.PCAT.smoke()",
+        "sl.Training(epochs=40)": "sl.Training(epochs=1)",
+        "sl.Training(epochs=20, batch_size=32)": "sl.Training(epochs=1, batch_size=32)",
+        "sl.DLG()": "sl.DLG.smoke()",
+    },
 }
 """What makes a notebook quick, and nothing else: text in its source -> text."""
 
