@@ -33,7 +33,7 @@ def test_a_result_shows_each_metric_beside_the_prior_and_who_knows_what(victim: 
         assert f"<td>{row['metric']}</td>" in shown
         assert f"<td>{row['baseline']:.3g} ({row['baseline_name']})</td>" in shown
         assert f"<td>{row['ci_low']:.3g} to {row['ci_high']:.3g}</td>" in shown
-    assert "the server knows aux, release, smashed" in shown
+    assert "the server knows aux, labels, release, smashed" in shown
 
 
 def test_a_metric_of_the_whole_set_shows_no_interval_over_targets() -> None:

@@ -112,7 +112,7 @@ def test_killed_and_interrupted_it_goes_on_where_it_was(
     first = results(tmp_path)
     assert 3 <= len(first) < 12
     with started(tmp_path, workers=1) as process:
-        until(tmp_path, process, len(first) + 2)
+        until(tmp_path, process, len(first) + 1)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=LONGEST)
     second = results(tmp_path)
