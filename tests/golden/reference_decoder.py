@@ -4,7 +4,7 @@ import copy
 from math import cos, pi
 
 import torch
-from golden.reference_victims import Found, note, scores, smashed, targets_of, victims
+from reference_victims import Found, note, scores, smashed, targets_of, victims
 from torch import Tensor, nn
 
 from sltoolkit.models.inverse import inverse_network

@@ -8,7 +8,7 @@ import copy
 from math import cos, pi
 
 import torch
-from golden.reference_victims import Found, note, scores, smashed, targets_of, victims
+from reference_victims import Found, note, scores, smashed, targets_of, victims
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 import torch
-from golden.reference_victims import Found, note, scores, targets_of, victims
+from reference_victims import Found, note, scores, targets_of, victims
 from torch import Tensor, nn
 from torch.nn import functional
 

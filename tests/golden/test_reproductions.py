@@ -7,8 +7,10 @@ from statistics import mean
 from typing import Any
 
 import pytest
-from golden import reference_decoder, reference_descent, reference_training
-from golden.reference_victims import FOLDER, Found, agreement
+import reference_decoder
+import reference_descent
+import reference_training
+from reference_victims import FOLDER, Found, agreement
 
 from sltoolkit.bench.plan import facts_of, plan_of
 from sltoolkit.bench.reproduction import Expectation, Scale, load_reproduction, results_page
