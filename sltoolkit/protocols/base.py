@@ -165,7 +165,7 @@ class Clock:
         """These samples of the member: inputs, labels, and the turn of who holds both."""
         samples = member.samples
         # in a process of its own a party has not everything at hand, but all ids
-        x, y, ids = (_rows(t, index) for t in (samples.x, samples.y, samples.ids))
+        x, y, ids = (rows_at(t, index) for t in (samples.x, samples.y, samples.ids))
         turn = Turn(
             ids=ids, x=x, y=y, step=self.step, epoch=self.epoch, phase=phase,
             rng=member.rng,
@@ -181,9 +181,16 @@ class Clock:
         )  # fmt: skip
 
 
-def _rows(t: Tensor, index: Tensor) -> Tensor:
-    """The rows at `index`; of a tensor without numbers, as many (indexing one is slow)."""
-    return t.new_empty((len(index), *t.shape[1:])) if t.is_meta else t[index.to(t.device)]
+def rows_at(t: Tensor, index: Tensor) -> Tensor:
+    """The rows of a party's samples at `index` (B,), in the memory format of `t`.
+
+    Selecting takes a fifth of the time of indexing, but forgets about channels-last. A tensor
+    without numbers gives as many rows without numbers.
+    """
+    if t.is_meta:
+        return t.new_empty((len(index), *t.shape[1:]))
+    index = index.to(t.device)
+    return t[index] if t.dim() == 4 and t.stride(1) == 1 else t.index_select(0, index)
 
 
 Deployment = tuple[tuple[Deployed, ...], nn.Module]

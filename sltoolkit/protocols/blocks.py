@@ -13,7 +13,15 @@ from sltoolkit.data.samples import Samples
 from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ProtocolError
 from sltoolkit.models.refit import refit
-from sltoolkit.protocols.base import Cast, Clock, Deployment, Member, Protocol, without_labels
+from sltoolkit.protocols.base import (
+    Cast,
+    Clock,
+    Deployment,
+    Member,
+    Protocol,
+    rows_at,
+    without_labels,
+)
 from sltoolkit.protocols.seats import PEER, split_seats
 from sltoolkit.side_by_side import Blocks, SideBySide, block_samples
 from sltoolkit.streams import Stream
@@ -99,11 +107,11 @@ def aligned(
         _, y, owner = clock.batch(lead, index, phase)
         clock.step += 1
         blind = without_labels(owner)
-        views = [(lead, blind)]
-        for me in cast.clients[1:]:
-            x = me.samples.x
-            views.append((me, replace(blind, x=x[index.to(x.device)], rng=me.rng)))
-        yield views, y, owner
+        others = (
+            (me, replace(blind, x=rows_at(me.samples.x, index), rng=me.rng))
+            for me in cast.clients[1:]
+        )
+        yield [(lead, blind), *others], y, owner
 
 
 def dry_pass(parties: Sequence[Member]) -> list[Tensor]:
