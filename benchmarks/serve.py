@@ -26,6 +26,9 @@ from pathlib import Path
 import torch
 from torch.distributed.rendezvous import rendezvous
 
+if __name__ == "__main__":  # as a script: the folder above holds the other benchmarks
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from benchmarks.training import BATCH, random_split
 from sltoolkit import models
 from sltoolkit.casting import Run, seat_parties
