@@ -24,7 +24,7 @@ from sltoolkit.attacks import ATTACKS
 from sltoolkit.casting import Run, seat_parties, shards_of, with_format
 from sltoolkit.checkpoint import read_victim, restore_victim
 from sltoolkit.codec import Reducer
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, NoDefense, Role
+from sltoolkit.contracts import ActiveAttack, AnyAttack, Attack, Defense, Listener, NoDefense, Role
 from sltoolkit.costs import measure
 from sltoolkit.data.partition import PARTITIONS, Dealt, Partition, heterogeneity
 from sltoolkit.data.samples import Samples, Split
@@ -253,13 +253,18 @@ def attack(
             "attacker_seed": seed,
             "target_set": asked.part if attack.family == "reconstruction" else "private_train",
             "checkpoint": "final",
-            "adaptive": attack.family == "labels"
-            or bool({"release", "mechanism", "updates"} & set(verdict.knowledge)),
+            "adaptive": _adaptive(attack, verdict.knowledge),
             "epsilon": None if guarantee is None else guarantee.epsilon,
             "delta": None if guarantee is None else guarantee.delta,
         }
     )
     return Result(facts=facts, verdict=verdict)
+
+
+def _adaptive(attack: AnyAttack, knowledge: Collection[str]) -> bool:
+    """Whether it knows the defence: learns from what crosses the wire, or holds its parameters."""
+    learns = attack.family == "labels" or not isinstance(attack, Attack)
+    return learns or bool({"release", "mechanism", "updates"} & set(knowledge))
 
 
 def _victim(

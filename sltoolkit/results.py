@@ -124,7 +124,9 @@ def _numbers(metric: str, verdict: Verdict) -> dict[str, Any]:
     best = max if facts.higher_is_more_leak else min
     name = best(priors, key=lambda k: priors[k])
     low = high = math.nan
+    judged = len(verdict.truth.ids)
     if values.ndim == 1:
+        judged = len(values)
         interval = bootstrap_targets(values.float(), Stream(0).fresh("bootstrap").numpy())
         low, high = interval.low, interval.high
     return {
@@ -132,7 +134,7 @@ def _numbers(metric: str, verdict: Verdict) -> dict[str, Any]:
         "value": value,
         "ci_low": low,
         "ci_high": high,
-        "n": len(verdict.truth.ids),
+        "n": judged,
         "baseline": priors[name],
         "baseline_name": name,
         "gain": gain(facts, value, priors[name]),

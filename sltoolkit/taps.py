@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from sltoolkit.casting import Run, task_of
 from sltoolkit.contracts import ActiveAttack, Listener, Role, RoundView
 from sltoolkit.errors import ThreatModelError
+from sltoolkit.knowledge import knowledge_sources
 from sltoolkit.parties import Honest
 from sltoolkit.protocols.base import Host
-from sltoolkit.referee import check_seat, knowledge_sources, refuse_unsuited
+from sltoolkit.referee import check_seat, refuse_unsuited
 from sltoolkit.streams import Stream
 from sltoolkit.threat import needs, view_of
 from sltoolkit.training import deploy

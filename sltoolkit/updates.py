@@ -50,7 +50,10 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
         protocol=protocol.alone(),
         parts=tuple(copy.deepcopy(p).requires_grad_(True) for p in parts),
         defense=copy.deepcopy(victim.pristine),
-        learned={n: m.state_dict() for n, m in member.defense.learned().items()},
+        learned={
+            name: copy.deepcopy(module.state_dict())  # an attacker gets to hold the program
+            for name, module in member.defense.learned().items()
+        },
         training=training, reducer=member.reducer, classes=victim.data.classes,
         batch=targets.batch, releases=targets.releases,
     )  # fmt: skip

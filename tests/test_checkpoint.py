@@ -25,7 +25,7 @@ from sltoolkit.errors import StoreError
 from sltoolkit.models import build
 from sltoolkit.outcomes import Outcome
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.referee import prepared_baselines
+from sltoolkit.scoring import prepared_baselines
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets

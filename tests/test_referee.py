@@ -181,3 +181,23 @@ def test_gradients_that_were_not_recorded_are_refused_in_a_sentence() -> None:
             grants=("hints",),
             targets=Targets(labels=30, hints=3, count=6),
         )
+
+
+def test_a_stolen_model_is_judged_on_the_private_holdout(undefended: Victim) -> None:
+    held = undefended.data.private_holdout
+    right = nn.functional.one_hot(held.y, 3).float()
+    wrong = right.roll(1, dims=1)
+    half = torch.cat([right[: len(right) // 2], wrong[len(right) // 2 :]])
+
+    def lookup(x: Tensor) -> Tensor:
+        return torch.stack([half[(held.x == each).flatten(1).all(1)][0] for each in x])
+
+    verdict = judge(
+        undefended,
+        Says(answer=lambda view: replace(mean_of_aux(view), model=lookup)),
+        seed=0,
+    )
+    assert verdict.scores["model_accuracy"].tolist() == [1.0] * 9 + [0.0] * 9
+    most = undefended.data.private_train.y.bincount().argmax()
+    expected = float((held.y == most).float().mean())
+    assert verdict.baselines["model_accuracy"] == {"class_prior": pytest.approx(expected)}

@@ -77,8 +77,8 @@ class InvertingGradients(Attack[InvertingView]):
     Attributes:
         steps: at most, of the descent.
         lr: initial step size, in standard deviations of pixels; it falls by 10 three times.
-        tv_weight: of the total variation; None rehearses, or takes 0.1 without aux. What was
-            chosen is in the outcome's `tuned`.
+        tv_weight: of the total variation; None rehearses, and what was chosen is in the
+            outcome's `tuned`; without aux it takes 0.1.
         signed: whether Adam gets the gradient's sign, as in the paper's experiments.
         boxed: whether images are kept in [0, 1]; signals and feature vectors never are.
         restarts: starts per group, of which the one with the least loss is kept.
@@ -126,12 +126,8 @@ class InvertingGradients(Attack[InvertingView]):
 
         As many as rehearsals use otherwise, and at least one group; None without so many.
         """
-        updates, aux = view.updates, view.aux
-        if aux is None or updates.client is None:
-            return None
-        wanted = max(updates.batch, min(SAMPLES, len(aux.x) // 2))
-        count = wanted - wanted % updates.batch
-        if count >= len(aux.x):
+        updates, aux, count = view.updates, view.aux, _to_rehearse_on(view)
+        if aux is None or not count:
             return None
         order = torch.randperm(len(aux.x), generator=rng.child("pick").torch()).to(aux.x.device)
         own, rest = order[:count], order[count:]
@@ -167,11 +163,21 @@ class InvertingGradients(Attack[InvertingView]):
 
         return Reconstruction(
             images=images(descended.leaves[0]),
-            tuned=chosen(self, fixed),
+            tuned=chosen(self, fixed) if _to_rehearse_on(view) else {},
             diagnostics={"gradient_loss": float(descended.loss[best].mean())},
             curve=descended.mean_curve(),
             trace={step: images(leaf) for step, leaf in descended.trace.items()},
         )
+
+
+def _to_rehearse_on(view: InvertingView) -> int:
+    """How many own samples make up whole groups and leave some over; 0: there is no rehearsal."""
+    updates, aux = view.updates, view.aux
+    if aux is None or updates.client is None:
+        return 0
+    wanted = max(updates.batch, min(SAMPLES, len(aux.x) // 2))
+    count = wanted - wanted % updates.batch
+    return count if count < len(aux.x) else 0
 
 
 @final

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from sltoolkit.attacks.reconstruction.descent import Descended, Descent, constant, squared_error
@@ -117,7 +117,6 @@ class PseudoClient(Wiretap):
         self._given, self._setup, self._rng = attack, setup, rng
         self._attack = attack
         self._heard = 0
-        self._server: nn.Module | None = None
         self.substitute: Substitute | None = None
 
     def hear(self, heard: RoundView) -> None:
@@ -134,7 +133,6 @@ class PseudoClient(Wiretap):
                 x, y = substitute.draw(len(batch.z))
             if len(y) > 1:
                 step(substitute, batch, x, y)
-        self._server = batch.server
 
     def _begin(self, batch: Batch, heard: RoundView) -> Substitute:
         attack = self._given.tune(self._setup, heard, rng=self._rng.child("rehearsal"))
@@ -158,6 +156,7 @@ class PseudoClient(Wiretap):
             | {"feature_loss": float(refined.loss.mean())}
             | self._confidence(substitute, z),
             curve=substitute.losses.curve("decoder_loss"),
+            model=substitute.whole,
         )
 
     def _refined(self, substitute: Substitute, images: Tensor, z: Tensor) -> Descended:
@@ -170,11 +169,11 @@ class PseudoClient(Wiretap):
 
     def _confidence(self, substitute: Substitute, z: Tensor) -> dict[str, float]:
         """How sure the pseudo-tail is of the targets' labels, in a U-shape."""
-        if substitute.tail is None or self._server is None:
+        if substitute.tail is None:
             return {}
         substitute.tail.network.eval()
         with torch.no_grad():
-            guess = substitute.tail(self._server(z.clone())).softmax(1)
+            guess = substitute.tail(substitute.server(z.clone())).softmax(1)
         return {"label_confidence": float(guess.amax(1).mean())}
 
 

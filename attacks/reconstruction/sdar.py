@@ -159,6 +159,7 @@ class Simulation(Wiretap):
             tuned=chosen(self._given, self._attack),
             diagnostics=substitute.losses.diagnostics(),
             curve=substitute.losses.curve("decoder_loss"),
+            model=substitute.whole,
         )
 
     def _begin(self, batch: Batch, heard: RoundView) -> Substitute:

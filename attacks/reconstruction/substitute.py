@@ -154,6 +154,7 @@ class Substitute:
         )
         decoder = body if channel is None else Conditioned(channel, body)
         self.decoder = Learner(decoder, aux.x, decoder_lr)
+        self.server = first.server  # the seat's replica, which every batch brings up to date
         self.tail: Learner | None = None
         if first.y is None:
             with torch.no_grad():
@@ -187,6 +188,12 @@ class Substitute:
         # a server whose first layer works in place would rewrite what the decoder learns from
         logits = server(codes.clone())
         return functional.cross_entropy(logits if self.tail is None else self.tail(logits), y)
+
+    @property
+    def whole(self) -> nn.Sequential:
+        """The stolen model, inputs (B, ...) -> logits (B, C): e, f_s as last heard, the tail."""
+        tail = [] if self.tail is None else [self.tail.network]
+        return nn.Sequential(self.client.network, self.server, *tail).eval()
 
     def with_labels(self, y: Tensor | None) -> tuple[Tensor, ...]:
         """What conditioned networks take beside their input."""

@@ -28,8 +28,9 @@ from sltoolkit.errors import ProtocolError, SLToolkitError
 from sltoolkit.naming import parameters_json
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.referee import check_seat, prepared_baselines, sees_labels
+from sltoolkit.referee import check_seat
 from sltoolkit.results import Result, environment, victim_facts
+from sltoolkit.scoring import prepared_baselines, sees_labels
 from sltoolkit.victim import Victim
 
 SHOWN = 16

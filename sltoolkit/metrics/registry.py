@@ -38,91 +38,37 @@ class Metric:
 
     name: str
     function: Callable[[Tensor, Tensor], Tensor]
-    unit: str
-    higher_is_more_leak: bool
-    lower_bound: float
-    upper_bound: float
+    unit: str = "1"
+    higher_is_more_leak: bool = True
+    lower_bound: float = 0.0
+    upper_bound: float = 1.0
     per_target: bool = True
     in_range: bool = True
     min_side: int = 0
 
 
-METRICS: Mapping[str, Metric] = {
-    "mse": Metric(
-        name="mse",
-        function=mse,
-        unit="1",
-        higher_is_more_leak=False,
-        lower_bound=0.0,
-        upper_bound=1.0,
-    ),
-    "mse_affine": Metric(
-        name="mse_affine",
-        function=mse_affine,
-        unit="1",
-        higher_is_more_leak=False,
-        lower_bound=0.0,
-        upper_bound=0.25,
+_ALL = (
+    Metric(name="mse", function=mse, higher_is_more_leak=False),
+    Metric(
+        name="mse_affine", function=mse_affine, higher_is_more_leak=False, upper_bound=0.25,
         in_range=False,
     ),
-    "psnr_db": Metric(
-        name="psnr_db",
-        function=psnr_db,
-        unit="dB",
-        higher_is_more_leak=True,
-        lower_bound=0.0,
-        upper_bound=100.0,
-        min_side=1,
-    ),
-    "ssim": Metric(
-        name="ssim",
-        function=ssim,
-        unit="1",
-        higher_is_more_leak=True,
-        lower_bound=-1.0,
-        upper_bound=1.0,
-        min_side=SSIM_MIN_SIDE,
-    ),
-    "label_accuracy": Metric(
-        name="label_accuracy",
-        function=accuracy,
-        unit="1",
-        higher_is_more_leak=True,
-        lower_bound=0.0,
-        upper_bound=1.0,
-    ),
-    "leak_auc": Metric(
-        name="leak_auc",
-        function=leak_auc,
-        unit="1",
-        higher_is_more_leak=True,
-        lower_bound=0.0,
-        upper_bound=1.0,
-        per_target=False,
-    ),
-    "attribute_accuracy": Metric(
-        name="attribute_accuracy",
-        function=accuracy,
-        unit="1",
-        higher_is_more_leak=True,
-        lower_bound=0.0,
-        upper_bound=1.0,
-    ),
-    "attribute_auc": Metric(
-        name="attribute_auc",
-        function=leak_auc,
-        unit="1",
-        higher_is_more_leak=True,
-        lower_bound=0.0,
-        upper_bound=1.0,
-        per_target=False,
-    ),
-}
+    Metric(name="psnr_db", function=psnr_db, unit="dB", upper_bound=100.0, min_side=1),
+    Metric(name="ssim", function=ssim, lower_bound=-1.0, min_side=SSIM_MIN_SIDE),
+    Metric(name="label_accuracy", function=accuracy),
+    Metric(name="leak_auc", function=leak_auc, per_target=False),
+    Metric(name="attribute_accuracy", function=accuracy),
+    Metric(name="attribute_auc", function=leak_auc, per_target=False),
+    Metric(name="model_accuracy", function=accuracy),
+)  # fmt: skip
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "reconstruction": ("ssim", "mse", "psnr_db", "mse_affine"),
     "labels": ("leak_auc", "label_accuracy"),
     "attribute": ("attribute_auc", "attribute_accuracy"),
+    "model": ("model_accuracy",),
 }
 """Kind of outcome -> names of its metrics; the first that applies is the primary one."""
 

@@ -18,10 +18,10 @@ from sltoolkit.contracts import AnyAttack, Attack, Listener, Role
 from sltoolkit.costs import Measured
 from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ThreatModelError
+from sltoolkit.knowledge import trained_sources
 from sltoolkit.naming import parameters_json
 from sltoolkit.outcomes import Outcome
 from sltoolkit.protocols import Protocol
-from sltoolkit.referee import _trained_sources
 from sltoolkit.streams import Stream
 from sltoolkit.targets import image_targets, label_targets
 from sltoolkit.threat import needs, permitted, view_of
@@ -112,7 +112,7 @@ def selected(victim: Victim) -> Selected:
 
 def view_for(attack: AnyAttack, victim: Victim, chosen: Selected, noise: Stream) -> Any:
     """The attack's view with every grant it can use, filled by the referee's own sources."""
-    sources = _trained_sources(
+    sources = trained_sources(
         victim, chosen.images, chosen.known, chosen.hinted, TARGETS, seat_of(attack, victim),
         attack.family, noise,
     )  # fmt: skip
@@ -198,7 +198,7 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
 
     with (
         mock.patch.object(Deployed, "smash", record),
-        mock.patch("sltoolkit.referee.released_updates", hear),
+        mock.patch("sltoolkit.knowledge.released_updates", hear),
     ):
         view = view_for(attack, victim, chosen, Stream(8).child("noise"))
         here = tensors_of(attacked(attack, view))
@@ -208,7 +208,7 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
             # another state of the global generators: somebody else ran before
             with (
                 mock.patch.object(Deployed, "smash", replay),
-                mock.patch("sltoolkit.referee.released_updates", hear_again),
+                mock.patch("sltoolkit.knowledge.released_updates", hear_again),
                 Stream(99).scope(),
             ):
                 view = view_for(attack, other, chosen, Stream(9).child("other noise"))

@@ -16,8 +16,8 @@ from contract.toys import victim as trained
 from sltoolkit import taps
 from sltoolkit.contracts import Listener, RoundView, Wiretap
 from sltoolkit.deployed import Deployed
+from sltoolkit.knowledge import knowledge_sources
 from sltoolkit.outcomes import Outcome
-from sltoolkit.referee import knowledge_sources
 from sltoolkit.streams import Stream
 from sltoolkit.threat import needs, view_of
 from sltoolkit.victim import Tapped, Victim

@@ -15,7 +15,7 @@ from contract.toys import CLASSES, QUICK, TARGETS, differences, split, victim_st
 from contract.toys import victim as trained
 from sltoolkit.api import train
 from sltoolkit.contracts import Attack, Defense
-from sltoolkit.referee import _trained_sources, knowledge_sources
+from sltoolkit.knowledge import knowledge_sources, trained_sources
 from sltoolkit.streams import Stream
 from sltoolkit.turns import Turn
 from sltoolkit.victim import Victim
@@ -102,7 +102,7 @@ def test_touching_the_live_servers_network_is_caught(
 def test_every_grant_is_a_copy(victim: Victim) -> None:
     before = victim_state(victim)
     chosen = checks.selected(victim)
-    sources = _trained_sources(
+    sources = trained_sources(
         victim, chosen.images, chosen.known, chosen.hinted, TARGETS, "server",
         "reconstruction", Stream(0),
     )  # fmt: skip

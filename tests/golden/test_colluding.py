@@ -9,9 +9,10 @@ import torch
 import sltoolkit as sl
 from sltoolkit.attacks.reconstruction.colluding import Colluding
 from sltoolkit.errors import ThreatModelError
+from sltoolkit.knowledge import peer_of, peer_samples
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.protocols import Protocol
-from sltoolkit.referee import check_seat, peer_of, peer_samples
+from sltoolkit.referee import check_seat
 from sltoolkit.streams import Stream
 
 LENET = partial(sl.models.build, "lenet", shape=(1, 8, 8), classes=10, padding=2)

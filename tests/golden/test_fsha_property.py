@@ -17,7 +17,7 @@ from sltoolkit.data.samples import Samples
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.outcomes import AttributeGuess
 from sltoolkit.protocols import UShaped, Vanilla
-from sltoolkit.referee import score
+from sltoolkit.scoring import score
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets

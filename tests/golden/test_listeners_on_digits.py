@@ -50,6 +50,7 @@ def errors(
         training=Training(epochs=epochs),
     )  # fmt: skip
     results = [attack(victim, x) for x in listeners]
+    assert all(result.facts["adaptive"] for result in results)
     baselines = dict(results[0].verdict.baselines["mse"])
     return [float(r.verdict.scores["mse"].mean()) for r in results], baselines
 
@@ -59,6 +60,14 @@ def test_both_beat_the_mean_image_undefended() -> None:
     found, prior = errors([pcat, replace(NARROW, lr=2e-3)], shallow, epochs=6)
     assert found[0] < 0.85 * prior["mean_image"]
     assert found[1] < 0.65 * prior["mean_image"]
+
+
+def test_pcats_pseudo_client_classifies_with_the_victims_server() -> None:
+    pcat = PCAT(width=4, refine_steps=0, lr=3e-3)
+    victim = train(shallow, "digits", cut=1, listeners=[pcat], training=Training(epochs=6))
+    verdict = attack(victim, pcat).verdict
+    stolen = float(verdict.scores["model_accuracy"].mean())
+    assert stolen > 0.8 > verdict.baselines["model_accuracy"]["class_prior"] + 0.5
 
 
 def test_strong_noise_stops_both() -> None:

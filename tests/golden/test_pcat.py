@@ -155,3 +155,17 @@ def test_without_labels_it_says_how_sure_it_is_of_those_it_guesses() -> None:
     targets = sim.heard(sim.server()).messages["smashed", "in"]
     outcome = tap.finish(After(smashed=targets[None], labels=None))
     assert 1 / 3 <= outcome.diagnostics["label_confidence"] <= 1
+
+
+@pytest.mark.parametrize("labels", [True, False], ids=["vanilla", "u_shaped"])
+def test_it_hands_back_the_whole_model_that_it_stole(labels: bool) -> None:
+    tap, fs = ear(PCAT(width=4, refine_steps=1)), sim.server(3 if labels else 5)
+    tap.hear(sim.heard(fs, labels=labels))
+    targets = sim.heard(fs).messages["smashed", "in"]
+    outcome = tap.finish(After(smashed=targets[None], labels=None))
+    twins, x = tap.substitute, sim.own_samples().x
+    assert twins is not None
+    assert outcome.model is not None
+    features = fs(twins.client.network.eval()(x))
+    logits = features if twins.tail is None else twins.tail.network.eval()(features)
+    torch.testing.assert_close(outcome.model(x), logits)

@@ -17,7 +17,7 @@ from sltoolkit.attacks.reconstruction.unsplit import UnSplit, UnSplitView, stret
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
 from sltoolkit.metrics import mse_affine
 from sltoolkit.outcomes import Reconstruction
-from sltoolkit.referee import score
+from sltoolkit.scoring import score
 from sltoolkit.streams import Stream
 
 Arch = Callable[[Stream], nn.Module]
