@@ -9,7 +9,16 @@ from torch import Tensor
 from contract.attack_checks import everything, tensors_of
 from contract.toys import CUT, TARGETS, AllEars, Witnessed, differences, run_state, seated, victim
 from sltoolkit.api import attack
-from sltoolkit.contracts import ActiveAttack, Attack, Defense, Family, Role, RoundView, Wiretap
+from sltoolkit.contracts import (
+    ActiveAttack,
+    AnyAttack,
+    Attack,
+    Defense,
+    Family,
+    Role,
+    RoundView,
+    Wiretap,
+)
 from sltoolkit.outcomes import Outcome
 from sltoolkit.parties import Middle, Server
 from sltoolkit.protocols import Protocol
@@ -35,10 +44,10 @@ def hijacked(
     )
 
 
-def granted(active: ActiveAttack[Any]) -> frozenset[str]:
+def granted(attack: AnyAttack) -> frozenset[str]:
     """All it can use, before and after the training."""
-    required, usable = needs(active.setup)
-    return everything(active) | required | usable
+    required, usable = needs(getattr(attack, "setup", attack.view))
+    return everything(attack) | required | usable
 
 
 def check_reproducible(kind: type[ActiveAttack[Any]], protocol: Protocol) -> None:
@@ -168,9 +177,9 @@ def finishing(tapped: Tapped) -> Attack[Any]:
     return Finishing()
 
 
-def check_well_formed(victim: Victim, active: ActiveAttack[Any]) -> None:
+def check_well_formed(victim: Victim, attacker: AnyAttack) -> None:
     """The referee can judge it on the very targets that it was asked about."""
-    result = attack(victim, active, targets=TARGETS, grants=granted(active))
-    assert len(result.rows()), f"{type(active).__name__} can't be judged"
+    result = attack(victim, attacker, targets=TARGETS, grants=granted(attacker))
+    assert len(result.rows()), f"{type(attacker).__name__} can't be judged"
     for name, scores in result.verdict.scores.items():
-        assert bool(scores.isfinite().all()), f"{type(active).__name__} has no finite {name}"
+        assert bool(scores.isfinite().all()), f"{type(attacker).__name__} has no finite {name}"

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import nn
@@ -52,19 +52,19 @@ class _Noisy(torch.optim.Optimizer):
         self._inner.step()
 
 
-def usual(*, defended: bool) -> Victim:
-    """Split learning of a network with BatchNorm and dropout; defended by noise."""
-    return toys.victim(GaussianNoise(std=0.3) if defended else None, norm="batch")
+def usual(defense: Defense | None) -> Victim:
+    """Split learning of a network with BatchNorm and dropout."""
+    return toys.victim(defense, norm="batch")
 
 
-def federated(*, defended: bool) -> Victim:
-    """A whole network at every client, whose updates are heard; defended by noisy steps."""
-    if defended:
-        return toys.victim(NoisySteps(), protocol=FedAvg(clients=2))
-    return toys.victim(norm="batch", protocol=LargeBatchSGD(clients=2))
+def federated(defense: Defense | None) -> Victim:
+    """A whole network at every client, whose updates are heard: gradients, or weights."""
+    if defense is None:
+        return toys.victim(norm="batch", protocol=LargeBatchSGD(clients=2))
+    return toys.victim(defense, protocol=FedAvg(clients=2))
 
 
-def federated_linear(*, defended: bool) -> Victim:
+def federated_linear(defense: Defense | None) -> Victim:
     """The same with a network that begins with a linear layer."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         flatten=nn.Flatten(), fc=nn.Linear(64, 12), relu=nn.ReLU(), drop=nn.Dropout(0.2),
@@ -72,40 +72,41 @@ def federated_linear(*, defended: bool) -> Victim:
     )  # fmt: skip
     return train(
         lambda: nn.Sequential(layers), toys.split(), cut="relu", protocol=FedAvg(clients=2),
-        training=toys.QUICK, targets=toys.TARGETS,
-        defense=NoisySteps() if defended else None,
+        training=toys.QUICK, targets=toys.TARGETS, defense=defense,
     )  # fmt: skip
 
 
-def logits(*, defended: bool) -> Victim:
+def logits(defense: Defense | None, norm: Literal["batch", "group"] = "batch") -> Victim:
     """Logits cross the cut, and labels stay behind it."""
 
     def network() -> nn.Sequential:
-        whole = toys.network("batch")
+        whole = toys.network(norm)
         whole.add_module("loss", nn.Identity())
         return whole
 
     return train(
         network, toys.split(), cut="head", protocol=Vanilla(labels_at="server"),
-        training=toys.QUICK, targets=toys.TARGETS,
-        defense=GaussianNoise(std=0.3) if defended else None,
+        training=toys.QUICK, targets=toys.TARGETS, defense=defense,
     )  # fmt: skip
 
 
-_OTHERS: dict[str, Callable[..., Victim]] = {
+Make = Callable[[Defense | None], Victim]
+OTHERS: dict[str, Make] = {
     "dlg": federated,
     "first_layer": federated_linear,
     "idlg": federated,
     "inverting_gradients": federated,
     "logit_gradient": logits,
 }
+"""Attacks that can't be mounted on the usual victim, and on which they can."""
 
 
 def victim_for(attack: str, *, defended: bool) -> Victim:
-    """The victim that a registered attack is checked on; trained once."""
-    return _trained(_OTHERS.get(attack, usual), defended)
+    """The victim that a registered attack is checked on, defended by noise or not; trained once."""
+    return _trained(OTHERS.get(attack, usual), defended)
 
 
 @cache
-def _trained(make: Callable[..., Victim], defended: bool) -> Victim:
-    return make(defended=defended)
+def _trained(make: Make, defended: bool) -> Victim:
+    noise = NoisySteps() if make in (federated, federated_linear) else GaussianNoise(std=0.3)
+    return make(noise if defended else None)

@@ -1,0 +1,64 @@
+"""Every registered attack meets every registered defence, at their smallest settings.
+
+Active attacks do so where they are mounted (test_active).
+"""
+
+from functools import cache
+
+import pytest
+
+from contract.active_checks import check_well_formed, granted
+from contract.suited import OTHERS, federated, federated_linear, logits
+from contract.toys import victim
+from sltoolkit.attacks import ATTACKS
+from sltoolkit.contracts import ActiveAttack, Listener
+from sltoolkit.defenses import DEFENSES
+from sltoolkit.errors import ProtocolError
+from sltoolkit.protocols import Vanilla
+from sltoolkit.victim import Victim
+
+LISTENERS = tuple(kind.smoke() for kind in ATTACKS.values() if issubclass(kind, Listener))
+OF_UPDATES = [name for name, make in OTHERS.items() if make in (federated, federated_linear)]
+OF_LOGITS = [name for name, make in OTHERS.items() if make is logits]
+OF_THE_CUT = [
+    name
+    for name, kind in ATTACKS.items()
+    if name not in OTHERS and not issubclass(kind, ActiveAttack)
+]
+each_defense = pytest.mark.parametrize("defense", DEFENSES)
+
+
+@cache
+def heard(defense: str) -> Victim:
+    """One victim for all who hear the cut; every listener listened to its training."""
+    return victim(
+        DEFENSES[defense].smoke(), protocol=Vanilla(labels_at="server"), listeners=LISTENERS,
+        grants=frozenset[str]().union(*map(granted, LISTENERS)),
+    )  # fmt: skip
+
+
+@each_defense
+@pytest.mark.parametrize("name", OF_THE_CUT)
+def test_at_the_cut(name: str, defense: str) -> None:
+    listening = {type(listener): listener for listener in LISTENERS}
+    kind = ATTACKS[name]
+    check_well_formed(heard(defense), listening.get(kind) or kind.smoke())
+
+
+@each_defense
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_at_the_logits(name: str, defense: str) -> None:
+    check_well_formed(logits(DEFENSES[defense].smoke(), norm="group"), ATTACKS[name].smoke())
+
+
+@each_defense
+@pytest.mark.parametrize("name", OF_UPDATES)
+def test_of_updates_there_is_nothing_that_a_defense_of_the_cut_could_do(
+    name: str, defense: str
+) -> None:
+    make = OTHERS[name]
+    if defense == "none":
+        check_well_formed(make(DEFENSES[defense].smoke()), ATTACKS[name].smoke())
+        return
+    with pytest.raises(ProtocolError, match="would be silently inert: use a protocol that splits"):
+        make(DEFENSES[defense].smoke())
