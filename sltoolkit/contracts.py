@@ -5,8 +5,8 @@ is called. It measures nothing, prints nothing and writes nothing: the referee d
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
 import torch
@@ -16,6 +16,7 @@ from sltoolkit.dress_rehearsal import rehearse_listening
 from sltoolkit.outcomes import Outcome
 from sltoolkit.privacy.guarantee import Guarantee
 from sltoolkit.rehearsal import staged, tuned
+from sltoolkit.sampling import Sampler
 from sltoolkit.streams import Stream
 from sltoolkit.turns import Phase, Turn
 from sltoolkit.wire import Kind
@@ -33,14 +34,6 @@ class Task:
     input_shape: tuple[int, ...]
     smashed_shape: tuple[int, ...]
     classes: int
-
-
-class Sampler(ABC):
-    """Draws the batches of a party's samples."""
-
-    @abstractmethod
-    def batches(self, n: int, rng: Stream) -> Iterator[Tensor]:
-        """One epoch over `n` samples: index batches, (B,) int64 each; a batch may be empty."""
 
 
 @final
@@ -139,11 +132,6 @@ class NoDefense(Defense):
     citation: ClassVar[str] = "none: the undefended baseline"
 
 
-def parameters_of(plugin: Any) -> dict[str, Any]:
-    """The hyper-parameters of a plug-in: its dataclass fields."""
-    return {f.name: getattr(plugin, f.name) for f in fields(plugin) if f.init}
-
-
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RoundView:
@@ -231,29 +219,6 @@ class Attack(_Adversary[V], ABC):
         each refinement of the best. Who has nothing to rehearse on takes the first candidate.
         """
         return tuned(self, view, rng=rng)
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class NoView:
-    """Nothing but what everybody knows."""
-
-    task: Task
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class NoAttack(Attack[NoView]):
-    """Nobody attacks: only the victim's utility and costs are measured."""
-
-    roles: ClassVar[tuple[Role, ...]] = ("server",)
-    view: ClassVar[type] = NoView
-    family: ClassVar[Family] = "utility"
-    citation: ClassVar[str] = "none: the victim alone"
-
-    def run(self, view: NoView, *, rng: Stream) -> Outcome:
-        """Nothing."""
-        return Outcome()
 
 
 class Wiretap(ABC):

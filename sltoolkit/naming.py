@@ -7,7 +7,6 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from sltoolkit.chain import Chain
-from sltoolkit.contracts import parameters_of
 
 
 def name_of(plugin: Any, registry: Mapping[str, type]) -> str:
@@ -20,11 +19,16 @@ def name_of(plugin: Any, registry: Mapping[str, type]) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(plugin).__name__).lower()
 
 
+def _parameters_of(plugin: Any) -> dict[str, Any]:
+    """The hyper-parameters of a plug-in: its dataclass fields."""
+    return {f.name: getattr(plugin, f.name) for f in fields(plugin) if f.init}
+
+
 def described(plugin: Any, registry: Mapping[str, type]) -> str:
     """Name and parameters as one writes them: `dirichlet(alpha=0.5)`; no lists left at default."""
     usual = {f.name: f.default for f in fields(plugin)}
     own = {
-        k: v for k, v in parameters_of(plugin).items() if not isinstance(v, tuple) or v != usual[k]
+        k: v for k, v in _parameters_of(plugin).items() if not isinstance(v, tuple) or v != usual[k]
     }
     given = ", ".join(f"{k}={v}" for k, v in own.items())
     return f"{name_of(plugin, registry)}({given})" if given else name_of(plugin, registry)
@@ -39,7 +43,7 @@ def _plain(plugin: Any) -> Any:
     if isinstance(plugin, Chain):
         return [_plain(link) for link in plugin.links]
     if is_dataclass(plugin) and not isinstance(plugin, type):
-        return {k: _plain(v) for k, v in parameters_of(plugin).items()}
+        return {k: _plain(v) for k, v in _parameters_of(plugin).items()}
     if isinstance(plugin, tuple | list):
         return [_plain(v) for v in plugin]
     if plugin is None or isinstance(plugin, bool | int | float | str):
@@ -49,5 +53,4 @@ def _plain(plugin: Any) -> Any:
 
 def describe_parameters(kind: type) -> dict[str, Any]:
     """The parameters of a plug-in class and their defaults."""
-    default = kind()
-    return {f.name: getattr(default, f.name) for f in fields(kind) if f.init}
+    return _parameters_of(kind())

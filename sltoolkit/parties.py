@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sltoolkit.entry import Entry, may_work_in_place
 from sltoolkit.streams import Stream
 
 Optimizer = torch.optim.Optimizer
@@ -81,7 +82,7 @@ class _Network:
         self._inlet: tuple[torch.Size, torch.dtype, torch.device] | None = None
         self.laps: list[Lap] = []
         self._forward = self._backward = 0
-        self._in_place = _may_work_in_place(module)
+        self._in_place = may_work_in_place(module)
         self.weights = list(module.parameters())
         foreign = not type(optimizer).__module__.startswith("torch.optim")
         self.wrapped = optimizer is not None and foreign
@@ -181,7 +182,7 @@ class HonestMiddle(_Network, Middle):
     def forward(self, received: Tensor) -> Tensor:
         """Keeps the graph until `backward`."""
         with self.scope():
-            self._entry = _Entry(received, in_place=self._in_place)
+            self._entry = Entry(received, in_place=self._in_place)
             self._sent = self.compute(self._entry.tensor)
             return self._sent
 
@@ -220,7 +221,7 @@ class HonestServer(_Network, Server):
         if smashed.shape[0] == 0 or smashed.is_meta:
             return torch.zeros_like(smashed)
         with self.scope():
-            entry = _Entry(smashed, in_place=self._in_place)
+            entry = Entry(smashed, in_place=self._in_place)
             loss = functional.cross_entropy(self.compute(entry.tensor), labels)
             self.zero()
             self.returns(smashed.shape[0])
@@ -248,43 +249,6 @@ def _as_tensor(out: object) -> Tensor:
     return out
 
 
-@final
-class _Entry:
-    """Where a received tensor enters a network: tells the gradient there, without a copy.
-
-    Usually it is a leaf of the graph. Autograd forbids a first layer that works in place (a ReLU,
-    often) on a leaf; for such a network the identity below stands before it. (A copy would do in
-    both cases, but for large smashed data it costs a percent or two of a training step.)
-
-    Attributes:
-        tensor: what to compute with.
-    """
-
-    def __init__(self, received: Tensor, *, in_place: bool) -> None:
-        self._received = received
-        self._caught: list[Tensor] = []
-        if in_place:
-            anchor = torch.empty(0, device=received.device, requires_grad=True)
-            self.tensor: Tensor = _Catch.apply(anchor, received, self._caught)  # type: ignore[no-untyped-call]
-        else:
-            self.tensor = received.requires_grad_()
-
-    def gradient(self) -> Tensor:
-        """The gradient at the received tensor; zero where nothing depends on it."""
-        if self._caught:
-            return self._caught[0]
-        grad = self._received.grad if self._received.is_leaf else None
-        return torch.zeros_like(self._received) if grad is None else grad
-
-
-def _may_work_in_place(network: nn.Module) -> bool:
-    """Unless every part of it is one of torch's own layers, told not to."""
-    return any(
-        getattr(m, "inplace", False) or not type(m).__module__.startswith("torch.nn.")
-        for m in network.modules()
-    )
-
-
 _NO_SCOPE = nullcontext()
 _DRAW_NOTHING = (
     nn.Sequential, nn.Conv2d, nn.Linear, nn.Flatten, nn.Identity, nn.MaxPool2d, nn.AvgPool2d,
@@ -302,20 +266,3 @@ def _may_draw(network: nn.Module) -> bool:
         or m._backward_hooks
         for m in network.modules()
     )
-
-
-class _Catch(torch.autograd.Function):
-    """The identity; `anchor` makes its output a part of the graph."""
-
-    @staticmethod
-    def forward(ctx: Any, anchor: Tensor, received: Tensor, caught: list[Tensor]) -> Tensor:
-        """Hand `received` through, allowing it to be written to."""
-        ctx.caught = caught
-        ctx.mark_dirty(received)
-        return received
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None]:
-        """Keep the gradient."""
-        ctx.caught.append(grads[0])
-        return None, None, None

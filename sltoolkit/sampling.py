@@ -1,5 +1,6 @@
 """How a party draws its batches."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
@@ -7,8 +8,15 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sltoolkit.contracts import Sampler
 from sltoolkit.streams import Stream
+
+
+class Sampler(ABC):
+    """Draws the batches of a party's samples."""
+
+    @abstractmethod
+    def batches(self, n: int, rng: Stream) -> Iterator[Tensor]:
+        """One epoch over `n` samples: index batches, (B,) int64 each; a batch may be empty."""
 
 
 @final

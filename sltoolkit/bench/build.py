@@ -12,13 +12,14 @@ from sltoolkit import models
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.chain import Chain
 from sltoolkit.codec import Reducer
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, NoAttack, Role
+from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, Role
 from sltoolkit.data.partition import PARTITIONS, Partition
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError, lookup, nearest
 from sltoolkit.protocols import PROTOCOLS, Protocol
 from sltoolkit.reducers import REDUCERS
 from sltoolkit.threat import GRANTS
+from sltoolkit.unattacked import NoAttack
 
 _ROLES = {role: role for role in typing.get_args(Role)}
 

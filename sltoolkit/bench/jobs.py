@@ -23,7 +23,7 @@ from sltoolkit.bench.recipes import arguments, from_checkpoint, split_of, traine
 from sltoolkit.bench.spec import Table
 from sltoolkit.bench.store import Store
 from sltoolkit.checkpoint import read_victim, restore_victim, save_victim
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Listener, NoAttack
+from sltoolkit.contracts import ActiveAttack, AnyAttack, Listener
 from sltoolkit.errors import ProtocolError, SLToolkitError
 from sltoolkit.naming import parameters_json
 from sltoolkit.outcomes import Reconstruction
@@ -31,6 +31,7 @@ from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.referee import check_seat
 from sltoolkit.results import Result, environment, victim_facts
 from sltoolkit.scoring import prepared_baselines, sees_labels
+from sltoolkit.unattacked import NoAttack
 from sltoolkit.victim import Victim
 
 SHOWN = 16

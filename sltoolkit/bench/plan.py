@@ -31,7 +31,7 @@ from sltoolkit.bench.build import (
     reducer_from,
 )
 from sltoolkit.bench.spec import Spec, Table
-from sltoolkit.contracts import ActiveAttack, Attack, Listener, NoAttack
+from sltoolkit.contracts import ActiveAttack, Attack, Listener
 from sltoolkit.data.partition import PARTITIONS, Dealt
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import DEFENSES
@@ -40,6 +40,7 @@ from sltoolkit.naming import described, name_of, parameters_json
 from sltoolkit.protocols import PROTOCOLS, Protocol
 from sltoolkit.reducers import REDUCERS
 from sltoolkit.referee import check_seat
+from sltoolkit.unattacked import NoAttack
 
 THREADS = 1
 """One thread per worker: one and two threads give different weights."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Self, final
 from torch import Tensor, nn
 
 from sltoolkit.chain import Guarded
-from sltoolkit.contracts import Defense, Role, Sampler
+from sltoolkit.contracts import Defense, Role
 from sltoolkit.data.samples import Samples
 from sltoolkit.deployed import Deployed, settle
 from sltoolkit.parties import Honest, HonestClient, HonestMiddle, HonestServer, Middle, Server
+from sltoolkit.sampling import Sampler
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Holdings
 from sltoolkit.turns import PhaseName, Turn

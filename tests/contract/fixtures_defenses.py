@@ -10,7 +10,8 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.contracts import Defense, PartySetup, Sampler
+from sltoolkit.contracts import Defense, PartySetup
+from sltoolkit.sampling import Sampler
 from sltoolkit.streams import Stream
 from sltoolkit.turns import Phase, Turn
 

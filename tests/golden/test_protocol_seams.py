@@ -25,10 +25,10 @@ from tiny import (
 from torch import Tensor, nn
 
 from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Defense, NoDefense, PartySetup, Sampler
+from sltoolkit.contracts import Defense, NoDefense, PartySetup
 from sltoolkit.errors import ProtocolError
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.sampling import Shuffled
+from sltoolkit.sampling import Sampler, Shuffled
 from sltoolkit.streams import Stream
 from sltoolkit.training import deploy, run_phases
 from sltoolkit.transcript import Recording, Transcript
