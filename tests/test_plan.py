@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tinybench import tiny
 
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.bench import plan as planning
+from sltoolkit.bench import keys as keying
 from sltoolkit.bench.plan import Plan, facts_of, plan_from_json, plan_of
 from sltoolkit.bench.run import load_plan
 from sltoolkit.bench.spec import load_spec
@@ -56,7 +56,7 @@ def test_a_sweep_that_changes_nothing_changes_no_key() -> None:
 def test_the_same_spec_gives_the_same_keys() -> None:
     one, two = planned(), planned()
     assert one == two
-    planning._source.cache_clear()
+    keying._source.cache_clear()
     assert planned() == one
 
 
@@ -104,10 +104,10 @@ def source_changes(monkeypatch: pytest.MonkeyPatch, kind: type, folder: Path) ->
         inspect, "getfile",
         lambda thing: str(edited) if Path(real(thing)) == file else real(thing),
     )  # fmt: skip
-    planning._source.cache_clear()
+    keying._source.cache_clear()
     plan = planned()
     monkeypatch.undo()
-    planning._source.cache_clear()
+    keying._source.cache_clear()
     return plan
 
 
@@ -142,11 +142,11 @@ def test_keys_change_with_versions_and_threads(
     name: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = planned()
-    monkeypatch.setattr(torch if name == "__version__" else planning, name, value)
-    planning._environment.cache_clear()
+    monkeypatch.setattr(torch if name == "__version__" else keying, name, value)
+    keying._environment.cache_clear()
     changed = planned()
     monkeypatch.undo()
-    planning._environment.cache_clear()
+    keying._environment.cache_clear()
     assert not keys(plain) & keys(changed)
     assert planned() == plain
 

@@ -18,7 +18,8 @@ import torch
 
 from sltoolkit import api
 from sltoolkit.bench.build import attack_from
-from sltoolkit.bench.plan import THREADS, CellPlan, Plan, VictimPlan, facts_of
+from sltoolkit.bench.keys import THREADS
+from sltoolkit.bench.plan import CellPlan, Plan, VictimPlan, facts_of
 from sltoolkit.bench.recipes import arguments, from_checkpoint, split_of, trained_apart
 from sltoolkit.bench.spec import Table
 from sltoolkit.bench.store import Store

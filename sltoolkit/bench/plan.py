@@ -1,23 +1,9 @@
-"""From a spec to a plan: which victims, which cells, and the key each is stored under.
+"""From a spec to a plan: which victims, which cells, and the key each is stored under."""
 
-A key is a hash of everything a result depends on: the recipe, the sources of the plug-ins it
-uses, the versions of package and torch, the number of threads and the device. The same key means
-the same numbers.
-"""
-
-import hashlib
-import inspect
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
-from types import ModuleType
 from typing import Any, final
-
-import torch
 
 from sltoolkit import models
 from sltoolkit.attacks import ATTACKS
@@ -30,6 +16,7 @@ from sltoolkit.bench.build import (
     protocol_from,
     reducer_from,
 )
+from sltoolkit.bench.keys import digest_of, key_of
 from sltoolkit.bench.spec import Spec, Table
 from sltoolkit.contracts import ActiveAttack, Attack, Listener
 from sltoolkit.data.partition import PARTITIONS, Dealt
@@ -41,9 +28,6 @@ from sltoolkit.protocols import PROTOCOLS, Protocol
 from sltoolkit.reducers import REDUCERS
 from sltoolkit.referee import check_seat
 from sltoolkit.unattacked import NoAttack
-
-THREADS = 1
-"""One thread per worker: one and two threads give different weights."""
 
 
 @final
@@ -208,8 +192,8 @@ def _victim(
         models.MODELS[point.model["name"]].factory,
         Split,
     ]
-    files = {"checkpoint": _digest(point.checkpoint), "data": _digest(_own_file(point))}
-    victim = VictimPlan(recipe=recipe, key=_key([recipe, files], sources), swept=_swept(point))
+    files = {"checkpoint": digest_of(point.checkpoint), "data": digest_of(_own_file(point))}
+    victim = VictimPlan(recipe=recipe, key=key_of([recipe, files], sources), swept=_swept(point))
     return plan.victims.setdefault(victim.key, victim)
 
 
@@ -229,7 +213,7 @@ def _cell(
     return CellPlan(
         victim=victim.key, attack=table, attacker_seed=attacker_seed, grants=grants,
         listens=listens, pilot=pilot, reported=reported,
-        key=_key(what, [ATTACKS.get(table["name"], NoAttack)]),
+        key=key_of(what, [ATTACKS.get(table["name"], NoAttack)]),
     )  # fmt: skip
 
 
@@ -242,48 +226,9 @@ def _flat(link: Table, registry: dict[str, Any]) -> list[Any]:
     return _classes_in(link, registry) if "chain" in link else [registry[link["name"]]]
 
 
-def _key(what: Any, sources: list[Any]) -> str:
-    text = json.dumps([what, [_source(s) for s in sources], _environment()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-@cache
-def _source(thing: Any) -> str:
-    """Of the file that defines it, and of the package's files that one takes something from."""
-    files = sorted({Path(inspect.getfile(m)) for m in _used(sys.modules[thing.__module__], set())})
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _used(module: ModuleType, found: set[ModuleType]) -> set[ModuleType]:
-    found.add(module)
-    for value in vars(module).values():
-        name = value.__name__ if isinstance(value, ModuleType) else _home(value)
-        other = sys.modules.get(name)
-        if name.startswith("sltoolkit.") and other is not None and other not in found:
-            _used(other, found)
-    return found
-
-
-def _home(value: Any) -> str:
-    name = getattr(value, "__module__", None)
-    return name if isinstance(name, str) else ""
-
-
-@cache
-def _environment() -> tuple[str, ...]:
-    return (version("sltoolkit"), torch.__version__, f"{THREADS} thread")
-
-
 def _own_file(point: Spec) -> str | None:
     """A user's own data file; those of registered data sets are checked when they are read."""
     return point.data.name if point.data.name.endswith(".npz") else None
-
-
-def _digest(path: str | None) -> str | None:
-    try:
-        return path and hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as e:
-        raise SpecError(f"{path} can't be read ({e.strerror}): give a file that is there") from e
 
 
 def facts_of(victim: VictimPlan) -> dict[str, Any]:

@@ -26,7 +26,6 @@ name = "decoder"
 ```
 """
 
-import itertools
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -47,6 +46,7 @@ from sltoolkit.bench.build import (
     reducer_from,
     table_into,
 )
+from sltoolkit.bench.sweep import check_paths, put, swept_defenses, swept_elsewhere
 from sltoolkit.data.registry import DATASETS
 from sltoolkit.errors import SpecError, lookup, nearest
 from sltoolkit.referee import STANDARD_GRANTS
@@ -149,29 +149,15 @@ class Spec(BaseModel):
         if isinstance(self.protocol, list):
             alone = [self.for_protocol(i) for i in range(len(self.protocol))]
             return [point for spec in alone for point in spec.points()]
-        defenses = [d for i, t in enumerate(self.defense) for d in self._swept_entries(i, t)]
-        elsewhere = {p: v for p, v in self.sweep.items() if p.split(".")[0] not in _LISTS}
+        defenses = [swept for table in self.defense for swept in swept_defenses(table, self.sweep)]
         points = []
-        for values in itertools.product(*elsewhere.values()):
-            chosen = dict(zip(elsewhere, values, strict=True))
+        for chosen in swept_elsewhere(self.sweep):
             single = {path: [value] for path, value in chosen.items()}
             raw = self.model_dump() | {"sweep": single, "defense": defenses}
             for path, value in chosen.items():
-                _set(raw, path, value)
+                put(raw, path, value)
             points.append(_checked(raw))
         return points
-
-    def _swept_entries(self, i: int, table: Table) -> list[Table]:
-        name = str(table.get("name", ""))
-        mine = {p: v for p, v in self.sweep.items() if p.split(".")[:2] == ["defense", name]}
-        keys = [p.split(".")[2] for p in mine]
-        return [
-            {**table, **dict(zip(keys, combination, strict=True))}
-            for combination in itertools.product(*mine.values())
-        ]
-
-
-_LISTS = ("defense",)
 
 
 def load_spec(source: Path | str | Mapping[str, Any]) -> Spec:
@@ -190,7 +176,7 @@ def load_spec(source: Path | str | Mapping[str, Any]) -> Spec:
         if isinstance(raw.get("checkpoint"), str):  # relative to the spec, wherever it is run from
             raw["checkpoint"] = str((Path(source).parent / raw["checkpoint"]).resolve())
     spec = _checked(raw)
-    _check_sweep_paths(spec)
+    check_paths(spec.sweep, {str(t["name"]) for t in spec.defense if "name" in t})
     if spec.sweep:
         with at("sweep"):
             spec.points()
@@ -275,30 +261,3 @@ def _check_cut(spec: Spec, path: str) -> None:
             f"{path or 'model'}.cut: {table['name']} needs {needed} cut{'s' * (needed > 1)}, got "
             f"{given} ({cut!r}): give the block after which each part but the last one ends"
         )
-
-
-def _check_sweep_paths(spec: Spec) -> None:
-    sections = (
-        "data", "model", "protocol", "partition", "reducer", "training", "targets", "defense",
-    )  # fmt: skip
-    names = {str(t["name"]) for t in spec.defense if "name" in t}
-    for path in spec.sweep:
-        head, *rest = path.split(".")
-        if head not in sections:
-            raise SpecError(
-                f"sweep.{path!r}: can't sweep {head!r}{nearest(head, sections)} "
-                f"(sections: {', '.join(sections)})"
-            )
-        if head == "defense" and (len(rest) != 2 or rest[0] not in names):
-            hint = nearest(rest[0], names) if rest else ""
-            raise SpecError(
-                f"sweep.{path!r}: expected defense.NAME.PARAMETER with NAME one of "
-                f"{', '.join(sorted(names))}{hint}"
-            )
-        if head != "defense" and len(rest) != 1:
-            raise SpecError(f"sweep.{path!r}: expected {head}.KEY")
-
-
-def _set(raw: dict[str, Any], path: str, value: Any) -> None:
-    section, key = path.split(".")
-    raw[section] = {**raw[section], key: value}

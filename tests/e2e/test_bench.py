@@ -124,7 +124,7 @@ def test_a_report_is_rebuilt_from_the_store_alone(
         (folder / name).unlink()
     monkeypatch.setattr("sltoolkit.api.train", forbidden)
     monkeypatch.setattr("sltoolkit.data.load", forbidden)
-    monkeypatch.setattr("sltoolkit.bench.plan._environment", lambda: ("a later version",))
+    monkeypatch.setattr("sltoolkit.bench.keys._environment", lambda: ("a later version",))
     assert write_report(folder).failed == 0
     assert contents(folder) == before
 
