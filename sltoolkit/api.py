@@ -9,33 +9,33 @@
 
 import copy
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from sltoolkit import data as datasets
 from sltoolkit import models
-from sltoolkit.attacks import ATTACKS
 from sltoolkit.casting import Run, seat_parties, shards_of, with_format
 from sltoolkit.checkpoint import read_victim, restore_victim
 from sltoolkit.codec import Reducer
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Attack, Defense, Listener, NoDefense, Role
+from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, NoDefense, Role
 from sltoolkit.costs import measure
 from sltoolkit.data.partition import PARTITIONS, Dealt, Partition, heterogeneity
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.deployed import accuracy
-from sltoolkit.errors import SpecError, lookup
-from sltoolkit.naming import described, name_of, parameters_json
+from sltoolkit.errors import SpecError
+from sltoolkit.facts import Cut, attack_facts, recipe_facts
+from sltoolkit.naming import described, name_of, named
 from sltoolkit.protocols import PROTOCOLS, Protocol
 from sltoolkit.reducers import REDUCERS
 from sltoolkit.referee import STANDARD_GRANTS, judge
-from sltoolkit.results import Result, table, victim_facts
+from sltoolkit.results import Result, table
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.taps import open_listener, seize
@@ -48,13 +48,9 @@ from sltoolkit.wire import Wire
 
 __all__ = ["attack", "frozen", "table", "train"]
 
-Model = str | nn.Module | Callable[[], nn.Module]
-Cut = str | int | Sequence[str | int]
-P = TypeVar("P")
-
 
 def train(
-    model: Model,
+    model: models.Model,
     data: Split | str,
     *,
     cut: Cut,
@@ -102,20 +98,20 @@ def train(
         ProtocolError: if the parts don't fit the protocol, or the training diverges.
     """
     data = datasets.load(data) if isinstance(data, str) else data
-    protocol = _protocol(protocol)
+    protocol = named(protocol, PROTOCOLS, "protocol")
     if not protocol.learns:
         raise SpecError(
             f"{name_of(protocol, PROTOCOLS)} trains nothing: give it a trained network with "
             "frozen(client, server, data, protocol=...)"
         )
-    partition = _named(partition, PARTITIONS, "partition") or Dealt()
-    reducer = _named(reducer, REDUCERS, "reducer")
-    defense = _defense(defense)
-    training = training or Training(channels_last=_prefers_channels_last(model))
+    partition = Dealt() if partition is None else named(partition, PARTITIONS, "partition")
+    reducer = None if reducer is None else named(reducer, REDUCERS, "reducer")
+    defense = NoDefense() if defense is None else named(defense, DEFENSES, "defense")
+    training = training or Training(channels_last=models.prefers_channels_last(model))
     targets = targets or Targets()
     rng = Stream(seed).child("victim")
     with rng.child("init").scope():
-        whole = _build(model, data)
+        whole = models.whole(model, shape=data.shape, classes=len(data.classes))
     parts = tuple(p.to(device) for p in models.cut(whole, cut))
     placed = with_format(parts, data.to(device), training)
     shards = shards_of(placed, protocol, partition, rng)
@@ -131,7 +127,7 @@ def train(
     run.cast.wire = run.cast.wire.with_ears([transcript, *(ear for _, ear in attached)])
     start = time.perf_counter()
     losses = run_phases(run, training.epochs, progress)
-    facts = _facts(model, data, cut, protocol, defense, seed) | {
+    facts = recipe_facts(model, data, cut, protocol, defense, seed) | {
         "training": asdict(training),
         "epochs": training.epochs,
         "train_seconds": time.perf_counter() - start,
@@ -144,7 +140,7 @@ def train(
 
 
 def restored(
-    path: Path, model: Model, data: Split, *, cut: Cut, protocol: Protocol, defense: Defense,
+    path: Path, model: models.Model, data: Split, *, cut: Cut, protocol: Protocol, defense: Defense,
     seed: int, training: Training, targets: Targets, device: torch.device | str = "cpu",
     partition: Partition | str | None = None, reducer: Reducer | str | None = None,
 ) -> Victim:  # fmt: skip
@@ -190,8 +186,10 @@ def frozen(
         device: where to compute.
     """
     data = (datasets.load(data) if isinstance(data, str) else data).to(device)
-    defense, targets = _defense(defense), targets or Targets()
-    protocol = _protocol(protocol or ("vanilla" if tail is None else "u_shaped"))
+    targets = targets or Targets()
+    defense = NoDefense() if defense is None else named(defense, DEFENSES, "defense")
+    usual = "vanilla" if tail is None else "u_shaped"
+    protocol = named(protocol or usual, PROTOCOLS, "protocol")
     given = (client, server) if tail is None else (client, server, tail)
     parts = tuple(copy.deepcopy(p).to(device) for p in given)
     if defense.learns:
@@ -207,7 +205,7 @@ def frozen(
         rng=rng, ears=[transcript],
     )  # fmt: skip
     losses = run_phases(run, 1)
-    facts = _facts(client, data, cut, protocol, defense, seed)
+    facts = recipe_facts(client, data, cut, protocol, defense, seed)
     facts |= {"training": None, "epochs": 1, "train_seconds": 0.0}
     facts |= {"partition": "", "reducer": ""}
     return _victim(run, facts, transcript, losses, targets, [])
@@ -241,30 +239,8 @@ def attack(
     """
     with nullcontext() if progress is None else watch(progress):
         verdict = judge(victim, attack, seed=seed, grants=grants, targets=targets, role=role)
-    asked = targets or victim.targets
-    guarantee = victim.pristine.guarantee(releases=verdict.releases, delta=1e-5)
-    facts = (
-        {"experiment": "", "cell": ""}
-        | victim_facts(victim)
-        | {
-            "attack": name_of(attack, ATTACKS),
-            "attack_params": parameters_json(attack),
-            "family": attack.family,
-            "attacker_seed": seed,
-            "target_set": asked.part if attack.family == "reconstruction" else "private_train",
-            "checkpoint": "final",
-            "adaptive": _adaptive(attack, verdict.knowledge),
-            "epsilon": None if guarantee is None else guarantee.epsilon,
-            "delta": None if guarantee is None else guarantee.delta,
-        }
-    )
+    facts = attack_facts(victim, attack, verdict, seed=seed, targets=targets or victim.targets)
     return Result(facts=facts, verdict=verdict)
-
-
-def _adaptive(attack: AnyAttack, knowledge: Collection[str]) -> bool:
-    """Whether it knows the defence: learns from what crosses the wire, or holds its parameters."""
-    learns = attack.family == "labels" or not isinstance(attack, Attack)
-    return learns or bool({"release", "mechanism", "updates"} & set(knowledge))
 
 
 def _victim(
@@ -299,51 +275,3 @@ def _recording(held: Samples, defense: Defense, targets: Targets, epochs: int) -
         ids=torch.cat([known.ids, hinted.ids]),
         epochs=frozenset(wanted),
     )
-
-
-def _facts(
-    model: Model, data: Split, cut: Cut, protocol: Protocol, defense: Defense, seed: int
-) -> dict[str, Any]:
-    named = model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
-    return {
-        "protocol": name_of(protocol, PROTOCOLS),
-        "protocol_params": parameters_json(protocol),
-        "model": named,
-        "cut": str(cut) if isinstance(cut, str | int) else "+".join(map(str, cut)),
-        "dataset": data.name,
-        "split": "/".join(data.digests.values()),
-        "defense": name_of(defense, DEFENSES),
-        "defense_params": parameters_json(defense),
-        "victim_seed": seed,
-    }
-
-
-def _build(model: Model, data: Split) -> nn.Module:
-    if isinstance(model, str):
-        return models.build(model, shape=data.shape, classes=len(data.classes))
-    if isinstance(model, nn.Module):
-        return copy.deepcopy(model)
-    made = model()
-    if not isinstance(made, nn.Module):
-        raise SpecError(f"the model function returned {type(made).__name__}, expected an nn.Module")
-    return made
-
-
-def _prefers_channels_last(model: Model) -> bool:
-    return isinstance(model, str) and lookup(models.MODELS, model, "model").channels_last
-
-
-def _named(plugin: P | str | None, registry: Mapping[str, type[P]], what: str) -> P | None:
-    return lookup(registry, plugin, what)() if isinstance(plugin, str) else plugin
-
-
-def _protocol(protocol: Protocol | str) -> Protocol:
-    if isinstance(protocol, str):
-        return lookup(PROTOCOLS, protocol, "protocol")()
-    return protocol
-
-
-def _defense(defense: Defense | str | None) -> Defense:
-    if isinstance(defense, str):
-        return lookup(DEFENSES, defense, "defense")()
-    return NoDefense() if defense is None else defense

@@ -4,9 +4,21 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sltoolkit.chain import Chain
+from sltoolkit.errors import lookup
+
+P = TypeVar("P")
+
+
+def named(plugin: P | str, registry: Mapping[str, type[P]], what: str) -> P:
+    """A plug-in as it is given, or the registered one of this name at its defaults.
+
+    Raises:
+        SpecError: if no `what` has this name.
+    """
+    return lookup(registry, plugin, what)() if isinstance(plugin, str) else plugin
 
 
 def name_of(plugin: Any, registry: Mapping[str, type]) -> str:

@@ -22,7 +22,6 @@ from sltoolkit.report.canvas import Figure
 from sltoolkit.report.figures import reconstruction_figure
 from sltoolkit.report.tables import summary
 from sltoolkit.streams import Stream
-from sltoolkit.victim import Victim
 
 
 @final
@@ -159,13 +158,6 @@ def _commit() -> str:
         return ""
     asked = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
     return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def victim_facts(victim: Victim) -> dict[str, Any]:
-    """The columns that identify a victim, its utility, and that of guessing among the classes."""
-    chance = 1 / len(victim.data.classes)
-    sent = sum(victim.bytes.values()) / max(1, len(victim.losses))
-    return {**victim.facts, "utility": victim.utility, "chance": chance, "epoch_bytes": sent}
 
 
 def table(results: Sequence[Result]) -> pd.DataFrame:

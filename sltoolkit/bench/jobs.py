@@ -26,11 +26,12 @@ from sltoolkit.bench.store import Store
 from sltoolkit.checkpoint import read_victim, restore_victim, save_victim
 from sltoolkit.contracts import ActiveAttack, AnyAttack, Listener
 from sltoolkit.errors import ProtocolError, SLToolkitError
+from sltoolkit.facts import victim_facts
 from sltoolkit.naming import parameters_json
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.referee import check_seat
-from sltoolkit.results import Result, environment, victim_facts
+from sltoolkit.results import Result, environment
 from sltoolkit.scoring import prepared_baselines, sees_labels
 from sltoolkit.unattacked import NoAttack
 from sltoolkit.victim import Victim

@@ -2,6 +2,9 @@
 
 from sltoolkit.models.cut import cut, cut_points
 from sltoolkit.models.profile import CutProfile, profile_cuts
-from sltoolkit.models.registry import MODELS, ModelEntry, build
+from sltoolkit.models.registry import MODELS, Model, ModelEntry, build, prefers_channels_last, whole
 
-__all__ = ["MODELS", "CutProfile", "ModelEntry", "build", "cut", "cut_points", "profile_cuts"]
+__all__ = [
+    "MODELS", "CutProfile", "Model", "ModelEntry", "build", "cut", "cut_points",
+    "prefers_channels_last", "profile_cuts", "whole",
+]  # fmt: skip

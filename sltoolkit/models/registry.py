@@ -1,5 +1,6 @@
 """The models by name. A new one is one factory and one entry here."""
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from torch import nn
 from sltoolkit.errors import SpecError, lookup
 from sltoolkit.models.plain import cifar_cnn, ecg_cnn, lenet, mlp
 from sltoolkit.models.resnet import resnet18, resnet20
+
+Model = str | nn.Module | Callable[[], nn.Module]
+"""A registered name, a network of one's own, or a function that makes one."""
 
 
 @final
@@ -113,3 +117,29 @@ def build(name: str, *, shape: Sequence[int], classes: int, **params: Any) -> nn
     if classes < 1:
         raise SpecError(f"a model needs at least one class, got {classes}")
     return entry.factory(shape=shape, classes=classes, **params)
+
+
+def whole(model: Model, *, shape: Sequence[int], classes: int) -> nn.Module:
+    """The network that a model, however it is given, stands for; a given network's copy.
+
+    Args:
+        model: what to make or copy.
+        shape: of one input, for a registered model.
+        classes: number of logits, for a registered model.
+
+    Raises:
+        SpecError: if the name is unknown, or the function makes something else.
+    """
+    if isinstance(model, str):
+        return build(model, shape=shape, classes=classes)
+    if isinstance(model, nn.Module):
+        return copy.deepcopy(model)
+    made = model()
+    if not isinstance(made, nn.Module):
+        raise SpecError(f"the model function returned {type(made).__name__}, expected an nn.Module")
+    return made
+
+
+def prefers_channels_last(model: Model) -> bool:
+    """Whether training it is faster in `torch.channels_last`, as far as is known."""
+    return isinstance(model, str) and lookup(MODELS, model, "model").channels_last
