@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
+from sltoolkit.attacks.reconstruction.observation import WhiteBoxView
+from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.contracts import Task
 from sltoolkit.data import pool
 from sltoolkit.models import build, cut

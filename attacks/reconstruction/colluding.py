@@ -25,8 +25,8 @@ from typing import ClassVar, Self, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.observation import Forward, released
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
+from sltoolkit.attacks.reconstruction.observation import Forward, WhiteBoxView, released
+from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.contracts import Attack, Defense, Family, Role, Task
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream

@@ -23,7 +23,6 @@ Departures from the paper:
 3. Weights of the TV are compared on the attacker's own samples; the paper has none here.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -33,18 +32,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sltoolkit.attacks.reconstruction.descent import Descended, Descent, constant, squared_error
+from sltoolkit.attacks.reconstruction.descent import Descended, Descent, constant
 from sltoolkit.attacks.reconstruction.observation import (
     Forward,
-    Network,
-    defended,
-    observe,
+    Observation,
+    WhiteBoxView,
+    forwards,
     suitable_kernels,
-    unit_weights,
-    withholds,
 )
 from sltoolkit.attacks.reconstruction.smoothness import total_variation
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBoxView
 from sltoolkit.contracts import Attack, Family, Role, Task
 from sltoolkit.models.skip import skip_network
 from sltoolkit.models.stacked import stack
@@ -109,11 +105,9 @@ class DeepImagePrior(Attack[WhiteBoxView]):
 
     def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
         """Forward models and TV weights, jointly."""
-        forwards: tuple[Forward, ...] = ("client", "mechanism")
-        if self.forward is not None or view.mechanism is None:
-            forwards = (self.forward or "client",)
+        models = forwards(self.forward, view)
         weights = TV_WEIGHTS if self.tv_weight is None else (self.tv_weight,)
-        return [replace(self, forward=f, tv_weight=w) for f, w in product(forwards, weights)]
+        return [replace(self, forward=f, tv_weight=w) for f, w in product(models, weights)]
 
     def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
         """Fit a network to every target of the view.
@@ -125,35 +119,20 @@ class DeepImagePrior(Attack[WhiteBoxView]):
             ThreatModelError: if `forward` asks for a mechanism that is not granted.
         """
         fixed = self.tune(view, rng=rng.child("rehearsal"))
-        client = copy.deepcopy(view.client_weights).eval().requires_grad_(False)
-        z, sent = observe(
-            view.smashed, masked=withholds(view.smashed, client, view.aux, view.release)
-        )
-        network: Network = client
-        if fixed.forward == "mechanism":
-            network = defended(client, view.mechanism, rng.child("mechanism"))
-        with rng.child("descent").scope(), suitable_kernels(client):
+        heard = Observation.of(view, fixed.forward, rng=rng)
+        with rng.child("descent").scope(), suitable_kernels(heard.client):
             shape = view.task.input_shape
-            prior = skip_network(shape, noise=NOISE, width=self.width).to(z)
-            n = torch.rand(1, NOISE, *shape[1:]).to(z) / 10
-            found = fixed._descend(network, prior, n, z, unit_weights(z, sent))
+            prior = skip_network(shape, noise=NOISE, width=self.width).to(heard.z)
+            n = torch.rand(1, NOISE, *shape[1:]).to(heard.z) / 10
+            found = fixed._descend(heard, prior, n)
             images = found.trace[self.steps]
             smooth = (fixed.tv_weight or 0.0) * total_variation(images)
-        return Reconstruction(
-            images=images,
-            trace=found.trace,
-            curve=found.mean_curve(),
-            tuned=chosen(self, fixed) if can_rehearse(view) else {},
-            diagnostics={
-                "feature_loss": float((found.loss - smooth).mean()),
-                "steps": float(found.steps.double().mean()),
-            },
+        return found.reconstruction(
+            images, smooth=smooth, tuned=chosen(self, fixed) if can_rehearse(view) else {}
         )
 
-    def _descend(
-        self, network: Network, prior: nn.Module, n: Tensor, z: Tensor, weights: Tensor
-    ) -> Descended:
-        """Weights of the prior (N, ...) whose images' smashed data approach `z` (N, ...)."""
+    def _descend(self, heard: Observation, prior: nn.Module, n: Tensor) -> Descended:
+        """Weights of the prior (N, ...) whose images' smashed data approach what was heard."""
         stacked = stack([prior])  # of one: the leaves bring their own number of rows
         names = [name for name, _ in stacked.named_parameters()]
 
@@ -166,11 +145,12 @@ class DeepImagePrior(Attack[WhiteBoxView]):
 
         def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
             images = drawn(leaves)
-            loss = squared_error(network(images), z[rows], weights[rows])
+            loss = heard.feature_loss(images, rows)
             return loss + self.tv_weight * total_variation(images) if self.tv_weight else loss
 
         how = Descent(
             steps=self.steps, rate=constant(self.lr), window=self.window or None,
             chunk=self.chunk, show=drawn,
         )  # fmt: skip
-        return how.run(objective, [p.expand(len(z), *p.shape[1:]) for p in stacked.parameters()])
+        weights = [p.expand(len(heard.z), *p.shape[1:]) for p in stacked.parameters()]
+        return how.run(objective, weights)

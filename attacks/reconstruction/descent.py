@@ -5,7 +5,7 @@ dimension. Their losses are summed and the optimisers work element by element, s
 another. One that has arrived leaves the batch (`plateau`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import cos, pi
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sltoolkit.attacks.reconstruction.plateau import Plateau, keep_rows
+from sltoolkit.outcomes import Reconstruction
 from sltoolkit.watching import advance, part
 
 LOOK = 10
@@ -56,6 +57,27 @@ class Descended:
     def mean_curve(self) -> dict[int, float]:
         """Step -> the mean loss over targets: what an outcome's `curve` holds."""
         return {step: float(loss.mean()) for step, loss in self.curve.items()}
+
+    def reconstruction(
+        self, images: Tensor, *, smooth: Tensor, tuned: Mapping[str, Any]
+    ) -> Reconstruction:
+        """The outcome of a descent on feature errors and a smoothness.
+
+        Args:
+            images: what the leaves show, (N, ...).
+            smooth: what smoothness adds to the losses, (N,) or ().
+            tuned: the settings that were chosen by rehearsal.
+        """
+        return Reconstruction(
+            images=images,
+            trace=self.trace,
+            curve=self.mean_curve(),
+            tuned=tuned,
+            diagnostics={
+                "feature_loss": float((self.loss - smooth).mean()),
+                "steps": float(self.steps.double().mean()),
+            },
+        )
 
 
 def _first(leaves: list[Tensor]) -> Tensor:

@@ -5,15 +5,18 @@ identically zero although the client would not make it so was withheld (random p
 mask is visible), and is left out of the loss.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, Self, final
 
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Defense
+from sltoolkit.attacks.reconstruction.descent import squared_error
+from sltoolkit.contracts import Defense, Task
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release
@@ -26,6 +29,64 @@ DRAWS = 4
 """Draws of the mechanism that are averaged into one evaluation of the defended client."""
 
 _PROBES = 64
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WhiteBoxView:
+    """What the white box needs, and what it can use besides."""
+
+    smashed: Tensor
+    client_weights: nn.Module
+    task: Task
+    aux: Aux | None
+    release: Release | None
+    mechanism: Callable[[Stream], Defense] | None
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observation:
+    """What was heard of N targets, and the network that is to explain it.
+
+    Attributes:
+        client: an own copy of the client, frozen.
+        network: what guesses go through: the client, or the defended one.
+        z: smashed data, (N, ...), merged over releases.
+        weights: of units, broadcast over (N, ...); a target's sum to one.
+    """
+
+    client: nn.Module
+    network: Network
+    z: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, view: WhiteBoxView, forward: Forward | None, *, rng: Stream) -> Self:
+        """What a white box makes of its view.
+
+        Raises:
+            ThreatModelError: if `forward` asks for a mechanism that is not granted.
+        """
+        client = copy.deepcopy(view.client_weights).eval().requires_grad_(False)
+        z, sent = observe(
+            view.smashed, masked=withholds(view.smashed, client, view.aux, view.release)
+        )
+        network: Network = client
+        if forward == "mechanism":
+            network = defended(client, view.mechanism, rng.child("mechanism"))
+        return cls(client=client, network=network, z=z, weights=unit_weights(z, sent))
+
+    def feature_loss(self, guess: Tensor, rows: Tensor) -> Tensor:
+        """Mean squared errors over sent units, (M,), of guesses (M, ...) of the targets `rows`."""
+        return squared_error(self.network(guess), self.z[rows], self.weights[rows])
+
+
+def forwards(given: Forward | None, view: WhiteBoxView) -> tuple[Forward, ...]:
+    """The networks that a rehearsal compares, where none is given and the mechanism is known."""
+    if given is not None or view.mechanism is None:
+        return (given or "client",)
+    return ("client", "mechanism")
 
 
 def observe(smashed: Tensor, *, masked: bool) -> tuple[Tensor, Tensor]:

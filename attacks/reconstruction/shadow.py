@@ -34,8 +34,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.observation import Forward, released
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
+from sltoolkit.attacks.reconstruction.observation import Forward, WhiteBoxView, released
+from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.contracts import Attack, Defense, Family, Role, Task
 from sltoolkit.errors import SpecError
 from sltoolkit.models.pilots import tail_network

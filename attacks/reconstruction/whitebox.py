@@ -27,37 +27,32 @@ Departures from the paper (text P, published code C; they differ from each other
 5. A target stops when its loss hasn't fallen by a thousandth within `window` steps (0: never).
 """
 
-import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sltoolkit.attacks.reconstruction.descent import (
     OPTIMIZERS,
     RATES,
     Descended,
     Descent,
-    squared_error,
 )
 from sltoolkit.attacks.reconstruction.observation import (
     Forward,
-    Network,
-    defended,
-    observe,
+    Observation,
+    WhiteBoxView,
+    forwards,
     suitable_kernels,
-    unit_weights,
-    withholds,
 )
 from sltoolkit.attacks.reconstruction.smoothness import has_neighbours, total_variation
-from sltoolkit.contracts import Attack, Defense, Family, Role, Task
+from sltoolkit.contracts import Attack, Family, Role
 from sltoolkit.errors import lookup
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.rehearsal import can_rehearse, chosen
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
 
 SMOOTHNESS = (
     (1, 1e-2), (1, 0.0), (1, 1e-3), (1, 1e-1), (1, 1.0), (1, 3.0), (1, 10.0),
@@ -73,19 +68,6 @@ gives 0.37).
 
 SCHEDULES = ((0.2, 300), (0.05, 1000), (0.01, 5000))
 """Initial rates and steps that are rehearsed, for as long as slower is better; the last are C's."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WhiteBoxView:
-    """What the white box needs, and what it can use besides."""
-
-    smashed: Tensor
-    client_weights: nn.Module
-    task: Task
-    aux: Aux | None
-    release: Release | None
-    mechanism: Callable[[Stream], Defense] | None
 
 
 @final
@@ -150,38 +132,22 @@ class WhiteBox(Attack[WhiteBoxView]):
             SpecError: if the optimiser or the schedule is unknown.
         """
         fixed = self.tune(view, rng=rng.child("rehearsal"))
-        client = copy.deepcopy(view.client_weights).eval().requires_grad_(False)
-        z, sent = observe(
-            view.smashed, masked=withholds(view.smashed, client, view.aux, view.release)
-        )
-        network: Network = client
-        if fixed.forward == "mechanism":
-            network = defended(client, view.mechanism, rng.child("mechanism"))
-        with rng.child("descent").scope(), suitable_kernels(client):
-            found = fixed._descend(network, fixed._start(view), z, unit_weights(z, sent))
+        heard = Observation.of(view, fixed.forward, rng=rng)
+        with rng.child("descent").scope(), suitable_kernels(heard.client):
+            found = fixed._descend(heard, fixed._start(view))
             images = found.leaves[0]
             smooth = fixed._weight(images) * _variation(images, fixed.tv_beta)
-        return Reconstruction(
-            images=images,
-            trace=found.trace,
-            curve=found.mean_curve(),
-            tuned=chosen(self, fixed) if can_rehearse(view) else {},
-            diagnostics={
-                "feature_loss": float((found.loss - smooth).mean()),
-                "steps": float(found.steps.double().mean()),
-            },
+        return found.reconstruction(
+            images, smooth=smooth, tuned=chosen(self, fixed) if can_rehearse(view) else {}
         )
 
     def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
         """With every setting fixed; forward models and TV terms compete jointly."""
-        forwards: tuple[Forward, ...] = ("client", "mechanism")
-        if self.forward is not None or view.mechanism is None:
-            forwards = (self.forward or "client",)
         terms = self._smoothness() if has_neighbours(view.task.input_shape) else [(1, 0.0)]
         lr, steps = self._schedules()[0]
         return [
             replace(self, tv_weight=weight, tv_beta=beta, forward=forward, lr=lr, steps=steps)
-            for forward, (beta, weight) in itertools.product(forwards, terms)
+            for forward, (beta, weight) in itertools.product(forwards(self.forward, view), terms)
         ]
 
     def refinements(self, best: Self, view: WhiteBoxView) -> Sequence[Self]:
@@ -217,13 +183,13 @@ class WhiteBox(Attack[WhiteBoxView]):
         """Of the total variation, where inputs (N, ...) have one."""
         return (self.tv_weight or 0.0) if has_neighbours(x.shape[1:]) else 0.0
 
-    def _descend(self, network: Network, start: Tensor, z: Tensor, weights: Tensor) -> Descended:
-        """Inputs (N, ...) whose smashed data approach `z` (N, ...), all from `start`."""
+    def _descend(self, heard: Observation, start: Tensor) -> Descended:
+        """Inputs (N, ...) whose smashed data approach what was heard, all from `start`."""
         smoothing = self._weight(start[None])
 
         def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
             (x,) = leaves
-            loss = squared_error(network(x), z[rows], weights[rows])
+            loss = heard.feature_loss(x, rows)
             return loss + smoothing * _variation(x, self.tv_beta) if smoothing else loss
 
         def clamp(leaves: list[Tensor]) -> None:
@@ -238,7 +204,8 @@ class WhiteBox(Attack[WhiteBoxView]):
             chunk=self.chunk,
             settle=clamp if self.box and _is_image(start.shape) else None,
         )
-        return how.run(objective, [start.to(z.dtype).expand(len(z), *start.shape)])
+        first = start.to(heard.z.dtype).expand(len(heard.z), *start.shape)
+        return how.run(objective, [first])
 
 
 def _variation(x: Tensor, beta: int | None) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBoxView
+from sltoolkit.attacks.reconstruction.observation import WhiteBoxView
 from sltoolkit.contracts import Defense, Task
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release

@@ -15,9 +15,9 @@ from inversion import (
 )
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.observation import observe
+from sltoolkit.attacks.reconstruction.observation import WhiteBoxView, observe
 from sltoolkit.attacks.reconstruction.smoothness import total_variation
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
+from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.contracts import Defense
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.streams import Stream

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction.observation import released
+from sltoolkit.attacks.reconstruction.observation import WhiteBoxView, released
 from sltoolkit.attacks.reconstruction.shadow import Shadow, ShadowView, fit
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
+from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.contracts import Defense
 from sltoolkit.errors import SpecError
 from sltoolkit.referee import Verdict

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from benchmarks.tuned import PUBLISHED, SLACK, pairs, summary
 from sltoolkit import api
-from sltoolkit.attacks.reconstruction.whitebox import SCHEDULES, WhiteBox, WhiteBoxView
+from sltoolkit.attacks.reconstruction.observation import WhiteBoxView
+from sltoolkit.attacks.reconstruction.whitebox import SCHEDULES, WhiteBox
 from sltoolkit.contracts import Attack, Family, Role
 from sltoolkit.data import load
 from sltoolkit.errors import SpecError

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 import sltoolkit as sl
 from benchmarks.unsplit_batch import alone, client_of, measure
 from sltoolkit.attacks.reconstruction import descent
+from sltoolkit.attacks.reconstruction.observation import WhiteBoxView
 from sltoolkit.attacks.reconstruction.unsplit import UnSplit, UnSplitView, stretched
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox, WhiteBoxView
+from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.metrics import mse_affine
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.scoring import score
