@@ -15,49 +15,29 @@ Departures from the paper and its code (github.com/PatrickZH/Improved-Deep-Leaka
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from typing import ClassVar, final
 
-from sltoolkit.attacks.reconstruction.dlg import DLG, leak
 from sltoolkit.attacks.reconstruction.gradient_matching import UpdatesView, sole_labels
-from sltoolkit.contracts import Attack, Family, Role
+from sltoolkit.attacks.reconstruction.leak import Leak
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class IDLG(Attack[UpdatesView]):
-    """Read the label off, then match gradients by L-BFGS over the input; one sample per update.
+class IDLG(Leak):
+    """Read the label off, then match gradients by L-BFGS over the input; one sample per update."""
 
-    Attributes:
-        steps: iterations, of up to `inner` steps of L-BFGS each.
-        restarts: at most so many starts per target.
-        inner: steps of L-BFGS per iteration, torch's default and the code's.
-    """
-
-    roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
-    family: ClassVar[Family] = "reconstruction"
-    view: ClassVar[type] = UpdatesView
     citation: ClassVar[str] = (
         "Zhao, Mopuri, Bilen 2020, iDLG: Improved deep leakage from gradients (arXiv:2001.02610)"
     )
 
-    steps: int = 300
-    restarts: int = 8
-    inner: int = 20
-
-    @classmethod
-    def smoke(cls) -> Self:
-        """Two steps."""
-        return cls(steps=1, restarts=1, inner=2)
-
     def run(self, view: UpdatesView, *, rng: Stream) -> Reconstruction:
-        """Search for every target; `gradient_loss` is the mean squared distance that is left.
+        """Search for every target.
 
         Raises:
             ThreatModelError: if the updates are those of a part of the network.
             SpecError: if an update is of several samples, or not to the scale of a gradient.
         """
         labels = sole_labels(view.updates, view.task, name="idlg")
-        how = DLG(steps=self.steps, restarts=self.restarts, inner=self.inner)
-        return leak(view, labels, how, rng=rng, name="idlg")
+        return self.search(view, labels, rng=rng, name="idlg")
