@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from sltoolkit.bench.reproduction import Reproduction, findings, interval_text, record
+from sltoolkit.bench.reproduction import Reproduction, findings, interval_text, number_text, record
 from sltoolkit.bench.run import Finished, Tick, collect, load_plan, stored_plan
 from sltoolkit.bench.run import Progress as Report
 from sltoolkit.bench.store import Store
@@ -126,6 +126,7 @@ def show_findings(reproduction: Reproduction, folder: Path, kept: Path | None) -
             "what": f.what, "metric": f.metric,
             "expected": f"{f.expected:.4g} ± {f.tolerance:.2g}", "from": f.source,
             "ours": interval_text(f.ours), "within tolerance": "yes" if f.within else "NO",
+            "prior alone": number_text(f.prior),
         }
         for f in found
     ]  # fmt: skip
@@ -133,7 +134,9 @@ def show_findings(reproduction: Reproduction, folder: Path, kept: Path | None) -
     show_table(f"{reproduction.id}: {reproduction.title} ({reproduction.paper})", lines)
     console.print(Text(f"scale {reproduction.scale}: {reproduction.changes or 'as in the paper'}"))
     if kept is not None:
-        console.print(Text(str(record(reproduction, found, kept))), soft_wrap=True)
+        console.print(
+            Text(str(record(reproduction, found, rows, store.day(cells), kept))), soft_wrap=True
+        )
 
 
 def cut_records(model: str, data: str) -> list[Record]:

@@ -25,11 +25,12 @@ source = "paper"
 """
 
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -107,7 +108,18 @@ class Reproduction:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """An expectation beside what was measured: the mean over victims and its interval."""
+    """An expectation beside what was measured.
+
+    Attributes:
+        what: in words.
+        metric: what was measured.
+        expected: the expectation's value.
+        tolerance: its tolerance.
+        source: where the value is from.
+        ours: the mean over victims and its interval.
+        prior: what the best baseline without the release, or guessing a class, scores there; None
+            for numbers of the attack itself.
+    """
 
     what: str
     metric: str
@@ -115,6 +127,7 @@ class Finding:
     tolerance: float
     source: str
     ours: Interval
+    prior: float | None
 
     @property
     def within(self) -> bool:
@@ -174,21 +187,22 @@ def _finding(e: Expectation, rows: pd.DataFrame, cells: Mapping[str, Mapping[str
     for column, value in e.where.items():
         found = found[_column(e, found, column) == str(value)]
     kind, _, key = e.metric.partition(".")
-    if kind in ("utility", "diagnostics"):
-        found = found.drop_duplicates("cell").copy()
-        if kind == "diagnostics":
-            found["utility"] = [cells[c]["diagnostics"].get(key) for c in found["cell"]]
-        found["value"] = found["utility"].astype(float)
+    if kind == "utility":
+        found = found.assign(value=found["utility"].astype(float), baseline=found["chance"])
+    elif kind == "diagnostics":
+        numbers = [cells[c]["diagnostics"].get(key) for c in found["cell"]]
+        found = found.assign(value=pd.Series(numbers, found.index, dtype=float), baseline=math.nan)
     else:
         found = found[found["metric"] == e.metric]
     if found.empty or found["value"].isna().any():
         raise SpecError(
             f"{e.what}: nothing was measured where {e.where} with {e.metric}; see the failed rows"
         )
-    means = found.groupby("victim_seed")["value"].mean().tolist()
+    means = found.groupby("victim_seed")[["value", "baseline"]].mean()
+    prior = float(means["baseline"].mean())
     return Finding(
         what=e.what, metric=e.metric, expected=e.value, tolerance=e.tolerance, source=e.source,
-        ours=t_interval(means),
+        ours=t_interval(means["value"].tolist()), prior=None if math.isnan(prior) else prior,
     )  # fmt: skip
 
 
@@ -202,13 +216,25 @@ def _column(e: Expectation, rows: pd.DataFrame, name: str) -> "pd.Series[str]":
     return rows[name].map(str)
 
 
-def record(reproduction: Reproduction, found: Sequence[Finding], folder: Path) -> Path:
-    """Keep the findings beside the specs, and write `RESULTS.md` anew from all that are kept."""
+def record(
+    reproduction: Reproduction, found: Sequence[Finding], rows: pd.DataFrame, day: date,
+    folder: Path,
+) -> Path:  # fmt: skip
+    """Keep the findings beside the specs, and write `RESULTS.md` anew from all that are kept.
+
+    Args:
+        reproduction: what was reproduced.
+        found: its findings.
+        rows: what they were found in, which name the versions that they were made with.
+        day: when the last of them was made.
+        folder: of the specs.
+    """
+    made = {name: " ".join(sorted(set(rows[name].dropna().map(str)))) for name in environment()}
     facts = {
         "id": reproduction.id, "title": reproduction.title, "paper": reproduction.paper,
         "scale": reproduction.scale, "changes": reproduction.changes,
         "findings": [asdict(f) | {"within": f.within} for f in found],
-        "date": datetime.now(UTC).date().isoformat(), "hardware": _hardware(), **environment(),
+        "date": day.isoformat(), "hardware": _hardware(), **made,
     }  # fmt: skip
     kept = folder / "results"
     kept.mkdir(exist_ok=True)
@@ -223,7 +249,8 @@ def results_page(folder: Path) -> str:
     lines = [
         "# Reproductions", "",
         "Written by `sltoolkit bench reproductions/NAME.toml --scale SCALE --record`; don't edit.",
-        "Ours is the mean over victims with its 95 % t interval.", "",
+        "Ours is the mean over victims with its 95 % t interval. The prior alone is what attackers",
+        "score who hear nothing (the best of the baselines), or who guess the class.", "",
     ]  # fmt: skip
     for path in sorted(folder.glob("*.toml")):
         about = read_toml(path)["reproduction"]
@@ -240,14 +267,15 @@ def _section(path: Path, scale: str) -> list[str]:
     head = f"**{scale}**, {facts['date']}, {facts['hardware']}, commit {facts['commit'] or '?'}"
     changes = f"Changed: {facts['changes']}" if facts["changes"] else "As in the paper."
     table = [
-        "| what | metric | expected | from | ours | within tolerance |", "|---|---|---|---|---|---|"
+        "| what | metric | expected | from | ours | within tolerance | prior alone |",
+        "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for f in facts["findings"]:
         ours = Interval(**f["ours"])
         verdict = "yes" if f["within"] else "**no**"
         table.append(
             f"| {f['what']} | {f['metric']} | {f['expected']:.4g} ± {f['tolerance']:.2g} "
-            f"| {f['source']} | {interval_text(ours)} | {verdict} |"
+            f"| {f['source']} | {interval_text(ours)} | {verdict} | {number_text(f['prior'])} |"
         )
     return [head, "", changes, "", *table]
 
@@ -257,6 +285,11 @@ def interval_text(ours: Interval) -> str:
     if ours.n < 2:
         return f"{ours.value:.4g} (n=1)"
     return f"{ours.value:.4g} [{ours.low:.4g}, {ours.high:.4g}]"
+
+
+def number_text(value: float | None) -> str:
+    """`0.1234`, or nothing where there is none."""
+    return "" if value is None else f"{value:.4g}"
 
 
 def _hardware() -> str:

@@ -7,7 +7,8 @@ nothing else. Tensors are safetensors, facts are JSON.
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, final
 
@@ -65,6 +66,11 @@ class Store:
         except (OSError, json.JSONDecodeError) as e:
             raise StoreError(f"{self._cell_path(key)} can't be read ({e}): delete it") from e
         return record
+
+    def day(self, keys: Iterable[str]) -> date:
+        """When the last of these cells was written, in UTC."""
+        last = max(self._cell_path(key).stat().st_mtime for key in keys)
+        return datetime.fromtimestamp(last, UTC).date()
 
     def drop_cell(self, key: str) -> None:
         """Forget a cell, so that it is done again."""

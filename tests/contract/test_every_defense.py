@@ -4,6 +4,7 @@ Active attacks do so where they are mounted (test_active).
 """
 
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -17,13 +18,15 @@ from sltoolkit.errors import ProtocolError
 from sltoolkit.protocols import Vanilla
 from sltoolkit.victim import Victim
 
-LISTENERS = tuple(kind.smoke() for kind in ATTACKS.values() if issubclass(kind, Listener))
+KINDS: dict[str, Any] = {**ATTACKS}
+SMALLEST = {name: kind.smoke() for name, kind in KINDS.items()}
+LISTENERS = [listener for listener in SMALLEST.values() if isinstance(listener, Listener)]
 OF_UPDATES = [name for name, make in OTHERS.items() if make in (federated, federated_linear)]
 OF_LOGITS = [name for name, make in OTHERS.items() if make is logits]
 OF_THE_CUT = [
     name
-    for name, kind in ATTACKS.items()
-    if name not in OTHERS and not issubclass(kind, ActiveAttack)
+    for name, smallest in SMALLEST.items()
+    if name not in OTHERS and not isinstance(smallest, ActiveAttack)
 ]
 each_defense = pytest.mark.parametrize("defense", DEFENSES)
 
@@ -40,15 +43,13 @@ def heard(defense: str) -> Victim:
 @each_defense
 @pytest.mark.parametrize("name", OF_THE_CUT)
 def test_at_the_cut(name: str, defense: str) -> None:
-    listening = {type(listener): listener for listener in LISTENERS}
-    kind = ATTACKS[name]
-    check_well_formed(heard(defense), listening.get(kind) or kind.smoke())
+    check_well_formed(heard(defense), SMALLEST[name])
 
 
 @each_defense
 @pytest.mark.parametrize("name", OF_LOGITS)
 def test_at_the_logits(name: str, defense: str) -> None:
-    check_well_formed(logits(DEFENSES[defense].smoke(), norm="group"), ATTACKS[name].smoke())
+    check_well_formed(logits(DEFENSES[defense].smoke(), norm="group"), SMALLEST[name])
 
 
 @each_defense
@@ -58,7 +59,7 @@ def test_of_updates_there_is_nothing_that_a_defense_of_the_cut_could_do(
 ) -> None:
     make = OTHERS[name]
     if defense == "none":
-        check_well_formed(make(DEFENSES[defense].smoke()), ATTACKS[name].smoke())
+        check_well_formed(make(DEFENSES[defense].smoke()), SMALLEST[name])
         return
     with pytest.raises(ProtocolError, match="would be silently inert: use a protocol that splits"):
         make(DEFENSES[defense].smoke())

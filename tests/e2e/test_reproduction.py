@@ -100,17 +100,26 @@ def test_a_run_prints_and_records_what_it_found(tmp_path: Path) -> None:
     assert "scale small: everything" in done.output
     kept = json.loads((tmp_path / "results" / "toy-small.json").read_text())
     values = [
-        row["value"]
+        (row["value"], row["baseline"], row["commit"])
         for cell in (out / "cells").iterdir() for row in json.loads(cell.read_text())["rows"]
         if row["metric"] == "mse"
     ]  # fmt: skip
-    assert kept["findings"][0]["ours"]["value"] == pytest.approx(t_interval(values).value)
+    ours, priors, commits = zip(*values, strict=True)
+    assert kept["findings"][0]["ours"]["value"] == pytest.approx(t_interval(ours).value)
+    assert kept["findings"][0]["prior"] == pytest.approx(sum(priors) / 2)
+    assert kept["findings"][1]["prior"] == pytest.approx(0.1)  # ten digits
+    assert {kept["commit"]} == set(commits)
     assert [f["within"] for f in kept["findings"]] == [True, False]
     page = (tmp_path / "RESULTS.md").read_text()
     assert "**paper**: not run" in page
     assert re.search(r"\*\*small\*\*, \d{4}-\d\d-\d\d, .*CPU core", page)
-    assert re.search(r"\| first convolution \| mse \| 0 ± 0.5 \| paper \| .* \| yes \|", page)
-    assert re.search(r"\| accuracy \| utility \| 5 ± 0.1 \| reference \| .* \| \*\*no\*\* \|", page)
+    found = [line.split(" | ") for line in page.splitlines() if " ± " in line]
+    assert [line[:4] for line in found] == [
+        ["| first convolution", "mse", "0 ± 0.5", "paper"],
+        ["| accuracy", "utility", "5 ± 0.1", "reference"],
+    ]
+    assert [line[5] for line in found] == ["yes", "**no**"]
+    assert found[1][6] == "0.1 |"
 
 
 def test_only_reproductions_are_recorded(tmp_path: Path) -> None:

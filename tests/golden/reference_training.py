@@ -177,6 +177,11 @@ def pcat() -> Found:
         with torch.no_grad():
             guess = d.eval()(honest.client.eval()(x))
         note(found, "reconstruction", scores(guess, x), "mse")
+        held = honest.data.private_holdout
+        with torch.no_grad():
+            named = frozen(honest.server)(f.eval()(held.x)).argmax(1)
+        right = {"model_accuracy": float((named == held.y).double().mean())}
+        note(found, "accuracy of pseudo-client and server", right, "model_accuracy")
     return found
 
 
