@@ -1,18 +1,17 @@
 """A victim on disk: tensors as safetensors, facts as JSON; nothing is ever unpickled."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sltoolkit.costs import Measured
 from sltoolkit.errors import StoreError
+from sltoolkit.recorded import metadata, read_recorded, separate
 from sltoolkit.transcript import Record
 from sltoolkit.victim import Victim
 from sltoolkit.wire import Link, Seat, tolls_from, tolls_record
@@ -33,7 +32,7 @@ def victim_tensors(victim: Victim) -> dict[str, Tensor]:
         tensors |= {
             f"heard/{link.src}/{link.dst}/{link.kind}/{k}": v for k, v in vars(record).items()
         }
-    return {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    return separate(tensors)
 
 
 def victim_record(victim: Victim) -> dict[str, Any]:
@@ -53,7 +52,7 @@ def victim_record(victim: Victim) -> dict[str, Any]:
 
 def save_victim(victim: Victim, path: Path) -> None:
     """Write `path`.safetensors; the JSON record travels in its header."""
-    save_file(victim_tensors(victim), path, metadata={"record": json.dumps(victim_record(victim))})
+    save_file(victim_tensors(victim), path, metadata=metadata(victim_record(victim)))
 
 
 def read_victim(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -62,13 +61,7 @@ def read_victim(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         StoreError: if the file is missing or damaged.
     """
-    try:
-        tensors = load_file(path)
-        with safe_open(path, framework="pt") as f:
-            record = json.loads(f.metadata()["record"])
-    except (OSError, SafetensorError, TypeError, KeyError, json.JSONDecodeError) as e:
-        raise StoreError(f"{path} can't be read ({e}): delete it, and it is made again") from e
-    return tensors, record
+    return read_recorded(path, remedy="delete it, and it is made again")
 
 
 def restore_victim(

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sltoolkit.casting import Run
@@ -20,6 +19,7 @@ from sltoolkit.contracts import Defense
 from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer, Optimizer
 from sltoolkit.protocols.base import Clock, Host, Member
+from sltoolkit.recorded import metadata, read_recorded, separate
 from sltoolkit.serve.ghosts import Absent
 from sltoolkit.serve.optimizers import GhostOptimizer, History
 from sltoolkit.wire import Seat, Toll, tolls_from, tolls_record
@@ -242,7 +242,7 @@ class Checkpoints:
         """Write the state after an epoch, and forget all but the last two."""
         epoch = state.clock.epoch
         record = state.record() | {"plan": self._plan}
-        write(self._path(epoch), state.tensors(), {"record": json.dumps(record)})
+        write(self._path(epoch), state.tensors(), metadata(record))
         for old in self.epochs()[:-KEPT]:
             self._path(old).unlink()
 
@@ -260,12 +260,7 @@ class Checkpoints:
         if epoch == 0:
             return
         path = self._path(epoch)
-        try:
-            tensors = load_file(path)
-            with safe_open(path, framework="pt") as f:
-                record = json.loads(f.metadata()["record"])
-        except (OSError, SafetensorError, TypeError, KeyError, json.JSONDecodeError) as e:
-            raise StoreError(f"{path} can't be read ({e}): start anew, without --resume") from e
+        tensors, record = read_recorded(path, remedy="start anew, without --resume")
         if record["plan"] != self._plan:
             raise StoreError(f"{path} belongs to another experiment: give another --out folder")
         state.load(tensors, record)
@@ -280,12 +275,10 @@ class Checkpoints:
         return self._folder / f"rank-{self._rank}.epoch-{epoch}.safetensors"
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+def write(path: Path, tensors: Mapping[str, Tensor], header: dict[str, str]) -> None:
     """Write a safetensors file, whole or not at all."""
     partial = path.with_suffix(".partial")
-    # tensors that share memory can't be stored together, so each gets its own
-    flat = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    save_file(flat, partial, metadata=metadata)
+    save_file(separate(tensors), partial, metadata=header)
     os.replace(partial, path)
 
 
