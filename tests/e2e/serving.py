@@ -1,17 +1,21 @@
-"""One process of a served run in float64, for `test_serve`: `python serving.py JOB.json`.
+"""The processes of a served run in float64, for `test_serve`: `python serving.py JOB.json`.
 
-RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say which one. The job lists cases, one after the
-other; each may have a fault: a process that kills or stops itself after some messages.
+WORLD_SIZE, MASTER_ADDR and MASTER_PORT say how many, and where they meet. The job lists cases, one
+after the other; each may have a fault: a process that kills or stops itself after some messages.
+All are forks of one process, because importing torch takes longer than what they do.
 """
 
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -37,6 +41,8 @@ from sltoolkit.turns import Turn
 from sltoolkit.wire import Ear, Message, Wire
 
 CLASSES = 3
+LIMIT = 600.0
+"""Seconds after which something hangs."""
 
 
 @final
@@ -140,7 +146,7 @@ def seated(case: dict[str, Any]) -> tuple[Run, int]:
     defense = DEFENSES[case["defense"]]() if "defense" in case else NoDefense()
     training = Training(
         epochs=case.get("epochs", 2),
-        batch_size=4,
+        batch_size=case.get("batch_size", 6),
         lr=0.02,
         optimizer=case.get("optimizer", "adam"),
         momentum=case.get("momentum", 0.0),
@@ -195,11 +201,50 @@ def main(job: dict[str, Any]) -> None:
             (out / "heard.json").write_text(json.dumps(heard(taps)))
 
 
-if __name__ == "__main__":
+def serve(rank: int, job: dict[str, Any], err: Path) -> None:
+    """Be one of the processes."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.environ["RANK"] = str(rank)
+    with err.open("w") as file:
+        os.dup2(file.fileno(), 2)
     try:
-        main(json.loads(Path(sys.argv[1]).read_text()))
+        main(job)
     except SLToolkitError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.stderr.flush()
+        os.write(2, f"error: {error}\n".encode())
         os._exit(1)
+
+
+def serve_all(job: dict[str, Any], folder: Path) -> list[dict[str, float]]:
+    """Each process's exit code, and the seconds by which it outlived the first one.
+
+    One that may stand still is not waited for.
+    """
+    fork = multiprocessing.get_context("fork")
+    size = int(os.environ["WORLD_SIZE"])
+    ranks = [fork.Process(target=serve, args=(r, job, folder / f"{r}.err")) for r in range(size)]
+    stands = {r for case in job["cases"] for r, *_ in case.get("faults", [])}
+    ended: dict[int, float] = {}
+    limit = time.monotonic() + LIMIT
+    for rank in ranks:
+        rank.start()
+    try:
+        while not set(range(size)) <= ended.keys() | stands and time.monotonic() < limit:
+            running = [rank.sentinel for r, rank in enumerate(ranks) if r not in ended]
+            gone = wait(running, timeout=limit - time.monotonic())
+            at = time.monotonic()
+            ended |= {r: at for r, rank in enumerate(ranks) if rank.sentinel in gone}
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.join()
+    first = min(ended.values(), default=limit)
+    return [
+        {"code": rank.exitcode or 0, "seconds": ended.get(r, limit) - first}
+        for r, rank in enumerate(ranks)
+    ]
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    found = serve_all(json.loads(path.read_text()), path.parent)
+    path.with_name("ended.json").write_text(json.dumps(found))

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -110,34 +109,9 @@ def launch(folder: Path, cases: list[dict[str, Any]], *, timeout: float) -> list
         "WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2]),
     }  # fmt: skip
-    files = [folder / f"{r}.err" for r in range(RANKS)]
-    ranks = []
-    for r, file in enumerate(files):
-        with file.open("w") as err:
-            command = [sys.executable, str(SCRIPT), str(job)]
-            ranks.append(subprocess.Popen(command, env=env | {"RANK": str(r)}, stderr=err))
-    try:
-        ended = _wait(ranks, stands={r for case in cases for r, *_ in case.get("faults", [])})
-    finally:
-        for rank in ranks:
-            rank.kill()
-    first = min(ended)
-    return [
-        Ended(rank.wait(), file.read_text(), when - first)
-        for rank, file, when in zip(ranks, files, ended, strict=True)
-    ]
-
-
-def _wait(ranks: list[subprocess.Popen[bytes]], stands: set[int]) -> list[float]:
-    """When each ended; one that may stand still is not waited for."""
-    ended: dict[int, float] = {}
-    limit = time.monotonic() + 120
-    while time.monotonic() < limit and not set(range(len(ranks))) <= ended.keys() | stands:
-        time.sleep(0.05)
-        for r, rank in enumerate(ranks):
-            if rank.poll() is not None:
-                ended.setdefault(r, time.monotonic())
-    return [ended.get(r, limit) for r in range(len(ranks))]
+    subprocess.run([sys.executable, str(SCRIPT), str(job)], env=env, check=True)
+    ended = json.loads((folder / "ended.json").read_text())
+    return [Ended(err=(folder / f"{r}.err").read_text(), **e) for r, e in enumerate(ended)]
 
 
 def in_process(case: dict[str, Any]) -> tuple[dict[str, torch.Tensor], Counter[Toll], list[str]]:
@@ -190,7 +164,8 @@ def test_in_processes_all_is_as_in_one(tmp_path: Path) -> None:
 
 
 MORTAL: dict[str, Any] = with_clients({
-    "protocol": {"name": "vanilla", "optimizer_state": True}, "epochs": 3, "listen": True,
+    "protocol": {"name": "vanilla", "optimizer_state": True}, "epochs": 3, "batch_size": 4,
+    "listen": True,
     "reducer": {"name": "top_k", "fraction": 0.3, "kinds": ["smashed_grad", "weights"]},
 })  # fmt: skip
 ALONE = 70  # messages of client[1] in an epoch and a half
@@ -205,13 +180,13 @@ def test_a_killed_process_is_named_and_the_run_resumes(tmp_path: Path) -> None:
         assert rank.code == 1
         assert "error: client[1]: the connection to it is lost" in rank.err
         assert "Traceback" not in rank.err
-        assert rank.seconds < 10  # long before the timeout
+        assert rank.seconds < 30  # long before the timeout
     assert not list(tmp_path.glob("rank-?.safetensors"))
 
     again = {**MORTAL, "out": str(tmp_path), "resume": True, "listen": False}
     stalled = {**MORTAL, "out": str(tmp_path / "other"), "faults": [[2, ALONE, signal.SIGSTOP]]}
     (tmp_path / "other").mkdir()
-    said = launch(tmp_path, [again, stalled], timeout=3)
+    said = launch(tmp_path, [again, stalled], timeout=6)
     weights, tolls, _ = in_process(MORTAL)
     assert_same(found_in(tmp_path), weights)
     facts = json.loads((tmp_path / "rank-0.json").read_text())
@@ -225,13 +200,13 @@ def test_a_killed_process_is_named_and_the_run_resumes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_is_gone_before_it_is_connected_is_named(tmp_path: Path) -> None:
-    said = launch(tmp_path, [{**MORTAL, "out": str(tmp_path), "gone": 1}], timeout=4)
+    said = launch(tmp_path, [{**MORTAL, "out": str(tmp_path), "gone": 1}], timeout=8)
     assert said[1].code == 3
     for rank in (said[0], said[2]):
         assert rank.code == 1
         assert "error: client: stalled" in rank.err
         assert "Traceback" not in rank.err
-        assert rank.seconds < 12
+        assert rank.seconds < 30
 
 
 SPEC = """
