@@ -1,6 +1,8 @@
 """What all tests share."""
 
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -22,3 +24,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real data files in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def dcor() -> ModuleType:
+    """The library, for who asks for it: to import it takes seconds, in which numba compiles it."""
+    return import_module("dcor")

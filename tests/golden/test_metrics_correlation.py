@@ -1,8 +1,8 @@
 """Distance correlation against the dcor library, published anchors and known bugs."""
 
 from collections.abc import Callable
+from types import ModuleType
 
-import dcor
 import numpy as np
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_anchors() -> None:
 
 
 @pytest.mark.parametrize(("n", "p", "q"), [(4, 1, 1), (30, 5, 2), (64, 300, 40)])
-def test_equal_to_the_dcor_library(n: int, p: int, q: int) -> None:
+def test_equal_to_the_dcor_library(n: int, p: int, q: int, dcor: ModuleType) -> None:
     x = normal(n, p)
     z = x[:, :1].abs() + normal(n, q, seed=1)
     a, b = x.numpy(), z.numpy()
@@ -51,7 +51,7 @@ def test_float32_far_from_the_origin_agrees_with_float64() -> None:
         assert statistic(x, z).dtype == torch.float32
 
 
-def test_sees_a_relation_that_squared_distances_miss() -> None:
+def test_sees_a_relation_that_squared_distances_miss(dcor: ModuleType) -> None:
     """For y = x^2 on symmetric x, squared distances give |Pearson r| = 0."""
     x = torch.linspace(-1, 1, 101, dtype=torch.float64)[:, None]
     with pytest.warns(UserWarning, match="exponent"):

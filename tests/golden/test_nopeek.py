@@ -1,6 +1,7 @@
 """NoPeek: its loss, whom the loss reaches, and that it falls."""
 
-import dcor
+from types import ModuleType
+
 import pytest
 import torch
 from guarding import images, randn, turn_for
@@ -17,7 +18,9 @@ def encoder() -> nn.Sequential:
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.Tanh())
 
 
-def test_the_loss_is_the_weighted_distance_correlation_of_inputs_and_what_was_sent() -> None:
+def test_the_loss_is_the_weighted_distance_correlation_of_inputs_and_what_was_sent(
+    dcor: ModuleType,
+) -> None:
     x, z = images(20), randn(20, 6, 4, 4)
     loss = NoPeek(weight=3.0).client_loss(z, turn_for(x))
     assert loss is not None
