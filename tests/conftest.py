@@ -3,7 +3,9 @@
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import pooch
 import pytest
 import torch
 
@@ -15,6 +17,16 @@ def one_thread() -> None:
     Before every test, because importing numba (which dcor does) puts the number back up.
     """
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing downloads in a test."""
+
+    def unreachable(**_: Any) -> None:
+        raise OSError("the network is unreachable")
+
+    monkeypatch.setattr(pooch, "retrieve", unreachable)
 
 
 @pytest.fixture(scope="session")
