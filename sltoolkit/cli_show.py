@@ -123,15 +123,17 @@ def show_findings(reproduction: Reproduction, folder: Path, kept: Path | None) -
     found = findings(reproduction, rows, cells)
     lines = [
         {
-            "what": f.what, "metric": f.metric,
-            "expected": f"{f.expected:.4g} ± {f.tolerance:.2g}", "from": f.source,
-            "ours": interval_text(f.ours), "within tolerance": "yes" if f.within else "NO",
-            "prior alone": number_text(f.prior),
+            "metric": f.metric, "what": f.what,
+            "expected": f"{f.expected:.3g} ± {f.tolerance:.2g}",
+            "ours": interval_text(f.ours, digits=3), "within": "yes" if f.within else "NO",
+            "prior": number_text(f.prior, digits=3),
         }
         for f in found
     ]  # fmt: skip
     console = Console()
+    sources = ", ".join(dict.fromkeys(f.source for f in found))
     show_table(f"{reproduction.id}: {reproduction.title} ({reproduction.paper})", lines)
+    console.print(Text(f"expected: {sources}; prior: what is scored without hearing anything"))
     console.print(Text(f"scale {reproduction.scale}: {reproduction.changes or 'as in the paper'}"))
     if kept is not None:
         console.print(

@@ -265,6 +265,17 @@ def test_sentence_names_the_leak_the_best_defense_and_its_price() -> None:
     assert text.endswith("From 3 victims each.")
 
 
+def test_sentence_does_not_call_it_a_leak_where_every_attack_does_worse_than_the_prior() -> None:
+    rows = make_rows()
+    below = rows["attack"].isin(["whitebox", "decoder"])
+    rows.loc[below, "gain"] = -0.2 + 0.001 * rows.loc[below, "victim_seed"]
+    rows.loc[below, "value"] = rows.loc[below, "baseline"] + rows.loc[below, "gain"]
+    text = sentence(summary(rows))
+    assert "undefended: no attack recovers the inputs: " in text
+    assert "does worse than the prior (SSIM" in text
+    assert "recovers the inputs (" not in text
+
+
 def drawn(figure: Figure) -> np.ndarray[Any, Any]:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

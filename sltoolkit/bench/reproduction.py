@@ -280,16 +280,15 @@ def _section(path: Path, scale: str) -> list[str]:
     return [head, "", changes, "", *table]
 
 
-def interval_text(ours: Interval) -> str:
+def interval_text(ours: Interval, *, digits: int = 4) -> str:
     """`19.1 [18.7, 19.5]`, or without an interval for a single victim."""
-    if ours.n < 2:
-        return f"{ours.value:.4g} (n=1)"
-    return f"{ours.value:.4g} [{ours.low:.4g}, {ours.high:.4g}]"
+    value, low, high = (f"{x:.{digits}g}" for x in (ours.value, ours.low, ours.high))
+    return f"{value} (n=1)" if ours.n < 2 else f"{value} [{low}, {high}]"
 
 
-def number_text(value: float | None) -> str:
+def number_text(value: float | None, *, digits: int = 4) -> str:
     """`0.1234`, or nothing where there is none."""
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else f"{value:.{digits}g}"
 
 
 def _hardware() -> str:

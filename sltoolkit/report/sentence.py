@@ -64,10 +64,16 @@ def _leak(line: Line, family: str) -> str:
         return f"no attack on {_SOUGHT[family]} was run to its end ({_missing(line, family)})"
     digits = gain_digits(line, family)
     value, prior = (number(line[f"{family}_{x}"], digits=digits) for x in ("value", "baseline"))
+    measured = (
+        f"({METRIC_NAMES[line[f'{family}_metric']]} {value} against {prior} from the prior "
+        f"alone; gain {gain_text(line, family)})"
+    )
+    if _below(line, family):
+        best = line[f"{family}_attack"]
+        return f"no attack recovers {_SOUGHT[family]}: {best} does worse than the prior {measured}"
     return (
         f"the {line[f'{family}_attack']} attack recovers {_SOUGHT[family]} "
-        f"({METRIC_NAMES[line[f'{family}_metric']]} {value} against {prior} from the prior "
-        f"alone; gain {gain_text(line, family)}){_caveat(line, family)}"
+        f"{measured}{_caveat(line, family)}"
     )
 
 
@@ -85,11 +91,16 @@ def _left(line: Line, plain: Line | None, family: str) -> str:
 def _caveat(line: Line, family: str) -> str:
     if line[f"{family}_incomplete"]:
         return f" (a lower bound, {_missing(line, family)})"
-    if line[f"{family}_gain_high"] < 0:
+    if _below(line, family):
         return " (worse than the prior alone)"
     if line[f"{family}_gain_low"] <= 0:
         return " (an interval that contains 0: no leak is shown)"
     return ""
+
+
+def _below(line: Line, family: str) -> bool:
+    """Whether all attacks were run and the best of them is surely worse than the prior."""
+    return not line[f"{family}_incomplete"] and bool(line[f"{family}_gain_high"] < 0)
 
 
 def _missing(line: Line, family: str) -> str:
