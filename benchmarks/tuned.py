@@ -116,7 +116,7 @@ def summary(found: Sequence[Pair], cut: str) -> dict[str, float]:
 
 
 def compared(name: str) -> list[Pair]:
-    """An attack's pairs. Who listens needs hundreds of batches: digits of 8x8 make them bearable."""
+    """An attack's pairs. Who listens needs hundreds of batches, so sees 8x8 digits."""
     if isinstance(TUNED[name], Listener):
         lenet, long = partial(build, "lenet", shape=(1, 8, 8), classes=10, padding=2), 20
         return pairs(
