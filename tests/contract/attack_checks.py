@@ -3,29 +3,23 @@
 import copy
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any
 from unittest import mock
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from contract.toys import TARGETS, differences, run_state, seated, victim_state, witness
+from contract.worlds import Answers, Selected, another_world, selected
 from sltoolkit.contracts import AnyAttack, Attack, Listener, Role
-from sltoolkit.costs import Measured
-from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.knowledge import trained_sources
 from sltoolkit.naming import parameters_json
 from sltoolkit.outcomes import Outcome
 from sltoolkit.protocols import Protocol
 from sltoolkit.streams import Stream
-from sltoolkit.targets import image_targets, label_targets
 from sltoolkit.threat import needs, permitted, view_of
-from sltoolkit.transcript import Record
 from sltoolkit.updates import released_updates
 from sltoolkit.victim import Victim
 
@@ -89,25 +83,6 @@ def everything(attack: AnyAttack) -> frozenset[str]:
     """All grants that its view can hold."""
     required, usable = needs(attack.view)
     return required | usable
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Selected:
-    """Which records are asked about: indices into the victim's own samples."""
-
-    images: Any
-    known: Any
-    hinted: Any
-
-
-def selected(victim: Victim) -> Selected:
-    """The targets and hints of a victim; the referee selects the same."""
-    known, hinted = label_targets(victim.member.samples, TARGETS)
-    return Selected(
-        images=image_targets(victim.data, victim.member.samples, TARGETS), known=known,
-        hinted=hinted,
-    )  # fmt: skip
 
 
 def view_for(attack: AnyAttack, victim: Victim, chosen: Selected, noise: Stream) -> Any:
@@ -175,18 +150,7 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
     """
     name = type(attack).__name__
     chosen = selected(victim)
-    tape: list[Tensor] = []
-    answer = Deployed.smash
-
-    def record(self: Deployed, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
-        z, sent = answer(self, x, rng, hops=hops)
-        tape.append(sent.detach().clone())
-        return z, sent
-
-    def replay(self: Deployed, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
-        sent = tape.pop(0)
-        return sent, sent
-
+    answers = Answers()
     updates: list[Any] = []
 
     def hear(*asked: Any) -> Any:
@@ -197,7 +161,7 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
         return updates.pop()
 
     with (
-        mock.patch.object(Deployed, "smash", record),
+        answers.recorded(),
         mock.patch("sltoolkit.knowledge.released_updates", hear),
     ):
         view = view_for(attack, victim, chosen, Stream(8).child("noise"))
@@ -207,7 +171,7 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
         try:
             # another state of the global generators: somebody else ran before
             with (
-                mock.patch.object(Deployed, "smash", replay),
+                answers.played_back(),
                 mock.patch("sltoolkit.knowledge.released_updates", hear_again),
                 Stream(99).scope(),
             ):
@@ -217,51 +181,6 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
             raise AssertionError(f"{name} depends on what it was not granted: {e!r}") from e
     wrong = differences(here, there)
     assert not wrong, f"{name} depends on what it was not granted: {wrong} differ"
-
-
-@contextmanager
-def another_world(victim: Victim, granted: frozenset[str], chosen: Selected) -> Iterator[Victim]:
-    """Meanwhile everything of the victim that is not granted is different, in place."""
-    member = victim.member
-    noise = np.random.default_rng(77)
-    changed: list[Tensor] = [
-        victim.data.private_train.x, victim.data.private_holdout.x,
-        chosen.images.x, chosen.known.x, chosen.hinted.x,
-    ]  # fmt: skip
-    if "aux" not in granted:
-        changed.append(victim.data.aux.x)
-    for names, module in (
-        ({"client_weights", "peer_weights"}, member.client),  # all clients have one network here
-        ({"server_weights"}, victim.server),
-    ):
-        if not names & granted:
-            changed += [t for t in module.state_dict().values() if t.is_floating_point()]
-    labels = [chosen.known.y, chosen.images.y, victim.data.private_train.y]
-    labels = [] if "labels" in granted else [*labels, victim.data.private_holdout.y]
-    # as plain bytes: nothing that an attack finds in memory is a tensor of the first world
-    backup = [(t, t.numpy().tobytes()) for t in [*changed, *labels]]
-    link_records = _transcripts(victim)
-    try:
-        for t in changed:
-            t.copy_(torch.from_numpy(np.asarray(noise.random(t.shape), dtype=np.float32)))
-        for y in labels:
-            y.copy_(y.flip(0))
-        if "smashed_grad" not in granted:
-            for link, rows in link_records:
-                victim.transcript.restore(link, replace(rows, rows=torch.zeros_like(rows.rows)))
-        yield replace(
-            victim, rng=Stream(4321).child("elsewhere"), losses=(), utility=0.0, facts={},
-            costs=Measured(tolls={}, flops={}),
-        )  # fmt: skip
-    finally:
-        for t, content in backup:
-            t.copy_(torch.frombuffer(bytearray(content), dtype=t.dtype).reshape(t.shape))
-        for link, rows in link_records:
-            victim.transcript.restore(link, rows)
-
-
-def _transcripts(victim: Victim) -> list[tuple[Any, Record]]:
-    return [(link, victim.transcript.record(link)) for link in victim.transcript.links()]
 
 
 def _kept(attack: Any) -> dict[str, Any]:

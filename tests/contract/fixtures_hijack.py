@@ -7,32 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.contracts import ActiveAttack, Family, Role, RoundView, Task, Wiretap
+from contract.fixtures_listening import After
+from sltoolkit.attacks.reconstruction.hijacking import HijackSetup
+from sltoolkit.contracts import ActiveAttack, Family, Role, RoundView, Wiretap
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.parties import Server
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Before:
-    """What it has when the training begins."""
-
-    aux: Aux
-    task: Task
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class After:
-    """What it has at the end."""
-
-    smashed: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hijack(ActiveAttack[Before]):
+class Hijack(ActiveAttack[HijackSetup]):
     """Teaches the client to encode images as the attacker's own pilot does.
 
     Attributes:
@@ -42,14 +26,14 @@ class Hijack(ActiveAttack[Before]):
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
-    setup: ClassVar[type] = Before
+    setup: ClassVar[type] = HijackSetup
     view: ClassVar[type] = After
     citation: ClassVar[str] = "Pasquini et al. 2021, FSHA (CCS)"
 
     lr: float = 0.005
     scale: float = 1.0
 
-    def seize(self, honest: Any, setup: Before, *, rng: Stream) -> tuple[Server, Wiretap]:
+    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Server, Wiretap]:
         """Take the server's seat."""
         server = HijackingServer(self, setup, rng)
         return server, _Memory(server)
@@ -58,7 +42,7 @@ class Hijack(ActiveAttack[Before]):
 class HijackingServer(Server):
     """Ignores labels; its answer is the gradient of its own loss."""
 
-    def __init__(self, attack: Hijack, setup: Before, rng: Stream) -> None:
+    def __init__(self, attack: Hijack, setup: HijackSetup, rng: Stream) -> None:
         channels = setup.task.smashed_shape[0]
         self.attack, self.aux, self.rng, self.learning = attack, setup.aux, rng, True
         self.pilot = nn.Conv2d(setup.task.input_shape[0], channels, 3, padding=1)

@@ -3,26 +3,20 @@
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, final
+from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from contract.cheats import Cheating, HeardView, NoSetup
+from sltoolkit.attacks.reconstruction.substitute import Architecture
 from sltoolkit.contracts import Family, Listener, Role, RoundView, Task, Wiretap
 from sltoolkit.data.samples import Split
 from sltoolkit.models.inverse import fit_inverse, inverse_network
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
-
-
-class Architecture(Protocol):
-    """The grant `client_arch`."""
-
-    def __call__(self, stream: Stream) -> nn.Module:
-        """A fresh client network."""
 
 
 @final

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from contract import attack_checks as checks
 from contract.toys import differences, victim_state
 from contract.toys import victim as trained
+from contract.worlds import Answers, Selected, another_world, selected
 from sltoolkit import taps
 from sltoolkit.contracts import Listener, RoundView, Wiretap
-from sltoolkit.deployed import Deployed
 from sltoolkit.knowledge import knowledge_sources
 from sltoolkit.outcomes import Outcome
 from sltoolkit.streams import Stream
@@ -50,23 +50,21 @@ class Tape(Wiretap):
 
 
 def _recorded(heard: RoundView) -> Callable[[nn.Module], RoundView]:
-    """From a network of the seat's architecture to a batch as it was heard."""
+    """From the seat's replica, which is one object throughout, to a batch as it was heard."""
     messages = {key: _kept(t) for key, t in heard.messages.items()}
     ids, step, epoch = _kept(heard.ids), heard.step, heard.epoch
     state = None
     if heard.network is not None:
         state = {name: _kept(t) for name, t in heard.network().state_dict().items()}
 
-    def again(blank: nn.Module) -> RoundView:
-        network = None
-        if state is not None:
-            own = copy.deepcopy(blank)
-            own.load_state_dict({name: t() for name, t in state.items()})
-            own.eval().requires_grad_(False)
-            network = lambda: own  # noqa: E731
+    def again(replica: nn.Module) -> RoundView:
+        def network() -> nn.Module:
+            replica.load_state_dict({name: t() for name, t in (state or {}).items()})
+            return replica.eval().requires_grad_(False)
+
         return RoundView(
             messages={key: t() for key, t in messages.items()}, ids=ids(), step=step,
-            epoch=epoch, network=network,
+            epoch=epoch, network=None if state is None else network,
         )  # fmt: skip
 
     return again
@@ -105,7 +103,7 @@ def listened(
 def finished(victim: Victim, listener: Listener[Any]) -> Outcome:
     """The outcome of one that listened to this victim's training."""
     tapped = next(t for t in victim.tapped if t.attack is listener)
-    view = checks.view_for(listener, victim, checks.selected(victim), Stream(8).child("noise"))
+    view = checks.view_for(listener, victim, selected(victim), Stream(8).child("noise"))
     with tapped.rng.fresh("finish").scope():
         return tapped.wiretap.finish(view)
 
@@ -153,27 +151,16 @@ def check_non_interference(make: Make) -> None:
     """
     listener = make()
     name = type(listener).__name__
-    tape: list[Tensor] = []
-    answer = Deployed.smash
-
-    def record(self: Deployed, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
-        z, sent = answer(self, x, rng, hops=hops)
-        tape.append(sent.detach().clone())
-        return z, sent
-
-    def replay(self: Deployed, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
-        sent = tape.pop(0)
-        return sent, sent
-
+    answers = Answers()
     grants = grants_of(listener)
     with taping() as tapes:
         victim = trained(norm="batch", listeners=[listener], grants=grants)
-    with mock.patch.object(Deployed, "smash", record):
+    with answers.recorded():
         here = checks.tensors_of(finished(victim, listener))
-    rounds, chosen = tapes[0].rounds, checks.selected(victim)
-    with checks.another_world(victim, grants, chosen) as other:
+    rounds, chosen = tapes[0].rounds, selected(victim)
+    with another_world(victim, grants, chosen) as other:
         try:
-            with mock.patch.object(Deployed, "smash", replay), Stream(99).scope():
+            with answers.played_back(), Stream(99).scope():
                 there = checks.tensors_of(_played(make(), other, chosen, rounds))
         except Exception as e:
             raise AssertionError(f"{name} depends on what it was not granted: {e!r}") from e
@@ -184,7 +171,7 @@ def check_non_interference(make: Make) -> None:
 def _played(
     listener: Listener[Any],
     victim: Victim,
-    chosen: checks.Selected,
+    chosen: Selected,
     rounds: list[Callable[[nn.Module], RoundView]],
 ) -> Outcome:
     """A fresh ear hears the recorded batches, in another victim's world."""
@@ -196,8 +183,9 @@ def _played(
     rng = Stream(0).child("attacker").fresh(type(listener).__name__)
     with rng.scope():
         tap = listener.open(setup, rng=rng)
+    replica = copy.deepcopy(victim.server)
     for again in rounds:
-        heard = again(victim.server)
+        heard = again(replica)
         with rng.scope():
             tap.hear(heard)
     view = checks.view_for(listener, victim, chosen, Stream(9).child("other noise"))

@@ -11,9 +11,10 @@ from contract.attack_checks import (
     check_leaves_victim,
     check_non_interference,
 )
-from contract.fixtures_hijack import Before, Hijack, HijackingServer
+from contract.fixtures_hijack import Hijack, HijackingServer
 from contract.toys import victim
 from sltoolkit.attacks import ATTACKS
+from sltoolkit.attacks.reconstruction.hijacking import HijackSetup
 from sltoolkit.contracts import ActiveAttack, Wiretap
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ThreatModelError
@@ -107,7 +108,7 @@ class Meddling(HijackingServer):
 class Meddler(Hijack):
     """Puts it in the seat."""
 
-    def seize(self, honest: Any, setup: Before, *, rng: Stream) -> tuple[Any, Wiretap]:
+    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, Wiretap]:
         _, wiretap = super().seize(honest, setup, rng=rng)
         return Meddling(self, setup, rng), wiretap
 

@@ -13,6 +13,7 @@ from contract import attack_checks as checks
 from contract import cheats, sources
 from contract.toys import CLASSES, QUICK, TARGETS, differences, split, victim_state
 from contract.toys import victim as trained
+from contract.worlds import selected
 from sltoolkit.api import train
 from sltoolkit.contracts import Attack, Defense
 from sltoolkit.knowledge import knowledge_sources, trained_sources
@@ -93,7 +94,7 @@ def test_touching_the_live_servers_network_is_caught(
     kind: type[Attack[Any]], victim: Victim
 ) -> None:
     own = checks.duplicate(victim)
-    view = checks.view_for(kind(), own, checks.selected(own), Stream(0))
+    view = checks.view_for(kind(), own, selected(own), Stream(0))
     live = replace(view, server_weights=own.server)
     with pytest.raises(AssertionError, match=r"changes the victim.*server"):
         checks.check_leaves_victim(kind(), own, live)
@@ -101,7 +102,7 @@ def test_touching_the_live_servers_network_is_caught(
 
 def test_every_grant_is_a_copy(victim: Victim) -> None:
     before = victim_state(victim)
-    chosen = checks.selected(victim)
+    chosen = selected(victim)
     sources = trained_sources(
         victim, chosen.images, chosen.known, chosen.hinted, TARGETS, "server",
         "reconstruction", Stream(0),
