@@ -4,31 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from blocks import EACH, MERGED, replay
 from family import Monolith, Style, merged, parts, play_parts, schedule, weights
-from tiny import ADAM, EPOCHS, MOMENTUM, SGD, Log, N, close, data, flat, play
+from tiny import ADAM, EPOCHS, MOMENTUM, SGD, N, close, data, flat, play
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run
-from sltoolkit.contracts import Defense, NoDefense
-from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.models.refit import refit
 from sltoolkit.protocols import ExtendedVanilla, MultiTask, Protocol, Vanilla, Vertical
-from sltoolkit.protocols.merging import MERGES, ImputeName, MergeName
+from sltoolkit.protocols.merging import MergeName
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.training import deploy
 from sltoolkit.wire import Link
-
-MERGED = pytest.mark.parametrize("merge", list(MERGES))
-FAMILY: list[Protocol] = [Vertical(clients=3), ExtendedVanilla(clients=3), MultiTask(clients=3)]
-EACH = pytest.mark.parametrize("protocol", FAMILY, ids=["vertical", "extended", "multi_task"])
-
-
-def replay(protocol: Protocol, training: Training, style: Style = "conv") -> tuple[Run, Log]:
-    return play_parts(protocol, parts(protocol.parts, style), training)
-
-
-# ---- equal to the monolith -----------------------------------------------------------------------
 
 
 @MERGED
@@ -91,9 +77,6 @@ def test_one_party_is_vanilla_with_labels_at_the_server() -> None:
     assert torch.equal(torch.cat(log.batches()), torch.cat(heard.batches()))
 
 
-# ---- gradients -----------------------------------------------------------------------------------
-
-
 def owed(merge: MergeName, k: int, zs: list[Tensor], g: Tensor) -> Tensor:
     """What party k receives where `g` is the gradient at the merged data."""
     width = zs[0].shape[-1]
@@ -126,9 +109,6 @@ def test_every_party_receives_the_gradient_that_its_data_are_owed(merge: MergeNa
     for k, message in enumerate(back):
         assert float(message.payload.abs().max()) > 0
         close(message.payload, owed(merge, k, zs, m.grad))
-
-
-# ---- schedule, start, bytes ----------------------------------------------------------------------
 
 
 @EACH
@@ -194,140 +174,3 @@ def test_multi_task_sends_everything_once_per_task() -> None:
         for server in ("server", "server1")
         for link in (Link(party, server, "smashed"), Link(server, party, "smashed_grad"))
     }
-
-
-# ---- parties that stay away ----------------------------------------------------------------------
-
-
-def oracle_with_absences(run: Run, log: Log, impute: str) -> tuple[Tensor, list[int]]:
-    """The monolith trained where the log says who was there; how often each party was."""
-    whole = Monolith(run)
-    optimizers = [MOMENTUM.optimizer_for(part) for part in (*whole.heads, whole.rest())]
-    samples = data().private_train
-    names = ["client", "partner1", "partner2"]
-    there = {(m.src.name, m.turn.step) for m in log.messages if m.kind == "smashed"}
-    sent: dict[int, list[Tensor]] = {0: [], 1: [], 2: []}
-    for step, ids in enumerate(log.batches()):
-        x, y = samples.x[ids - 1000], samples.y[ids - 1000]
-        zs = []
-        for k, block in enumerate(whole.blocks(x)):
-            if (names[k], step) in there:
-                zs.append(whole.heads[k](block))
-                sent[k].append(zs[k].detach().clone())
-                continue
-            z = torch.zeros(len(ids), 2, 6, 2, dtype=torch.float64)
-            zs.append(z + torch.cat(sent[k]).mean(0) if impute == "mean" and sent[k] else z)
-        loss = nn.functional.cross_entropy(whole.rest()(torch.cat(zs, -1)), y)
-        whole.zero_grad(set_to_none=True)
-        loss.backward()
-        for k, optimizer in enumerate(optimizers):
-            if optimizer is not None and (k == 3 or (names[k], step) in there):
-                optimizer.step()
-    return whole.weights(), [len(s) for s in sent.values()]
-
-
-@pytest.mark.parametrize("impute", ["zeros", "mean"])
-def test_missing_parties_are_imputed_and_learn_nothing(impute: ImputeName) -> None:
-    run, log = replay(Vertical(clients=3, absent=0.5, impute=impute), MOMENTUM)
-    expected, counts = oracle_with_absences(run, log, impute)
-    assert counts[0] == EPOCHS * 5
-    assert all(0 < count < EPOCHS * 5 for count in counts[1:])
-    close(weights(run), expected)
-    for name in ("client", "partner1", "partner2"):
-        answered = [m for m in log.sent("smashed_grad", "server") if m.dst.name == name]
-        asked = log.sent("smashed", name)
-        assert [m.turn.step for m in answered] == [m.turn.step for m in asked]
-
-
-def test_imputations_differ_and_who_never_comes_never_changes() -> None:
-    zeros, _ = replay(Vertical(clients=3, absent=0.5), SGD)
-    means, _ = replay(Vertical(clients=3, absent=0.5, impute="mean"), SGD)
-    assert not torch.allclose(weights(zeros), weights(means), atol=1e-6)
-    away, log = replay(Vertical(clients=3, absent=1.0), MOMENTUM)
-    assert {m.src.name for m in log.messages} == {"client", "server"}
-    for k in (1, 2):
-        start, end = away.cast.clients[k].blank[0], away.cast.clients[k].party.module
-        assert torch.equal(flat(start), flat(end))
-    assert bool(weights(away).isfinite().all())
-
-
-@MERGED
-def test_without_absences_the_draws_change_nothing(
-    merge: MergeName, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, _ = replay(Vertical(clients=3, merge=merge, impute="mean"), ADAM)
-    monkeypatch.setattr(Vertical, "_present", lambda self, rng: range(self.clients))
-    plain, _ = replay(Vertical(clients=3, merge=merge), ADAM)
-    assert torch.equal(weights(run), weights(plain))
-
-
-# ---- errors before training ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", [Vertical, ExtendedVanilla, MultiTask])
-def test_more_clients_than_features_are_refused(
-    make: type[Vertical] | type[ExtendedVanilla] | type[MultiTask],
-) -> None:
-    with pytest.raises(ProtocolError, match="7 clients can't share 6 features"):
-        replay(make(clients=7), SGD)
-    with pytest.raises(ProtocolError, match="0 clients"):
-        replay(make(clients=0), SGD)
-
-
-@pytest.mark.parametrize("merge", ["sum", "mean", "max", "mul"])
-def test_unequal_blocks_can_only_be_concatenated(merge: MergeName) -> None:
-    with pytest.raises(
-        ProtocolError, match=r"merge='\w+' needs smashed data of one shape.*2, 2, 1"
-    ):
-        replay(Vertical(clients=4, merge=merge), SGD)
-
-
-@EACH
-def test_the_wrong_number_of_parts_is_refused(protocol: Protocol) -> None:
-    with pytest.raises(ProtocolError, match=f"needs the network in {protocol.parts} parts"):
-        play_parts(protocol, parts(4), SGD)
-
-
-def test_networks_that_were_trained_whole_are_not_dealt_out() -> None:
-    with pytest.raises(ProtocolError, match=r"must be trained: train\(\.\.\.\) it"):
-        play_parts(Vertical(), parts(2), None)
-    run, _ = play_parts(Vertical(clients=1), parts(2), None)
-    assert torch.equal(flat(run.cast.clients[0].party.module), flat(parts(2)[0]))
-
-
-def test_settings_are_checked() -> None:
-    for wrong in ({"merge": "min"}, {"impute": "median"}, {"absent": 1.5}, {"absent": -0.1}):
-        with pytest.raises(SpecError, match=f"protocol.{next(iter(wrong))} must be"):
-            Vertical(**wrong)
-    with pytest.raises(SpecError, match="no task is called 'colour'"):
-        MultiTask(tasks=("class", "colour"))
-    for tasks in ((), ("parity", "class")):
-        with pytest.raises(SpecError, match="must begin with 'class'"):
-            MultiTask(tasks=tasks)
-
-
-def test_refit_changes_linear_layers_only_and_restores_the_mode() -> None:
-    x = torch.rand(2, 1, 6, 3)
-    wide, last = nn.Linear(32, 4), nn.Linear(4, 2)
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), wide, last)
-    state = torch.get_rng_state()
-    fitted = refit(net, x, Stream(0))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert fitted.training
-    assert fitted(x).shape == (2, 2)
-    assert isinstance(fitted, nn.Sequential)
-    assert (wide.in_features, wide.weight.shape) == (32, (4, 32))
-    assert fitted[2].weight.shape == (4, 8)
-    assert torch.equal(flat(fitted[0], fitted[3]), flat(net[0], last))
-    assert torch.equal(flat(refit(net, x, Stream(0))), flat(fitted))
-    assert not torch.equal(flat(refit(net, x, Stream(1))), flat(fitted))
-    with pytest.raises(SpecError, match="can't take inputs of shape 1x6x2"):
-        refit(net, x[..., :2], Stream(0))
-    with pytest.raises(SpecError, match="can't take inputs of shape 2x6x3"):
-        refit(net, x.expand(2, 2, 6, 3), Stream(0))
-
-
-def test_no_defence_is_bit_identical_to_the_seams_doing_nothing() -> None:
-    plain = play_parts(Vertical(clients=3), parts(2), ADAM, defense=NoDefense())[0]
-    seams = play_parts(Vertical(clients=3), parts(2), ADAM, defense=Defense())[0]
-    assert torch.equal(weights(plain), weights(seams))

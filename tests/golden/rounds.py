@@ -1,0 +1,45 @@
+"""Clients side by side on tiny data, for the tests of rounds."""
+
+from collections.abc import Callable
+
+from tiny import Log, flat
+from tiny import data as tiny_data
+from torch import Tensor, nn
+
+from sltoolkit.casting import Run, seat_parties
+from sltoolkit.contracts import NoDefense
+from sltoolkit.data.samples import Split
+from sltoolkit.protocols import Protocol
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
+from sltoolkit.training import deploy, run_phases
+
+Make = Callable[..., Protocol]
+
+
+def parts(norm: bool = False) -> tuple[nn.Module, ...]:
+    """Without BatchNorm (unless asked for) and dropout, so that a batch is the sum of its rows."""
+    with Stream(1).scope():
+        middle = [nn.BatchNorm2d(2)] if norm else []
+        head = nn.Sequential(nn.Conv2d(1, 2, 3), *middle, nn.Tanh()).double()
+        rest = nn.Sequential(nn.Flatten(), nn.Linear(32, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    return head, rest
+
+
+def run(
+    protocol: Protocol, training: Training, *, data: Split | None = None, norm: bool = False,
+    seed: int = 0,
+) -> tuple[Run, Log]:  # fmt: skip
+    log = Log()
+    seated = seat_parties(
+        parts(norm), data or tiny_data(), protocol=protocol, defense=NoDefense(),
+        training=training, rng=Stream(seed), ears=[log],
+    )  # fmt: skip
+    run_phases(seated, training.epochs)
+    return seated, log
+
+
+def weights(seated: Run) -> Tensor:
+    """Of the whole deployed network, in its order."""
+    (member, *_), server = deploy(seated)
+    return flat(member.client, *([member.tail] if member.tail is not None else []), server)

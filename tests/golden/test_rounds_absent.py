@@ -1,0 +1,111 @@
+"""Clients side by side of which some are missing in a round, and what is refused beforehand."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from rounds import Make, parts, run, weights
+from tiny import SGD, close, flat
+from tiny import data as tiny_data
+from torch import nn
+
+from sltoolkit.casting import seat_parties
+from sltoolkit.contracts import NoDefense
+from sltoolkit.defenses import GaussianNoise
+from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.protocols import FedAvg, LargeBatchSGD, SplitFedV1, SplitFedV2, Vanilla
+from sltoolkit.protocols.averaging import average
+from sltoolkit.streams import Stream
+from sltoolkit.training import deploy, run_phases
+
+
+def test_a_round_samples_its_share_of_the_clients() -> None:
+    _, log = run(SplitFedV1(clients=6, participation=0.5), replace(SGD, epochs=8))
+    rounds = [
+        {m.src.index for m in log.sent("smashed", "client") if m.turn.epoch == e} for e in range(8)
+    ]
+    assert all(len(there) == 3 for there in rounds)
+    assert set.union(*rounds) == set(range(6))
+
+
+@pytest.mark.parametrize("make", [SplitFedV1, FedAvg], ids=lambda m: m.__name__)
+def test_who_leaves_in_mid_round_never_reaches_the_average(make: Make) -> None:
+    """Of three clients some leave; those who stay give the mean alone."""
+    protocol = make(clients=3, dropout=0.5)
+    training = replace(SGD, epochs=1, batch_size=2)
+    seated, log = run(protocol, training, seed=4)
+    stayed = sorted({m.src.index for m in log.sent("weights", "client")})
+    assert stayed not in ([], [0, 1, 2]), "the seed must make some leave and some stay"
+    alone = seat_parties(
+        parts(), tiny_data(), protocol=make(clients=3), defense=NoDefense(), training=training,
+        rng=Stream(4),
+    )  # fmt: skip
+    run_phases(alone, 1)  # the same clients, who never meet each other within a round
+    states = [
+        [copy.deepcopy(n.state_dict()) for n in alone.cast.clients[k].networks()] for k in stayed
+    ]
+    counts = [len(alone.cast.clients[k].samples) for k in stayed]
+    expected = [average(list(each), counts) for each in zip(*states, strict=True)]
+    member = deploy(seated)[0][0]
+    got = [member.client] if member.tail is None else [member.client, member.tail]
+    for network, want in zip(got, expected, strict=True):
+        for name, value in network.state_dict().items():
+            close(value, want[name])
+
+
+def test_who_comes_back_starts_from_the_common_networks() -> None:
+    training = replace(SGD, epochs=6, batch_size=2)
+    seated, log = run(SplitFedV2(clients=3, dropout=0.5), training, seed=1)
+    down, up = log.sent("weights", "fed"), log.sent("weights", "client")
+    stayed = {(m.turn.epoch, m.src.index) for m in up}
+    missed = {(e, k) for e in range(6) for k in range(3)} - stayed
+    back = [(e, k) for e, k in missed if (e + 1, k) not in missed and e + 1 < 6]
+    assert back, "the seed must make somebody leave and come back"
+    for epoch, k in back:
+        rows = [m.payload for m in down if m.turn.epoch == epoch + 1 and m.dst.index == k]
+        others = [m.payload for m in down if m.turn.epoch == epoch + 1 and m.dst.index != k]
+        assert all(torch.equal(a, b) for a, b in zip(rows, others, strict=False))
+    assert bool(torch.isfinite(weights(seated)).all())
+
+
+def test_when_everybody_leaves_nothing_changes() -> None:
+    seated, log = run(SplitFedV1(clients=2, dropout=0.999), replace(SGD, epochs=2), seed=3)
+    assert not log.sent("weights", "client")
+    close(weights(seated), flat(*parts()))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"participation": 0.0}, "participation must be above 0"),
+        ({"participation": 1.5}, "at most 1"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+    ],
+)
+def test_impossible_shares_are_refused(wrong: dict[str, float], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        SplitFedV1(clients=2, **wrong)
+
+
+def test_a_defence_of_smashed_data_is_refused_where_none_are_sent() -> None:
+    for protocol in (FedAvg(clients=2), LargeBatchSGD(clients=2)):
+        with pytest.raises(ProtocolError, match=r"GaussianNoise would be silently inert"):
+            seat_parties(
+                parts(), tiny_data(), protocol=protocol, defense=GaussianNoise(std=1.0),
+                training=SGD, rng=Stream(0),
+            )  # fmt: skip
+
+
+def test_batchnorm_with_a_batch_of_one_is_refused_before_training() -> None:
+    head, rest = parts()
+    vector = nn.Sequential(nn.Flatten(), nn.Linear(32, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+    with pytest.raises(ProtocolError, match=r"client 0 has 22 .* batches of 7 a batch of one"):
+        seat_parties(
+            (head, vector.double()), tiny_data(), protocol=Vanilla(), defense=NoDefense(),
+            training=replace(SGD, batch_size=7), rng=Stream(0),
+        )  # fmt: skip
+    seat_parties(
+        (head, rest), tiny_data(), protocol=Vanilla(), defense=NoDefense(),
+        training=replace(SGD, batch_size=7), rng=Stream(0),
+    )  # fmt: skip
