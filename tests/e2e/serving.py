@@ -160,6 +160,11 @@ def seated(case: dict[str, Any]) -> tuple[Run, int]:
     return run, training.epochs
 
 
+def run_of(**protocol: Any) -> Run:
+    """A seated run of two clients."""
+    return seated({"protocol": {"name": "vanilla", "clients": 2, **protocol}})[0]
+
+
 def scribes(run: Run) -> list[tuple[ScribeTap, Ear]]:
     opened = [open_listener(x, run, seed=0, grants={"aux"}) for x in (Scribe(), Spy())]
     return [(tapped.wiretap, ear) for tapped, ear in opened]  # type: ignore[misc]
