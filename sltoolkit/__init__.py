@@ -75,6 +75,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     )
     from sltoolkit.reducers import HalfPrecision, Quantised, TopK
     from sltoolkit.referee import STANDARD_GRANTS
+    from sltoolkit.report.attacks import attack_table
     from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
     from sltoolkit.report.formats import formatted
     from sltoolkit.report.histograms import class_histograms
@@ -111,6 +112,7 @@ _HOMES = {
         "heterogeneity",
     ),
     "sltoolkit.referee": ("STANDARD_GRANTS",),
+    "sltoolkit.report.attacks": ("attack_table",),
     "sltoolkit.report.figures": ("reconstruction_figure", "tradeoff_figure"),
     "sltoolkit.report.formats": ("formatted",),
     "sltoolkit.report.histograms": ("class_histograms",),
@@ -132,7 +134,7 @@ __all__ = [
     "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning", "Regression",
     "Result", "Retrieval", "Shadow", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2",
     "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "UnSplit", "Vanilla",
-    "Vertical", "Victim", "WhiteBox", "WithReplacement", "attack", "class_counts",
+    "Vertical", "Victim", "WhiteBox", "WithReplacement", "attack", "attack_table", "class_counts",
     "class_histograms", "cut", "data", "formatted", "frozen", "heterogeneity", "metrics",
     "models", "reconstruction_figure", "table", "tradeoff_figure", "train",
 ]  # fmt: skip

@@ -150,18 +150,7 @@ def judge(
     view: Any = view_of(attack.view, filled, sources)
     rng = Stream(seed).child("attacker").fresh(name)
     start = time.perf_counter()
-    if isinstance(attack, Attack):
-        with rng.scope():
-            outcome = attack.run(view, rng=rng)
-    else:
-        tapped = next((t for t in victim.tapped if t.attack is attack), None)
-        if tapped is None:
-            raise ThreatModelError(
-                f"{name} listens while the victim trains: pass this very object to "
-                "train(..., listeners=[...]) (or active=...) before attacking"
-            )
-        with tapped.rng.fresh("finish").scope():  # the same however often it is asked
-            outcome = tapped.wiretap.finish(view)
+    outcome, before = _outcome(victim, attack, view, rng)
     seconds = time.perf_counter() - start
     if isinstance(outcome, AttributeGuess):
         known = attributed(attack, known)
@@ -182,7 +171,7 @@ def judge(
         outcome=outcome,
         truth=Truth(x=truth.x, y=truth.y, ids=truth.ids),
         role=role,
-        knowledge=tuple(sorted(filled)),
+        knowledge=tuple(sorted(filled | before)),
         scores=scores,
         progress=progress(outcome, truth, targets.batch),
         baselines=baselines,
@@ -191,3 +180,20 @@ def judge(
         seconds=seconds,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
+
+
+def _outcome(
+    victim: Victim, attack: AnyAttack, view: Any, rng: Stream
+) -> tuple[Outcome, frozenset[str]]:
+    """What an attack hands back, and what it was granted besides, before the training."""
+    if isinstance(attack, Attack):
+        with rng.scope():
+            return attack.run(view, rng=rng), frozenset()
+    tapped = next((t for t in victim.tapped if t.attack is attack), None)
+    if tapped is None:
+        raise ThreatModelError(
+            f"{type(attack).__name__} listens while the victim trains: pass this very object to "
+            "train(..., listeners=[...]) (or active=...) before attacking"
+        )
+    with tapped.rng.fresh("finish").scope():  # the same however often it is asked
+        return tapped.wiretap.finish(view), tapped.grants

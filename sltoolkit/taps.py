@@ -220,7 +220,7 @@ def _setup(
     available = run.protocol.seats[role].grants | set(grants)
     before = required | (usable & available & set(sources))
     rng = Stream(seed).child("attacker").fresh(type(attack).__name__)
-    return role, filled, view_of(attack.setup, before, sources), rng
+    return role, filled | before, view_of(attack.setup, before, sources), rng
 
 
 def _replica(run: Run, role: Role) -> Replica | None:

@@ -24,7 +24,15 @@ from sltoolkit.wire import Link, by_link
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tapped:
-    """An attack that listened to the training, and its wiretap."""
+    """An attack that listened to the training, and its wiretap.
+
+    Attributes:
+        attack: whose.
+        role: from where it listened.
+        grants: those that it was filled with before the training, or will be at the end.
+        wiretap: its ear and memory.
+        rng: the attacker's stream.
+    """
 
     attack: Any
     role: str

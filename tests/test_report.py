@@ -276,6 +276,20 @@ def test_sentence_does_not_call_it_a_leak_where_every_attack_does_worse_than_the
     assert "recovers the inputs (" not in text
 
 
+def test_inference_has_a_worst_case_of_its_own() -> None:
+    found = make_rows(with_labels=False)
+    stolen = [
+        {**line, "attack": "fsha_property", "family": "inference", "metric": "attribute_auc",
+         "baseline": 0.5, "gain": 0.3 + line["victim_seed"] / 100}
+        for line in records(found[(found["attack"] == "decoder") & (found["metric"] == "ssim")])
+    ]  # fmt: skip
+    table = summary(pd.concat([found, pd.DataFrame(stolen)]))
+    assert line(table, "undefended")["inference_gain"] == pytest.approx(0.31)
+    assert "attribute gain (attribute AUC)" in formatted(table)
+    assert "The fsha_property attack recovers the attribute" in sentence(table)
+    assert len(tradeoff_figure(table).axes) == 2
+
+
 def drawn(figure: Figure) -> np.ndarray[Any, Any]:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

@@ -13,8 +13,10 @@ NOTHING = "–"
 METRIC_NAMES = {
     "ssim": "SSIM", "mse": "MSE", "psnr_db": "PSNR/dB", "label_accuracy": "label accuracy",
     "leak_auc": "leak AUC", "mse_affine": "MSE after the best affine map",
+    "attribute_auc": "attribute AUC", "attribute_accuracy": "attribute accuracy",
+    "model_accuracy": "accuracy of the stolen model",
 }  # fmt: skip
-FAMILY_NAMES = {"reconstruction": "reconstruction", "labels": "label"}
+FAMILY_NAMES = {"reconstruction": "reconstruction", "labels": "label", "inference": "attribute"}
 
 
 def formatted(summary: pd.DataFrame) -> pd.DataFrame:

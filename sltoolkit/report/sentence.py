@@ -10,7 +10,9 @@ from sltoolkit.report.formats import METRIC_NAMES, gain_digits, gain_text, numbe
 from sltoolkit.report.labels import UNDEFENDED
 from sltoolkit.report.tables import FAMILIES, SETTING
 
-_SOUGHT = {"reconstruction": "the inputs", "labels": "the labels"}
+_SOUGHT = {
+    "reconstruction": "the inputs", "labels": "the labels", "inference": "the attribute",
+}  # fmt: skip
 _WORDS = ("the", "no ", "not")  # starts of clauses; other starts are names and stay as they are
 
 Line = Mapping[str, Any]

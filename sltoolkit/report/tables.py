@@ -27,8 +27,8 @@ SETTING = [
 
 DEFENSE = ["defense", "defense_params"]
 
-FAMILIES = tuple(KINDS)
-"""Families of attacks that have a worst case: reconstruction, labels."""
+FAMILIES = {"reconstruction": "reconstruction", "labels": "labels", "inference": "attribute"}
+"""Families of attacks that have a worst case -> what they hand back, a key of `KINDS`."""
 
 _THREAT = ["role", "knowledge", "adaptive", "target_set", "checkpoint"]
 _NEEDED = [
@@ -155,7 +155,7 @@ def _variants(setting: pd.DataFrame) -> list[str]:
 
 def _primary(setting: pd.DataFrame, family: str) -> str:
     seen = set(setting.loc[setting["family"] == family, "metric"])
-    return next((metric for metric in KINDS[family] if metric in seen), "")
+    return next((metric for metric in KINDS[FAMILIES[family]] if metric in seen), "")
 
 
 def _line(

@@ -41,7 +41,7 @@ def test_it_reconstructs_better_than_chance_because_it_listened(seed: int) -> No
     assert error < 0.8 * result.verdict.baselines["mse"]["mean_image"]
     assert error < 0.8 * unheard
     assert result.outcome.diagnostics["rounds"] == 12 * 3
-    assert result.verdict.knowledge == ("smashed",)
+    assert result.verdict.knowledge == ("aux", "client_arch", "smashed")
     assert result.verdict.releases == 12  # it heard every training epoch
 
 

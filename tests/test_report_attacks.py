@@ -1,0 +1,63 @@
+"""The table of attacks by knowledge and cut."""
+
+import json
+
+import pandas as pd
+import pytest
+from test_report import row
+
+from sltoolkit.errors import SpecError
+from sltoolkit.metrics import t_interval
+from sltoolkit.report.attacks import attack_table
+
+REACHED = {
+    ("conv1", "whitebox"): (0.9, 1.0), ("conv1", "deep_image_prior"): (0.8, 0.9),
+    ("conv1", "decoder"): (0.7, 0.8), ("conv2", "whitebox"): (0.5, 0.6),
+    ("conv2", "deep_image_prior"): (0.6, 0.7), ("conv2", "decoder"): (0.4, 0.6),
+}  # fmt: skip
+KNOWS = {
+    "whitebox": "aux+client_weights+smashed", "deep_image_prior": "aux+client_weights+smashed",
+    "decoder": "aux+labels+release+smashed",
+}  # fmt: skip
+
+
+def rows() -> pd.DataFrame:
+    return pd.DataFrame(
+        row(cut=cut, attack=attack, knowledge=KNOWS[attack], value=value, victim_seed=seed,
+            defense="none", defense_params="{}", utility=0.9)
+        for (cut, attack), values in REACHED.items() for seed, value in enumerate(values)
+    )  # fmt: skip
+
+
+def cells(errors: pd.DataFrame) -> dict[tuple[str, str, str], str]:
+    """(knowledge, attack, cut) -> what the table says."""
+    table = attack_table(errors)
+    return {
+        (*index, cut): str(text)
+        for cut in table.columns
+        for index, text in zip(table.index.to_list(), table[cut], strict=True)
+    }
+
+
+def test_it_shows_means_and_intervals_and_marks_the_best_at_its_knowledge() -> None:
+    table, found, strong = cells(rows()), t_interval([0.9, 1.0]), "aux, client_weights"
+    assert table[strong, "whitebox", "conv1"] == f"0.95 [{found.low:.2f}, {found.high:.2f}]*"
+    assert not table[strong, "whitebox", "conv2"].endswith("*")
+    assert table[strong, "deep_image_prior", "conv2"].endswith("*")
+    assert table["aux, release", "decoder", "conv2"].startswith("0.50 [")
+    assert table["", "prior alone", "conv1"] == "0.10 [0.10, 0.10]"
+
+
+def test_where_less_is_more_leak_the_least_is_the_best() -> None:
+    table, strong = cells(rows().assign(metric="mse")), "aux, client_weights"
+    assert table[strong, "deep_image_prior", "conv1"].endswith("]*")
+    assert table[strong, "whitebox", "conv1"].startswith("0.9500 [")
+
+
+def test_what_differs_otherwise_is_no_comparison_of_cuts() -> None:
+    mixed = rows()
+    mixed.loc[0, "defense_params"] = json.dumps({"std": 1.0})
+    with pytest.raises(SpecError, match="these rows differ in defense_params"):
+        attack_table(mixed)
+    with pytest.raises(SpecError, match="needs reconstructions"):
+        attack_table(rows().assign(family="labels"))
