@@ -40,8 +40,8 @@ def heard(defense: str) -> Victim:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("name", OF_THE_CUT)  # first, so that a victim's tests follow each other
 @each_defense
-@pytest.mark.parametrize("name", OF_THE_CUT)
 def test_at_the_cut(name: str, defense: str) -> None:
     check_well_formed(heard(defense), SMALLEST[name])
 
