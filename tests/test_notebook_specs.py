@@ -15,5 +15,7 @@ def test_every_cell_has_five_victims(path: Path) -> None:
     spec = load_spec(path)
     plan = plan_of(spec)
     assert len(spec.seeds) >= 5
-    assert {plan.victims[cell.victim].recipe["seed"] for cell in plan.cells.values()} >= set(spec.seeds)
+    assert {plan.victims[cell.victim].recipe["seed"] for cell in plan.cells.values()} >= set(
+        spec.seeds
+    )
     assert "SLTOOLKIT_DATA=... sltoolkit bench notebooks/" + path.name in path.read_text()
