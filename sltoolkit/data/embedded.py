@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from skimage import data as pictures
 from skimage.transform import resize
-from sklearn.datasets import load_digits
 
 from sltoolkit.data.pool import Pool, from_arrays
 from sltoolkit.streams import Stream
@@ -27,6 +26,8 @@ PHOTOGRAPHS = {
 
 def digits() -> Pool:
     """Handwritten digits, 1,797 of 1x8x8 (scikit-learn; Alpaydin & Kaynak, UCI 1998)."""
+    from sklearn.datasets import load_digits  # a second that only who asks for digits should pay
+
     bunch = load_digits()
     images = (bunch.images[:, None] / 16).astype(np.float32)
     return from_arrays(images, bunch.target, name="digits", classes=list("0123456789"))
