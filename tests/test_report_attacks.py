@@ -59,5 +59,7 @@ def test_what_differs_otherwise_is_no_comparison_of_cuts() -> None:
     mixed.loc[0, "defense_params"] = json.dumps({"std": 1.0})
     with pytest.raises(SpecError, match="these rows differ in defense_params"):
         attack_table(mixed)
+    with pytest.raises(SpecError, match="these rows differ in swept"):
+        attack_table(rows().assign(swept=["data.aux=1", *["data.aux=2"] * 11]))
     with pytest.raises(SpecError, match="needs reconstructions"):
         attack_table(rows().assign(family="labels"))

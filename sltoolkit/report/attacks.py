@@ -35,11 +35,11 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
         raise SpecError(
             "a table of attacks needs reconstructions, got none that was run to its end"
         )
-    for column in {*SETTING, "defense", "defense_params"} - {"cut", "swept"}:
+    for column in {*SETTING, "defense", "defense_params"} - {"cut"}:
         if frame[column].nunique() > 1:
             raise SpecError(
                 f"a table of attacks compares cuts, and these rows differ in {column}: give those "
-                "of one of " + ", ".join(sorted(map(str, frame[column].unique())))
+                "of one of " + "; ".join(sorted(map(str, frame[column].unique())))
             )
     frame = frame[frame["metric"] == metric]
     best = max if METRICS[metric].higher_is_more_leak else min
