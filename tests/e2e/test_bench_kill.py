@@ -30,6 +30,7 @@ def halting(self, job):
         os.kill(os.getpid(), signal.SIGSTOP)
 
 run._Ticker.ended = halting
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 main()
 """
 """The command, which stands still after some jobs: so it is caught there by any slow test."""
