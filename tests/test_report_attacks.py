@@ -21,10 +21,12 @@ KNOWS = {
 }  # fmt: skip
 
 
-def rows() -> pd.DataFrame:
+def rows(baseline: float = 0.1, sign: int = 1) -> pd.DataFrame:
+    """With a prior that reaches `baseline`; sign is -1 where less is more leak."""
     return pd.DataFrame(
         row(cut=cut, attack=attack, knowledge=KNOWS[attack], value=value, victim_seed=seed,
-            defense="none", defense_params="{}", utility=0.9)
+            defense="none", defense_params="{}", utility=0.9, baseline=baseline,
+            gain=sign * (value - baseline))
         for (cut, attack), values in REACHED.items() for seed, value in enumerate(values)
     )  # fmt: skip
 
@@ -49,9 +51,15 @@ def test_it_shows_means_and_intervals_and_marks_the_best_at_its_knowledge() -> N
 
 
 def test_where_less_is_more_leak_the_least_is_the_best() -> None:
-    table, strong = cells(rows().assign(metric="mse")), "aux, client_weights"
+    table, strong = cells(rows(2.0, -1).assign(metric="mse")), "aux, client_weights"
     assert table[strong, "deep_image_prior", "conv1"].endswith("]*")
     assert table[strong, "whitebox", "conv1"].startswith("0.9500 [")
+
+
+def test_nobody_wins_who_does_not_beat_the_prior() -> None:
+    table = cells(rows(baseline=0.65))
+    assert not any(text.endswith("*") for (*_, cut), text in table.items() if cut == "conv2")
+    assert table["aux, release", "decoder", "conv1"].endswith("*")
 
 
 def test_what_differs_otherwise_is_no_comparison_of_cuts() -> None:

@@ -1,16 +1,17 @@
 """Attacks side by side: what each reaches at every cut, and the strongest at its knowledge."""
 
+from statistics import mean
 from typing import Any
 
 import pandas as pd
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import KINDS, METRICS, t_interval
+from sltoolkit.metrics import KINDS, t_interval
 from sltoolkit.report.formats import spread
 from sltoolkit.report.tables import SETTING, prepared
 
 WINNER = "*"
-"""Marks the best mean among the attacks with the same knowledge."""
+"""Marks the best mean among the attacks with the same knowledge, if it is beyond the prior's."""
 
 _EVERYBODY = {"smashed", "labels"}
 """What is heard on the wire, whatever else is known."""
@@ -20,7 +21,8 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per knowledge and reconstruction attack, and the prior alone; a column per cut.
 
     A cell is the mean of the primary metric over victims with its 95 % t interval; of the attacks
-    with the same knowledge the one with the best mean is marked with `WINNER`.
+    with the same knowledge the one with the best mean is marked with `WINNER`, unless the prior
+    alone does as well.
 
     Args:
         rows: the long form of results that differ in cut, attack and seeds alone.
@@ -42,15 +44,14 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "of one of " + "; ".join(sorted(map(str, frame[column].unique())))
             )
     frame = frame[frame["metric"] == metric]
-    best = max if METRICS[metric].higher_is_more_leak else min
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for cut, here in frame.groupby("cut", sort=False):
         for knows, rivals in here.groupby(here["knowledge"].map(_beyond_the_wire), sort=False):
-            means = {str(name): _means(own, "value") for name, own in rivals.groupby("variant")}
-            first = best(means, key=lambda name: sum(means[name]) / len(means[name]))
-            for name, values in means.items():
-                mark = WINNER * (name == first)
-                lines.setdefault((str(knows), name), {})[str(cut)] = _text(values, metric) + mark
+            gains = {str(name): mean(_means(a, "gain")) for name, a in rivals.groupby("variant")}
+            for name, own in rivals.groupby("variant"):
+                mark = WINNER * (gains[str(name)] == max(0.0, *gains.values()) > 0)
+                text = _text(_means(own, "value"), metric) + mark
+                lines.setdefault((str(knows), str(name)), {})[str(cut)] = text
         prior = lines.setdefault(("", "prior alone"), {})
         prior[str(cut)] = _text(_means(here, "baseline"), metric)
     table = pd.DataFrame.from_dict(lines, orient="index")
