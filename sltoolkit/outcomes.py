@@ -1,6 +1,6 @@
 """What an attack hands back. The type decides which metrics the referee applies, not the attack."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
@@ -16,13 +16,13 @@ class Outcome:
         diagnostics: numbers that the attacker itself could see (final losses, say).
         curve: step -> the mean over targets of the loss that the attacker descended on.
         model: the attacker's own copy of the whole model, inputs (B, ...) -> logits (B, C), if it
-            made one on the way; its accuracy is `model_accuracy`.
+            made one on the way; the referee judges a copy of it (`model_accuracy`).
     """
 
     tuned: Mapping[str, float | str] = field(default_factory=dict)
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     curve: Mapping[int, float] = field(default_factory=dict)
-    model: Callable[[Tensor], Tensor] | None = None
+    model: nn.Module | None = None
 
 
 @final

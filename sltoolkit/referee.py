@@ -156,7 +156,7 @@ def judge(
         known = attributed(attack, known)
     truth = images if isinstance(outcome, Reconstruction) else known
     outcome = in_best_order(outcome, truth.x, targets.batch)
-    scores = score(outcome, truth)
+    scores, stages = score(outcome, truth), progress(outcome, truth, targets.batch)
     visible = sees_labels(victim.protocol, role, grants)
     hops = victim.protocol.seats[role].hops
     if isinstance(outcome, Reconstruction):
@@ -173,7 +173,7 @@ def judge(
         role=role,
         knowledge=tuple(sorted(filled | before)),
         scores=scores,
-        progress=progress(outcome, truth, targets.batch),
+        progress=stages,
         baselines=baselines,
         beside=beside,
         releases=int(victim.facts["epochs"]) if heard_training else targets.releases,

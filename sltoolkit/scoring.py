@@ -1,10 +1,11 @@
 """Scores of outcomes, and of what the prior alone would achieve in their place."""
 
-from collections.abc import Callable, Collection, Mapping
+import copy
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sltoolkit.baselines import image_baselines, nearest_aux, prior_scores
 from sltoolkit.contracts import AnyAttack, Role
@@ -58,9 +59,11 @@ def score(outcome: Outcome, truth: Samples) -> dict[str, Tensor]:
 
 
 def model_accuracy(
-    model: Callable[[Tensor], Tensor], data: Split
+    model: nn.Module, data: Split
 ) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
     """Whether an attacker's own copy of the whole model is right, per sample that nobody learned.
+
+    A copy of it is judged: it sees the truth, and what it remembers must not reach the attacker.
 
     Args:
         model: inputs (B, ...) -> logits (B, C).
@@ -70,8 +73,9 @@ def model_accuracy(
         The score, (N,), and that of naming the private training data's most frequent class.
     """
     held, (metric,) = data.private_holdout, applicable("model", data.shape)
-    with torch.no_grad():
-        logits = torch.cat([model(x) for x in held.x.split(256)])
+    judged = copy.deepcopy(model).eval()
+    with torch.no_grad(), Stream(0).child("stolen").scope():
+        logits = torch.cat([judged(x.clone()) for x in held.x.split(256)])
     prior = torch.bincount(data.private_train.y.cpu(), minlength=len(data.classes))
     guess = prior_scores(prior / prior.sum(), len(held)).to(held.y.device)
     baseline = {"class_prior": float(metric.function(guess, held.y).mean())}

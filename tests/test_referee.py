@@ -189,14 +189,24 @@ def test_a_stolen_model_is_judged_on_the_private_holdout(undefended: Victim) -> 
     wrong = right.roll(1, dims=1)
     half = torch.cat([right[: len(right) // 2], wrong[len(right) // 2 :]])
 
-    def lookup(x: Tensor) -> Tensor:
-        return torch.stack([half[(held.x == each).flatten(1).all(1)][0] for each in x])
+    class Stolen(nn.Module):
+        """Knows the answers, draws at random, and remembers what it is shown."""
 
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[Tensor] = []
+
+        def forward(self, x: Tensor) -> Tensor:
+            torch.rand(1)
+            self.seen.append(x)
+            return torch.stack([half[(held.x == each).flatten(1).all(1)][0] for each in x])
+
+    stolen, before = Stolen(), torch.get_rng_state()
     verdict = judge(
-        undefended,
-        Says(answer=lambda view: replace(mean_of_aux(view), model=lookup)),
-        seed=0,
+        undefended, Says(answer=lambda view: replace(mean_of_aux(view), model=stolen)), seed=0
     )
+    assert stolen.seen == []  # a copy was judged, and the attacker learns nothing of the holdout
+    assert torch.equal(torch.get_rng_state(), before)
     assert verdict.scores["model_accuracy"].tolist() == [1.0] * 9 + [0.0] * 9
     most = undefended.data.private_train.y.bincount().argmax()
     expected = float((held.y == most).float().mean())

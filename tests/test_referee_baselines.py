@@ -10,7 +10,7 @@ from contract.saying import Says, SaysLabels, mean_of_aux
 from contract.toys import QUICK, TARGETS, network, split, victim
 from torch import Tensor, nn
 
-from sltoolkit import scoring
+from sltoolkit import referee, scoring
 from sltoolkit.api import attack, frozen, train
 from sltoolkit.baselines import image_baselines
 from sltoolkit.data.samples import Split
@@ -94,7 +94,7 @@ def _guesses(data: Split) -> list[Tensor]:
         kept.append(outcome.images)
         return honest(outcome, truth)
 
-    with mock.patch.object(scoring, "score", keep):
+    with mock.patch.object(scoring, "score", keep), mock.patch.object(referee, "score", keep):
         judge(whom, Says(answer=mean_of_aux), seed=0)
     return kept
 
@@ -108,7 +108,7 @@ def test_baselines_do_not_depend_on_the_truth() -> None:
         private_train=replace(data.private_train, x=train_x),
     )  # fmt: skip
     here, there = _guesses(data), _guesses(other)
-    assert len(here) == 5  # four baselines, and the retrieval beside them
+    assert len(here) == 6  # the attack, four baselines, and the retrieval beside them
     for a, b in zip(here, there, strict=True):
         assert torch.equal(a, b)
 

@@ -62,6 +62,14 @@ def test_nobody_wins_who_does_not_beat_the_prior() -> None:
     assert table["aux, release", "decoder", "conv1"].endswith("*")
 
 
+def test_an_attack_that_failed_on_a_victim_says_so() -> None:
+    found = rows()
+    found.loc[found.index[:1], ["status", "reason"]] = ["failed", "diverged"]  # whitebox, victim 0
+    table = cells(found)
+    assert table["aux, client_weights", "whitebox", "conv1"] == "1.00 (n=1)* (1 of 2 victims)"
+    assert "of 2" not in table["aux, release", "decoder", "conv1"]
+
+
 def test_what_differs_otherwise_is_no_comparison_of_cuts() -> None:
     mixed = rows()
     mixed.loc[0, "defense_params"] = json.dumps({"std": 1.0})

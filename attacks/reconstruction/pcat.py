@@ -126,6 +126,7 @@ class PseudoClient(Wiretap):
         if batch is None or self._heard <= self._attack.late_start:
             return
         substitute = self.substitute or self._begin(batch, heard)
+        substitute.server = batch.server
         for _ in range(self._attack.repeats):
             if batch.y is not None and self._attack.aligned:
                 x, y = substitute.draw_alike(batch.y)

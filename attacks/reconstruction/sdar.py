@@ -143,6 +143,7 @@ class Simulation(Wiretap):
         if batch is None:
             return
         substitute = self.substitute or self._begin(batch, heard)
+        substitute.server = batch.server
         for _ in range(self._attack.repeats):
             x, y = substitute.draw(len(batch.z))
             if batch.y is None:

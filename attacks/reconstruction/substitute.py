@@ -154,7 +154,7 @@ class Substitute:
         )
         decoder = body if channel is None else Conditioned(channel, body)
         self.decoder = Learner(decoder, aux.x, decoder_lr)
-        self.server = first.server  # the seat's replica, which every batch brings up to date
+        self.server = first.server  # as last heard: whoever hears keeps it up to date
         self.tail: Learner | None = None
         if first.y is None:
             with torch.no_grad():

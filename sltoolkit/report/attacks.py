@@ -22,7 +22,7 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
 
     A cell is the mean of the primary metric over victims with its 95 % t interval; of the attacks
     with the same knowledge the one with the best mean is marked with `WINNER`, unless the prior
-    alone does as well.
+    alone does as well. An attack that failed on some victims says on how many it did not.
 
     Args:
         rows: the long form of results that differ in cut, attack and seeds alone.
@@ -31,7 +31,9 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
         SpecError: if there is no reconstruction, or other things than the cut differ.
     """
     frame = prepared(rows)
-    frame = frame[(frame["family"] == "reconstruction") & (frame["status"] == "ok")]
+    frame = frame[frame["family"] == "reconstruction"]
+    victims = frame["victim_seed"].nunique()
+    frame = frame[frame["status"] == "ok"]
     metric = next((m for m in KINDS["reconstruction"] if (frame["metric"] == m).any()), None)
     if metric is None:
         raise SpecError(
@@ -50,7 +52,9 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
             gains = {str(name): mean(_means(a, "gain")) for name, a in rivals.groupby("variant")}
             for name, own in rivals.groupby("variant"):
                 mark = WINNER * (gains[str(name)] == max(0.0, *gains.values()) > 0)
-                text = _text(_means(own, "value"), metric) + mark
+                values = _means(own, "value")
+                survived = f" ({len(values)} of {victims} victims)" * (len(values) < victims)
+                text = _text(values, metric) + mark + survived
                 lines.setdefault((str(knows), str(name)), {})[str(cut)] = text
         prior = lines.setdefault(("", "prior alone"), {})
         prior[str(cut)] = _text(_means(here, "baseline"), metric)

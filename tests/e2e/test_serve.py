@@ -180,13 +180,13 @@ def test_a_killed_process_is_named_and_the_run_resumes(tmp_path: Path) -> None:
         assert rank.code == 1
         assert "error: client[1]: the connection to it is lost" in rank.err
         assert "Traceback" not in rank.err
-        assert rank.seconds < 30  # long before the timeout
+        assert rank.seconds < 10  # long before the timeout
     assert not list(tmp_path.glob("rank-?.safetensors"))
 
     again = {**MORTAL, "out": str(tmp_path), "resume": True, "listen": False}
     stalled = {**MORTAL, "out": str(tmp_path / "other"), "faults": [[2, ALONE, signal.SIGSTOP]]}
     (tmp_path / "other").mkdir()
-    said = launch(tmp_path, [again, stalled], timeout=6)
+    said = launch(tmp_path, [again, stalled], timeout=3)
     weights, tolls, _ = in_process(MORTAL)
     assert_same(found_in(tmp_path), weights)
     facts = json.loads((tmp_path / "rank-0.json").read_text())
@@ -200,13 +200,13 @@ def test_a_killed_process_is_named_and_the_run_resumes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_is_gone_before_it_is_connected_is_named(tmp_path: Path) -> None:
-    said = launch(tmp_path, [{**MORTAL, "out": str(tmp_path), "gone": 1}], timeout=8)
+    said = launch(tmp_path, [{**MORTAL, "out": str(tmp_path), "gone": 1}], timeout=4)
     assert said[1].code == 3
     for rank in (said[0], said[2]):
         assert rank.code == 1
         assert "error: client: stalled" in rank.err
         assert "Traceback" not in rank.err
-        assert rank.seconds < 30
+        assert rank.seconds < 12
 
 
 SPEC = """

@@ -8,7 +8,7 @@ the toolkit's attack, and the victims.
 from collections.abc import Iterator
 from math import sqrt
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -20,7 +20,6 @@ from sltoolkit.bench.plan import facts_of, plan_of
 from sltoolkit.bench.recipes import arguments
 from sltoolkit.bench.reproduction import load_reproduction
 from sltoolkit.bench.spec import load_spec
-from sltoolkit.metrics import t_interval
 from sltoolkit.settings import Training
 from sltoolkit.targets import image_targets
 from sltoolkit.victim import Victim
@@ -98,9 +97,7 @@ def note(found: Found, what: str, measured: dict[str, float], *metrics: str) -> 
 def agreement(numbers: list[float]) -> float:
     """How far two means over victims may be apart if both loops do the same at random.
 
-    The root of 2 times half of the mean's 95 % t interval, from the spread over the reference's
-    victims; at least `LEAST` of the mean.
+    Two standard errors of the difference, from the spread over the reference's victims; at least
+    `LEAST` of the mean.
     """
-    interval = t_interval(numbers)
-    chance = sqrt(2) * (interval.high - interval.low) / 2
-    return max(chance, LEAST * abs(interval.value))
+    return max(2 * stdev(numbers) * sqrt(2 / len(numbers)), LEAST * abs(mean(numbers)))

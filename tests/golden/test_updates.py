@@ -15,12 +15,27 @@ from sltoolkit.attacks.reconstruction.gradient_matching import (
     Matching,
     cosine_distance,
 )
+from sltoolkit.contracts import PartySetup
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
 from sltoolkit.order import in_best_order
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.wire import Kind
+
+
+class Taught(sl.Defense):
+    """A defence with a network of its own."""
+
+    def __init__(self) -> None:
+        self.own = nn.Linear(2, 2)
+
+    def begin(self, setup: PartySetup) -> PartySetup:
+        return NoisySteps().begin(setup)
+
+    def learned(self) -> dict[str, nn.Module]:
+        return {"own": self.own}
+
 
 # ---- what is heard -------------------------------------------------------------------------------
 
@@ -193,3 +208,15 @@ def test_a_client_that_cant_learn_from_one_sample_is_named() -> None:
 def test_large_batch_sgd_refuses_a_defence_that_acts_after_gradients_were_sent() -> None:
     with pytest.raises(ProtocolError, match="use fedavg"):
         toys.victim(NoisySteps(), protocol=sl.LargeBatchSGD())
+
+
+def test_a_clients_program_holds_copies_of_what_its_defence_learned() -> None:
+    victim = toys.victim(Taught(), protocol=sl.FedAvg(clients=2))
+    updates, _ = heard_of(victim)
+    program: Any = updates.client
+    own = victim.member.defense.learned()["own"]
+    kept = {name: w.clone() for name, w in own.state_dict().items()}
+    for name, w in program.learned["own"].items():
+        assert torch.equal(w, kept[name])
+        w.zero_()
+    assert all(torch.equal(w, kept[name]) for name, w in own.state_dict().items())
