@@ -15,7 +15,7 @@ from sltoolkit.attacks.reconstruction.gradient_matching import (
     Matching,
     cosine_distance,
 )
-from sltoolkit.contracts import PartySetup
+from sltoolkit.contracts import Defense, PartySetup
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
 from sltoolkit.order import in_best_order
 from sltoolkit.outcomes import Reconstruction
@@ -24,7 +24,7 @@ from sltoolkit.streams import Stream
 from sltoolkit.wire import Kind
 
 
-class Taught(sl.Defense):
+class Taught(Defense):
     """A defence with a network of its own."""
 
     def __init__(self) -> None:
