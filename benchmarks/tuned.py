@@ -2,20 +2,29 @@
 
 Run with `python benchmarks/tuned.py [ATTACK ...]`: five victims at two cuts of LeNet, on MNIST
 where `SLTOOLKIT_DATA` names a folder that has it, on the embedded photographs otherwise; listeners
-on the embedded digits. Some tens of minutes per attack on one thread.
+on the embedded digits; attacks on updates on these too, and in two protocols, since updates know no
+cut. Some tens of minutes per attack on one thread.
 """
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
 
 import torch
 
 from sltoolkit import api
-from sltoolkit.attacks import PCAT, SDAR, Decoder, DeepImagePrior, WhiteBox
+from sltoolkit.attacks import (
+    PCAT,
+    SDAR,
+    Decoder,
+    DeepImagePrior,
+    InvertingGradients,
+    Shadow,
+    WhiteBox,
+)
 from sltoolkit.contracts import AnyAttack, Listener
 from sltoolkit.data import Split, load
 from sltoolkit.metrics import t_interval
@@ -23,8 +32,10 @@ from sltoolkit.models import build
 from sltoolkit.referee import STANDARD_GRANTS
 from sltoolkit.settings import Training
 from sltoolkit.targets import Targets
+from sltoolkit.victim import Victim
 
 CUTS = ("conv1", "relu2")
+PROTOCOLS = ("large_batch_sgd", "fedavg")
 GRANTS = STANDARD_GRANTS | {"client_weights", "client_arch"}
 SLACK = 1.02
 """How much worse the mean squared error may be and still count as good."""
@@ -38,20 +49,31 @@ def he_whitebox(tv_weight: float) -> WhiteBox:
     )  # fmt: skip
 
 
+HE_SHADOW = Shadow(steps=500, inversion_lr=0.05, tv_weight=8.0, tv_beta=2, forward="client")
+"""Their shadow's inversion: 500 steps of 0.1, weight 2, for pixels divided by 1/2."""
+
+DESCENT = InvertingGradients(steps=1200)
+"""A quarter of the published code's steps, with its schedule: the same for both settings."""
+
+
 PUBLISHED: dict[str, Mapping[str, AnyAttack]] = {
     "decoder": dict.fromkeys(CUTS, Decoder(epochs=50, lr=1e-3, design="mirror", blocks=1)),
     "deep_image_prior": dict.fromkeys(CUTS, DeepImagePrior(tv_weight=0.0, forward="client")),
+    "inverting_gradients": dict.fromkeys(PROTOCOLS, replace(DESCENT, tv_weight=0.1)),
     "pcat": dict.fromkeys(CUTS, PCAT()),
     "sdar": dict.fromkeys(CUTS, SDAR()),
+    "shadow": dict.fromkeys(CUTS, HE_SHADOW),
     "whitebox": {"conv1": he_whitebox(0.0), "relu2": he_whitebox(1.0)},
 }
-"""Attack -> cut -> its paper's settings (for MNIST, where it has any)."""
+"""Attack -> place (a cut or a protocol) -> its paper's settings (for MNIST, where it has any)."""
 
 TUNED: dict[str, AnyAttack] = {
     "decoder": Decoder(budget=8),
     "deep_image_prior": DeepImagePrior(),
+    "inverting_gradients": DESCENT,
     "pcat": PCAT(lr=None, decoder_lr=None, refine_steps=None),
     "sdar": SDAR(lr=None, decoder_lr=None, lambda1=None),
+    "shadow": Shadow(),
     "whitebox": WhiteBox(),
 }
 """The same attacks with what they leave open."""
@@ -62,50 +84,81 @@ TUNED: dict[str, AnyAttack] = {
 class Pair:
     """One victim's mean squared error under both, and what was chosen."""
 
-    cut: str
+    place: str
     seed: int
     published: float
     tuned: float
     chosen: Mapping[str, float | str]
 
 
-def pairs(
-    data: Split, model: Any, published: Mapping[str, AnyAttack], tuned: AnyAttack, *,
-    seeds: Sequence[int] = range(5), targets: int = 32, training: Training | None = None,
-) -> list[Pair]:  # fmt: skip
-    """Attack victims of every seed at every cut of `published`, with both settings.
+Train = Callable[[str, int, Sequence[Listener[Any]]], Victim]
+"""A victim at a place, of a seed, with listeners."""
+
+
+def at_cuts(
+    data: Split, model: Any, *, targets: int = 32, training: Training | None = None
+) -> Train:
+    """Victims whose place is a cut; of two epochs, unless `training` says otherwise.
 
     Args:
         data: of the victims and of the attacker.
         model: the victims' network.
-        published: the paper's settings by cut.
+        targets: held-out images per victim.
+        training: of the victims.
+    """
+
+    def train(place: str, seed: int, listeners: Sequence[Listener[Any]]) -> Victim:
+        return api.train(
+            model, data, cut=place, seed=seed, training=training or Training(epochs=2),
+            targets=Targets(count=targets), grants=GRANTS, listeners=listeners,
+        )  # fmt: skip
+
+    return train
+
+
+def in_protocols(data: Split, model: Any) -> Train:
+    """Victims of two epochs, whose place is a protocol, and 16 targets, learned from one by one."""
+
+    def train(place: str, seed: int, listeners: Sequence[Listener[Any]]) -> Victim:
+        return api.train(
+            model, data, cut=CUTS[0], protocol=place, seed=seed, training=Training(epochs=2),
+            targets=Targets(count=16), grants=GRANTS, listeners=listeners,
+        )  # fmt: skip
+
+    return train
+
+
+def pairs(
+    train: Train, published: Mapping[str, AnyAttack], tuned: AnyAttack, *,
+    seeds: Sequence[int] = range(5),
+) -> list[Pair]:  # fmt: skip
+    """Attack victims of every seed at every place of `published`, with both settings.
+
+    Args:
+        train: makes a victim.
+        published: the paper's settings by place.
         tuned: the same attack with what it leaves open.
         seeds: of the victims.
-        targets: held-out images per victim.
-        training: of the victims; two epochs by default.
     """
     found = []
-    for cut, fixed in published.items():
+    for place, fixed in published.items():
+        both = (fixed, tuned)
         for seed in seeds:
-            victim = api.train(
-                model, data, cut=cut, seed=seed, training=training or Training(epochs=2),
-                targets=Targets(count=targets), grants=GRANTS,
-                listeners=[a for a in (fixed, tuned) if isinstance(a, Listener)],
-            )  # fmt: skip
-            results = [api.attack(victim, a, grants=GRANTS) for a in (fixed, tuned)]
+            victim = train(place, seed, [a for a in both if isinstance(a, Listener)])
+            results = [api.attack(victim, a, grants=GRANTS) for a in both]
             errors = [float(r.verdict.scores["mse"].mean()) for r in results]
             found.append(
                 Pair(
-                    cut=cut, seed=seed, published=errors[0], tuned=errors[1],
+                    place=place, seed=seed, published=errors[0], tuned=errors[1],
                     chosen=results[1].outcome.tuned,
                 )
             )  # fmt: skip
     return found
 
 
-def summary(found: Sequence[Pair], cut: str) -> dict[str, float]:
-    """Over a cut's victims: both mean errors, and the interval of the difference (t, 95 %)."""
-    here = [p for p in found if p.cut == cut]
+def summary(found: Sequence[Pair], place: str) -> dict[str, float]:
+    """Over a place's victims: both mean errors, and the interval of the difference (t, 95 %)."""
+    here = [p for p in found if p.place == place]
     saved = t_interval([p.published - p.tuned for p in here])
     return {
         "published": sum(p.published for p in here) / len(here),
@@ -117,16 +170,18 @@ def summary(found: Sequence[Pair], cut: str) -> dict[str, float]:
 
 def compared(name: str) -> list[Pair]:
     """An attack's pairs. Who listens needs hundreds of batches, so sees 8x8 digits."""
-    if isinstance(TUNED[name], Listener):
-        lenet, long = partial(build, "lenet", shape=(1, 8, 8), classes=10, padding=2), 20
-        return pairs(
-            load("digits"), lenet, PUBLISHED[name], TUNED[name], training=Training(epochs=long)
-        )
+    published, tuned = PUBLISHED[name], TUNED[name]
+    small = partial(build, "lenet", shape=(1, 8, 8), classes=10, padding=2)
+    if set(published) == set(PROTOCOLS):
+        return pairs(in_protocols(load("digits"), small), published, tuned)
+    if isinstance(tuned, Listener):
+        train = at_cuts(load("digits"), small, training=Training(epochs=20))
+        return pairs(train, published, tuned)
     if "SLTOOLKIT_DATA" in os.environ:
         data = load("mnist", train=4000, holdout=200, aux=1000)
     else:
         data = load("photos")
-    return pairs(data, "lenet", PUBLISHED[name], TUNED[name])
+    return pairs(at_cuts(data, "lenet"), published, tuned)
 
 
 def main() -> None:
@@ -138,15 +193,15 @@ def main() -> None:
         for p in found:
             chosen = ", ".join(f"{k}={v}" for k, v in sorted(p.chosen.items()))
             print(
-                f"{name} {p.cut} victim {p.seed}: MSE {p.published:.2e} as published, "
+                f"{name} {p.place} victim {p.seed}: MSE {p.published:.2e} as published, "
                 f"{p.tuned:.2e} tuned ({chosen})",
                 flush=True,
             )
-        for cut in PUBLISHED[name]:
-            s = summary(found, cut)
+        for place in PUBLISHED[name]:
+            s = summary(found, place)
             worse |= s["tuned"] > SLACK * s["published"]
             print(
-                f"{name} {cut}: {s['published']:.2e} as published, {s['tuned']:.2e} tuned; "
+                f"{name} {place}: {s['published']:.2e} as published, {s['tuned']:.2e} tuned; "
                 f"saves [{s['saved_low']:.1e}, {s['saved_high']:.1e}]"
             )
     sys.exit(worse)

@@ -250,9 +250,9 @@ class Listener(_Adversary[V], ABC):
         return (self,)
 
     def tune(self, setup: V, first: RoundView, *, rng: Stream) -> Self:
-        """The setting that does best on a small victim of the attacker's own.
+        """The setting that does best on small victims of the attacker's own.
 
-        All candidates listen to one training of it, for `dress_rehearsal.BATCHES` batches.
+        All candidates listen to `dress_rehearsal.VICTIMS` trainings of `BATCHES` batches each.
 
         Args:
             setup: what it has before the run.

@@ -6,6 +6,11 @@ one: all on one run, each from the other half), and takes the one that then reco
 best which neither that victim nor any candidate has seen. Nothing of the real run enters but what
 the listener has in its hands when that begins: its own network's architecture, the size of a batch,
 and whether labels are heard. That victim is undefended.
+
+A substitute's first weights decide as much as its settings do: the same setting may be twice as
+good from others. So candidates draw the same random numbers, and meet on several victims. Where
+none does better than the mean of own samples, the first, which is the default, is kept: by how much
+failures differ is luck, and says nothing about the next training.
 """
 
 import copy
@@ -29,8 +34,11 @@ if TYPE_CHECKING:
 
     L = TypeVar("L", bound=Listener[Any])
 
+VICTIMS = 3
+"""How many trainings candidates are compared on."""
+
 BATCHES = 150
-"""How long the rehearsal's victim is trained: the budget of each candidate."""
+"""How long each is: with `VICTIMS`, the budget of each candidate."""
 
 SAMPLES = 32
 """Samples that candidates are compared on, at most a quarter of aux."""
@@ -44,7 +52,8 @@ def rehearse_listening(
 ) -> "L":
     """The candidate that reconstructs best after listening to a training of the attacker's own.
 
-    Of those about as good as the best, the first (`rehearsal.first_among_equals`).
+    Of those about as good as the best, the first (`rehearsal.first_among_equals`); the first of
+    all, if none does better than the mean of own samples.
 
     Args:
         candidates: settings of one listener, the default first.
@@ -55,20 +64,33 @@ def rehearse_listening(
     Raises:
         SpecError: if aux is too small, or a candidate reconstructs nothing.
     """
+    streams = [rng.child(f"victim{number}") for number in range(VICTIMS)]
+    found = [_rehearsal(candidates, setup, first, stream) for stream in streams]
+    errors = torch.stack([e for e, _ in found], dim=1)
+    best = errors.mean(1).nan_to_num(nan=torch.inf, posinf=torch.inf).min()
+    if best >= torch.stack([guess for _, guess in found]).mean():
+        return candidates[0]
+    return candidates[first_among_equals(errors)]
+
+
+def _rehearsal(
+    candidates: "Sequence[L]", setup: Any, first: "RoundView", rng: Stream
+) -> tuple[Tensor, Tensor]:
+    """Mean squared errors on one victim: of each candidate, (candidates,), and of a guess, ()."""
     with rng.scope():
         stage = _Stage(setup, first, rng)
     own = replace(setup, aux=stage.rest)
     taps: list[tuple[Wiretap, Stream]] = []
-    for number, candidate in enumerate(candidates):
-        stream = rng.child(f"candidate{number}")
+    for candidate in candidates:
+        stream = rng.fresh("candidate")
         with stream.scope():
             taps.append((candidate.open(own, rng=stream), stream))
     for heard in stage.rounds(BATCHES):
         for tap, stream in taps:
             with stream.scope():
                 tap.hear(heard)
-    errors = [stage.errors(candidates[0].view, tap, stream) for tap, stream in taps]
-    return candidates[first_among_equals(torch.stack(errors))]
+    errors = [stage.error(candidates[0].view, tap, stream) for tap, stream in taps]
+    return torch.stack(errors), stage.guess
 
 
 @final
@@ -142,11 +164,19 @@ class _Stage:
             self._first, messages=messages, ids=rows, step=step, epoch=0, network=network
         )
 
-    def errors(self, view: type, tap: "Wiretap", rng: Stream) -> Tensor:
-        """A candidate's mean squared error on each of the samples, (n,)."""
-        x = self._x[self.targets]
+    @property
+    def guess(self) -> Tensor:
+        """The mean squared error of the mean of the candidates' samples, ()."""
+        return self._off(self.rest.x.mean(0))
+
+    def _off(self, images: Tensor) -> Tensor:
+        off: Tensor = images - self._x[self.targets]
+        return off.square().mean()
+
+    def error(self, view: type, tap: "Wiretap", rng: Stream) -> Tensor:
+        """A candidate's mean squared error, ()."""
         with torch.no_grad():
-            smashed = self._client.eval()(x)[None]
+            smashed = self._client.eval()(self._x[self.targets])[None]
         held: Mapping[str, Any] = {
             "smashed": smashed, "task": self._task, "aux": self.rest,
             "labels": self._y[self.targets] if self._labelled else None,
@@ -155,5 +185,4 @@ class _Stage:
             outcome = tap.finish(view(**{f.name: held.get(f.name) for f in fields(view)}))
         if not isinstance(outcome, Reconstruction):
             raise SpecError("a listener that reconstructs nothing can't rehearse")
-        off: Tensor = outcome.images - x
-        return off.square().flatten(1).mean(1)
+        return self._off(outcome.images)

@@ -123,13 +123,14 @@ def _trials(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream)
 
 def first_among_equals(errors: Tensor) -> int:
     """The first row of `errors` (candidates, n) that is as good as the best, up to noise."""
-    errors = errors.double().nan_to_num(nan=torch.inf)
+    errors = errors.double().nan_to_num(nan=torch.inf, posinf=torch.inf)
     means = errors.mean(1)
-    if not bool(means.isfinite().any()):
+    sane = means.isfinite()
+    if not bool(sane.any()):
         return 0
     worse = errors - errors[means.argmin()]
     noise = worse.std(1, correction=min(1, worse.shape[1] - 1)) / worse.shape[1] ** 0.5
-    return int((worse.mean(1) <= noise).nonzero()[0])
+    return int((sane & (worse.mean(1) <= noise)).nonzero()[0])
 
 
 def chosen(given: Any, tuned: Any) -> dict[str, float | str]:
