@@ -201,6 +201,16 @@ def test_sentence_does_not_call_it_a_leak_where_every_attack_does_worse_than_the
     assert "recovers the inputs (" not in text
 
 
+def test_sentence_does_not_call_it_a_leak_where_the_interval_contains_0() -> None:
+    rows = make_rows()
+    about = rows["attack"].isin(["whitebox", "decoder"])
+    rows.loc[about, "gain"] = 0.03 - 0.02 * rows.loc[about, "victim_seed"]
+    text = sentence(summary(rows))
+    assert "undefended: no attack is shown to recover the inputs: " in text
+    assert "the best, may not (SSIM" in text
+    assert "recovers the inputs (" not in text
+
+
 def test_inference_has_a_worst_case_of_its_own() -> None:
     found = make_rows(with_labels=False)
     stolen = [

@@ -70,13 +70,12 @@ def _leak(line: Line, family: str) -> str:
         f"({METRIC_NAMES[line[f'{family}_metric']]} {value} against {prior} from the prior "
         f"alone; gain {gain_text(line, family)})"
     )
+    best, sought = line[f"{family}_attack"], _SOUGHT[family]
     if _below(line, family):
-        best = line[f"{family}_attack"]
-        return f"no attack recovers {_SOUGHT[family]}: {best} does worse than the prior {measured}"
-    return (
-        f"the {line[f'{family}_attack']} attack recovers {_SOUGHT[family]} "
-        f"{measured}{_caveat(line, family)}"
-    )
+        return f"no attack recovers {sought}: {best} does worse than the prior {measured}"
+    if not line[f"{family}_incomplete"] and line[f"{family}_gain_low"] <= 0:
+        return f"no attack is shown to recover {sought}: {best}, the best, may not {measured}"
+    return f"the {best} attack recovers {sought} {measured}{_caveat(line, family)}"
 
 
 def _left(line: Line, plain: Line | None, family: str) -> str:
