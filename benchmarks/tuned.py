@@ -17,6 +17,7 @@ import torch
 
 from sltoolkit import api
 from sltoolkit.attacks import (
+    FORA,
     PCAT,
     SDAR,
     Decoder,
@@ -52,6 +53,9 @@ def he_whitebox(tv_weight: float) -> WhiteBox:
 HE_SHADOW = Shadow(steps=500, inversion_lr=0.05, tv_weight=8.0, tv_beta=2, forward="client")
 """Their shadow's inversion: 500 steps of 0.1, weight 2, for pixels divided by 1/2."""
 
+ALIGNING = FORA(width=16, blocks=2)
+"""Narrow networks, the same for both settings."""
+
 DESCENT = InvertingGradients(steps=1200)
 """A quarter of the published code's steps, with its schedule: the same for both settings."""
 
@@ -59,6 +63,7 @@ DESCENT = InvertingGradients(steps=1200)
 PUBLISHED: dict[str, Mapping[str, AnyAttack]] = {
     "decoder": dict.fromkeys(CUTS, Decoder(epochs=50, lr=1e-3, design="mirror", blocks=1)),
     "deep_image_prior": dict.fromkeys(CUTS, DeepImagePrior(tv_weight=0.0, forward="client")),
+    "fora": dict.fromkeys(CUTS, ALIGNING),
     "inverting_gradients": dict.fromkeys(PROTOCOLS, replace(DESCENT, tv_weight=0.1)),
     "pcat": dict.fromkeys(CUTS, PCAT()),
     "sdar": dict.fromkeys(CUTS, SDAR()),
@@ -70,6 +75,7 @@ PUBLISHED: dict[str, Mapping[str, AnyAttack]] = {
 TUNED: dict[str, AnyAttack] = {
     "decoder": Decoder(budget=8),
     "deep_image_prior": DeepImagePrior(),
+    "fora": replace(ALIGNING, mmd_share=None, lr=None, critic_lr=None),
     "inverting_gradients": DESCENT,
     "pcat": PCAT(lr=None, decoder_lr=None, refine_steps=None),
     "sdar": SDAR(lr=None, decoder_lr=None, lambda1=None),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sltoolkit import dress_rehearsal
 from sltoolkit.api import attack
+from sltoolkit.attacks.reconstruction.fora import FORA
 from sltoolkit.attacks.reconstruction.pcat import PCAT
 from sltoolkit.attacks.reconstruction.sdar import SDAR
 from sltoolkit.attacks.reconstruction.substitute import After, Before
@@ -27,6 +28,7 @@ from sltoolkit.threat import Aux
 CODES = (4, 8, 8)
 TASK = Task(input_shape=SHAPE, smashed_shape=CODES, classes=3)
 OPEN = PCAT(width=4, lr=None, refine_steps=0)
+ALIGNING = FORA(width=4, blocks=1, polish=1, mmd_share=None)
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +191,8 @@ def test_nothing_is_rehearsed_where_nothing_is_open() -> None:
         (PCAT(lr=None, decoder_lr=None, refine_steps=None), 12),
         (SDAR(lr=None, decoder_lr=None, lambda1=None), 8),
         (SDAR(lambda1=None), 2),
+        (FORA(lr=None, critic_lr=None), 6),
+        (FORA(mmd_share=None, lr=None, critic_lr=None), 9),
     ],
 )
 def test_every_combination_of_what_is_open_competes_the_default_first(
@@ -202,13 +206,20 @@ def test_every_combination_of_what_is_open_competes_the_default_first(
     )
 
 
-def test_one_with_open_parameters_keeps_to_the_contract_and_says_what_it_chose() -> None:
-    checks.check_passive(lambda: OPEN)
-    listening.check_determinism(lambda: replace(OPEN))
-    listener = replace(OPEN)
+@pytest.mark.parametrize(
+    ("kind", "name", "options"),
+    [(OPEN, "lr", {1e-3, 3e-3}), (ALIGNING, "mmd_share", {0.8, 1.0})],
+    ids=["pcat", "fora"],
+)
+def test_one_with_open_parameters_keeps_to_the_contract_and_says_what_it_chose(
+    kind: PCAT | FORA, name: str, options: set[float]
+) -> None:
+    checks.check_passive(lambda: kind)
+    listening.check_determinism(lambda: replace(kind))
+    listener = replace(kind)
     trained = victim(
         listeners=[listener], grants=GRANTS, protocol=UShaped(), cut=["drop", "flatten"]
     )
     outcome = attack(trained, listener).outcome
-    assert outcome.tuned["lr"] in (1e-3, 3e-3)
-    assert list(outcome.tuned) == ["lr"]
+    assert outcome.tuned[name] in options
+    assert list(outcome.tuned) == [name]

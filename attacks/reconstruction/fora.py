@@ -29,6 +29,7 @@ Departures from the paper's public code:
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
@@ -37,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.attacks.reconstruction.losses import Losses
-from sltoolkit.attacks.reconstruction.substitute import Learner, learn
+from sltoolkit.attacks.reconstruction.substitute import Learner, learn, settings, settled
 from sltoolkit.contracts import Family, Listener, Role, RoundView, Task, Wiretap
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics.discrepancy import mk_mmd
@@ -45,8 +46,12 @@ from sltoolkit.models.critics import gradient_penalty, residual_critic, wasserst
 from sltoolkit.models.inverse import decode, fit_inverse
 from sltoolkit.models.pilots import pooled_pilot, transposed_decoder
 from sltoolkit.outcomes import Reconstruction
+from sltoolkit.rehearsal import chosen
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
+
+SHARES, RATES, CRITIC_RATES = (0.8, 1.0), (1e-4, 1e-3, 1e-2), (3e-4, 3e-3)
+"""What a dress rehearsal compares."""
 
 
 @final
@@ -71,6 +76,9 @@ class FORAView:
 class FORA(Listener[FORASetup]):
     """Reconstruct inputs with the inverse of a substitute that was aligned with the client.
 
+    `mmd_share`, `lr` and `critic_lr` of None are chosen by a dress rehearsal, when the first batch
+    is heard (`sltoolkit.dress_rehearsal`).
+
     Attributes:
         mmd_share: a, what MK-MMD counts for beside the critic; 1: there is no critic.
         lr: of the substitute and the decoder.
@@ -92,9 +100,9 @@ class FORA(Listener[FORASetup]):
         "split learning (CVPR; arXiv:2405.04115)"
     )
 
-    mmd_share: float = 0.8
-    lr: float = 1e-4
-    critic_lr: float = 3e-4
+    mmd_share: float | None = 0.8
+    lr: float | None = 1e-4
+    critic_lr: float | None = 3e-4
     penalty: float = 1000.0
     repeats: int = 1
     width: int = 256
@@ -111,33 +119,39 @@ class FORA(Listener[FORASetup]):
         """Attach."""
         return Alignment(self, setup, rng)
 
+    def candidates(self, setup: FORASetup) -> Sequence[Self]:
+        """Every combination of what is open; without a critic, its rate makes no difference."""
+        options = settings(self, mmd_share=SHARES, lr=RATES, critic_lr=CRITIC_RATES)
+        first = options[0].critic_lr
+        return [s for s in options if s.mmd_share != 1 or s.critic_lr == first]
+
 
 @final
 class Aligned:
     """The substitute f^, its decoder d and (unless a = 1) the critic D.
 
     Args:
-        attack: hyper-parameters.
+        attack: hyper-parameters, none of them open.
         setup: shapes and own samples.
         first: the first smashed data heard, (B, ...).
     """
 
     def __init__(self, attack: FORA, setup: FORASetup, first: Tensor) -> None:
         task, like = setup.task, setup.aux.x
-        signed = bool((first < 0).any())
-        self.attack = attack
+        signed, lr = bool((first < 0).any()), settled(attack.lr, "lr")
+        self.penalty, self.mmd_share = attack.penalty, settled(attack.mmd_share, "mmd_share")
         self.substitute = Learner(
-            pooled_pilot(task.input_shape, task.smashed_shape, signed=signed), like, attack.lr
+            pooled_pilot(task.input_shape, task.smashed_shape, signed=signed), like, lr
         )
         self.decoder = Learner(
             transposed_decoder(
                 task.smashed_shape, task.input_shape, width=attack.width, normed=True
-            ), like, attack.lr,
+            ), like, lr,
         )  # fmt: skip
         self.critic: Learner | None = None
-        if attack.mmd_share < 1:
+        if self.mmd_share < 1:
             judge = residual_critic(task.smashed_shape, width=attack.width, blocks=attack.blocks)
-            self.critic = Learner(judge, like, attack.critic_lr)
+            self.critic = Learner(judge, like, settled(attack.critic_lr, "critic_lr"))
         self.losses = Losses()
 
     def step(self, z: Tensor, x: Tensor) -> None:
@@ -147,7 +161,7 @@ class Aligned:
             z: smashed data, (B, ...).
             x: own samples, (B, ...).
         """
-        a, critic = self.attack.mmd_share, self.critic
+        a, critic = self.mmd_share, self.critic
         codes = self.substitute(x)
         unlike = mk_mmd(codes, z)
         judged = a * unlike if critic is None else a * unlike + (1 - a) * critic(codes).mean()
@@ -161,15 +175,14 @@ class Aligned:
             codes = codes.detach()
             penalty = gradient_penalty(critic, codes, z)
             gap = wasserstein_loss(critic(z), critic(codes))
-            learn((gap + self.attack.penalty * penalty, [critic]))
+            learn((gap + self.penalty * penalty, [critic]))
             self.losses.note(critic_gap=gap)
 
-    def inverse(self, x: Tensor) -> nn.Module:
+    def inverse(self, x: Tensor, *, epochs: int, lr: float) -> nn.Module:
         """A copy of the decoder, after further epochs with the substitute as it is now."""
         decoder = copy.deepcopy(self.decoder.network)
         codes = decode(copy.deepcopy(self.substitute.network), x)
-        attack = self.attack
-        return fit_inverse(codes, x, network=decoder, epochs=attack.polish, lr=attack.polish_lr)
+        return fit_inverse(codes, x, network=decoder, epochs=epochs, lr=lr)
 
 
 @final
@@ -181,7 +194,8 @@ class Alignment(Wiretap):
     """
 
     def __init__(self, attack: FORA, setup: FORASetup, rng: Stream) -> None:
-        self._attack, self._setup, self._rng = attack, setup, rng
+        self._given, self._setup, self._rng = attack, setup, rng
+        self._attack = attack
         self.aligned: Aligned | None = None
 
     def hear(self, heard: RoundView) -> None:
@@ -189,12 +203,16 @@ class Alignment(Wiretap):
         z = heard.messages.get(("smashed", "in"))
         if z is None or len(z) < 2:
             return
-        if self.aligned is None:
-            self.aligned = Aligned(self._attack, self._setup, z)
+        aligned = self.aligned or self._begin(z, heard)
         own = self._setup.aux.x
         for _ in range(self._attack.repeats):
             rows = torch.randint(len(own), (len(z),), device=own.device)
-            self.aligned.step(z, own[rows])
+            aligned.step(z, own[rows])
+
+    def _begin(self, z: Tensor, heard: RoundView) -> Aligned:
+        self._attack = self._given.tune(self._setup, heard, rng=self._rng.child("rehearsal"))
+        self.aligned = Aligned(self._attack, self._setup, z)
+        return self.aligned
 
     def finish(self, view: FORAView) -> Reconstruction:
         """Decode the targets.
@@ -207,9 +225,12 @@ class Alignment(Wiretap):
                 "FORA heard no batch to learn from: train the victim, or listen earlier"
             )
         with self._rng.fresh("finish").scope():
-            decoder = self.aligned.inverse(self._setup.aux.x)
+            decoder = self.aligned.inverse(
+                self._setup.aux.x, epochs=self._attack.polish, lr=self._attack.polish_lr
+            )
         return Reconstruction(
             images=decode(decoder, view.smashed.mean(0)),
+            tuned=chosen(self._given, self._attack),
             diagnostics=self.aligned.losses.diagnostics(),
             curve=self.aligned.losses.curve("mmd"),
         )
