@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -42,8 +43,8 @@ MODEL, SHAPE, CUT = "lenet", (1, 28, 28), "relu2"
 ROUNDS, STEPS = 5, 15
 GRANTS = ("aux", "client_arch")
 FIVE: tuple[Callable[[], Listener[Any]], ...] = (
-    PCAT.smoke, SDAR.smoke, lambda: PCAT(width=4, aligned=False),
-    lambda: SDAR(width=4, critic_width=2, lambda2=0.0), lambda: SDAR(width=4, lambda1=0.0),
+    PCAT.smoke, SDAR.smoke, lambda: replace(PCAT.smoke(), aligned=False),
+    lambda: replace(SDAR.smoke(), lambda2=0.0), lambda: replace(SDAR.smoke(), lambda1=0.0),
 )  # fmt: skip
 
 
@@ -185,7 +186,7 @@ def measure() -> dict[str, float]:
     ratio, identical = together()
     return {
         "five_on_one_run": ratio, "five_on_one_run_bar": 0.5, "identical": identical,
-        "sdar_step": sdar_step(SDAR()), "sdar_narrow_step": sdar_step(SDAR.smoke()),
+        "sdar_step": sdar_step(SDAR.paper()), "sdar_narrow_step": sdar_step(SDAR.smoke()),
         "sdar_step_bar": 1.15,
     }  # fmt: skip
 

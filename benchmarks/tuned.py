@@ -53,7 +53,7 @@ def he_whitebox(tv_weight: float) -> WhiteBox:
 HE_SHADOW = Shadow(steps=500, inversion_lr=0.05, tv_weight=8.0, tv_beta=2, forward="client")
 """Their shadow's inversion: 500 steps of 0.1, weight 2, for pixels divided by 1/2."""
 
-ALIGNING = FORA(width=16, blocks=2)
+ALIGNING = replace(FORA.paper(), width=16, blocks=2)
 """Narrow networks, the same for both settings."""
 
 DESCENT = InvertingGradients(steps=1200)
@@ -65,8 +65,8 @@ PUBLISHED: dict[str, Mapping[str, AnyAttack]] = {
     "deep_image_prior": dict.fromkeys(CUTS, DeepImagePrior(tv_weight=0.0, forward="client")),
     "fora": dict.fromkeys(CUTS, ALIGNING),
     "inverting_gradients": dict.fromkeys(PROTOCOLS, replace(DESCENT, tv_weight=0.1)),
-    "pcat": dict.fromkeys(CUTS, PCAT()),
-    "sdar": dict.fromkeys(CUTS, SDAR()),
+    "pcat": dict.fromkeys(CUTS, PCAT.paper()),
+    "sdar": dict.fromkeys(CUTS, SDAR.paper()),
     "shadow": dict.fromkeys(CUTS, HE_SHADOW),
     "whitebox": {"conv1": he_whitebox(0.0), "relu2": he_whitebox(1.0)},
 }
@@ -77,8 +77,8 @@ TUNED: dict[str, AnyAttack] = {
     "deep_image_prior": DeepImagePrior(),
     "fora": replace(ALIGNING, mmd_share=None, lr=None, critic_lr=None),
     "inverting_gradients": DESCENT,
-    "pcat": PCAT(lr=None, decoder_lr=None, refine_steps=None),
-    "sdar": SDAR(lr=None, decoder_lr=None, lambda1=None),
+    "pcat": PCAT(refine_steps=None),
+    "sdar": SDAR(lambda1=None),
     "shadow": Shadow(),
     "whitebox": WhiteBox(),
 }

@@ -101,7 +101,10 @@ class _Stage:
         x, y, task = setup.aux.x, setup.aux.y, setup.task
         count = min(SAMPLES, len(y) // 4)
         if count < 1 or len(y) // 2 - count < 2:
-            raise SpecError(f"a dress rehearsal needs at least 8 aux samples, got {len(y)}")
+            raise SpecError(
+                f"a dress rehearsal needs at least 8 aux samples, got {len(y)}: give the "
+                "listener's open parameters (rates, say), and there is none"
+            )
         order = torch.randperm(len(y), device=y.device)
         half = order[: len(y) // 2]
         self.targets, self._train = half[:count], half[count:]

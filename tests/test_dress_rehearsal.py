@@ -27,8 +27,8 @@ from sltoolkit.threat import Aux
 
 CODES = (4, 8, 8)
 TASK = Task(input_shape=SHAPE, smashed_shape=CODES, classes=3)
-OPEN = PCAT(width=4, lr=None, refine_steps=0)
-ALIGNING = FORA(width=4, blocks=1, polish=1, mmd_share=None)
+OPEN = PCAT(width=4, decoder_lr=5e-4, refine_steps=0)
+ALIGNING = replace(FORA.smoke(), mmd_share=None)
 
 
 @pytest.fixture(autouse=True)
@@ -182,17 +182,21 @@ def test_too_few_samples_are_refused() -> None:
 
 
 def test_nothing_is_rehearsed_where_nothing_is_open() -> None:
-    assert PCAT().tune(setup(2), first(), rng=Stream(1)) == PCAT()
+    given = PCAT.paper()
+    assert given.tune(setup(2), first(), rng=Stream(1)) == given
+    assert not given.rehearses
+    assert OPEN.rehearses
 
 
 @pytest.mark.parametrize(
     ("kind", "combinations"),
     [
-        (PCAT(lr=None, decoder_lr=None, refine_steps=None), 12),
-        (SDAR(lr=None, decoder_lr=None, lambda1=None), 8),
-        (SDAR(lambda1=None), 2),
-        (FORA(lr=None, critic_lr=None), 6),
-        (FORA(mmd_share=None, lr=None, critic_lr=None), 9),
+        (PCAT(), 4),
+        (PCAT(refine_steps=None), 12),
+        (SDAR(), 4),
+        (SDAR(lambda1=None), 8),
+        (FORA(), 6),
+        (FORA(mmd_share=None), 9),
     ],
 )
 def test_every_combination_of_what_is_open_competes_the_default_first(
@@ -200,10 +204,10 @@ def test_every_combination_of_what_is_open_competes_the_default_first(
 ) -> None:
     candidates = kind.candidates(setup())
     assert len(set(candidates)) == combinations
-    assert candidates[0] == replace(
-        kind,
-        **{k: getattr(type(kind)(), k) for k, v in vars(kind).items() if v is None},
-    )
+    published = type(kind).paper()
+    assert candidates[0] == published
+    assert kind.rehearses
+    assert not any(c.rehearses for c in candidates)
 
 
 @pytest.mark.parametrize(

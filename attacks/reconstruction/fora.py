@@ -30,7 +30,7 @@ Departures from the paper's public code:
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self, final
 
 import torch
@@ -76,8 +76,8 @@ class FORAView:
 class FORA(Listener[FORASetup]):
     """Reconstruct inputs with the inverse of a substitute that was aligned with the client.
 
-    `mmd_share`, `lr` and `critic_lr` of None are chosen by a dress rehearsal, when the first batch
-    is heard (`sltoolkit.dress_rehearsal`).
+    `lr`, `critic_lr` and (on request) `mmd_share` of None are chosen by a dress rehearsal, when the
+    first batch is heard (`sltoolkit.dress_rehearsal`).
 
     Attributes:
         mmd_share: a, what MK-MMD counts for beside the critic; 1: there is no critic.
@@ -101,8 +101,8 @@ class FORA(Listener[FORASetup]):
     )
 
     mmd_share: float | None = 0.8
-    lr: float | None = 1e-4
-    critic_lr: float | None = 3e-4
+    lr: float | None = None
+    critic_lr: float | None = None
     penalty: float = 1000.0
     repeats: int = 1
     width: int = 256
@@ -111,9 +111,19 @@ class FORA(Listener[FORASetup]):
     polish_lr: float = 2e-3
 
     @classmethod
+    def paper(cls) -> Self:
+        """The authors' rates; nothing is rehearsed."""
+        return cls(lr=RATES[0], critic_lr=CRITIC_RATES[0])
+
+    @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, one epoch at the end."""
-        return cls(width=4, blocks=1, polish=1)
+        """Narrow networks, one epoch at the end, the authors' rates."""
+        return replace(cls.paper(), width=4, blocks=1, polish=1)
+
+    @property
+    def rehearses(self) -> bool:
+        """Unless everything is given."""
+        return None in (self.mmd_share, self.lr, self.critic_lr)
 
     def open(self, setup: FORASetup, *, rng: Stream) -> Wiretap:
         """Attach."""

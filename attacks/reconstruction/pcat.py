@@ -26,7 +26,7 @@ Departures from the paper:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self, final
 
 import torch
@@ -59,8 +59,8 @@ RATES, DECODER_RATES, REFINE_STEPS = (1e-3, 3e-3), (5e-4, 2e-3), (20, 0, 100)
 class PCAT(Listener[Before]):
     """Reconstruct inputs with a pseudo-client that was trained beside the victim.
 
-    `lr`, `decoder_lr` and `refine_steps` of None are chosen by a dress rehearsal, when the first
-    batch is heard (`sltoolkit.dress_rehearsal`).
+    `lr`, `decoder_lr` and (on request) `refine_steps` of None are chosen by a dress rehearsal, when
+    the first batch is heard (`sltoolkit.dress_rehearsal`).
 
     Attributes:
         lr: learning rate of the pseudo-client (and pseudo-tail).
@@ -82,8 +82,8 @@ class PCAT(Listener[Before]):
         "pseudo-client attack (USENIX Security)"
     )
 
-    lr: float | None = 1e-3
-    decoder_lr: float | None = 5e-4
+    lr: float | None = None
+    decoder_lr: float | None = None
     late_start: int = 0
     aligned: bool = True
     repeats: int = 1
@@ -92,9 +92,19 @@ class PCAT(Listener[Before]):
     refine_lr: float = 1e-2
 
     @classmethod
+    def paper(cls) -> Self:
+        """The rates of Zhu et al.; nothing is rehearsed."""
+        return cls(lr=RATES[0], decoder_lr=DECODER_RATES[0])
+
+    @classmethod
     def smoke(cls) -> Self:
-        """A narrow decoder, a few steps at the end."""
-        return cls(width=4, refine_steps=2)
+        """A narrow decoder, a few steps at the end, the rates of Zhu et al."""
+        return replace(cls.paper(), width=4, refine_steps=2)
+
+    @property
+    def rehearses(self) -> bool:
+        """Unless everything is given."""
+        return None in (self.lr, self.decoder_lr, self.refine_steps)
 
     def open(self, setup: Before, *, rng: Stream) -> Wiretap:
         """Attach."""

@@ -35,7 +35,7 @@ Departures from the paper and its code:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self, final
 
 import torch
@@ -69,8 +69,8 @@ LAMBDAS, RATES, DECODER_RATES = (0.02, 0.2), (1e-3, 3e-3), (5e-4, 2e-3)
 class SDAR(Listener[Before]):
     """Reconstruct inputs with a simulator that was trained beside the victim, and its decoder.
 
-    `lambda1`, `lr` and `decoder_lr` of None are chosen by a dress rehearsal, when the first batch
-    is heard (`sltoolkit.dress_rehearsal`).
+    `lr`, `decoder_lr` and (on request) `lambda1` of None are chosen by a dress rehearsal, when the
+    first batch is heard (`sltoolkit.dress_rehearsal`).
 
     Attributes:
         lambda1: how much the simulator minds its critic; 0: it has none.
@@ -98,17 +98,27 @@ class SDAR(Listener[Before]):
     lambda2: float = 1e-5
     flip: float = 0.2
     conditional: bool = True
-    lr: float | None = 1e-3
-    decoder_lr: float | None = 5e-4
+    lr: float | None = None
+    decoder_lr: float | None = None
     repeats: int = 1
     width: int = 16
     critic_width: int = 8
     image_critic_width: int = 16
 
     @classmethod
+    def paper(cls) -> Self:
+        """The paper's rates; nothing is rehearsed."""
+        return cls(lr=RATES[0], decoder_lr=DECODER_RATES[0])
+
+    @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, one epoch at the end."""
-        return cls(width=4, critic_width=2, image_critic_width=2)
+        """Narrow networks, the paper's rates."""
+        return replace(cls.paper(), width=4, critic_width=2, image_critic_width=2)
+
+    @property
+    def rehearses(self) -> bool:
+        """Unless everything is given."""
+        return None in (self.lambda1, self.lr, self.decoder_lr)
 
     def open(self, setup: Before, *, rng: Stream) -> Wiretap:
         """Attach."""

@@ -14,9 +14,10 @@ from typing import final
 
 import torch
 
-from sltoolkit.bench.jobs import Job, execute, fail
+from sltoolkit.bench.jobs import execute, fail
 from sltoolkit.bench.plan import Plan
 from sltoolkit.bench.store import Store
+from sltoolkit.bench.todo import Job
 
 Ended = Callable[[Job], None]
 

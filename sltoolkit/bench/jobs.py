@@ -11,8 +11,7 @@ import json
 import math
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any
 
 import torch
 
@@ -23,6 +22,7 @@ from sltoolkit.bench.plan import CellPlan, Plan, VictimPlan, facts_of
 from sltoolkit.bench.recipes import arguments, from_checkpoint, split_of, trained_apart
 from sltoolkit.bench.spec import Table
 from sltoolkit.bench.store import Store
+from sltoolkit.bench.todo import Job
 from sltoolkit.checkpoint import read_victim, restore_victim, save_victim
 from sltoolkit.contracts import ActiveAttack, AnyAttack, Listener
 from sltoolkit.errors import ProtocolError, SLToolkitError
@@ -38,60 +38,6 @@ from sltoolkit.victim import Victim
 
 SHOWN = 16
 """How many reconstructions of a cell are kept for figures."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A unit of work.
-
-    Attributes:
-        kind: `run` trains a victim; `cell` attacks a stored one.
-        victim: key of the victim.
-        cells: keys of the cells it produces (of a run: those of its listeners).
-        after: ids of the jobs that must have ended before.
-    """
-
-    kind: Literal["run", "cell"]
-    victim: str
-    cells: tuple[str, ...]
-    after: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """`run:VICTIM` (with the listeners' first cell where there are any), or `cell:CELL`."""
-        if self.kind == "cell":
-            return f"cell:{self.cells[0]}"
-        return ":".join(("run", self.victim, *self.cells[:1]))
-
-
-def jobs_of(plan: Plan, store: Store) -> list[Job]:
-    """What is still to do, every job after those it needs.
-
-    Listeners share a run if they have the same seed and the same grants: a listener must not be
-    given what only another one was granted.
-    """
-    missing = [c for c in plan.cells.values() if not store.has_cell(c.key)]
-    runs: dict[str, list[Job]] = {}
-    for key in dict.fromkeys(c.victim for c in missing):
-        groups: dict[Any, list[str]] = {}
-        for c in missing:
-            if c.victim == key and c.listens:
-                groups.setdefault((c.attacker_seed, c.grants), []).append(c.key)
-        runs[key] = [Job(kind="run", victim=key, cells=tuple(g)) for g in groups.values()]
-        if not groups and not store.has_victim(key):
-            runs[key] = [Job(kind="run", victim=key, cells=())]
-    todo = {c.key for c in missing}
-    cells = [
-        Job(
-            kind="cell", victim=c.victim, cells=(c.key,),
-            after=(
-                *(r.id for r in runs[c.victim]), *([f"cell:{c.pilot}"] if c.pilot in todo else []),
-            ),
-        )
-        for c in missing if not c.listens
-    ]  # fmt: skip
-    return [*(r for group in runs.values() for r in group), *cells]
 
 
 def execute(job: Job, plan: Plan, store: Store) -> None:
@@ -143,7 +89,8 @@ def _failure(cell: CellPlan, plan: Plan, reason: str) -> dict[str, Any]:
 def _run(job: Job, plan: Plan, store: Store) -> None:
     listening = [plan.cells[key] for key in job.cells]
     try:
-        victim, attacks = _train(plan.victims[job.victim].recipe, listening)
+        attacks = [_settled(cell, store) for cell in listening]
+        victim = _train(plan.victims[job.victim].recipe, listening, attacks)
     except ProtocolError:  # the training itself
         raise
     except Exception as e:  # noqa: BLE001 - one listener's fault is not the others'
@@ -185,14 +132,20 @@ def _prepare(victim: Victim, plan: Plan, key: str) -> None:
 
 
 def _attack(cell: CellPlan, plan: Plan, store: Store) -> None:
+    attack = _settled(cell, store)
+    _judge(_stored(plan, cell.victim, store), cell, attack, plan, store)
+
+
+def _settled(cell: CellPlan, store: Store) -> AnyAttack:
+    """The attack, with what it chose on its pilot victim where it has one."""
     attack = attack_from(cell.attack, "attack")
-    if cell.pilot is not None:
-        pilot = store.cell(cell.pilot)
-        if pilot["status"] == "failed":
-            raise RuntimeError(f"its rehearsal on the pilot victim failed: {pilot['reason']}")
-        attack = dataclasses.replace(attack, **pilot["tuned"])  # type: ignore[type-var]
-    victim = _stored(plan, cell.victim, store)
-    _judge(victim, cell, attack, plan, store)
+    if cell.pilot is None:
+        return attack
+    pilot = store.cell(cell.pilot)
+    if pilot["status"] == "failed":
+        raise RuntimeError(f"its rehearsal on the pilot victim failed: {pilot['reason']}")
+    settled: AnyAttack = dataclasses.replace(attack, **pilot["tuned"])  # type: ignore[type-var]
+    return settled
 
 
 def _judge(victim: Victim, cell: CellPlan, attack: AnyAttack, plan: Plan, store: Store) -> None:
@@ -253,20 +206,20 @@ def _chance(victim: VictimPlan) -> float:
         return math.nan
 
 
-def _train(recipe: Table, listening: Sequence[CellPlan]) -> tuple[Victim, list[AnyAttack]]:
+def _train(
+    recipe: Table, listening: Sequence[CellPlan], attacks: Sequence[AnyAttack]
+) -> Victim:  # fmt: skip
     if recipe["checkpoint"] is not None:
-        return from_checkpoint(recipe), []
+        return from_checkpoint(recipe)
     if not PROTOCOLS[recipe["protocol"]["name"]].learns:
-        return trained_apart(recipe), []
-    attacks = [attack_from(cell.attack, "attack") for cell in listening]
+        return trained_apart(recipe)
     listeners = [a for a in attacks if isinstance(a, Listener)]
     active = next((a for a in attacks if isinstance(a, ActiveAttack)), None)
     shared: dict[str, Any] = (
         {"attacker_seed": listening[0].attacker_seed, "grants": listening[0].grants}
         if listening else {}
     )  # fmt: skip
-    victim = api.train(**arguments(recipe), listeners=listeners, active=active, **shared)
-    return victim, attacks
+    return api.train(**arguments(recipe), listeners=listeners, active=active, **shared)
 
 
 _held: dict[str, Victim] = {}

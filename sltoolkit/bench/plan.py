@@ -151,15 +151,15 @@ def _cells(
                 )
         for attacker_seed in point.attacker_seeds:
             active = (table, attacker_seed) if isinstance(attack, ActiveAttack) else None
+            listens = isinstance(attack, Listener | ActiveAttack)
             pilot = None
-            if point.tune == "pilot" and isinstance(attack, Attack) and attack.rehearses:
+            if point.tune == "pilot" and active is None and attack.rehearses:
                 victim = _victim(plan, point, defense, point.pilot_seed, None)
                 first = point.attacker_seeds[0]
-                tuned = _cell(victim, table, first, grants, listens=False, pilot=None)
+                tuned = _cell(victim, table, first, grants, listens=listens, pilot=None)
                 plan.cells.setdefault(tuned.key, tuned)
                 pilot = tuned.key
             victim = _victim(plan, point, defense, seed, active)
-            listens = isinstance(attack, Listener | ActiveAttack)
             yield _cell(
                 victim, table, attacker_seed, grants, listens=listens, pilot=pilot, reported=True
             )

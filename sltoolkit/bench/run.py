@@ -12,10 +12,10 @@ from torch import Tensor
 
 from sltoolkit.bench.check import check_victims
 from sltoolkit.bench.engine import Engine, InProcess, Processes
-from sltoolkit.bench.jobs import Job, jobs_of
 from sltoolkit.bench.plan import Plan, facts_of, plan_from_json, plan_of
 from sltoolkit.bench.spec import Spec, load_spec
 from sltoolkit.bench.store import Store
+from sltoolkit.bench.todo import Job, jobs_of
 from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.metrics import KINDS
 from sltoolkit.report.html import write_all

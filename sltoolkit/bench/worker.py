@@ -8,9 +8,10 @@ import sys
 import threading
 from pathlib import Path
 
-from sltoolkit.bench.jobs import Job, execute
+from sltoolkit.bench.jobs import execute
 from sltoolkit.bench.run import stored_plan
 from sltoolkit.bench.store import Store
+from sltoolkit.bench.todo import Job
 
 
 def main(folder: str) -> None:

@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from sltoolkit.bench import engine as engines
 from sltoolkit.bench import jobs
-from sltoolkit.bench.jobs import Job, reason_of
+from sltoolkit.bench.jobs import reason_of
 from sltoolkit.bench.plan import Plan
-from sltoolkit.bench.run import Finished, Tick, run_bench, stored_plan, write_report
+from sltoolkit.bench.run import Finished, Tick, run_bench, write_report
 from sltoolkit.bench.store import Store
+from sltoolkit.bench.todo import Job
 from sltoolkit.cli import app
 from sltoolkit.errors import StoreError
 from sltoolkit.models import build
@@ -186,23 +187,6 @@ def test_a_dry_run_trains_and_writes_nothing(
     assert done.exit_code == 0, done.output
     assert "attacks to run: 8 of 8" in done.output
     assert [p.name for p in tmp_path.iterdir()] == ["spec.toml"]
-
-
-def test_a_pilot_chooses_for_the_reported_victims_and_stays_out_of_the_rows(
-    tmp_path: Path,
-) -> None:
-    attack = {"name": "whitebox", "steps": 2, "forward": "client", "lr": 0.2, "tv_beta": 1}
-    finished = run_bench(tiny(seeds=[0, 1], tune="pilot", attack=[attack]), tmp_path)
-    rows, plan = finished.rows, stored_plan(tmp_path)
-    assert set(rows["victim_seed"]) == {0, 1}
-    store = Store(tmp_path)
-    pilots = {plan.victims[c.victim].recipe["defense"]["name"]: store.cell(c.key)["tuned"]
-              for c in plan.cells.values() if not c.reported}  # fmt: skip
-    assert set(pilots) == {"none", "gaussian_noise"}
-    for defense, tuned in pilots.items():
-        assert tuned.keys() == {"tv_weight"}
-        shown = set(rows.loc[rows.defense == defense, "tuned"])
-        assert shown == {f"tv_weight={tuned['tv_weight']} (on the pilot)"}
 
 
 def test_a_trained_victim_is_attacked_without_training(

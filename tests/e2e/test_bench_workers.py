@@ -11,8 +11,8 @@ import pytest
 from tinybench import comparable, same_tensors, tiny
 
 from sltoolkit.bench import engine as engines
-from sltoolkit.bench.jobs import Job
 from sltoolkit.bench.run import Finished, load_plan, run_bench
+from sltoolkit.bench.todo import Job
 
 Start = Callable[[Any, Job], None]
 

@@ -1,6 +1,7 @@
 """FORA: one step against its equations, what it hears, and what it recovers."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -83,7 +84,7 @@ def test_a_step_is_that_of_the_equations() -> None:
 
 
 def test_without_the_critic_only_mk_mmd_is_left() -> None:
-    ours = aligned(FORA(width=6, blocks=1, mmd_share=1.0))
+    ours = aligned(replace(FORA.paper(), width=6, blocks=1, mmd_share=1.0))
     ours.step(drawn(5, 4, 4, 4), drawn(5, 1, 8, 8))
     assert ours.critic is None
     assert set(ours.losses.each) == {"mmd", "decoder_loss"}

@@ -14,7 +14,7 @@ from sltoolkit.defenses import GaussianNoise
 from sltoolkit.protocols import UShaped
 from sltoolkit.settings import Training
 
-NARROW = SDAR(width=8, critic_width=2, image_critic_width=2, decoder_lr=2e-3)
+NARROW = SDAR(width=8, critic_width=2, image_critic_width=2, lr=1e-3, decoder_lr=2e-3)
 """Narrow networks, and a decoder that learns within hundreds of batches."""
 
 
@@ -56,14 +56,14 @@ def errors(
 
 
 def test_both_beat_the_mean_image_undefended() -> None:
-    pcat = PCAT(width=8, decoder_lr=2e-3, refine_steps=0, repeats=2)
+    pcat = PCAT(width=8, lr=1e-3, decoder_lr=2e-3, refine_steps=0, repeats=2)
     found, prior = errors([pcat, replace(NARROW, lr=2e-3)], shallow, epochs=6)
     assert found[0] < 0.85 * prior["mean_image"]
     assert found[1] < 0.65 * prior["mean_image"]
 
 
 def test_pcats_pseudo_client_classifies_with_the_victims_server() -> None:
-    pcat = PCAT(width=4, refine_steps=0, lr=3e-3)
+    pcat = PCAT(width=4, refine_steps=0, lr=3e-3, decoder_lr=5e-4)
     victim = train(shallow, "digits", cut=1, listeners=[pcat], training=Training(epochs=6))
     verdict = attack(victim, pcat).verdict
     stolen = float(verdict.scores["model_accuracy"].mean())
@@ -71,14 +71,14 @@ def test_pcats_pseudo_client_classifies_with_the_victims_server() -> None:
 
 
 def test_strong_noise_stops_both() -> None:
-    pcat = PCAT(width=8, decoder_lr=2e-3, refine_steps=0)
+    pcat = PCAT(width=8, lr=1e-3, decoder_lr=2e-3, refine_steps=0)
     found, prior = errors([pcat, NARROW], shallow, epochs=3, defense=GaussianNoise(std=5.0))
     assert min(found) > prior["mean_image"]
 
 
 @pytest.mark.slow
 def test_sdar_beats_the_means_of_the_classes_that_it_sees_and_pcat() -> None:
-    found, prior = errors([PCAT(), SDAR()], lambda: deep(norm=False), cut=3, epochs=10)
+    found, prior = errors([PCAT.paper(), SDAR.paper()], lambda: deep(norm=False), cut=3, epochs=10)
     assert found[1] < 0.9 * prior["class_mean"]
     assert found[1] < 0.7 * found[0]
 

@@ -1,5 +1,6 @@
 """PCAT against its equations, and what it must and must not depend on."""
 
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -36,7 +37,7 @@ def substitute(batch: RoundView) -> Substitute:
 
 @pytest.mark.parametrize("labels", [True, False], ids=["vanilla", "u_shaped"])
 def test_two_steps_are_those_of_the_equations(labels: bool) -> None:
-    attack, fs = PCAT(width=4), sim.server(3 if labels else 5)
+    attack, fs = replace(PCAT.paper(), width=4), sim.server(3 if labels else 5)
     batches = [sim.heard(fs, labels=labels, seed=s) for s in (0, 1)]
     tap, twins = ear(attack), substitute(batches[0])
     client, client_step = sim.twin(twins.client, 1e-3)
@@ -65,7 +66,7 @@ def test_two_steps_are_those_of_the_equations(labels: bool) -> None:
 def test_the_servers_replica_gets_no_gradients_and_keeps_its_state() -> None:
     fs = sim.server().requires_grad_(True)
     state = toys.module_state(fs)
-    ear(PCAT(width=4)).hear(sim.heard(fs))
+    ear(replace(PCAT.paper(), width=4)).hear(sim.heard(fs))
     assert toys.differences(state, toys.module_state(fs)) == []
 
 
@@ -111,7 +112,7 @@ def test_labels_that_no_own_sample_has_are_left_out() -> None:
         conditional=False, lr=1.0, decoder_lr=1.0, width=2, rng=Stream(0),
     )  # fmt: skip
     assert twin.draw_alike(torch.tensor([2, 0, 2, 1]))[1].tolist() == [0, 1]
-    tap = ear(PCAT(width=4))
+    tap = ear(replace(PCAT.paper(), width=4))
     tap.substitute = twin
     batch = sim.heard(sim.server())
     batch.messages["labels", "in"].fill_(2)
@@ -120,7 +121,7 @@ def test_labels_that_no_own_sample_has_are_left_out() -> None:
 
 
 def test_it_skips_the_batches_before_its_late_start() -> None:
-    taps = [ear(PCAT(width=4, late_start=n)) for n in (0, 2, 3)]
+    taps = [ear(replace(PCAT.paper(), width=4, late_start=n)) for n in (0, 2, 3)]
     for batch in (sim.heard(sim.server(), seed=s) for s in range(3)):
         for tap in taps:
             tap.hear(batch)
@@ -136,7 +137,7 @@ def test_it_skips_the_batches_before_its_late_start() -> None:
 def test_refining_descends_on_the_pseudo_clients_feature_error() -> None:
     losses = []
     for steps in (0, 5, 50):
-        tap = ear(PCAT(width=4, refine_steps=steps))
+        tap = ear(replace(PCAT.paper(), width=4, refine_steps=steps))
         with Stream(9).scope():
             for seed in range(3):
                 tap.hear(sim.heard(sim.server(), seed=seed))
@@ -150,7 +151,7 @@ def test_refining_descends_on_the_pseudo_clients_feature_error() -> None:
 
 
 def test_without_labels_it_says_how_sure_it_is_of_those_it_guesses() -> None:
-    tap = ear(PCAT(width=4, refine_steps=1))
+    tap = ear(replace(PCAT.paper(), width=4, refine_steps=1))
     tap.hear(sim.heard(sim.server(5), labels=False))
     targets = sim.heard(sim.server()).messages["smashed", "in"]
     outcome = tap.finish(After(smashed=targets[None], labels=None))
@@ -159,7 +160,7 @@ def test_without_labels_it_says_how_sure_it_is_of_those_it_guesses() -> None:
 
 @pytest.mark.parametrize("labels", [True, False], ids=["vanilla", "u_shaped"])
 def test_it_hands_back_the_whole_model_that_it_stole(labels: bool) -> None:
-    tap, fs = ear(PCAT(width=4, refine_steps=1)), sim.server(3 if labels else 5)
+    tap, fs = ear(replace(PCAT.paper(), width=4, refine_steps=1)), sim.server(3 if labels else 5)
     tap.hear(sim.heard(fs, labels=labels))
     targets = sim.heard(fs).messages["smashed", "in"]
     outcome = tap.finish(After(smashed=targets[None], labels=None))

@@ -20,7 +20,7 @@ from sltoolkit.contracts import RoundView, Task
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
 
-NARROW = SDAR(width=4, critic_width=2, image_critic_width=2, lambda1=0.3, lambda2=0.2)
+NARROW = replace(SDAR.smoke(), lambda1=0.3, lambda2=0.2)
 
 
 def begun(attack: SDAR, first: RoundView, *, arch: bool = True) -> Simulation:
@@ -140,7 +140,7 @@ def deterministic() -> Callable[[Substitute, int], tuple[Tensor, Tensor]]:
 
 
 def test_without_critics_and_labels_it_is_the_naive_simulator_attack() -> None:
-    attack = SDAR(width=4, lambda1=0.0, lambda2=0.0, conditional=False)
+    attack = replace(SDAR.smoke(), lambda1=0.0, lambda2=0.0, conditional=False)
     taps: list[Simulation] = []
     twins: list[Any] = []
     recorder = Recorder()
@@ -184,7 +184,7 @@ def test_labels_condition_the_decoder_only_where_they_are_heard() -> None:
     z = sim.heard(sim.server()).messages["smashed", "in"]
     views = [After(smashed=z[None], labels=torch.full((8,), c)) for c in (0, 1)]
     for labels, conditional, differ in ((True, True, True), (True, False, False)):
-        attack = SDAR(width=4, critic_width=2, image_critic_width=2, conditional=conditional)
+        attack = replace(SDAR.smoke(), conditional=conditional)
         with Stream(2).scope():
             tap = attack.open(sim.before(), rng=Stream(3))
             tap.hear(sim.heard(sim.server(), labels=labels))
@@ -205,7 +205,7 @@ def test_flipping_draws_that_share_of_the_labels_anew() -> None:
 
 def test_a_critics_accuracy_is_one_half_of_one_law_and_one_of_two_far_apart() -> None:
     # the critic sees the batch and the simulator's codes: equal ones it can't tell apart
-    attack = SDAR(width=4, critic_width=2, lambda1=1.0, lr=0.01, lambda2=0.0, conditional=False)
+    attack = replace(SDAR.smoke(), lambda1=1.0, lr=0.01, lambda2=0.0, conditional=False)
     found = []
     for far in (False, True):
         with Stream(1).scope():
