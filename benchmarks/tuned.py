@@ -8,7 +8,7 @@ cut. Some tens of minutes per attack on one thread.
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
@@ -137,7 +137,7 @@ def in_protocols(data: Split, model: Any) -> Train:
 def pairs(
     train: Train, published: Mapping[str, AnyAttack], tuned: AnyAttack, *,
     seeds: Sequence[int] = range(5),
-) -> list[Pair]:  # fmt: skip
+) -> Iterator[Pair]:  # fmt: skip
     """Attack victims of every seed at every place of `published`, with both settings.
 
     Args:
@@ -146,20 +146,16 @@ def pairs(
         tuned: the same attack with what it leaves open.
         seeds: of the victims.
     """
-    found = []
     for place, fixed in published.items():
         both = (fixed, tuned)
         for seed in seeds:
             victim = train(place, seed, [a for a in both if isinstance(a, Listener)])
             results = [api.attack(victim, a, grants=GRANTS) for a in both]
             errors = [float(r.verdict.scores["mse"].mean()) for r in results]
-            found.append(
-                Pair(
-                    place=place, seed=seed, published=errors[0], tuned=errors[1],
-                    chosen=results[1].outcome.tuned,
-                )
+            yield Pair(
+                place=place, seed=seed, published=errors[0], tuned=errors[1],
+                chosen=results[1].outcome.tuned,
             )  # fmt: skip
-    return found
 
 
 def summary(found: Sequence[Pair], place: str) -> dict[str, float]:
@@ -174,7 +170,7 @@ def summary(found: Sequence[Pair], place: str) -> dict[str, float]:
     }
 
 
-def compared(name: str) -> list[Pair]:
+def compared(name: str) -> Iterator[Pair]:
     """An attack's pairs. Who listens needs hundreds of batches, so sees 8x8 digits."""
     published, tuned = PUBLISHED[name], TUNED[name]
     small = partial(build, "lenet", shape=(1, 8, 8), classes=10, padding=2)
@@ -195,8 +191,9 @@ def main() -> None:
     torch.set_num_threads(1)
     worse = False
     for name in sys.argv[1:] or sorted(TUNED):
-        found = compared(name)
-        for p in found:
+        found = []
+        for p in compared(name):
+            found.append(p)
             chosen = ", ".join(f"{k}={v}" for k, v in sorted(p.chosen.items()))
             print(
                 f"{name} {p.place} victim {p.seed}: MSE {p.published:.2e} as published, "

@@ -235,7 +235,7 @@ def test_the_api_tells_how_far_an_attack_is() -> None:
 @pytest.mark.slow
 def test_tuned_is_at_least_as_good_as_published_for_five_victims_at_two_cuts() -> None:
     train = at_cuts(load("digits"), small, targets=16)
-    found = pairs(train, PUBLISHED["whitebox"], WhiteBox())
+    found = list(pairs(train, PUBLISHED["whitebox"], WhiteBox()))
     assert len(found) == 10
     for cut in ("conv1", "relu2"):
         errors = summary(found, cut)
