@@ -11,9 +11,10 @@ computing alike: this works behind a first layer, and fades with every further o
 `shadow_accuracy`, of f_s behind f^ on own samples that were held out, tells whether f^ is trained.
 
 The white box rehearses on own samples, and adapts to defences, as it does itself: see there. To
-attack through a network that is not quite the client, it must rehearse so, too: a second shadow,
-from other random weights, plays the client, with the defence where its public parameters
-(mechanism) are known. Invert the first one's own answers, and hardly any smoothing seems best.
+attack through a network that is not quite the client, it must rehearse so, too: other shadows, from
+other random weights, play the client, with the defence where its public parameters (mechanism) are
+known. Invert the first one's own answers, and hardly any smoothing seems best. How far two shadows
+are apart is luck, so several play it in turn, each for every third sample.
 
 Departures from the paper (text P, published code C):
 1. As in C, Adam with AMSGrad and epsilon 1e-3, its rate halved nine times at equal intervals, and
@@ -26,7 +27,7 @@ Departures from the paper (text P, published code C):
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
@@ -43,6 +44,9 @@ from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
 from sltoolkit.watching import part
+
+RIVALS = 3
+"""How many other shadows play the client when it rehearses."""
 
 HALVINGS = 9
 """How often the learning rate is halved: every 5 of C's 50 epochs."""
@@ -129,8 +133,9 @@ class Shadow(Attack[ShadowView]):
         release = None
         if self.rehearses:
             with part(0.4):
-                rival, _ = self._train(view, own, check, rng.child("rival"))
-            release = released(rival, view.mechanism, rng.child("defense"))
+                streams = [rng.child(f"rival{number}") for number in range(RIVALS)]
+                rivals = [self._train(view, own, check, stream)[0] for stream in streams]
+            release = released(InTurn(rivals), view.mechanism, rng.child("defense"))
         found = self._inversion.run(
             WhiteBoxView(
                 smashed=view.smashed, client_weights=shadow, task=view.task, aux=view.aux,
@@ -210,6 +215,27 @@ def fit(whole: nn.Sequential, own: Aux, *, steps: int, lr: float, batch_size: in
         for weight, slope in zip(weights, torch.autograd.grad(loss, weights), strict=True):
             weight.grad = slope
         optimizer.step()
+
+
+@final
+class InTurn(nn.Module):
+    """Networks that answer in turn: of R, each every R-th row of a batch.
+
+    Args:
+        networks: with outputs of one shape.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Their answers, (B, ...)."""
+        answers = [network(x[i :: len(self.networks)]) for i, network in enumerate(self.networks)]
+        out: Tensor = answers[0].new_empty((len(x), *answers[0].shape[1:]))
+        for i, answer in enumerate(answers):
+            out[i :: len(self.networks)] = answer
+        return out
 
 
 @final

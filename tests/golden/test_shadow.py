@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import sltoolkit as sl
 from sltoolkit.attacks.reconstruction.observation import WhiteBoxView, released
-from sltoolkit.attacks.reconstruction.shadow import Shadow, ShadowView, fit
+from sltoolkit.attacks.reconstruction.shadow import InTurn, Shadow, ShadowView, fit
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.contracts import Defense
 from sltoolkit.errors import SpecError
@@ -147,6 +147,22 @@ def test_a_known_defence_is_rehearsed_with() -> None:
     assert torch.equal(answer[:, 2:], clean[:, 2:])
     plain = released(client, None, Stream(0))(digits(3))[0]
     assert torch.equal(plain, clean)
+
+
+class Times(nn.Module):
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7])
+def test_rivals_answer_in_turn(rows: int) -> None:
+    x = torch.rand(rows, 2, 4, 4)
+    by = torch.tensor([1, 2, 3]).repeat(3)[:rows].reshape(-1, 1, 1, 1)
+    assert torch.equal(InTurn([Times(1), Times(2), Times(3)])(x), by * x)
 
 
 def test_own_samples_are_needed() -> None:
