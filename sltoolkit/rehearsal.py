@@ -80,9 +80,9 @@ def tuned(attack: "A", view: Any, *, rng: Stream) -> "A":
         errors = _trials(options, *stage, rng=rng)
     first = first_among_equals(errors)
     best, errors = options[first], errors[first]
-    for number, finer in enumerate(attack.refinements(best, view)[1:]):
+    for finer in attack.refinements(best, view)[1:]:
         with part(0.2):
-            (found,) = _trials([finer], *stage, rng=rng.child(f"refinement{number}"))
+            (found,) = _trials([finer], *stage, rng=rng)
         if first_among_equals(torch.stack([errors, found])) == 0:
             break
         best, errors = finer, found
@@ -100,7 +100,7 @@ def rehearse(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream
         candidates: settings of one reconstruction attack.
         view: what they are run on.
         truth: what they should find.
-        rng: the attacker's stream; each candidate gets a child of its own.
+        rng: the attacker's stream; every candidate draws the same numbers, so that none is luckier.
 
     Raises:
         SpecError: if a candidate reconstructs nothing.
@@ -112,7 +112,7 @@ def _trials(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream)
     """Each candidate's mean squared error on each sample, (candidates, n)."""
     errors = [truth.new_zeros((0, len(truth)))]
     for number, candidate in enumerate(candidates):
-        stream = rng.child(f"candidate{number}")
+        stream = rng.fresh("candidate")
         with stream.scope(), part(1 / (len(candidates) - number)):
             outcome = candidate.run(view, rng=stream)
         if not isinstance(outcome, Reconstruction):
