@@ -40,6 +40,7 @@ class Guesser(Attack[WhiteBoxView]):
     view: ClassVar[type] = WhiteBoxView
     citation: ClassVar[str] = "none 2000"
     log: ClassVar[list[tuple[str, float]]] = []
+    luck: ClassVar[set[float]] = set()
 
     coarse: str | None = None
     fine: float | None = None
@@ -54,6 +55,7 @@ class Guesser(Attack[WhiteBoxView]):
         assert self.coarse is not None
         assert self.fine is not None
         self.log.append((self.coarse, self.fine))
+        self.luck.add(float(torch.rand(())))
         off = {"bad": 2.0, "good": 1.0, "lost": torch.nan}[self.coarse] * self.fine
         x = view.smashed[0]  # its client is the identity
         return Reconstruction(images=x + off)
@@ -68,6 +70,13 @@ def test_candidates_are_tried_first_and_the_best_refined_while_that_helps() -> N
         ("bad", 3.0), ("good", 3.0), ("lost", 3.0),
         ("good", 2.0), ("good", 4.0),  # worse: 1.0 is not tried any more
     ]  # fmt: skip
+
+
+def test_all_that_are_tried_draw_the_same_numbers() -> None:
+    view = whitebox_view(torch.nn.Identity(), digits(4), aux=digits(60)[20:])
+    Guesser.luck.clear()
+    Guesser().tune(view, rng=Stream(0))
+    assert len(Guesser.luck) == 1
 
 
 def test_of_candidates_that_differ_within_noise_the_first_is_taken() -> None:
