@@ -78,7 +78,7 @@ PUBLISHED: dict[str, Mapping[str, AnyAttack]] = {
 TUNED: dict[str, AnyAttack] = {
     "decoder": Decoder(budget=8),
     "deep_image_prior": UNTRAINED,
-    "fora": replace(ALIGNING, mmd_share=None, lr=None, critic_lr=None),
+    "fora": FORA(width=16, blocks=2),
     "inverting_gradients": DESCENT,
     "pcat": PCAT(refine_steps=None),
     "sdar": SDAR(lambda1=None),

@@ -76,8 +76,8 @@ class FORAView:
 class FORA(Listener[FORASetup]):
     """Reconstruct inputs with the inverse of a substitute that was aligned with the client.
 
-    `lr`, `critic_lr` and (on request) `mmd_share` of None are chosen by a dress rehearsal, when the
-    first batch is heard (`sltoolkit.dress_rehearsal`).
+    `mmd_share`, `lr` and `critic_lr` of None are chosen by a dress rehearsal, when the first batch
+    is heard (`sltoolkit.dress_rehearsal`).
 
     Attributes:
         mmd_share: a, what MK-MMD counts for beside the critic; 1: there is no critic.
@@ -100,7 +100,7 @@ class FORA(Listener[FORASetup]):
         "split learning (CVPR; arXiv:2405.04115)"
     )
 
-    mmd_share: float | None = 0.8
+    mmd_share: float | None = None
     lr: float | None = None
     critic_lr: float | None = None
     penalty: float = 1000.0
@@ -112,12 +112,12 @@ class FORA(Listener[FORASetup]):
 
     @classmethod
     def paper(cls) -> Self:
-        """The authors' rates; nothing is rehearsed."""
-        return cls(lr=RATES[0], critic_lr=CRITIC_RATES[0])
+        """The authors' rates and weights; nothing is rehearsed."""
+        return cls(mmd_share=SHARES[0], lr=RATES[0], critic_lr=CRITIC_RATES[0])
 
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, one epoch at the end, the authors' rates."""
+        """Narrow networks, one epoch at the end, the authors' rates and weights."""
         return replace(cls.paper(), width=4, blocks=1, polish=1)
 
     @property

@@ -19,7 +19,9 @@ from sltoolkit.targets import Targets
 from sltoolkit.threat import Aux
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
-SMALL = FORA(width=6, blocks=1, lr=1e-2, critic_lr=3e-2, penalty=5.0, polish=1)
+SMALL = FORA(
+    width=6, blocks=1, mmd_share=0.8, lr=1e-2, critic_lr=3e-2, penalty=5.0, polish=1
+)  # fmt: skip
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -146,7 +148,7 @@ def test_asking_twice_gives_the_same_and_leaves_the_networks_alone() -> None:
 
 def test_own_samples_and_what_is_heard_are_all_it_takes_at_a_shallow_cut() -> None:
     data = load("digits")
-    thief = FORA(width=16, blocks=1, lr=1e-2, critic_lr=1e-3)
+    thief = FORA(width=16, blocks=1, mmd_share=0.8, lr=1e-2, critic_lr=1e-3)
 
     def shallow() -> nn.Module:
         return nn.Sequential(
