@@ -80,7 +80,7 @@ TUNED: dict[str, AnyAttack] = {
     "deep_image_prior": UNTRAINED,
     "fora": FORA(width=16, blocks=2),
     "inverting_gradients": DESCENT,
-    "pcat": PCAT(refine_steps=None),
+    "pcat": PCAT(),
     "sdar": SDAR(lambda1=None),
     "shadow": Shadow(),
     "whitebox": WhiteBox(),
