@@ -195,8 +195,9 @@ def test_nothing_is_rehearsed_where_nothing_is_open() -> None:
         (PCAT(refine_steps=None), 12),
         (SDAR(), 4),
         (SDAR(lambda1=None), 8),
-        (FORA(), 9),
-        (FORA(mmd_share=0.8), 6),
+        (FORA(), 6),
+        (FORA(critic_lr=None), 9),
+        (FORA(mmd_share=0.8, critic_lr=None), 6),
     ],
 )
 def test_every_combination_of_what_is_open_competes_the_default_first(

@@ -76,8 +76,8 @@ class FORAView:
 class FORA(Listener[FORASetup]):
     """Reconstruct inputs with the inverse of a substitute that was aligned with the client.
 
-    `mmd_share`, `lr` and `critic_lr` of None are chosen by a dress rehearsal, when the first batch
-    is heard (`sltoolkit.dress_rehearsal`).
+    `mmd_share`, `lr` and (on request) `critic_lr` of None are chosen by a dress rehearsal, when the
+    first batch is heard: six settings by default, 450 batches each (`sltoolkit.dress_rehearsal`).
 
     Attributes:
         mmd_share: a, what MK-MMD counts for beside the critic; 1: there is no critic.
@@ -102,7 +102,7 @@ class FORA(Listener[FORASetup]):
 
     mmd_share: float | None = None
     lr: float | None = None
-    critic_lr: float | None = None
+    critic_lr: float | None = 3e-4
     penalty: float = 1000.0
     repeats: int = 1
     width: int = 256
@@ -113,7 +113,7 @@ class FORA(Listener[FORASetup]):
     @classmethod
     def paper(cls) -> Self:
         """The authors' rates and weights; nothing is rehearsed."""
-        return cls(mmd_share=SHARES[0], lr=RATES[0], critic_lr=CRITIC_RATES[0])
+        return cls(mmd_share=SHARES[0], lr=RATES[0])
 
     @classmethod
     def smoke(cls) -> Self:

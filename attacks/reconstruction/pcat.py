@@ -60,7 +60,8 @@ class PCAT(Listener[Before]):
     """Reconstruct inputs with a pseudo-client that was trained beside the victim.
 
     `lr`, `decoder_lr` and (on request) `refine_steps` of None are chosen by a dress rehearsal, when
-    the first batch is heard (`sltoolkit.dress_rehearsal`).
+    the first batch is heard: four settings by default, 450 batches each
+    (`sltoolkit.dress_rehearsal`).
 
     Attributes:
         lr: learning rate of the pseudo-client (and pseudo-tail).

@@ -70,7 +70,7 @@ class SDAR(Listener[Before]):
     """Reconstruct inputs with a simulator that was trained beside the victim, and its decoder.
 
     `lr`, `decoder_lr` and (on request) `lambda1` of None are chosen by a dress rehearsal, when the
-    first batch is heard (`sltoolkit.dress_rehearsal`).
+    first batch is heard: four settings by default, 450 batches each (`sltoolkit.dress_rehearsal`).
 
     Attributes:
         lambda1: how much the simulator minds its critic; 0: it has none.
