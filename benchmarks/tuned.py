@@ -91,12 +91,13 @@ TUNED: dict[str, AnyAttack] = {
 @final
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One victim's mean squared error under both, and what was chosen."""
+    """One victim's mean squared error under both, the prior alone's, and what was chosen."""
 
     place: str
     seed: int
     published: float
     tuned: float
+    prior: float
     chosen: Mapping[str, float | str]
 
 
@@ -157,17 +158,19 @@ def pairs(
             errors = [float(r.verdict.scores["mse"].mean()) for r in results]
             yield Pair(
                 place=place, seed=seed, published=errors[0], tuned=errors[1],
+                prior=min(results[1].verdict.baselines["mse"].values()),
                 chosen=results[1].outcome.tuned,
             )  # fmt: skip
 
 
 def summary(found: Sequence[Pair], place: str) -> dict[str, float]:
-    """Over a place's victims: both mean errors, and the interval of the difference (t, 95 %)."""
+    """Over a place's victims: mean errors, and the interval of both's difference (t, 95 %)."""
     here = [p for p in found if p.place == place]
     saved = t_interval([p.published - p.tuned for p in here])
     return {
         "published": sum(p.published for p in here) / len(here),
         "tuned": sum(p.tuned for p in here) / len(here),
+        "prior": sum(p.prior for p in here) / len(here),
         "saved_low": saved.low,
         "saved_high": saved.high,
     }
@@ -208,7 +211,7 @@ def main() -> None:
             worse |= s["tuned"] > SLACK * s["published"]
             print(
                 f"{name} {place}: {s['published']:.2e} as published, {s['tuned']:.2e} tuned; "
-                f"saves [{s['saved_low']:.1e}, {s['saved_high']:.1e}]"
+                f"saves [{s['saved_low']:.1e}, {s['saved_high']:.1e}]; prior alone {s['prior']:.2e}"
             )
     sys.exit(worse)
 
