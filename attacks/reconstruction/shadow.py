@@ -231,7 +231,8 @@ class InTurn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Their answers, (B, ...)."""
-        answers = [network(x[i :: len(self.networks)]) for i, network in enumerate(self.networks)]
+        asked = self.networks[: len(x)]  # not every network takes an empty batch
+        answers = [network(x[i :: len(self.networks)]) for i, network in enumerate(asked)]
         out: Tensor = answers[0].new_empty((len(x), *answers[0].shape[1:]))
         for i, answer in enumerate(answers):
             out[i :: len(self.networks)] = answer

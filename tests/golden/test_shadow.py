@@ -19,6 +19,7 @@ from sltoolkit.attacks.reconstruction.shadow import InTurn, Shadow, ShadowView, 
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.contracts import Defense
 from sltoolkit.errors import SpecError
+from sltoolkit.outcomes import Reconstruction
 from sltoolkit.referee import Verdict
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
@@ -155,6 +156,7 @@ class Times(nn.Module):
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
+        assert len(x)
         return self.factor * x
 
 
@@ -163,6 +165,26 @@ def test_rivals_answer_in_turn(rows: int) -> None:
     x = torch.rand(rows, 2, 4, 4)
     by = torch.tensor([1, 2, 3]).repeat(3)[:rows].reshape(-1, 1, 1, 1)
     assert torch.equal(InTurn([Times(1), Times(2), Times(3)])(x), by * x)
+
+
+def test_it_rehearses_against_three_rivals_and_inverts_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[WhiteBoxView] = []
+
+    def noting(self: WhiteBox, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
+        seen.append(view)
+        return Reconstruction(images=digits(view.smashed.shape[1]))
+
+    monkeypatch.setattr(WhiteBox, "run", noting)
+    view = view_of(conv_client(), server_of(), labelled(20))
+    Shadow(epochs=1, least_steps=2).run(view, rng=Stream(0))
+    same = digits(1).repeat(6, 1, 1, 1)
+    assert seen[0].release is not None
+    with torch.no_grad():
+        answers, own = seen[0].release(same)[0], seen[0].client_weights(same[:1])
+    assert torch.equal(answers[:3], answers[3:])
+    assert len({a.numpy().tobytes() for a in [*answers[:3], own[0]]}) == 4
 
 
 def test_own_samples_are_needed() -> None:
