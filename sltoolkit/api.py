@@ -43,7 +43,7 @@ from sltoolkit.targets import Targets, label_targets
 from sltoolkit.training import Progress, deploy, phase_of_epochs, run_phases
 from sltoolkit.transcript import Recording, Transcript
 from sltoolkit.victim import Victim
-from sltoolkit.watching import watch
+from sltoolkit.watching import watch, watch_rehearsals
 from sltoolkit.wire import Wire
 
 __all__ = ["attack", "frozen", "table", "train"]
@@ -67,6 +67,7 @@ def train(
     grants: Collection[str] = STANDARD_GRANTS,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    rehearsing: Progress | None = None,
 ) -> Victim:
     """Train a split model.
 
@@ -88,6 +89,8 @@ def train(
         grants: what they are granted beyond what their seat holds.
         device: where to compute.
         progress: called after each epoch with (epochs done, epochs in all).
+        rehearsing: called with (per cent done, 100) while a listener rehearses, which it does when
+            it hears the first batch; from the beginning for each.
 
     Returns:
         The victim: deployed networks, transcript, utility.
@@ -126,7 +129,8 @@ def train(
         attached.append(seize(active, run, seed=attacker_seed, grants=grants))
     run.cast.wire = run.cast.wire.with_ears([transcript, *(ear for _, ear in attached)])
     start = time.perf_counter()
-    losses = run_phases(run, training.epochs, progress)
+    with watch_rehearsals(rehearsing):
+        losses = run_phases(run, training.epochs, progress)
     facts = recipe_facts(model, data, cut, protocol, defense, seed) | {
         "training": asdict(training),
         "epochs": training.epochs,

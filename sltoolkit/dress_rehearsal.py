@@ -28,6 +28,7 @@ from sltoolkit.models.refit import reinitialise
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.rehearsal import first_among_equals
 from sltoolkit.streams import Stream
+from sltoolkit.watching import advance, part, rehearsal
 
 if TYPE_CHECKING:
     from sltoolkit.contracts import Listener, RoundView, Wiretap
@@ -42,6 +43,9 @@ BATCHES = 150
 
 SAMPLES = 32
 """Samples that candidates are compared on, at most a quarter of aux."""
+
+LISTENING = 0.9
+"""About what share of the time candidates listen; then they reconstruct."""
 
 LR = 1e-3
 """The rehearsal victim's learning rate; it learns by Adam."""
@@ -64,8 +68,11 @@ def rehearse_listening(
     Raises:
         SpecError: if aux is too small, or a candidate reconstructs nothing.
     """
-    streams = [rng.child(f"victim{number}") for number in range(VICTIMS)]
-    found = [_rehearsal(candidates, setup, first, stream) for stream in streams]
+    found = []
+    with rehearsal():
+        for number in range(VICTIMS):
+            with part(1 / (VICTIMS - number)):
+                found.append(_rehearsal(candidates, setup, first, rng.child(f"victim{number}")))
     errors = torch.stack([e for e, _ in found], dim=1)
     best = errors.mean(1).nan_to_num(nan=torch.inf, posinf=torch.inf).min()
     if best >= torch.stack([guess for _, guess in found]).mean():
@@ -85,10 +92,12 @@ def _rehearsal(
         stream = rng.fresh("candidate")
         with stream.scope():
             taps.append((candidate.open(own, rng=stream), stream))
-    for heard in stage.rounds(BATCHES):
-        for tap, stream in taps:
-            with stream.scope():
-                tap.hear(heard)
+    with part(LISTENING):
+        for heard in stage.rounds(BATCHES):
+            advance(heard.step, BATCHES)
+            for tap, stream in taps:
+                with stream.scope():
+                    tap.hear(heard)
     errors = [stage.error(candidates[0].view, tap, stream) for tap, stream in taps]
     return torch.stack(errors), stage.guess
 
@@ -119,7 +128,7 @@ class _Stage:
         )  # fmt: skip
         self._parts = self._behind(first.messages["smashed", "in"])
         self._shown = copy.deepcopy(self._parts[0]).eval().requires_grad_(False)
-        weights = [w for part in (self._client, *self._parts) for w in part.parameters()]
+        weights = [w for n in (self._client, *self._parts) for w in n.parameters()]
         self._optimizer = torch.optim.Adam(weights, lr=LR, fused=True)
 
     def _behind(self, z: Tensor) -> list[nn.Module]:
@@ -148,8 +157,8 @@ class _Stage:
         self._client.train()
         z: Tensor = self._client(x)
         sent, out = z.detach().clone(), z.clone()  # the server may work in place
-        for part in self._parts:
-            out = part(out)
+        for network in self._parts:
+            out = network(out)
         self._optimizer.zero_grad()
         functional.cross_entropy(out, y).backward()
         self._optimizer.step()

@@ -5,7 +5,7 @@ steps are; whoever has several things computed in turn says so with `part`.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import final
@@ -24,6 +24,7 @@ class _Watch:
 
 
 _watch: ContextVar[_Watch | None] = ContextVar("watch", default=None)
+_rehearsals: ContextVar[Watcher | None] = ContextVar("rehearsals", default=None)
 
 
 @contextmanager
@@ -71,3 +72,21 @@ def advance(done: int, total: int) -> None:
     now = _watch.get()
     if now is not None:
         now.tell(now.low + (now.high - now.low) * done / max(1, total))
+
+
+@contextmanager
+def watch_rehearsals(watcher: Watcher | None) -> Iterator[None]:
+    """Let `watcher` watch each dress rehearsal that happens here, from 0 to 100 per cent."""
+    token = _rehearsals.set(watcher)
+    try:
+        yield
+    finally:
+        _rehearsals.reset(token)
+
+
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """What is computed here is one dress rehearsal."""
+    watcher = _rehearsals.get()
+    with nullcontext() if watcher is None else watch(watcher):
+        yield

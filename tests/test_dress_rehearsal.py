@@ -228,3 +228,21 @@ def test_one_with_open_parameters_keeps_to_the_contract_and_says_what_it_chose(
     outcome = attack(trained, listener).outcome
     assert outcome.tuned[name] in options
     assert list(outcome.tuned) == [name]
+
+
+def test_who_watches_sees_each_rehearsal_from_beginning_to_end() -> None:
+    seen: list[tuple[int, int]] = []
+    options: dict[str, Any] = {
+        "grants": GRANTS, "rehearsing": lambda *done: seen.append(done), "cut": "flatten",
+    }  # fmt: skip
+    victim(listeners=[PCAT.smoke()], **options)
+    assert not seen  # nothing is open
+    victim(listeners=[replace(OPEN), replace(OPEN, width=5)], **options)
+    done = [percent for percent, _ in seen]
+    ends = [i for i, percent in enumerate(done) if percent == 100]
+    assert {of for _, of in seen} == {100}
+    assert len(ends) == 2
+    assert ends[-1] == len(done) - 1
+    for each in (done[: ends[0]], done[ends[0] + 1 : -1]):
+        assert each == sorted(set(each))
+        assert len(each) > 3 * 12 // 2  # victims, batches
