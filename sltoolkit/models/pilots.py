@@ -1,9 +1,10 @@
 """Substitute clients of an attacker that doesn't know the client's architecture, and decoders.
 
 All take the shapes of inputs and smashed data alone: the client's stride is the largest power of
-two that fits, and what is left is pooled or spread to size. Maps (C, H, W), signals (C, L) and
-vectors (d,) are served alike. Initialisation draws from torch's global generator: call them in a
-`Stream` scope.
+two that fits, and what is left was cut off at the borders by convolutions without padding. So a
+pilot's cell lies where the client's does; if it were stretched over the whole image, a decoder
+would learn to draw everything too large. Maps (C, H, W), signals (C, L) and vectors (d,) are served
+alike. Initialisation draws from torch's global generator: call them in a `Stream` scope.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from sltoolkit.models.ranks import check_shape, doubling, halvings, mixing, normalising, resizing
+from sltoolkit.models.ranks import Centre, check_shape, doubling, halvings, mixing, normalising
 
 Activation = Callable[[], nn.Module]
 Layers = list[nn.Module]
@@ -120,7 +121,7 @@ def transposed_decoder(
     maps = len(smashed_shape) == rank
     doublings = halvings(sides, smashed_shape[1:]) if maps else DENSE_HALVINGS
     low = [ceil(side / 2**doublings) for side in sides]
-    layers: Layers = [resizing(rank, low)] if maps else _spread(prod(smashed_shape), width, low)
+    layers: Layers = [Centre(low)] if maps else _spread(prod(smashed_shape), width, low)
     channels = smashed_shape[0] if maps else width
     direct = not normed and doublings > 2
     for i in range(doublings):
@@ -130,7 +131,7 @@ def transposed_decoder(
         channels = wide
     layers += [] if direct else [mixing(rank, channels, out)]
     layers += [normalising(rank, out)] if normed else []
-    return nn.Sequential(*layers, resizing(rank, sides), *([_Unsigned()] if rank == 3 else []))
+    return nn.Sequential(*layers, Centre(sides), *([_Unsigned()] if rank == 3 else []))
 
 
 def tail_network(features: Sequence[int], classes: int) -> nn.Module:
@@ -168,7 +169,7 @@ def _pilot(
         layers += stage(rank, channels, out, 2 if times else 1, i)
         channels = out
     if maps:
-        return nn.Sequential(*layers, resizing(rank, smashed_shape[1:]), *end(rank, last))
+        return nn.Sequential(*layers, Centre(smashed_shape[1:]), *end(rank, last))
     low = [ceil(side / 2**times) for side in sides]
     layers += [nn.Flatten(), nn.Linear(last * prod(low), prod(smashed_shape)), *rectify]
     return nn.Sequential(*layers, nn.Unflatten(1, tuple(smashed_shape)))

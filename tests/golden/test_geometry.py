@@ -1,0 +1,115 @@
+"""Networks that only know shapes put every cell of the smashed data where the client has it."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.models.inverse import inverse_network
+from sltoolkit.models.local_ridge import LocalRidge
+from sltoolkit.models.pilots import pooled_pilot, strided_pilot, transposed_decoder
+from sltoolkit.models.ranks import halvings
+from sltoolkit.streams import Stream
+
+LENET = (nn.Conv2d(1, 4, 5), nn.MaxPool2d(2), nn.Conv2d(4, 6, 5))
+PADDED = (nn.Conv2d(1, 6, 3, stride=2, padding=1),)
+TWICE = (nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.Conv2d(4, 6, 3, stride=2, padding=1))
+CLIENTS: Any = pytest.mark.parametrize(
+    ("layers", "sides"),
+    [
+        (LENET, (28, 28)),
+        (LENET, (24, 30)),
+        (PADDED, (33, 33)),
+        (PADDED, (25, 32)),
+        (TWICE, (41, 41)),
+    ],
+    ids=["lenet", "not_square", "odd", "one_odd", "odd_twice"],
+)
+NEAR = 2.0
+"""Pixels that places may differ by; stretched to fit, or with too few halvings, they do by 4."""
+
+
+def places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Two cells, not at the borders: there, wide networks see only half of what they could."""
+    _, height, width = shape
+    return [(height // 4, width // 4), (3 * height // 4, 3 * width // 4)]
+
+
+def sees(network: nn.Module, sides: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
+    """The centre of the pixels (row, column) that a cell of the network's output depends on."""
+    x = torch.rand(16, 1, *sides, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    out = network(x)[:, :, cell[0], cell[1]]
+    return centre(torch.autograd.grad(out.square().sum(), x)[0])
+
+
+def draws(network: nn.Module, smashed: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
+    """The centre of the pixels (row, column) that depend on a cell of the network's input."""
+    z = torch.rand(16, *smashed, generator=torch.Generator().manual_seed(0))
+    other = z.clone()
+    other[:, :, cell[0], cell[1]] += 1
+    with torch.no_grad():
+        return centre(network(other) - network(z))
+
+
+def centre(change: Tensor) -> Tensor:
+    weight = change.square().sum((0, 1))
+    grid = torch.stack(torch.meshgrid(*map(torch.arange, weight.shape), indexing="ij"))
+    return (grid * weight).sum((1, 2)) / weight.sum()
+
+
+@CLIENTS
+@pytest.mark.parametrize("pilot", [pooled_pilot, strided_pilot])
+def test_a_pilots_cells_see_what_the_clients_see(
+    pilot: Callable[..., nn.Module], layers: tuple[nn.Module, ...], sides: tuple[int, ...]
+) -> None:
+    client = nn.Sequential(*layers)
+    smashed = tuple(client(torch.zeros(1, 1, *sides)).shape[1:])
+    with Stream(0).scope():
+        stand_in = pilot((1, *sides), smashed, signed=True).eval()
+    for cell in places(smashed):
+        theirs, ours = sees(client, sides, cell), sees(stand_in, sides, cell)
+        torch.testing.assert_close(ours, theirs, atol=NEAR, rtol=0)
+
+
+@CLIENTS
+@pytest.mark.parametrize("make", [transposed_decoder, inverse_network])
+def test_a_decoder_draws_a_cell_where_the_client_saw_it(
+    make: Callable[..., nn.Module], layers: tuple[nn.Module, ...], sides: tuple[int, ...]
+) -> None:
+    client = nn.Sequential(*layers)
+    smashed = tuple(client(torch.zeros(1, 1, *sides)).shape[1:])
+    with Stream(0).scope():
+        decoder = make(smashed, (1, *sides)).eval()
+    for cell in places(smashed):
+        theirs, ours = sees(client, sides, cell), draws(decoder, smashed, cell)
+        torch.testing.assert_close(ours, theirs, atol=NEAR, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("large", "small", "times"),
+    [((28, 28), (12, 12), 1), ((28, 28), (8, 8), 1), ((28, 28), (4, 4), 2), ((32, 32), (4, 4), 3),
+     ((9, 9), (5, 5), 1), ((25, 25), (13, 13), 1), ((25, 25), (7, 7), 2), ((25, 32), (13, 16), 1),
+     ((9, 9), (7, 7), 0), ((187,), (46,), 2), ((8, 8), (11, 11), 0)],
+)  # fmt: skip
+def test_sides_tell_how_often_they_were_halved(
+    large: tuple[int, ...], small: tuple[int, ...], times: int
+) -> None:
+    assert halvings(large, small) == times
+
+
+def test_a_linear_map_is_undone_at_odd_sides_as_at_even_ones() -> None:
+    errors = []
+    for side in (8, 9):
+        g = torch.Generator().manual_seed(0)
+        x = torch.rand(200, 1, side, side, generator=g)
+        with Stream(1).scope(), torch.no_grad():
+            z = nn.Conv2d(1, 8, 3, stride=2, padding=1)(x)
+        fit = LocalRidge(z[:150, None], x[:150], 3)
+        found = fit.predict(z[150:], 1e-6)
+        errors.append(float((found - x[150:]).square().mean()))
+    assert prod(errors) > 0
+    assert errors[1] < 2 * errors[0]
+    assert errors[0] < 0.2 / 12  # of the variance of a uniform pixel
