@@ -5,7 +5,8 @@ victim of its own on half of its own samples, lets every candidate listen to tha
 one: all on one run, each from the other half), and takes the one that then reconstructs samples
 best which neither that victim nor any candidate has seen. Nothing of the real run enters but what
 the listener has in its hands when that begins: its own network's architecture, the size of a batch,
-and whether labels are heard. That victim is undefended.
+whether labels are heard, and whether smashed data can be negative. That victim is undefended; where
+the listener doesn't know the client's architecture, strided convolutions play it.
 
 A substitute's first weights decide as much as its settings do: the same setting may be twice as
 good from others. So candidates draw the same random numbers, and meet on several victims. Where
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.errors import SpecError
-from sltoolkit.models.pilots import pooled_pilot, tail_network
+from sltoolkit.models.pilots import strided_pilot, tail_network
 from sltoolkit.models.refit import reinitialise
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.rehearsal import first_among_equals
@@ -121,12 +122,17 @@ class _Stage:
         rest = order[len(y) // 2 :]
         self.rest = replace(setup.aux, x=x[rest], y=y[rest])
         self._first, self._labelled = first, ("labels", "in") in first.messages
+        heard = first.messages["smashed", "in"]
         arch = getattr(setup, "client_arch", None)
         self._client = (
             arch(rng.child("client")) if arch is not None
-            else pooled_pilot(task.input_shape, task.smashed_shape).to(x)
+            # of another family than listeners' own substitutes, which would match it too easily
+            else strided_pilot(
+                task.input_shape, task.smashed_shape, activation=nn.ReLU,
+                signed=bool((heard < 0).any()),
+            ).to(x)
         )  # fmt: skip
-        self._parts = self._behind(first.messages["smashed", "in"])
+        self._parts = self._behind(heard)
         self._shown = copy.deepcopy(self._parts[0]).eval().requires_grad_(False)
         weights = [w for n in (self._client, *self._parts) for w in n.parameters()]
         self._optimizer = torch.optim.Adam(weights, lr=LR, fused=True)

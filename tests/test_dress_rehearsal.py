@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sltoolkit import dress_rehearsal
 from sltoolkit.api import attack
-from sltoolkit.attacks.reconstruction.fora import FORA
+from sltoolkit.attacks.reconstruction.fora import FORA, Aligned, FORASetup
 from sltoolkit.attacks.reconstruction.pcat import PCAT
 from sltoolkit.attacks.reconstruction.sdar import SDAR
 from sltoolkit.attacks.reconstruction.substitute import After, Before
@@ -174,6 +174,23 @@ def test_a_listener_without_a_network_rehearses_with_a_head_of_its_own() -> None
     (round_,) = stage.rounds(1)
     assert round_.network is None
     assert round_.messages["smashed", "in"].shape == (8, *CODES)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_where_the_architecture_is_unknown_another_network_than_its_own_plays_the_client(
+    signed: bool,
+) -> None:
+    heard = first(network=False)
+    z = heard.messages["smashed", "in"]
+    heard = replace(heard, messages={**heard.messages, ("smashed", "in"): z - 0.5 * signed})
+    given = FORASetup(aux=setup().aux, task=TASK)
+    stage = dress_rehearsal._Stage(given, heard, Stream(1))
+    (round_,) = stage.rounds(1)
+    assert bool((round_.messages["smashed", "in"] < 0).any()) == signed
+    own = Aligned(FORA.smoke(), given, z).substitute.network
+    kinds = [{type(m) for m in network.modules()} for network in (stage._client, own)]
+    assert nn.BatchNorm2d in kinds[1]
+    assert nn.BatchNorm2d not in kinds[0]
 
 
 def test_too_few_samples_are_refused() -> None:

@@ -78,6 +78,7 @@ class FORA(Listener[FORASetup]):
 
     `mmd_share`, `lr` and (on request) `critic_lr` of None are chosen by a dress rehearsal, when the
     first batch is heard: six settings by default, 450 batches each (`sltoolkit.dress_rehearsal`).
+    The rehearsal's own victims learn from labels of the own samples; `paper()` needs none.
 
     Attributes:
         mmd_share: a, what MK-MMD counts for beside the critic; 1: there is no critic.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +16,7 @@ from sltoolkit.streams import Stream
 LENET = (nn.Conv2d(1, 4, 5), nn.MaxPool2d(2), nn.Conv2d(4, 6, 5))
 PADDED = (nn.Conv2d(1, 6, 3, stride=2, padding=1),)
 TWICE = (nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.Conv2d(4, 6, 3, stride=2, padding=1))
-CLIENTS: Any = pytest.mark.parametrize(
+CLIENTS = pytest.mark.parametrize(
     ("layers", "sides"),
     [
         (LENET, (28, 28)),
