@@ -38,6 +38,7 @@ import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sltoolkit.bench.scales import differences
 from sltoolkit.bench.spec import read_toml
 from sltoolkit.errors import SpecError, lookup
 from sltoolkit.metrics import Interval, t_interval
@@ -71,11 +72,15 @@ class Expectation(BaseModel):
 
 @final
 class ScaleSpec(BaseModel):
-    """What a scale changes and expects; further keys replace those of the experiment."""
+    """What a scale changes and expects; further keys replace those of the experiment.
+
+    `takes` says what running it needs beside two CPU cores, some hours and MNIST.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     changes: str
+    takes: str = ""
     expect: list[Expectation] = Field(min_length=1)
 
 
@@ -253,17 +258,21 @@ def results_page(folder: Path) -> str:
         "score who hear nothing (the best of the baselines), or who guess the class.", "",
     ]  # fmt: skip
     for path in sorted(folder.glob("*.toml")):
-        about = read_toml(path)["reproduction"]
+        raw = read_toml(path)
+        about = raw["reproduction"]
         lines += [f"## {about['id']}: {about['title']}", "", f"{about['paper']}. `{path.name}`", ""]
-        for scale in read_toml(path)["scale"]:
-            lines += [*_section(folder / "results" / f"{path.stem}-{scale}.json", scale), ""]
+        for scale in raw["scale"]:
+            lines += [*_section(path, scale, raw["scale"][scale].get("takes", "")), ""]
     return "\n".join(lines)
 
 
-def _section(path: Path, scale: str) -> list[str]:
+def _section(spec: Path, scale: Scale, takes: str) -> list[str]:
+    path = spec.parent / "results" / f"{spec.stem}-{scale}.json"
     if not path.exists():
-        return [f"**{scale}**: not run"]
+        return [f"**{scale}**: not run" + (f"; it takes {takes}" if takes else "")]
     facts = json.loads(path.read_text())
+    here, paper = (load_reproduction(spec, s).experiment for s in (scale, "paper"))
+    settings = differences(here, paper)
     head = f"**{scale}**, {facts['date']}, {facts['hardware']}, commit {facts['commit'] or '?'}"
     changes = f"Changed: {facts['changes']}" if facts["changes"] else "As in the paper."
     table = [
@@ -277,7 +286,8 @@ def _section(path: Path, scale: str) -> list[str]:
             f"| {f['what']} | {f['metric']} | {f['expected']:.4g} ± {f['tolerance']:.2g} "
             f"| {f['source']} | {interval_text(ours)} | {verdict} | {number_text(f['prior'])} |"
         )
-    return [head, "", changes, "", *table]
+    otherwise = ["", f"Settings (the paper scale's): `{'; '.join(settings)}`"] if settings else []
+    return [head, "", changes, *otherwise, "", *table]
 
 
 def interval_text(ours: Interval, *, digits: int = 4) -> str:

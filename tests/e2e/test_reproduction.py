@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sltoolkit.bench.reproduction import load_reproduction
+from sltoolkit.bench.scales import differences
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.cli import app
 from sltoolkit.errors import SpecError
@@ -52,6 +53,7 @@ tolerance = 0.1
 source = "reference"
 [scale.paper]
 changes = ""
+takes = "years"
 seeds = [3]
 data = { train = 200 }
 [[scale.paper.expect]]
@@ -111,7 +113,10 @@ def test_a_run_prints_and_records_what_it_found(tmp_path: Path) -> None:
     assert {kept["commit"]} == set(commits)
     assert [f["within"] for f in kept["findings"]] == [True, False]
     page = (tmp_path / "RESULTS.md").read_text()
-    assert "**paper**: not run" in page
+    assert "**paper**: not run; it takes years" in page
+    here, there = (load_reproduction(path, scale).experiment for scale in ("small", "paper"))
+    assert differences(here, there)
+    assert f"Settings (the paper scale's): `{'; '.join(differences(here, there))}`" in page
     assert re.search(r"\*\*small\*\*, \d{4}-\d\d-\d\d, .*CPU core", page)
     found = [line.split(" | ") for line in page.splitlines() if " ± " in line]
     assert [line[:4] for line in found] == [
@@ -120,6 +125,20 @@ def test_a_run_prints_and_records_what_it_found(tmp_path: Path) -> None:
     ]
     assert [line[5] for line in found] == ["yes", "**no**"]
     assert found[1][6] == "0.1 |"
+
+
+def test_a_scale_says_setting_by_setting_what_it_does_otherwise() -> None:
+    paper = {"name": "a", "data": {"train": 9, "aux": 3}, "attack": [{"name": "x", "lr": 0.1}]}
+    small = {
+        "name": "b", "data": {"train": 5, "aux": 3}, "seeds": [0],
+        "attack": [{"name": "x", "steps": 2}, {"name": "x", "steps": 4}],
+    }  # fmt: skip
+    assert differences(small, paper) == [
+        "data.train = 5 (9)", "seeds = [0] (default)", "attack.x.steps = 2 (default)",
+        "attack.x#2.name = x (default)", "attack.x#2.steps = 4 (default)",
+        "attack.x.lr = default (0.1)",
+    ]  # fmt: skip
+    assert differences(paper, paper) == []
 
 
 def test_only_reproductions_are_recorded(tmp_path: Path) -> None:
