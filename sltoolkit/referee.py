@@ -17,6 +17,7 @@ from sltoolkit.outcomes import AttributeGuess, Outcome, Reconstruction
 from sltoolkit.protocols.base import Protocol
 from sltoolkit.scoring import (
     attributed,
+    guess_accuracy,
     model_accuracy,
     prepared_baselines,
     prior_baseline,
@@ -165,6 +166,9 @@ def judge(
         baselines, beside = prior_baseline(victim, attack, outcome, truth), {}
     if outcome.model is not None:
         own, guess = model_accuracy(outcome.model, victim.data)
+        scores, baselines = scores | own, baselines | guess
+    if outcome.guess is not None:
+        own, guess = guess_accuracy(outcome.guess, truth.y, victim.data)
         scores, baselines = scores | own, baselines | guess
     heard_training = not isinstance(attack, Attack)
     return Verdict(

@@ -12,7 +12,7 @@ from sltoolkit.contracts import AnyAttack, Role
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import SpecError
 from sltoolkit.knowledge import released_targets
-from sltoolkit.metrics import applicable
+from sltoolkit.metrics import Metric, applicable
 from sltoolkit.order import in_best_order
 from sltoolkit.outcomes import AttributeGuess, LabelGuess, Outcome, Reconstruction
 from sltoolkit.protocols.base import Protocol
@@ -76,10 +76,33 @@ def model_accuracy(
     judged = copy.deepcopy(model).eval()
     with torch.no_grad(), Stream(0).child("stolen").scope():
         logits = torch.cat([judged(x.clone()) for x in held.x.split(256)])
+    return _beside_the_prior(metric, logits, held.y, data)
+
+
+def guess_accuracy(
+    guess: Tensor, y: Tensor, data: Split
+) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
+    """Whether labels that were guessed on the way are right, per target.
+
+    Args:
+        guess: scores (N, C).
+        y: the targets' labels, (N,).
+        data: of the victim.
+
+    Returns:
+        The score, (N,), and that of naming the private training data's most frequent class.
+    """
+    (metric,) = applicable("guess", data.shape)
+    return _beside_the_prior(metric, guess, y, data)
+
+
+def _beside_the_prior(
+    metric: Metric, logits: Tensor, y: Tensor, data: Split
+) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
     prior = torch.bincount(data.private_train.y.cpu(), minlength=len(data.classes))
-    guess = prior_scores(prior / prior.sum(), len(held)).to(held.y.device)
-    baseline = {"class_prior": float(metric.function(guess, held.y).mean())}
-    return {metric.name: metric.function(logits, held.y).cpu()}, {metric.name: baseline}
+    guess = prior_scores(prior / prior.sum(), len(y)).to(y.device)
+    baseline = {"class_prior": float(metric.function(guess, y).mean())}
+    return {metric.name: metric.function(logits.to(y.device), y).cpu()}, {metric.name: baseline}
 
 
 def attributed(attack: AnyAttack, samples: Samples) -> Samples:

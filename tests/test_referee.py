@@ -211,3 +211,18 @@ def test_a_stolen_model_is_judged_on_the_private_holdout(undefended: Victim) -> 
     most = undefended.data.private_train.y.bincount().argmax()
     expected = float((held.y == most).float().mean())
     assert verdict.baselines["model_accuracy"] == {"class_prior": pytest.approx(expected)}
+
+
+def test_labels_guessed_on_the_way_are_judged_beside(undefended: Victim) -> None:
+    def first_class(view: Any) -> Outcome:
+        guess = torch.zeros(len(undefended.data.classes))
+        guess[0] = 1
+        return replace(mean_of_aux(view), guess=guess.expand(view.smashed.shape[1], -1))
+
+    verdict = judge(undefended, Says(answer=first_class), seed=0)
+    y = verdict.truth.y
+    assert verdict.scores["label_accuracy"].tolist() == (y == 0).double().tolist()
+    most = undefended.data.private_train.y.bincount().argmax()
+    prior = pytest.approx(float((y == most).float().mean()))
+    assert verdict.baselines["label_accuracy"] == {"class_prior": prior}
+    assert "ssim" in verdict.scores or "mse" in verdict.scores
