@@ -37,6 +37,11 @@ class Chain(Defense):
         """Whether a link acts through training."""
         return any(link.learns for link in self.links)
 
+    @property
+    def per_batch(self) -> bool:  # type: ignore[override]
+        """Whether a link draws once for a batch."""
+        return any(link.per_batch for link in self.links)
+
     def begin(self, setup: PartySetup) -> PartySetup:
         """Each link wraps what the one before it left."""
         for i, link in enumerate(self.links):

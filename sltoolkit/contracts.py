@@ -35,6 +35,11 @@ class Task:
     smashed_shape: tuple[int, ...]
     classes: int
 
+    @property
+    def bounded(self) -> bool:
+        """Whether inputs lie in [0, 1]: images and signals do, feature vectors have no bounds."""
+        return len(self.input_shape) > 1
+
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +77,8 @@ class Defense:
     strength: ClassVar[str] = ""
     learns: ClassVar[bool] = False
     """Whether it acts through training, so that a network trained elsewhere can't use it."""
+    per_batch: ClassVar[bool] = False
+    """Whether the examples of a batch share what it draws when deployed: one mask for all, say."""
     phases: ClassVar[tuple[Phase, ...]] = (Phase("train"),)
 
     @classmethod

@@ -53,6 +53,20 @@ class Deployed:
             z, sent = hop(z), self._received(hop(sent))
         return z, sent
 
+    def labels(self, samples: Samples, rng: Stream) -> Tensor:
+        """What it says its samples' labels are while it trains, (N,): of weights, the heaviest.
+
+        Args:
+            samples: N of them.
+            rng: the stream the defence draws from.
+        """
+        turn = Turn(
+            ids=samples.ids, x=samples.x, y=samples.y, step=0, epoch=0, phase="train", rng=rng
+        )
+        with torch.no_grad(), rng.scope():
+            said = self.defense.labels(samples.y, turn)
+        return said.argmax(1) if said.dim() == 2 else said
+
     def _received(self, sent: Tensor) -> Tensor:
         if self.reducer is None or "smashed" not in self.reducer.kinds:
             return sent

@@ -1,7 +1,7 @@
 """Where grants come from: what an attacker is handed, computed only when it is asked for."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from sltoolkit.models.refit import reinitialise
 from sltoolkit.sampling import Shuffled
 from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets
-from sltoolkit.threat import Aux, Hints
+from sltoolkit.threat import Aux, Hints, Holdings
 from sltoolkit.transcript import rows_of
 from sltoolkit.updates import released_updates
 from sltoolkit.victim import Victim
@@ -23,9 +23,18 @@ from sltoolkit.wire import Link
 
 
 def knowledge_sources(
-    data: Split, task: Task, blank: nn.Module, defense: Defense, rng: Stream
+    data: Split, task: Task, blank: nn.Module, defense: Defense, rng: Stream, *, trains: bool = True
 ) -> dict[str, Callable[[], Any]]:
-    """Sources of the grants that exist before the training: own data, architecture, mechanism."""
+    """Sources of the grants that exist before the training: own data, architecture, mechanism.
+
+    Args:
+        data: the private data and the attacker's.
+        task: shapes and classes.
+        blank: the client network, as it is or will be deployed.
+        defense: as configured.
+        rng: the victim's root stream.
+        trains: whether the client is trained; not one that was trained elsewhere.
+    """
 
     def fresh_client(stream: Stream) -> nn.Module:
         client = copy.deepcopy(blank).requires_grad_(True).train()
@@ -38,7 +47,7 @@ def knowledge_sources(
         parameters = list(client.parameters())
         setup = PartySetup(
             side="client", module=client,
-            optimizer=torch.optim.SGD(parameters, lr=0.0) if parameters else None,
+            optimizer=torch.optim.SGD(parameters, lr=0.0) if parameters and trains else None,
             sampler=Shuffled(batch_size=64), task=task, samples=len(data.private_train),
             rng=stream,
         )  # fmt: skip
@@ -87,11 +96,11 @@ def trained_sources(
     return {
         **knowledge_sources(
             victim.data, victim.task_at(seat.hops), member.network(seat.hops), victim.pristine,
-            victim.rng,
+            victim.rng, trains=victim.facts["training"] is not None,
         ),
         "smashed": lambda: released_targets(victim, images, targets.releases, seat.hops),
         "smashed_grad": lambda: gradients(known),
-        "labels": lambda: steals.y.clone(),
+        "labels": lambda: told_labels(victim, steals, role),
         "hints": lambda: Hints(smashed_grad=gradients(hinted), y=hinted.y.clone()),
         "client_weights": lambda: copy.deepcopy(member.network(seat.hops)),
         "peer_weights": lambda: copy.deepcopy(peer_of(victim).network(seat.hops)),
@@ -102,6 +111,23 @@ def trained_sources(
         "updates": lambda: released_updates(victim, steals, targets),
         "release": lambda: victim.release(noise, hops=seat.hops),
     }  # fmt: skip
+
+
+def told_labels(victim: Victim, samples: Samples, role: Role) -> Tensor:
+    """The labels (N,) that a role knows: as they were sent, where it hears them on the wire.
+
+    Who owns them, or is granted them without hearing them, has the true ones.
+    """
+    seats = victim.protocol.seats
+    hears = role != "client" and "labels" in seats[role].grants
+    if not hears or not _labels_travel(seats):
+        return samples.y.clone()
+    return victim.member.replica().labels(samples, victim.rng.fresh("labels"))
+
+
+def _labels_travel(seats: Mapping[Role, Holdings]) -> bool:
+    """Whether who only listens to the wire learns labels."""
+    return "eavesdropper" in seats and "labels" in seats["eavesdropper"].grants
 
 
 def peer_of(victim: Victim) -> Deployed:

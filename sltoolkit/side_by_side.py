@@ -76,6 +76,11 @@ class SideBySide(Defense):
         """Whether they act through training."""
         return self.parties[0].learns
 
+    @property
+    def per_batch(self) -> bool:  # type: ignore[override]
+        """Whether they draw once for a batch."""
+        return self.parties[0].per_batch
+
     def begin(self, setup: PartySetup) -> PartySetup:
         """Each begins with its own network (of the `Blocks` in the module) and its own shapes."""
         network = next(m for m in setup.module.modules() if isinstance(m, Blocks))

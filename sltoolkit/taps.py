@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.casting import Run, task_of
-from sltoolkit.contracts import ActiveAttack, Listener, Role, RoundView
+from sltoolkit.contracts import ActiveAttack, Listener, NoDefense, Role, RoundView
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.knowledge import knowledge_sources
 from sltoolkit.parties import Honest
@@ -181,6 +181,7 @@ def seize(
             seized, wiretap = attack.seize(copies[0].party, setup, rng=rng)
             for host in copies:  # one attacker is behind all copies of its network
                 host.party = seized
+                host.defense = NoDefense()  # it defends nothing against itself
     tapped = Tapped(attack=attack, role=role, grants=filled, wiretap=wiretap, rng=rng)
     return tapped, TapEar(tapped, role)
 

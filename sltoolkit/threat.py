@@ -143,28 +143,35 @@ class Holdings:
         return frozenset(self.taps) | self.knows
 
 
+_CHUNK = 512
+
+
 @final
 class Release:
     """The deployed, defended client as an oracle.
 
     Args:
         ask: what answers one query, (B, C, H, W) -> (B, ...).
+        per_batch: whether the inputs of one query share what the defence draws (`Defense.per_batch`
+            is public).
 
     Attributes:
         queries: how many inputs have been answered so far, repeats counted.
     """
 
-    def __init__(self, ask: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, ask: Callable[[Tensor], Tensor], *, per_batch: bool = False) -> None:
         self._ask = ask
+        self._per_batch = per_batch
         self.queries = 0
 
-    def __call__(self, x: Tensor, *, repeats: int = 1, chunk: int = 512) -> Tensor:
+    def __call__(self, x: Tensor, *, repeats: int = 1, chunk: int = _CHUNK) -> Tensor:
         """Query it: evaluation mode, fresh noise each time.
 
         Args:
             x: inputs, (B, C, H, W) in [0, 1].
             repeats: how many releases of each input.
-            chunk: inputs per pass, for memory.
+            chunk: inputs per query, for memory; where they share what the defence draws, each
+                query has draws of its own.
 
         Returns:
             (repeats, B, ...), without a graph.
@@ -177,10 +184,15 @@ class Release:
         return torch.stack(rounds)
 
     def mean(self, x: Tensor, *, repeats: int) -> Tensor:
-        """The mean of several releases of each input, (B, ...); never holds more than two."""
-        total = self(x)[0]
+        """The mean of several releases of each input, (B, ...); never holds more than two.
+
+        It is what attackers learn from. Each input is released with draws of its own: whoever
+        learns from many that share one mask learns about that mask.
+        """
+        chunk = 1 if self._per_batch else _CHUNK
+        total = self(x, chunk=chunk)[0]
         for _ in range(repeats - 1):
-            total = total + self(x)[0]
+            total = total + self(x, chunk=chunk)[0]
         return total / repeats
 
 

@@ -93,7 +93,9 @@ class Victim:
     def release(self, rng: Stream, *, hops: int = 0) -> Release:
         """An oracle over an own copy of the deployed client; its noise comes from `rng`."""
         member = self.member.replica()
-        return Release(lambda x: member.smash(x, rng, hops=hops)[1])
+        return Release(
+            lambda x: member.smash(x, rng, hops=hops)[1], per_batch=member.defense.per_batch
+        )
 
     def task_at(self, hops: int) -> Task:
         """Shapes as they are known where smashed data have passed this many hops."""

@@ -52,6 +52,17 @@ def test_its_gradients_are_those_of_its_weights(victim: sl.Victim) -> None:
     assert float(result.verdict.scores["leak_auc"]) > 0.7
 
 
+def test_the_mechanism_knows_that_a_frozen_client_does_not_train() -> None:
+    """Private noise refuses BatchNorm in training alone, also where an attacker rebuilds it."""
+    client, server = sl.cut(network("batch"), CUT)
+    victim = sl.frozen(client, server, split(), defense=sl.DPActivations(), targets=TARGETS)
+    attack = sl.WhiteBox(steps=2, lr=0.1, tv_weight=0.0, tv_beta=1)
+    grants = {"aux", "client_weights", "mechanism", "release"}
+    verdict = sl.attack(victim, attack, grants=grants).verdict
+    assert "mechanism" in verdict.knowledge
+    assert set(verdict.outcome.tuned) == {"forward"}
+
+
 def test_a_u_shaped_one_and_a_defended_one_can_be_frozen() -> None:
     parts = sl.cut(network(), [CUT, "flatten"])
     shaped = sl.frozen(parts[0], parts[1], split(), tail=parts[2], targets=TARGETS)

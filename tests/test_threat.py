@@ -7,13 +7,17 @@ from typing import Any, Optional
 
 import pytest
 import torch
+from contract import toys
 from torch import Tensor, nn
 
+from sltoolkit.chain import Chain
 from sltoolkit.contracts import Defense, Role, Task
 from sltoolkit.data.samples import Samples
+from sltoolkit.defenses import GaussianNoise, RandomPruning
 from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.protocols import UShaped, Vanilla
+from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.threat import (
     GRANTS,
@@ -238,12 +242,52 @@ def test_every_answer_is_metered_with_repeats() -> None:
     assert release.queries == 5 + 12
 
 
-def test_answers_do_not_depend_on_the_chunk_and_carry_no_graph() -> None:
+def test_where_no_draws_are_shared_answers_do_not_depend_on_the_chunk_and_carry_no_graph() -> None:
     release = release_of(deployed(), Stream(0))
     x = images(7).requires_grad_()
     whole, chunked = release(x), release(x, chunk=2)
     torch.testing.assert_close(whole, chunked)
     assert not whole.requires_grad
+
+
+def masks(sent: Tensor) -> int:
+    """How many different sets of channels arrive of inputs (B, ...)."""
+    return len({tuple(row) for row in (sent.flatten(2) != 0).any(2).tolist()})
+
+
+def test_where_a_query_shares_a_mask_inputs_to_learn_from_have_masks_of_their_own() -> None:
+    member = deployed(RandomPruning(ratio=0.5))  # one of two channels
+    rng = Stream(0)
+    release = Release(lambda x: member.smash(x, rng)[1], per_batch=True)
+    x = images(40)
+    assert masks(release(x)[0]) == 1
+    assert masks(release(x, chunk=20)[0]) <= 2
+    assert masks(release(x, chunk=1)[0]) == 2
+    assert masks(release.mean(x, repeats=1)) == 2
+    assert release.queries == 160
+
+
+@pytest.mark.parametrize(
+    ("defense", "per_batch"),
+    [
+        (None, False), (GaussianNoise(), False), (RandomPruning(), True),
+        (Chain(GaussianNoise(), RandomPruning()), True), (Chain(GaussianNoise()), False),
+    ],
+    ids=["none", "noise", "pruning", "both", "chained noise"],
+)  # fmt: skip
+def test_only_where_a_batch_shares_its_draws_are_inputs_asked_about_one_by_one(
+    defense: Defense | None, per_batch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, asked = toys.victim(defense, training=Training(epochs=0)), []
+    smash = Deployed.smash
+
+    def noting(self: Deployed, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
+        asked.append(len(x))
+        return smash(self, x, rng, hops=hops)
+
+    monkeypatch.setattr(Deployed, "smash", noting)
+    victim.release(Stream(0)).mean(images(6), repeats=2)
+    assert asked == ([1] * 12 if per_batch else [6, 6])
 
 
 def test_no_buffer_of_the_client_is_touched() -> None:

@@ -25,7 +25,7 @@ from typing import ClassVar, Self, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.observation import Forward, WhiteBoxView, released
+from sltoolkit.attacks.reconstruction.observation import Forward, StandIn, WhiteBoxView, released
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.contracts import Attack, Defense, Family, Role, Task
 from sltoolkit.outcomes import Reconstruction
@@ -97,7 +97,7 @@ class Colluding(Attack[ColludingView]):
             release = released(view.peer_weights.eval(), view.mechanism, rng.child("peer"))
         return self._inversion.run(
             WhiteBoxView(
-                smashed=view.smashed, client_weights=view.peer_weights, task=view.task,
+                smashed=view.smashed, client_weights=_held(view), task=view.task,
                 aux=_pooled(view.aux, view.peer_samples), release=release,
                 mechanism=view.mechanism,
             ),
@@ -110,6 +110,13 @@ class Colluding(Attack[ColludingView]):
             steps=self.steps, lr=self.lr, tv_weight=self.tv_weight, tv_beta=self.tv_beta,
             forward=self.forward,
         )  # fmt: skip
+
+
+def _held(view: ColludingView) -> nn.Module:
+    """The peer's network; a stand-in where it isn't what is released as the target's is."""
+    shared = view.peer_samples is None
+    own_release = view.release is None and view.mechanism is not None
+    return view.peer_weights if shared or own_release else StandIn(view.peer_weights)
 
 
 def _pooled(aux: Aux | None, more: Aux | None) -> Aux | None:

@@ -2,7 +2,7 @@
 
 R releases are averaged, each channel over the releases in which it was sent. A channel that is
 identically zero although the client would not make it so was withheld (random pruning, DISCO: the
-mask is visible), and is left out of the loss.
+mask is visible), and is left out of the loss. One that the client makes zero (a ReLU) is counted.
 """
 
 import copy
@@ -42,6 +42,24 @@ class WhiteBoxView:
     aux: Aux | None
     release: Release | None
     mechanism: Callable[[Stream], Defense] | None
+
+
+@final
+class StandIn(nn.Module):
+    """A network that is held in place of the client, and is not the one that releases are made by.
+
+    Args:
+        network: from inputs to smashed data.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's smashed data (B, ...)."""
+        out: Tensor = self.network(x)
+        return out
 
 
 @final
@@ -110,21 +128,30 @@ def observe(smashed: Tensor, *, masked: bool) -> tuple[Tensor, Tensor]:
 
 def _present(z: Tensor) -> Tensor:
     """Which channels are not identically zero: (N, C) of (N, C, ...)."""
-    return (z != 0).reshape(*z.shape[:2], -1).any(2)
+    return _loudness(z) != 0
 
 
 def withholds(smashed: Tensor, client: nn.Module, aux: Aux | None, release: Release | None) -> bool:
     """Whether the release zeroes channels that the client does not.
 
-    Without queries nothing tells a unit that is off from one that was withheld: then silent maps
-    are taken as withheld, and silent units of a vector as off.
+    It does if a channel arrives silent that is louder at the client than another one that arrived:
+    a reducer that rounds silences only what is quieter than all that it sends.
+
+    Without queries to the very client that is held, nothing tells a unit that is off from one that
+    was withheld: then silent maps are taken as withheld, and silent units of a vector as off.
     """
-    if aux is None or release is None:
+    if aux is None or release is None or isinstance(client, StandIn):
         return smashed.dim() > 3
     probes = aux.x[:_PROBES]
     with torch.no_grad():
-        active = _present(client(probes))
-    return bool((active & ~_present(release(probes)[0])).any())
+        said, sent = _loudness(client(probes)), _loudness(release(probes)[0])
+    quietest = sent.where(sent > 0, torch.inf).amin(1, keepdim=True)
+    return bool(((sent == 0) & (said > quietest)).any())
+
+
+def _loudness(z: Tensor) -> Tensor:
+    """The largest magnitude in each channel: (N, C) of (N, C, ...)."""
+    return z.abs().reshape(*z.shape[:2], -1).amax(2)
 
 
 def defended(
@@ -157,7 +184,7 @@ def released(
         with rng.scope():
             return defense.smash(z, _asked(x, rng))
 
-    return Release(answer)
+    return Release(answer, per_batch=defense is not None and defense.per_batch)
 
 
 def _asked(x: Tensor, rng: Stream) -> Turn:

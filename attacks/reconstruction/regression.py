@@ -12,10 +12,11 @@ with S the covariance of x. Or, behind convolutions, each block of pixels sees t
 `reach` on a side, with one W for all places: the best linear convolutional decoder.
 
 It is adaptive: it is fitted to what crosses the wire. Where two releases of one sample differ, each
-sample is released several times (`draws`); R releases of one target are averaged, and so is each of
-those draws. Reach and weight are those with the least error on own samples that are left out with
-all of their draws: one at a time with reach 0, a fifth of them otherwise. Both errors have closed
-forms (`sltoolkit.models.ridge`, `local_ridge`), so nothing is fitted twice.
+sample is released several times (`draws`), never with the mask of another one; R releases of one
+target are averaged, and so is each of those draws. Reach and weight are those with the least error
+on own samples that are left out with all of their draws (and masks): one at a time with reach 0, a
+fifth of them otherwise. Both errors have closed forms (`sltoolkit.models.ridge`, `local_ridge`), so
+nothing is fitted twice.
 
 Chosen here, as no paper fixes it:
 1. Nothing larger than `RANK` x `RANK` is decomposed, and at most `ENTRIES` smashed units are held:

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.observation import Forward, WhiteBoxView, released
+from sltoolkit.attacks.reconstruction.observation import Forward, StandIn, WhiteBoxView, released
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
 from sltoolkit.contracts import Attack, Defense, Family, Role, Task
 from sltoolkit.errors import SpecError
@@ -138,8 +138,8 @@ class Shadow(Attack[ShadowView]):
             release = released(InTurn(rivals), view.mechanism, rng.child("defense"))
         found = self._inversion.run(
             WhiteBoxView(
-                smashed=view.smashed, client_weights=shadow, task=view.task, aux=view.aux,
-                release=release, mechanism=view.mechanism,
+                smashed=view.smashed, client_weights=StandIn(shadow), task=view.task,
+                aux=view.aux, release=release, mechanism=view.mechanism,
             ),
             rng=rng.child("inversion"),
         )  # fmt: skip

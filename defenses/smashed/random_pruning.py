@@ -46,6 +46,7 @@ class RandomPruning(Defense):
         "neural networks (CVPR, arXiv:2012.11025), random baseline"
     )
     strength: ClassVar[str] = "ratio"
+    per_batch: ClassVar[bool] = True
 
     ratio: float = 0.5
 

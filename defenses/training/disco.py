@@ -48,6 +48,7 @@ from sltoolkit.defenses.checks import require
 from sltoolkit.defenses.smashed.channels import per_channel, pruned_count, zero_channels
 from sltoolkit.errors import ProtocolError
 from sltoolkit.models.inverse import inverse_network
+from sltoolkit.models.ranks import check_shape, mixing
 from sltoolkit.streams import Stream
 from sltoolkit.turns import Turn
 
@@ -210,15 +211,18 @@ def masked(z: Tensor, kept: Tensor, gate: Tensor) -> Tensor:
 
 
 def pruner_network(smashed_shape: tuple[int, ...], *, width: int) -> nn.Module:
-    """Channel scores (B, C) for smashed data (B, C, H, W) or (B, C)."""
-    channels = smashed_shape[0]
-    if len(smashed_shape) == 1:
-        hidden: list[nn.Module] = [nn.Linear(channels, width), nn.ReLU()]
-    else:
-        hidden = [
-            nn.Conv2d(channels, width, 3, padding=1),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-        ]
-    return nn.Sequential(*hidden, nn.Linear(width, channels))
+    """Channel scores (B, C) for smashed data (B, C, H, W), (B, C, L) or (B, C).
+
+    Raises:
+        SpecError: for another shape.
+    """
+    check_shape(smashed_shape, "what a pruner takes")
+    rank, channels = len(smashed_shape), smashed_shape[0]
+    pooled: dict[int, list[nn.Module]] = {
+        1: [],
+        2: [nn.AdaptiveAvgPool1d(1), nn.Flatten()],
+        3: [nn.AdaptiveAvgPool2d(1), nn.Flatten()],
+    }
+    return nn.Sequential(
+        mixing(rank, channels, width), nn.ReLU(), *pooled[rank], nn.Linear(width, channels)
+    )

@@ -109,6 +109,23 @@ def check_deterministic_per_stream(defense: Defense) -> None:
     assert not wrong, f"{type(defense).__name__} with one seed gives two runs: {wrong[:3]} differ"
 
 
+def check_says_whether_a_batch_shares_its_draws(defense: Defense) -> None:
+    """`per_batch`: if what it draws differs between queries, whether it does within one."""
+    run = seated(defense)
+    witness(run, epochs=1)
+    member = deploy(run)[0][0].replica()
+    x, rng = split().private_holdout.x[:1].repeat(12, 1, 1, 1), Stream(11)
+    with torch.no_grad():
+        first, second = (member.smash(x, rng)[1] for _ in range(2))
+    random = not torch.allclose(first, second)
+    shared = random and torch.allclose(first, first[:1].expand_as(first))
+    name = type(defense).__name__
+    assert shared == member.defense.per_batch, (
+        f"{name}.per_batch is {member.defense.per_batch}, but the examples of a batch "
+        f"{'share' if shared else 'do not share'} what it draws"
+    )
+
+
 def check_parties_share_no_state(defense: Defense) -> None:
     """Two clients, the server and the defence as configured hold no object in common."""
     name = type(defense).__name__

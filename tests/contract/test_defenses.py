@@ -30,6 +30,7 @@ each_file = pytest.mark.parametrize("path", sorted(sources.sources_below(FOLDER)
         checks.check_release_path_uses_it, checks.check_masks_are_exact,
         checks.check_deterministic_per_stream, checks.check_parties_share_no_state,
         checks.check_loss_has_gradient, checks.check_guarantee_complete,
+        checks.check_says_whether_a_batch_shares_its_draws,
     ],
 )  # fmt: skip
 def test_contract(kind: type[Defense], check: Callable[[Defense], None]) -> None:

@@ -1,15 +1,22 @@
 """The seams of an active attack: a server that departs from the protocol."""
 
+from dataclasses import dataclass
+
 import pytest
+import torch
+from torch import Tensor
 
 from contract.attack_checks import tensors_of
 from contract.fixtures_hijack import Hijack
 from contract.toys import TARGETS, differences, module_state, split, victim
 from sltoolkit.api import attack, frozen
+from sltoolkit.contracts import Defense
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.outcomes import Reconstruction
+from sltoolkit.protocols import Protocol, SplitFedV1, Vanilla
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
+from sltoolkit.turns import Turn
 
 LONG = Training(epochs=12, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)
 
@@ -44,6 +51,25 @@ def test_the_client_learns_from_the_attackers_gradient_alone() -> None:
     weights = [module_state(v.member.client) for v in (paused, moved, untrained)]
     assert differences(weights[0], weights[2]) == []
     assert differences(weights[1], weights[2]) != []
+
+
+@dataclass(kw_only=True, eq=False)
+class Silenced(Defense):
+    """A label holder that sends no gradient."""
+
+    def gradient(self, g: Tensor, turn: Turn) -> Tensor:
+        return torch.zeros_like(g)
+
+
+@pytest.mark.parametrize("protocol", [Vanilla(labels_at="server"), SplitFedV1(clients=2)], ids=str)
+def test_a_malicious_label_holder_does_not_defend_itself(protocol: Protocol) -> None:
+    once = Training(epochs=1, batch_size=16, lr=0.05, optimizer="sgd")
+    undefended, defended = (
+        victim(defense, protocol=protocol, training=once, active=Hijack())
+        for defense in (None, Silenced())
+    )
+    weights = [module_state(v.member.client) for v in (undefended, defended)]
+    assert differences(*weights) == []
 
 
 def test_it_is_reproducible_whatever_the_global_generators_hold() -> None:

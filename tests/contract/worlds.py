@@ -103,7 +103,8 @@ def another_world(victim: Victim, granted: frozenset[str], chosen: Selected) -> 
             for link, rows in link_records:
                 victim.transcript.restore(link, replace(rows, rows=torch.zeros_like(rows.rows)))
         yield replace(
-            victim, rng=Stream(4321).child("elsewhere"), losses=(), utility=0.0, facts={},
+            victim, rng=Stream(4321).child("elsewhere"), losses=(), utility=0.0,
+            facts={"training": victim.facts["training"]},  # everybody runs the same program
             costs=Measured(tolls={}, flops={}),
         )  # fmt: skip
     finally:

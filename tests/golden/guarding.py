@@ -9,7 +9,7 @@ from sltoolkit.streams import Stream
 from sltoolkit.turns import PhaseName, Turn
 
 IMAGE = (1, 8, 8)
-SHAPES = [(6, 4, 4), (10,)]
+SHAPES = [(6, 4, 4), (6, 20), (10,)]
 PHASES: tuple[PhaseName, ...] = ("train", "fit", "release")
 
 

@@ -1,0 +1,98 @@
+"""Who hears labels on the wire is told what the defence says; who owns them has the true ones."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from contract.attack_checks import view_for
+from contract.toys import CLASSES, TARGETS, victim
+from contract.worlds import selected
+from sltoolkit.attacks import SDAR, Decoder
+from sltoolkit.contracts import Defense, Role
+from sltoolkit.knowledge import trained_sources
+from sltoolkit.protocols import Protocol, SplitFedV2, UShaped, Vanilla
+from sltoolkit.settings import Training
+from sltoolkit.streams import Stream
+from sltoolkit.turns import Turn
+
+UNTRAINED = Training(epochs=0)
+
+
+@dataclass(kw_only=True, eq=False)
+class Next(Defense):
+    """Calls every class the next one."""
+
+    def labels(self, y: Tensor, turn: Turn) -> Tensor:
+        return (y + 1) % CLASSES
+
+
+@dataclass(kw_only=True, eq=False)
+class NextWeighed(Defense):
+    """The same, as weights of which the next class has the most."""
+
+    def labels(self, y: Tensor, turn: Turn) -> Tensor:
+        return 0.6 * functional.one_hot((y + 1) % CLASSES, CLASSES).float() + 0.1
+
+
+@dataclass(kw_only=True, eq=False)
+class AnyClass(Defense):
+    """Draws a class, whatever the label is."""
+
+    def labels(self, y: Tensor, turn: Turn) -> Tensor:
+        return torch.randint(CLASSES, y.shape, generator=turn.rng.torch())
+
+
+def labels_of(protocol: Protocol, role: Role, defense: Defense) -> tuple[Tensor, Tensor]:
+    """The grant, and the true labels."""
+    cut: Any = "drop" if protocol.parts == 2 else ["drop", "drop2"]
+    attacked = victim(defense, protocol=protocol, cut=cut, training=UNTRAINED)
+    chosen = selected(attacked)
+    sources = trained_sources(
+        attacked, chosen.images, chosen.known, chosen.hinted, TARGETS, role, "reconstruction",
+        Stream(0),
+    )  # fmt: skip
+    return sources["labels"](), chosen.images.y
+
+
+@pytest.mark.parametrize("defense", [Next(), NextWeighed()], ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("protocol", [Vanilla(), SplitFedV2(clients=2)], ids=str)
+@pytest.mark.parametrize("role", ["server", "eavesdropper", "colluding"])
+def test_where_labels_travel_their_hearers_get_what_was_sent(
+    protocol: Protocol, role: Role, defense: Defense
+) -> None:
+    heard, truth = labels_of(protocol, role, defense)
+    assert torch.equal(heard, (truth + 1) % CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "role"),
+    [
+        (Vanilla(), "client"), (Vanilla(labels_at="server"), "server"),
+        (Vanilla(labels_at="server"), "eavesdropper"), (UShaped(), "server"),
+        (UShaped(), "client"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_owners_and_those_who_are_only_granted_labels_have_the_true_ones(
+    protocol: Protocol, role: Role
+) -> None:
+    heard, truth = labels_of(protocol, role, Next())
+    assert torch.equal(heard, truth)
+
+
+def test_a_random_defence_says_the_same_however_often_it_is_asked() -> None:
+    (first, truth), (second, _) = (labels_of(Vanilla(), "server", AnyClass()) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, truth)
+
+
+@pytest.mark.parametrize("attack", [Decoder.smoke(), SDAR.smoke()], ids=lambda a: type(a).__name__)
+def test_that_is_what_conditioned_attacks_see(attack: Any) -> None:
+    attacked = victim(Next(), training=UNTRAINED)
+    chosen = selected(attacked)
+    view = view_for(attack, attacked, chosen, Stream(0))
+    assert torch.equal(view.labels, (chosen.images.y + 1) % CLASSES)

@@ -1,0 +1,72 @@
+"""Random pruning, with its one mask per batch: attackers learn from masks of all kinds."""
+
+from typing import Any
+
+import pytest
+import torch
+from inversion import conv_client, digits, error, seeded
+from torch import Tensor
+
+import sltoolkit as sl
+from sltoolkit.attacks.reconstruction.decoder import DecoderView
+from sltoolkit.attacks.reconstruction.regression import RegressionView
+from sltoolkit.attacks.reconstruction.retrieval import RetrievalView
+from sltoolkit.contracts import Task
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.streams import Stream
+from sltoolkit.threat import Aux, Release
+
+OWN, TARGETS = digits(240), digits(400)[240:]
+TASK = Task(input_shape=(1, 8, 8), smashed_shape=(8, 8, 8), classes=10)
+
+
+class Pruned:
+    """One convolution, four of whose eight channels are withheld from each query; masks seen."""
+
+    def __init__(self, seed: int) -> None:
+        self.client, self.generator = conv_client(), seeded(seed)
+        self.masks: list[Tensor] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        mask = torch.randperm(8, generator=self.generator) < 4
+        self.masks.append(mask)
+        sent: Tensor = self.client(x).masked_fill(mask[:, None, None], 0)
+        return sent
+
+
+def run(attack: Any, view: Any, *, per_batch: bool, **more: Any) -> tuple[Reconstruction, int]:
+    """What it makes of targets with a mask each, and from how many queries it learned."""
+    pruned = Pruned(1)
+    given = view(
+        smashed=Release(Pruned(0))(TARGETS, chunk=1), release=Release(pruned, per_batch=per_batch),
+        aux=Aux(x=OWN, y=torch.zeros(len(OWN), dtype=torch.int64)), task=TASK, **more,
+    )  # fmt: skip
+    outcome = attack.run(given, rng=Stream(0))
+    assert isinstance(outcome, Reconstruction)
+    return outcome, len(pruned.masks)
+
+
+@pytest.mark.parametrize(
+    ("attack", "view", "more", "passes"),
+    [
+        (sl.Decoder(epochs=12, width=8, lr=1e-2), DecoderView, {"labels": None}, 12),
+        (sl.Regression(draws=2), RegressionView, {}, 2),
+        (sl.Retrieval(distance="euclidean"), RetrievalView, {}, 1),
+    ],
+    ids=["decoder", "regression", "retrieval"],
+)
+def test_every_own_sample_has_a_mask_of_its_own(
+    attack: Any, view: Any, more: dict[str, Any], passes: int
+) -> None:
+    """What is learned from one mask fits one mask: it is worse on targets with any."""
+    own, masks = run(attack, view, per_batch=True, **more)
+    shared, few = run(attack, view, per_batch=False, **more)
+    assert masks >= passes * 0.9 * len(OWN) > 10 * few
+    assert error(own.images, TARGETS) < 0.8 * error(shared.images, TARGETS)
+
+
+def test_the_error_that_regression_states_is_the_one_it_makes() -> None:
+    """Own samples are left out with their masks, so that it isn't flattered by known ones."""
+    found, _ = run(sl.Regression(draws=2), RegressionView, per_batch=True)
+    stated = found.diagnostics["left_out_mse"]
+    assert stated == pytest.approx(error(found.images, TARGETS), rel=0.2)

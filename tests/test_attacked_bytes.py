@@ -1,0 +1,68 @@
+"""What is attacked are the bytes on the wire: a view's smashed data is what an ear records."""
+
+from typing import Any
+
+import pytest
+import torch
+from contract.toys import AllEars
+
+import sltoolkit as sl
+from sltoolkit.attacks.reconstruction.retrieval import Retrieval, RetrievalView
+from sltoolkit.casting import seat_parties
+from sltoolkit.outcomes import Reconstruction
+from sltoolkit.protocols.conversation import converse
+from sltoolkit.streams import Stream
+from sltoolkit.targets import image_targets
+from sltoolkit.turns import Turn
+from sltoolkit.wire import Wire
+
+DEFENSES = [
+    sl.GaussianNoise(std=0.3), sl.RandomPruning(), sl.DPActivations(),
+    sl.Chain(sl.LaplaceNoise(), sl.RandomPruning()),
+]  # fmt: skip
+
+
+def smashed_of(victim: sl.Victim) -> torch.Tensor:
+    """What an attack is handed."""
+    seen: list[RetrievalView] = []
+
+    def noting(self: Retrieval, view: RetrievalView, *, rng: Stream) -> Reconstruction:
+        seen.append(view)
+        return Reconstruction(images=view.aux.x[: victim.targets.count])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Retrieval, "run", noting)
+        sl.attack(victim, Retrieval())
+    return seen[0].smashed
+
+
+def recorded(victim: sl.Victim, defense: Any, reducer: Any) -> torch.Tensor:
+    """What crosses the wire while the trained client talks about the targets."""
+    ears = AllEars()
+    run = seat_parties(
+        (victim.member.client, victim.server), victim.data, protocol=victim.protocol,
+        defense=defense, training=None, rng=Stream(0), ears=[ears],
+        wire=Wire(codec=reducer.begin()),
+    )  # fmt: skip
+    me, host = run.cast.clients[0], run.cast.server
+    me.party.learn(False)
+    host.party.learn(False)
+    targets = image_targets(victim.data, victim.member.samples, victim.targets)
+    turn = Turn(
+        ids=targets.ids, x=targets.x, y=targets.y, step=0, epoch=0, phase="release",
+        rng=victim.rng.fresh("targets"),
+    )  # fmt: skip
+    converse(me, host, targets.x, targets.y, turn, run.cast.wire)
+    (smashed,) = [m.payload for m in ears.heard if m.kind == "smashed"]
+    return smashed
+
+
+@pytest.mark.parametrize("reducer", [sl.HalfPrecision(), sl.Quantised(bits=4)], ids=str)
+@pytest.mark.parametrize("defense", DEFENSES, ids=lambda d: type(d).__name__)
+def test_what_is_attacked_is_what_an_ear_records(defense: Any, reducer: Any) -> None:
+    data = sl.data.load("digits", train=64, holdout=20, aux=40)
+    victim = sl.train(
+        "mlp", data, cut=1, defense=defense, reducer=reducer, training=sl.Training(epochs=1),
+        targets=sl.Targets(count=8),
+    )  # fmt: skip
+    assert torch.equal(smashed_of(victim)[0], recorded(victim, defense, reducer))
