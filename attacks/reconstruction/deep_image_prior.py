@@ -71,7 +71,7 @@ class DeepImagePrior(Attack[WhiteBoxView]):
         tv_weight: weight of the total variation (exponent 1).
         forward: descend through the `client` as it is, or through the defended one (`mechanism`).
         window: steps without progress after which a target stops; 0: never.
-        chunk: targets that descend at once, for memory.
+        chunk: targets that descend at once; fewer, where memory doesn't hold them.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")

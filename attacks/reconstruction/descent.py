@@ -14,6 +14,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from sltoolkit.attacks.reconstruction.memory import fitting
 from sltoolkit.attacks.reconstruction.plateau import Plateau, keep_rows
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.watching import advance, part
@@ -95,7 +96,7 @@ class Descent:
         optimizer: makes one of the leaves; element by element.
         window: steps without progress after which a target has arrived; None: never.
         tolerance: the share of its loss that counts as progress.
-        chunk: targets that descend at once, for memory.
+        chunk: targets that descend at once; fewer, where memory doesn't hold them (`memory`).
         settle: puts leaves back in place after a step (in [0, 1], say).
         show: what to keep of the leaves along the way, (M, ...); by default the first leaf.
     """
@@ -111,8 +112,14 @@ class Descent:
 
     def run(self, objective: Objective, start: Sequence[Tensor]) -> Descended:
         """Descend from `start`, leaves with one row per target."""
-        count = len(start[0])
-        chunks = torch.arange(count, device=start[0].device).split(self.chunk)
+        everybody = torch.arange(len(start[0]), device=start[0].device)
+
+        def step(count: int) -> list[Tensor]:
+            leaves = [leaf[:count].detach().clone().requires_grad_(True) for leaf in start]
+            torch.autograd.grad(objective(leaves, everybody[:count]).sum(), leaves)
+            return leaves
+
+        chunks = everybody.split(fitting(self.chunk, len(everybody), step))
         done = []
         for number, rows in enumerate(chunks):
             with part(1 / (len(chunks) - number)):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sltoolkit.attacks.reconstruction import memory
 from sltoolkit.attacks.reconstruction.descent import (
     Descent,
     constant,
@@ -176,3 +177,29 @@ def test_a_watcher_hears_each_per_cent_of_nested_parts_once() -> None:
                     advance(1, 2)
         advance(1, 5)
     assert heard == [12, 25, 37, 50, 60, 100]
+
+
+def test_as_many_descend_at_once_as_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = torch.rand(9, 50, generator=seeded(0))
+    shared = torch.rand(50, 50, generator=seeded(1))  # 10 kB that all targets share
+    together = []
+
+    def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
+        together.append(len(rows))
+        return squared_error(leaves[0] @ shared, truth[rows] @ shared, None)
+
+    def descend(budget: int) -> Tensor:
+        together.clear()
+        monkeypatch.setattr(memory, "CPU_BUDGET", budget)
+        how = Descent(steps=5, rate=constant(0.1))
+        return how.run(objective, [torch.zeros(9, 50)]).leaves[0]
+
+    whole = descend(2**30)
+    assert together[2:] == [9] * 6  # after one and two targets to measure; 5 steps, and the end
+    # a target's leaf has 200 bytes, its optimiser 800, its graph less than 4,000
+    few = descend(12_000)
+    assert 2 <= max(together[2:]) <= 5
+    torch.testing.assert_close(few, whole)
+    alone = descend(1)
+    assert set(together[2:]) == {1}
+    torch.testing.assert_close(alone, whole)
