@@ -10,6 +10,7 @@ batch: client, wire, attacker, client's update. The loop draws the same number o
 import statistics
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ def hijacked(data: Split) -> Callable[[], None]:
         (client(), server), data, protocol=Vanilla(), defense=NoDefense(),
         training=Training(batch_size=BATCH), rng=Stream(0),
     )  # fmt: skip
-    attack = FSHA(width=WIDTH, blocks=BLOCKS)
+    attack = replace(FSHA.paper(), width=WIDTH, blocks=BLOCKS)
     _, ear = seize(attack, run, seed=0, grants=("aux",))
     run.cast.wire = run.cast.wire.with_ears([ear])
     return lambda: run.protocol.epoch(run.cast, Clock(), "train")

@@ -50,8 +50,8 @@ class FSHAProperty(Hijacking):
 
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks."""
-        return cls(width=4, blocks=1, lr=1e-3, critic_lr=1e-3)
+        """Narrow networks, one critic step."""
+        return cls(width=4, blocks=1, critic_steps=1)
 
     def attribute(self, y: Tensor) -> Tensor:
         """1 where the class is one of `classes`, else 0."""

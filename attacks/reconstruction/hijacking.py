@@ -9,7 +9,7 @@ attacker can read. All networks are built when the first smashed data arrive.
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sltoolkit.attacks.reconstruction.losses import Losses
 from sltoolkit.attacks.reconstruction.substitute import Learner, learn
 from sltoolkit.contracts import ActiveAttack, Role, RoundView, Task, Wiretap
-from sltoolkit.errors import ProtocolError
+from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.models.critics import (
     as_real,
     binary_loss,
@@ -52,12 +52,15 @@ class HijackView:
 class Hijacking(ActiveAttack[HijackSetup]):
     """A malicious server that teaches clients to encode as its pilot does.
 
+    The defaults suit clients that follow Adam's 1e-3 for hundreds of batches. It doesn't rehearse:
+    every setting would take a hijacked training of its own, hundreds of batches long.
+
     Attributes:
         loss: the game between critic and client: `wasserstein` with gradient penalty, or `bce`.
         lr: of the pilot and of who reads its codes.
         critic_lr: of the critic.
         critic_steps: of the critic per batch; the paper has one.
-        penalty: weight of the gradient penalty.
+        penalty: weight of the gradient penalty; the paper's is 500.
         penalty_over: its norm is per `sample`, or per sample and `channel` as in the public code.
         scale: factor of the gradient that the client gets. A client with Adam doesn't notice it,
             unless it follows a loss of its own besides.
@@ -76,16 +79,21 @@ class Hijacking(ActiveAttack[HijackSetup]):
     )
 
     loss: Literal["wasserstein", "bce"] = "wasserstein"
-    lr: float = 1e-5
-    critic_lr: float = 1e-4
-    critic_steps: int = 1
-    penalty: float = 500.0
+    lr: float = 3e-3
+    critic_lr: float = 1e-3
+    critic_steps: int = 3
+    penalty: float = 10.0
     penalty_over: Literal["sample", "channel"] = "sample"
     scale: float = 1.0
     width: int = 256
     blocks: int = 6
     shrink: bool = True
     signed: bool | None = None
+
+    @classmethod
+    def paper(cls) -> Self:
+        """The published rates, for clients that follow 1e-5 for 10,000 batches."""
+        return cls(lr=1e-5, critic_lr=1e-4, critic_steps=1, penalty=500.0)
 
     def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, Wiretap]:
         """Take the server's seat: behind the cut, or between a client's head and tail."""
@@ -260,10 +268,18 @@ class HijackTap(Wiretap):
         """Nothing: the seat learned from it already."""
 
     def finish(self, view: HijackView) -> Outcome:
-        """What the reader makes of the targets' mean release."""
-        z = view.smashed.mean(0)
-        trio = self._hijacker.trio_for(z)
-        return self._hijacker.attack.outcome(
-            trio.reader.network, z, diagnostics=trio.losses.diagnostics(),
+        """What the reader makes of the targets' mean release.
+
+        Raises:
+            SpecError: if nothing was heard.
+        """
+        attack, trio = self._hijacker.attack, self._hijacker.trio
+        if trio is None:
+            raise SpecError(
+                f"{type(attack).__name__} heard no batch to learn from: train the victim, or "
+                "listen earlier"
+            )
+        return attack.outcome(
+            trio.reader.network, view.smashed.mean(0), diagnostics=trio.losses.diagnostics(),
             curve=trio.losses.curve("fool_loss"),
         )  # fmt: skip

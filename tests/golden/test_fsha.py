@@ -12,11 +12,17 @@ from torch.nn import functional
 
 from sltoolkit.api import attack, train
 from sltoolkit.attacks.reconstruction.fsha import FSHA
-from sltoolkit.attacks.reconstruction.hijacking import Hijacker, HijackingServer, HijackSetup, Trio
+from sltoolkit.attacks.reconstruction.hijacking import (
+    Hijacker,
+    HijackingServer,
+    HijackSetup,
+    HijackView,
+    Trio,
+)
 from sltoolkit.contracts import Task
 from sltoolkit.data import load
 from sltoolkit.defenses import NoPeek
-from sltoolkit.errors import ThreatModelError
+from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.models.pilots import strided_pilot, transposed_decoder
 from sltoolkit.protocols import LocalLoss, Protocol, SplitFedV1, UShaped, Vanilla
 from sltoolkit.settings import Training
@@ -25,7 +31,9 @@ from sltoolkit.targets import Targets
 from sltoolkit.threat import Aux
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
-SMALL = FSHA(width=6, blocks=1, lr=1e-2, critic_lr=3e-2, penalty=5.0, scale=2.5)
+SMALL = FSHA(
+    width=6, blocks=1, lr=1e-2, critic_lr=3e-2, critic_steps=1, penalty=5.0, scale=2.5
+)  # fmt: skip
 EACH_LOSS = pytest.mark.parametrize("loss", ["wasserstein", "bce"])
 
 
@@ -141,6 +149,13 @@ def test_the_pilot_can_be_negative_if_what_is_heard_is(low: float, signed: bool)
     assert bool((codes < 0).any()) == signed
 
 
+def test_who_heard_nothing_says_so_instead_of_guessing() -> None:
+    aux = Aux(x=drawn(7, 1, 8, 8), y=torch.zeros(7, dtype=torch.int64))
+    _, tap = SMALL.seize(None, HijackSetup(aux=aux, task=TASK), rng=Stream(0))
+    with pytest.raises(SpecError, match="FSHA heard no batch to learn from"):
+        tap.finish(HijackView(smashed=drawn(1, 2, 4, 4, 4)))
+
+
 def test_an_empty_batch_and_an_absent_partys_teach_nothing() -> None:
     aux = Aux(x=drawn(7, 1, 8, 8), y=torch.zeros(7, dtype=torch.int64))
     hijacker = Hijacker(SMALL, HijackSetup(aux=aux, task=TASK), Stream(0))
@@ -204,9 +219,7 @@ def test_any_shapes_are_hijacked(inputs: tuple[int, ...], smashed: tuple[int, ..
 
 
 def test_a_hijacked_client_gives_its_images_away_and_forgets_its_task() -> None:
-    thief = FSHA(
-        lr=3e-3, critic_lr=1e-3, critic_steps=3, penalty=10.0, width=16, blocks=1
-    )  # fmt: skip
+    thief = FSHA(width=16, blocks=1)
     victim = train(
         network, load("digits"), cut="cut", training=Training(epochs=10, batch_size=32),
         targets=Targets(count=64), active=thief,
