@@ -32,6 +32,8 @@ def in_best_order(outcome: Outcome, truth: Tensor, batch: int) -> Outcome:
 
 
 def _best_order(guess: Tensor, real: Tensor) -> Tensor:
-    errors = (guess.clamp(0, 1)[None] - real[:, None]).square().flatten(2).mean(2)
+    # as they are scored: features have no bounds
+    seen = guess.clamp(0, 1) if guess.dim() > 2 else guess
+    errors = (seen[None] - real[:, None]).square().flatten(2).mean(2)
     _, columns = linear_sum_assignment(errors.nan_to_num(nan=1e9, posinf=1e9).cpu().numpy())
     return torch.as_tensor(columns, device=guess.device)

@@ -17,8 +17,8 @@ class Outcome:
         curve: step -> the mean over targets of the loss that the attacker descended on.
         model: the attacker's own copy of the whole model, inputs (B, ...) -> logits (B, C), if it
             made one on the way; the referee judges a copy of it (`model_accuracy`).
-        guess: scores (N, C) of the targets' labels, if the attacker guessed these on the way; judged
-            beside what it is after (`label_accuracy`).
+        guess: scores (N, C) of the targets' labels, if the attacker guessed these on the way;
+            judged beside what it is after (`label_accuracy`).
     """
 
     tuned: Mapping[str, float | str] = field(default_factory=dict)

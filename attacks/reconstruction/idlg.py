@@ -19,6 +19,7 @@ from typing import ClassVar, final
 
 from sltoolkit.attacks.reconstruction.gradient_matching import UpdatesView, sole_labels
 from sltoolkit.attacks.reconstruction.leak import Leak
+from sltoolkit.errors import SpecError
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 
@@ -37,7 +38,15 @@ class IDLG(Leak):
 
         Raises:
             ThreatModelError: if the updates are those of a part of the network.
-            SpecError: if an update is of several samples, or not to the scale of a gradient.
+            SpecError: if no label can be read off (of several samples, or without a last linear
+                layer), or if updates aren't to the scale of a gradient.
         """
-        labels = sole_labels(view.updates, view.task, name="idlg")
+        labels = sole_labels(view.updates, view.task)
+        if labels is None:
+            raise SpecError(
+                "idlg reads the label of a single sample off a last linear layer, but updates are "
+                f"heard of {view.updates.batch} together, or the network has no such layer: use "
+                "targets.batch = 1, and a network that ends in nn.Linear; or dlg, which searches "
+                "labels"
+            )
         return self.search(view, labels, rng=rng, name="idlg")

@@ -13,7 +13,8 @@ differences. It also works behind ReLU and on trained networks, where L-BFGS on 
 (dlg) doesn't.
 
 Labels are those that the seat sees; else a single sample's is read off the last layer (as in idlg
-and the authors' code), and those of several samples are searched along with them, as in dlg.
+and the authors' code), and those of several samples, or of a network that ends in no linear layer,
+are searched along with the inputs, as in dlg.
 
 All groups of targets descend at once: torch.func.vmap computes a gradient of the weights per
 group, and Adam works element by element.
@@ -28,7 +29,7 @@ defaults, where they differ, are ours):
 3. TV is isotropic with its epsilon under the root, shared by all attacks here; C has the mean of
    |dx| plus that of |dy|.
 4. C normalises by the data set's channel statistics; we by mean and standard deviation of all aux
-   values (1/2 and 1/4 for images without aux, 0 and 1 otherwise), which scale start and steps.
+   values (without aux 1/2 and 1/4, of feature vectors 0 and 1), which scale start and steps.
 5. tv_weight is chosen by rehearsal; C states 0.1, P one per experiment.
 6. After a step of Adam, heard are signs of gradients; both papers know SGD alone.
 """
@@ -80,11 +81,12 @@ class InvertingGradients(Attack[InvertingView]):
         tv_weight: of the total variation; None rehearses, and what was chosen is in the
             outcome's `tuned`; without aux it takes 0.1.
         signed: whether Adam gets the gradient's sign, as in the paper's experiments.
-        boxed: whether images are kept in [0, 1]; signals and feature vectors never are.
+        boxed: whether inputs are kept in [0, 1]; feature vectors never are.
         restarts: starts per group, of which the one with the least loss is kept.
-        window: steps without progress (of 1 % of the loss) after which a group has arrived and
-            leaves; None: never, since what the last, small steps gain comes after a standstill.
-        chunk: groups (times restarts) that descend at once, for memory.
+        window: steps without progress (of a thousandth of the loss) after which a group has
+            arrived and leaves; None: never, since what the last, small steps gain comes after a
+            standstill.
+        chunk: groups (times restarts) that descend at once; fewer, where memory doesn't hold them.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -149,14 +151,12 @@ class InvertingGradients(Attack[InvertingView]):
             matching=matching, labels=_labels(view), pixels=pixels, restarts=self.restarts,
             tv_weight=fixed.tv_weight or 0.0,
         )  # fmt: skip
-        bounded = self.boxed and len(view.task.input_shape) == 3
         descended = Descent(
             steps=self.steps, rate=_falling(self.lr, self.steps), window=self.window,
             optimizer=_SignedAdam if self.signed else torch.optim.Adam, chunk=self.chunk,
-            settle=pixels.clamp if bounded else None,
+            settle=pixels.clamp if self.boxed and view.task.bounded else None,
         ).run(problem.losses, problem.start(view, rng.child("start")))  # fmt: skip
-        best = descended.loss.unflatten(0, (-1, self.restarts)).argmin(1)
-        best = best + self.restarts * torch.arange(len(best), device=best.device)
+        best = _least(descended.loss, self.restarts)
 
         def images(leaf: Tensor) -> Tensor:
             return pixels.shown(leaf[best]).flatten(0, 1)
@@ -165,7 +165,7 @@ class InvertingGradients(Attack[InvertingView]):
             images=images(descended.leaves[0]),
             tuned=chosen(self, fixed) if _to_rehearse_on(view) else {},
             diagnostics={"gradient_loss": float(descended.loss[best].mean())},
-            curve=descended.mean_curve(),
+            curve={step: float(loss[best].mean()) for step, loss in descended.curve.items()},
             trace={step: images(leaf) for step, leaf in descended.trace.items()},
         )
 
@@ -194,8 +194,7 @@ class _Pixels:
         if view.aux is not None:
             x = view.aux.x
             return cls(mean=float(x.mean()), std=max(float(x.std()), 1e-3))
-        image = len(view.task.input_shape) == 3
-        return cls(mean=0.5, std=0.25) if image else cls(mean=0.0, std=1.0)
+        return cls(mean=0.5, std=0.25) if view.task.bounded else cls(mean=0.0, std=1.0)
 
     def shown(self, leaf: Tensor) -> Tensor:
         """Inputs of a leaf."""
@@ -248,11 +247,16 @@ def _roughness(x: Tensor) -> Tensor:
     return total_variation(x.flatten(0, 1)).reshape(x.shape[:2]).mean(1)
 
 
+def _least(losses: Tensor, restarts: int) -> Tensor:
+    """The row (G,) of each group's least loss (G * restarts,); one that diverges loses to any."""
+    sane = losses.nan_to_num(nan=torch.inf, posinf=torch.inf).reshape(-1, restarts)
+    return sane.argmin(1) + restarts * torch.arange(len(sane), device=losses.device)
+
+
 def _labels(view: InvertingView) -> Tensor | None:
     """One-hot labels (G, B, C) where they are seen, or can be read off; else None."""
-    updates, labels = view.updates, view.labels
-    if labels is None and updates.batch == 1:
-        labels = sole_labels(updates, view.task, name="inverting_gradients")
+    updates = view.updates
+    labels = sole_labels(updates, view.task) if view.labels is None else view.labels
     if labels is None:
         return None
     return functional.one_hot(labels, view.task.classes).reshape(

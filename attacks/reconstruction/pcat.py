@@ -11,7 +11,7 @@ Idea (Gao and Zhang 2023, section 4 and algorithm 2). For every batch (z, y) of 
 and at the end x = d(z), refined by descending on x along  mean over units (f^(x) - z)^2  with f^
 frozen. f_s learns from the honest gradients alone, so that no client can notice. In a U-shape no
 labels are heard: x' are drawn at random, a pseudo-tail makes logits of the server's features, and
-pseudo-tail(f_s(z)) guesses the victim's labels (`label_confidence` is how sure it is).
+pseudo-tail(f_s(z)) guesses the victim's labels.
 
 R releases of a target are averaged. A defence needs no model of its own: f^ imitates what the
 server's network has learned to read, defended or not.
@@ -21,7 +21,7 @@ Departures from the paper:
    re-implementation by Zhu et al. 2025.
 2. Without the architecture, f^ is the beginning of VGG-16 with BatchNorm (see
    `sltoolkit.models.pilots`); d is the toolkit's inverse network, which starts at the mean of aux.
-3. Refined images stay in [0, 1]; the paper's steps and rate for this are not stated.
+3. Refined images (and signals) stay in [0, 1]; the paper's steps and rate for this are not stated.
 4. Labels of the batch that no own sample has are left out.
 """
 
@@ -66,7 +66,8 @@ class PCAT(Listener[Before]):
     Attributes:
         lr: learning rate of the pseudo-client (and pseudo-tail).
         decoder_lr: learning rate of the decoder.
-        late_start: batches at the beginning that are not learned from, while f_s knows nothing.
+        late_start: batches at the beginning that are not learned from, while f_s knows nothing; a
+            rehearsal, which is short, is learned from all the way.
         aligned: whether own samples are drawn with the batch's labels, where these are heard.
         repeats: steps per heard batch.
         width: channels of the decoder at full resolution.
@@ -113,7 +114,12 @@ class PCAT(Listener[Before]):
 
     def candidates(self, setup: Before) -> Sequence[Self]:
         """Every combination of what is open."""
-        return settings(self, lr=RATES, decoder_lr=DECODER_RATES, refine_steps=REFINE_STEPS)
+        rehearsed = replace(self, late_start=0)
+        return settings(rehearsed, lr=RATES, decoder_lr=DECODER_RATES, refine_steps=REFINE_STEPS)
+
+    def tune(self, setup: Before, first: RoundView, *, rng: Stream) -> Self:
+        """The setting that does best on small victims; the late start remains as given."""
+        return replace(super().tune(setup, first, rng=rng), late_start=self.late_start)
 
 
 @final
@@ -158,35 +164,27 @@ class PseudoClient(Wiretap):
 
     def finish(self, view: After) -> Reconstruction:
         """Decode the targets, and refine what came out."""
-        substitute = started(self.substitute, "PCAT")
+        substitute = started(self.substitute, view, "PCAT")
         z = view.smashed.mean(0)
         refined = self._refined(substitute, decode(substitute.decoder.network, z), z)
         return Reconstruction(
             images=refined.leaves[0],
             tuned=chosen(self._given, self._attack),
             diagnostics=substitute.losses.diagnostics()
-            | {"feature_loss": float(refined.loss.mean())}
-            | self._confidence(substitute, z),
+            | {"feature_loss": float(refined.loss.mean())},
             curve=substitute.losses.curve("decoder_loss"),
             model=substitute.whole,
+            guess=substitute.guess(z),
         )
 
     def _refined(self, substitute: Substitute, images: Tensor, z: Tensor) -> Descended:
         client = substitute.client.network.eval()
         descent = Descent(
             steps=self._attack.refine_steps or 0, rate=constant(self._attack.refine_lr),
-            settle=_into_range if images.dim() == 4 else None,
+            settle=_into_range if self._setup.task.bounded else None,
         )  # fmt: skip
-        return descent.run(lambda x, rows: squared_error(client(x[0]), z[rows]), [images])
-
-    def _confidence(self, substitute: Substitute, z: Tensor) -> dict[str, float]:
-        """How sure the pseudo-tail is of the targets' labels, in a U-shape."""
-        if substitute.tail is None:
-            return {}
-        substitute.tail.network.eval()
-        with torch.no_grad():
-            guess = substitute.tail(substitute.server(z.clone())).softmax(1)
-        return {"label_confidence": float(guess.amax(1).mean())}
+        # a copy: a client whose first layer works in place may not do so on a leaf
+        return descent.run(lambda x, rows: squared_error(client(x[0].clone()), z[rows]), [images])
 
 
 def _into_range(leaves: list[Tensor]) -> None:

@@ -15,7 +15,9 @@ like the client's own, and D_d that what is decoded looks like a sample. At the 
 
 In a U-shape the server hears no labels: the networks see none, a tail simulator learns the task's
 loss together with e, and y' is drawn anew from all classes with probability `flip`, which keeps e
-from learning x' by heart. R releases of a target are averaged.
+from learning x' by heart. Argmax of the tail behind g(z) guesses the targets' labels.
+
+R releases of a target are averaged.
 
 Rates: Adam 1e-3 for e (and the tail), 5e-4 for d, lambda1 times e's for D_e, lambda2 times d's for
 D_d. With lambda2 = 1e-5 the latter is as good as frozen; the public code has it so, too. For
@@ -30,8 +32,6 @@ Departures from the paper and its code:
    beginning of VGG-16 with BatchNorm (`sltoolkit.models.pilots`).
 3. Targets are released by the deployed client, in evaluation mode; the code attacks what it sends
    in training mode.
-4. The code guesses labels in a U-shape by argmax h(g(z)); an attack has one outcome, and here it is
-   the reconstruction.
 """
 
 from collections.abc import Sequence
@@ -163,14 +163,15 @@ class Simulation(Wiretap):
 
     def finish(self, view: After) -> Reconstruction:
         """Decode the targets."""
-        substitute = started(self.substitute, "SDAR")
-        y = view.labels if substitute.conditional else None
+        substitute = started(self.substitute, view, "SDAR")
+        y, z = view.labels if substitute.conditional else None, view.smashed.mean(0)
         return Reconstruction(
-            images=decode(substitute.decoder.network, view.smashed.mean(0), y),
+            images=decode(substitute.decoder.network, z, y),
             tuned=chosen(self._given, self._attack),
             diagnostics=substitute.losses.diagnostics(),
             curve=substitute.losses.curve("decoder_loss"),
             model=substitute.whole,
+            guess=substitute.guess(z),
         )
 
     def _begin(self, batch: Batch, heard: RoundView) -> Substitute:

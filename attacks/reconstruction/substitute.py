@@ -10,6 +10,7 @@ Where labels are private (U-shaped), f_s ends in features; a tail of the attacke
 of them, and learns together with e.
 """
 
+import copy
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -52,10 +53,14 @@ class Before:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class After:
-    """What it has at the end; in a U-shape without labels."""
+    """What it has at the end; in a U-shape without labels.
+
+    Its own network may have moved after the last batch, where copies are averaged.
+    """
 
     smashed: Tensor
     labels: Tensor | None
+    server_weights: nn.Module | None = None
 
 
 @final
@@ -189,6 +194,14 @@ class Substitute:
         logits = server(codes.clone())
         return functional.cross_entropy(logits if self.tail is None else self.tail(logits), y)
 
+    def guess(self, z: Tensor) -> Tensor | None:
+        """Scores (N, C) of the labels behind smashed data (N, ...); None where labels are heard."""
+        if self.tail is None:
+            return None
+        self.tail.network.eval()
+        with torch.no_grad():
+            return self.tail(self.server(z.clone()))
+
     @property
     def whole(self) -> nn.Sequential:
         """The stolen model, inputs (B, ...) -> logits (B, C): e, f_s as last heard, the tail."""
@@ -220,14 +233,16 @@ def settled(value: float | None, name: str) -> float:
     return value
 
 
-def started(substitute: Substitute | None, name: str) -> Substitute:
-    """The substitute of a listener that heard something.
+def started(substitute: Substitute | None, view: After, name: str) -> Substitute:
+    """The substitute of a listener that heard something, behind the server's network of the end.
 
     Raises:
         SpecError: if it heard nothing.
     """
     if substitute is None:
         raise SpecError(f"{name} heard no batch to learn from: train the victim, or listen earlier")
+    if view.server_weights is not None:
+        substitute.server = copy.deepcopy(view.server_weights).eval()
     return substitute
 
 

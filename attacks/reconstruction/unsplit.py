@@ -21,7 +21,7 @@ out of the loss (`observation`).
 
 Departures from the paper (P) and its published code (C; P leaves open what only C says):
 1. Fewer and longer steps than C's, which are `UnSplit.paper()`: 2 * 10^5 steps of 1e-3 per target.
-   A target stops when its loss has not fallen by a hundredth within `window` rounds.
+   A target stops when its loss has not fallen by a thousandth within `window` rounds.
 2. A clone starts anew for every target, with weights from the layers' own initialisation. C hands
    the same clone on from target to target, so that its results depend on their order.
 3. The clone is in evaluation mode, as the deployed client is: BatchNorm with its statistics at 0
@@ -35,6 +35,7 @@ Departures from the paper (P) and its published code (C; P leaves open what only
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Self, final
 
 import torch
@@ -42,6 +43,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sltoolkit.attacks.reconstruction.descent import snapshots, squared_error
+from sltoolkit.attacks.reconstruction.memory import fitting
 from sltoolkit.attacks.reconstruction.observation import observe, unit_weights
 from sltoolkit.attacks.reconstruction.plateau import Plateau, keep_rows
 from sltoolkit.attacks.reconstruction.smoothness import has_neighbours, total_variation
@@ -77,7 +79,7 @@ class UnSplit(Attack[UnSplitView]):
         l2_weight: weight of the mean squared input.
         stretch: whether each input is stretched to [0, 1] in the end, a guess of its contrast.
         window: rounds without progress after which a target stops; 0: never.
-        chunk: targets that descend at once, for memory.
+        chunk: targets that descend at once; fewer, where memory doesn't hold them (`memory`).
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -118,16 +120,24 @@ class UnSplit(Attack[UnSplitView]):
         z, sent = observe(view.smashed, masked=view.smashed.dim() > 3)
         # where everything was sent, units count alike
         weights = unit_weights(z, sent) if bool((sent == 0).any()) else None
-        chunks = torch.arange(len(z), device=z.device).split(self.chunk)
-        done = []
-        for number, rows in enumerate(chunks):
-            clones = [view.client_arch(rng.child(f"clone{int(row)}")).to(z.device) for row in rows]
-            turns = _Turns(
+        everybody = torch.arange(len(z), device=z.device)
+
+        @lru_cache(maxsize=2)  # those that are measured are the first to be used
+        def clone(row: int) -> nn.Module:
+            return view.client_arch(rng.child(f"clone{row}")).to(z.device)
+
+        def turns_of(rows: Tensor) -> _Turns:
+            clones = [clone(row) for row in rows.tolist()]
+            return _Turns(
                 self, stack(clones), self._start(view, len(rows)), z[rows],
                 None if weights is None else weights[rows],
             )  # fmt: skip
+
+        chunk = fitting(self.chunk, len(z), lambda count: turns_of(everybody[:count]).step())
+        chunks, done = everybody.split(chunk), []
+        for number, rows in enumerate(chunks):
             with part(1 / (len(chunks) - number)):
-                done.append(turns.take())
+                done.append(turns_of(rows).take())
         losses = {r: torch.cat([d.curve[r] for d in done]) for r in done[0].curve}
         trace = {r: torch.cat([d.trace[r] for d in done]) for r in done[0].trace}
         return Reconstruction(
@@ -142,8 +152,8 @@ class UnSplit(Attack[UnSplitView]):
 
     def _start(self, view: UnSplitView, count: int) -> Tensor:
         """Where inputs start, (count, ...): in the middle of what is possible."""
-        shape = view.task.input_shape
-        return view.smashed.new_full((count, *shape), 0.5 if len(shape) == 3 else 0.0)
+        middle = 0.5 if view.task.bounded else 0.0
+        return view.smashed.new_full((count, *view.task.input_shape), middle)
 
 
 @final
@@ -185,6 +195,11 @@ class _Turns:
             advance(done, how.rounds)
         return self
 
+    def step(self) -> list[Tensor]:
+        """One step of the clones; all leaves."""
+        _step(self._on_own or self._on_inputs, self._own or self._inputs, self._error())
+        return [*self._inputs, *self._own]
+
     def _round(self) -> None:
         for _ in range(self._how.input_steps):
             (x,) = self._inputs
@@ -199,7 +214,8 @@ class _Turns:
     def _error(self) -> Tensor:
         """How far each clone's answer to its input is from what was heard, (M,)."""
         tensors = {**dict(zip(self._names, self._own, strict=True)), **self._constants}
-        guess = functional_call(self._clones, tensors, (self._inputs[0],))
+        # a copy: a client whose first layer works in place may not do so on a leaf
+        guess = functional_call(self._clones, tensors, (self._inputs[0].clone(),))
         return squared_error(guess, self._z, self._weights)
 
     def _note(self, done: int) -> None:

@@ -84,12 +84,12 @@ class WhiteBox(Attack[WhiteBoxView]):
         optimizer: `adam`, `amsgrad` (with C's epsilon), or `sgd` (plain gradient descent).
         schedule: of the step size: to zero along a `cosine`, or `constant`.
         start: `mean` of aux (1/2 without aux, and `grey` always), or `zero`.
-        box: whether images are kept in [0, 1]; feature vectors never are.
+        box: whether inputs are kept in [0, 1]; feature vectors never are.
         tv_weight: weight of the total variation.
         tv_beta: its exponent, 1 or 2.
         forward: descend through the `client` as it is, or through the defended one (`mechanism`).
         window: steps without progress after which a target stops; 0: never.
-        chunk: targets that descend at once, for memory.
+        chunk: targets that descend at once; fewer, where memory doesn't hold them.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -134,7 +134,7 @@ class WhiteBox(Attack[WhiteBoxView]):
         fixed = self.tune(view, rng=rng.child("rehearsal"))
         heard = Observation.of(view, fixed.forward, rng=rng)
         with rng.child("descent").scope(), suitable_kernels(heard.client):
-            found = fixed._descend(heard, fixed._start(view))
+            found = fixed._descend(heard, view)
             images = found.leaves[0]
             smooth = fixed._weight(images) * _variation(images, fixed.tv_beta)
         return found.reconstruction(
@@ -176,20 +176,22 @@ class WhiteBox(Attack[WhiteBoxView]):
         """The common starting point, of the input's shape."""
         if self.start == "mean" and view.aux is not None:
             return view.aux.x.mean(0)
-        grey = 0.5 if self.start != "zero" and _is_image(view.task.input_shape) else 0.0
+        grey = 0.5 if self.start != "zero" and view.task.bounded else 0.0
         return view.smashed.new_full(view.task.input_shape, grey)
 
     def _weight(self, x: Tensor) -> float:
         """Of the total variation, where inputs (N, ...) have one."""
         return (self.tv_weight or 0.0) if has_neighbours(x.shape[1:]) else 0.0
 
-    def _descend(self, heard: Observation, start: Tensor) -> Descended:
-        """Inputs (N, ...) whose smashed data approach what was heard, all from `start`."""
+    def _descend(self, heard: Observation, view: WhiteBoxView) -> Descended:
+        """Inputs (N, ...) whose smashed data approach what was heard, all from one start."""
+        start = self._start(view)
         smoothing = self._weight(start[None])
 
         def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
             (x,) = leaves
-            loss = heard.feature_loss(x, rows)
+            # a copy: a client whose first layer works in place may not do so on a leaf
+            loss = heard.feature_loss(x.clone(), rows)
             return loss + smoothing * _variation(x, self.tv_beta) if smoothing else loss
 
         def clamp(leaves: list[Tensor]) -> None:
@@ -202,7 +204,7 @@ class WhiteBox(Attack[WhiteBoxView]):
             optimizer=lookup(OPTIMIZERS, self.optimizer, "optimizer"),
             window=self.window or None,
             chunk=self.chunk,
-            settle=clamp if self.box and _is_image(start.shape) else None,
+            settle=clamp if self.box and view.task.bounded else None,
         )
         first = start.to(heard.z.dtype).expand(len(heard.z), *start.shape)
         return how.run(objective, [first])
@@ -211,8 +213,3 @@ class WhiteBox(Attack[WhiteBoxView]):
 def _variation(x: Tensor, beta: int | None) -> Tensor:
     """The total variation (N,); 0 for inputs that have none."""
     return total_variation(x, beta=beta or 1) if has_neighbours(x.shape[1:]) else x.new_zeros(())
-
-
-def _is_image(shape: Sequence[int]) -> bool:
-    """Whether inputs are images, whose pixels lie in [0, 1]."""
-    return len(shape) == 3

@@ -98,14 +98,20 @@ def sdar(name: str) -> Found:
     for facts, victim in victims(name, trained=False):
         honest = Honest(victim, facts["training"], 4000 + facts["victim_seed"])
         x, y = targets_of(victim)
-        decoder = _sdar(honest, victim)
-        given = (honest.client.eval()(x), y) if honest.tail is None else (honest.client.eval()(x),)
+        decoder, tail = _sdar(honest, victim)
+        z = honest.client.eval()(x)
         with torch.no_grad():
+            given = (z, y) if tail is None else (z,)
             note(found, facts["cut"], scores(decoder.eval()(*given), x), "mse")
+            if tail is not None:
+                named = tail.eval()(honest.server.eval()(z)).argmax(1)
+                right = {"label_accuracy": float((named == y).double().mean())}
+                note(found, "labels", right, "label_accuracy")
     return found
 
 
-def _sdar(honest: Honest, victim: Victim) -> nn.Module:
+def _sdar(honest: Honest, victim: Victim) -> tuple[nn.Module, nn.Module | None]:
+    """The decoder, and in a U-shape the tail simulator."""
     task, aux = victim.task, honest.data.aux
     shape, seen = task.smashed_shape, honest.tail is None
     e = renewed(honest.client)
@@ -141,7 +147,7 @@ def _sdar(honest: Honest, victim: Victim) -> nn.Module:
             on_d: squared(d(codes, *ours), x1) + 1e-5 * bce(fake, 1),
             on_d_d: bce(real, 1) + bce(fake, 0),
         })  # fmt: skip
-    return d
+    return d, tail
 
 
 def _all(losses: dict[torch.optim.Optimizer, Tensor]) -> None:

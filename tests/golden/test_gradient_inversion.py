@@ -113,7 +113,9 @@ def test_labels_of_single_samples_are_read_off_without_error(make: Any, digits: 
     """From the bias; without one from the rows of the weights, whose features are positive."""
     updates, samples = heard_of(untrained(digits, make, 30))
     task = untrained(digits, make, 1).task
-    assert torch.equal(sole_labels(updates, task, name="it"), samples.y)
+    labels = sole_labels(updates, task)
+    assert labels is not None
+    assert torch.equal(labels, samples.y)
 
 
 def test_a_small_trained_network_gives_its_samples_away_and_noise_stops_it(digits: Any) -> None:

@@ -4,15 +4,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from sltoolkit.api import attack, train
 from sltoolkit.attacks.reconstruction.pcat import PCAT
 from sltoolkit.attacks.reconstruction.sdar import SDAR
 from sltoolkit.contracts import Defense, Listener
+from sltoolkit.data import load
 from sltoolkit.defenses import GaussianNoise
-from sltoolkit.protocols import UShaped
+from sltoolkit.protocols import SplitFedV1, UShaped
 from sltoolkit.settings import Training
+from sltoolkit.targets import Targets
 
 NARROW = SDAR(width=8, critic_width=2, image_critic_width=2, lr=1e-3, decoder_lr=2e-3)
 """Narrow networks, and a decoder that learns within hundreds of batches."""
@@ -90,3 +93,18 @@ def test_sdar_works_in_a_u_shape_given_time() -> None:
         [sdar], lambda: deep(norm=True), cut=[5, 9], protocol=UShaped(), epochs=60
     )
     assert found[0] < 0.85 * prior["mean_image"]
+
+
+@pytest.mark.parametrize("listener", [PCAT.smoke(), SDAR.smoke()], ids=["pcat", "sdar"])
+def test_the_stolen_model_ends_in_the_servers_network_as_it_is_after_averaging(
+    listener: Listener[Any],
+) -> None:
+    victim = train(
+        shallow, load("digits", train=60, holdout=20, aux=40), cut=1, listeners=[listener],
+        protocol=SplitFedV1(clients=3), training=Training(epochs=1, batch_size=10),
+        targets=Targets(count=8),
+    )  # fmt: skip
+    stolen = attack(victim, listener).outcome.model
+    assert isinstance(stolen, nn.Sequential)
+    for ours, theirs in zip(stolen[1].parameters(), victim.server.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)

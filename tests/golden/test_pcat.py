@@ -8,12 +8,14 @@ import pytest
 import simulating as sim
 import torch
 from contract import toys
-from torch import nn
+from torch import Tensor, nn
 
+from sltoolkit import dress_rehearsal
 from sltoolkit.attacks.reconstruction.pcat import PCAT, PseudoClient
 from sltoolkit.attacks.reconstruction.substitute import After, Batch, Before, Substitute
-from sltoolkit.contracts import RoundView
+from sltoolkit.contracts import RoundView, Task
 from sltoolkit.errors import SpecError
+from sltoolkit.outcomes import Reconstruction
 from sltoolkit.parties import HonestServer
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
@@ -134,6 +136,34 @@ def test_it_skips_the_batches_before_its_late_start() -> None:
         taps[2].finish(view)
 
 
+def test_a_rehearsal_is_learned_from_all_the_way_and_the_late_start_remains() -> None:
+    attack = PCAT(width=4, refine_steps=0, late_start=dress_rehearsal.BATCHES)
+    setup = sim.before()
+    assert {c.late_start for c in attack.candidates(setup)} == {0}
+    with mock.patch.object(dress_rehearsal, "BATCHES", 2):
+        best = attack.tune(setup, sim.heard(sim.server()), rng=Stream(0))
+    assert None not in (best.lr, best.decoder_lr)
+    assert best == replace(attack, lr=best.lr, decoder_lr=best.decoder_lr)
+
+
+def test_refined_signals_stay_in_range() -> None:
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(8, *shape, generator=torch.Generator().manual_seed(0))
+
+    task = Task(input_shape=(2, 12), smashed_shape=(4, 6), classes=2)
+    aux = Aux(x=draw(2, 12), y=torch.arange(8) % 2)
+    fs = nn.Sequential(nn.Flatten(), nn.Linear(24, 2)).eval().requires_grad_(False)
+    heard = replace(sim.heard(fs), messages={
+        ("smashed", "in"): draw(4, 6), ("labels", "in"): aux.y,
+    })  # fmt: skip
+    attack = replace(PCAT.smoke(), refine_lr=3.0)
+    tap = attack.open(Before(aux=aux, task=task, client_arch=None), rng=Stream(3))
+    tap.hear(heard)
+    found = tap.finish(After(smashed=draw(4, 6)[None], labels=None))
+    assert isinstance(found, Reconstruction)
+    assert 0 <= found.images.min() <= found.images.max() <= 1
+
+
 def test_refining_descends_on_the_pseudo_clients_feature_error() -> None:
     losses = []
     for steps in (0, 5, 50):
@@ -150,12 +180,20 @@ def test_refining_descends_on_the_pseudo_clients_feature_error() -> None:
     assert losses[0] > losses[1] > losses[2]
 
 
-def test_without_labels_it_says_how_sure_it_is_of_those_it_guesses() -> None:
-    tap = ear(replace(PCAT.paper(), width=4, refine_steps=1))
-    tap.hear(sim.heard(sim.server(5), labels=False))
-    targets = sim.heard(sim.server()).messages["smashed", "in"]
-    outcome = tap.finish(After(smashed=targets[None], labels=None))
-    assert 1 / 3 <= outcome.diagnostics["label_confidence"] <= 1
+@pytest.mark.parametrize("labels", [True, False], ids=["vanilla", "u_shaped"])
+def test_without_labels_its_tail_guesses_them_behind_the_targets_smashed_data(labels: bool) -> None:
+    tap, fs = ear(replace(PCAT.paper(), width=4, refine_steps=1)), sim.server(3 if labels else 5)
+    tap.hear(sim.heard(fs, labels=labels))
+    targets = sim.heard(sim.server(), seed=4).messages["smashed", "in"]
+    guess = tap.finish(After(smashed=targets[None], labels=None)).guess
+    assert (guess is None) == labels
+    if guess is not None:
+        assert tap.substitute is not None
+        assert tap.substitute.tail is not None
+        with torch.no_grad():
+            expected = tap.substitute.tail.network.eval()(fs.eval()(targets))
+        torch.testing.assert_close(guess, expected)
+        assert guess.shape == (len(targets), 3)
 
 
 @pytest.mark.parametrize("labels", [True, False], ids=["vanilla", "u_shaped"])

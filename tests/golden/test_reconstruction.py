@@ -142,7 +142,7 @@ def test_the_trace_shows_the_images_of_shorter_descents() -> None:
 
 def test_signals_are_recovered_and_smoothed() -> None:
     time = torch.linspace(0, 6, 40)
-    x = torch.stack([torch.sin(time * pace) for pace in (1, 2, 3)])[:, None]
+    x = torch.stack([torch.sin(time * pace) / 2 + 0.5 for pace in (1, 2, 3)])[:, None]
     with Stream(0).scope():
         client = nn.Sequential(nn.Conv1d(1, 6, 5, padding=2), nn.Tanh()).eval()
     rough = replace(DEFAULT, tv_weight=0.0)
@@ -151,6 +151,20 @@ def test_signals_are_recovered_and_smoothed() -> None:
     noisy = whitebox_view(client, x, release=lambda v: client(v) + noise)
     smooth = replace(rough, tv_weight=0.1)
     assert error(images(smooth, noisy), x) < 0.7 * error(images(rough, noisy), x)
+
+
+@pytest.mark.parametrize(
+    ("shape", "bounded"), [((1, 8, 8), True), ((1, 40), True), ((12,), False)], ids=str
+)
+def test_images_and_signals_start_at_one_half_and_stay_in_range(
+    shape: tuple[int, ...], bounded: bool
+) -> None:
+    x = torch.rand(3, *shape, generator=seeded(0))
+    view = whitebox_view(nn.Identity(), x, release=lambda v: v + 3)
+    assert view.task.bounded == bounded
+    assert bool((images(WhiteBox(lr=0.0, steps=1), view) == (0.5 if bounded else 0)).all())
+    found = images(WhiteBox(steps=50, tv_weight=0.0), view)
+    assert (0 <= found.min() <= found.max() <= 1) == bounded
 
 
 def test_features_are_recovered_whatever_their_range_without_smoothing() -> None:

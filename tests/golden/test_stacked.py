@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from inversion import Normalise
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -64,6 +65,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "rows": (chain(nn.Linear(6, 5, bias=False)), (4, 6)),
     "pooled": (chain(nn.Conv2d(1, 4, 3), nn.MaxPool2d(3, 2, 1), nn.ReLU(inplace=True)), (1, 9, 9)),
     "unknown": (chain(Own(), nn.PReLU(4)), (4, 6, 6)),
+    "constants": (chain(Normalise(2), nn.Conv2d(2, 4, 3)), (2, 6, 6)),
     "shared": (Twice, (5,)),
     "residual": (resnet, (3, 8, 8)),
 }

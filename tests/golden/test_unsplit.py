@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from inversion import conv_client, digits, error, seeded, task_of
+from inversion import Normalise, conv_client, digits, error, seeded, task_of
 from torch import Tensor, nn
 
 import sltoolkit as sl
@@ -113,6 +113,36 @@ def test_who_has_arrived_stops_and_the_others_go_on() -> None:
     assert list(outcome.trace) == [1, 2, 4, 8, 16, 30]
     assert outcome.curve[30] < outcome.curve[1]
     assert torch.equal(outcome.trace[30], outcome.images)
+
+
+def _normalising(i: int, _: Stream) -> nn.Module:
+    return nn.Sequential(Normalise(1), fresh(Stream(1).child(f"clone{i}")))
+
+
+def test_who_has_arrived_takes_along_what_its_clone_holds_besides_weights() -> None:
+    x = digits(4)
+    client = nn.Sequential(Normalise(1), conv_client()).eval()
+    smashed = heard(client, x)
+    smashed[:, 0] = 0.25  # it arrives first
+    attack = UnSplit(rounds=12, input_steps=10, client_steps=10, window=1, lr=1e-2)
+    arches = iter(range(4))
+    together = run(attack, view_of(smashed, x, lambda s: _normalising(next(arches), s)))
+    assert together.diagnostics["rounds"] < 12
+    for i in range(4):
+        one = view_of(smashed[:, i : i + 1], x[i : i + 1], partial(_normalising, i))
+        assert error(together.images[i : i + 1], x[i : i + 1]) == pytest.approx(
+            error(run(attack, one).images, x[i : i + 1]), rel=0.02
+        )
+
+
+@pytest.mark.parametrize(("shape", "middle"), [((2, 24), 0.5), ((6,), 0.0)], ids=str)
+def test_inputs_start_in_the_middle_of_what_is_possible(
+    shape: tuple[int, ...], middle: float
+) -> None:
+    arch = _signal if len(shape) == 2 else _dense
+    x = torch.rand(2, *shape, generator=seeded(0))
+    view = view_of(heard(arch(Stream(5)).eval(), x), x, arch)
+    assert bool((run(UnSplit(rounds=1, lr=0.0), view).images == middle).all())
 
 
 def test_scale_and_sign_are_free_and_the_affine_metric_says_so() -> None:

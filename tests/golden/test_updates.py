@@ -168,6 +168,13 @@ def test_a_batch_is_judged_in_its_best_order_and_only_a_batch() -> None:
     assert not torch.equal(still.images, truth)
 
 
+def test_features_which_have_no_bounds_are_ordered_by_what_they_are() -> None:
+    truth = torch.tensor([[5.0], [9.0]])
+    ordered = in_best_order(Reconstruction(images=truth.flip(0)), truth, 2)
+    assert isinstance(ordered, Reconstruction)
+    assert torch.equal(ordered.images, truth)
+
+
 def test_who_hears_no_updates_is_told() -> None:
     with pytest.raises(ThreatModelError, match="DLG needs updates"):
         sl.attack(toys.victim(), sl.DLG())

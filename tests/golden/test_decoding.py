@@ -1,0 +1,73 @@
+"""Who decodes does so in evaluation mode: a target's neighbours don't matter, nor does asking."""
+
+from typing import Any
+
+import pytest
+import simulating as sim
+import torch
+from heard import view_of
+from inversion import conv_client, digits
+from torch import Tensor, nn
+
+from sltoolkit.attacks.reconstruction.decoder import Decoder, DecoderView
+from sltoolkit.attacks.reconstruction.fora import FORA, Alignment, FORASetup, FORAView
+from sltoolkit.attacks.reconstruction.pcat import PCAT, PseudoClient
+from sltoolkit.attacks.reconstruction.sdar import SDAR, Simulation
+from sltoolkit.attacks.reconstruction.substitute import After
+from sltoolkit.contracts import Listener
+from sltoolkit.outcomes import Outcome, Reconstruction
+from sltoolkit.streams import Stream
+
+FORA_SETUP = FORASetup(aux=sim.own_samples(), task=sim.TASK)
+
+
+def images(outcome: Outcome) -> Tensor:
+    assert isinstance(outcome, Reconstruction)
+    return outcome.images
+
+
+def test_the_decoder_attack() -> None:
+    x, aux, client = digits(5), digits(60)[5:], conv_client()
+
+    def run(some: Tensor) -> Tensor:
+        view = view_of(DecoderView, client, some, aux, labels=None)
+        return Decoder(epochs=2, width=4).run(view, rng=Stream(0)).images
+
+    torch.testing.assert_close(run(x), torch.cat([run(one[None]) for one in x]))
+
+
+def decoder_of(tap: Any) -> nn.Module:
+    """What a wiretap that heard something decodes with."""
+    if isinstance(tap, Alignment):
+        assert tap.aligned is not None
+        return tap.aligned.decoder.network
+    assert isinstance(tap, PseudoClient | Simulation)
+    assert tap.substitute is not None
+    return tap.substitute.decoder.network
+
+
+@pytest.mark.parametrize(
+    ("attack", "setup", "view"),
+    [(FORA.smoke(), FORA_SETUP, FORAView), (SDAR.smoke(), sim.before(), After),
+     (PCAT.smoke(), sim.before(), After)],
+    ids=["fora", "sdar", "pcat"],
+)  # fmt: skip
+def test_listeners(attack: Listener[Any], setup: Any, view: Any) -> None:
+    batches = [sim.heard(sim.server(), seed=seed) for seed in range(3)]
+    with Stream(2).scope():
+        tap = attack.open(setup, rng=Stream(3))
+        for batch in batches:
+            tap.hear(batch)
+    network = decoder_of(tap)
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    assert any(name.endswith("running_mean") for name in before)
+    z, y = batches[0].messages["smashed", "in"][:5], torch.arange(5) % sim.CLASSES
+
+    def run(rows: slice) -> Tensor:
+        held = {"smashed": z[None, rows]} | ({"labels": y[rows]} if view is After else {})
+        return images(tap.finish(view(**held)))
+
+    together = run(slice(None))
+    torch.testing.assert_close(together, torch.cat([run(slice(i, i + 1)) for i in range(5)]))
+    for name, buffer in network.named_buffers():
+        assert torch.equal(buffer, before[name]), name
