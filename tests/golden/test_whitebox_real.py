@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import whitebox_batch
 from benchmarks.he_mnist import BARS, measure
 from sltoolkit import api
 from sltoolkit.attacks import WhiteBox
@@ -39,3 +40,12 @@ def test_one_victim_meets_the_published_results() -> None:
     measured = measure(seeds=[0], root=ROOT)
     assert {key: measured[key] for key, bar in BARS.items() if measured[key] < bar} == {}
     assert measured["whitebox_relu2_accuracy"] > 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["conv1", "relu2"])
+def test_64_targets_at_once_are_recovered_as_well_as_one_at_a_time(
+    at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whitebox_batch, "REPEATS", 1)
+    assert whitebox_batch.measure(at)["mean_relative_mse_difference"] < 0.02
