@@ -24,7 +24,7 @@ Departures from the paper's public code:
    tell. If the first smashed data are negative somewhere, a plain convolution ends it: the code's
    ReLU could never match them.
 4. Own samples are drawn with replacement. A batch of one sample teaches nothing.
-5. Images are in [0, 1] and moved to the code's [-1, 1] inside f^ and d.
+5. Images are in [0, 1], for f^ and d as for the client; the code has all in [-1, 1].
 6. The critic strides to sides of 4, and MK-MMD lacks the code's constant 2 / (n - 1).
 """
 

@@ -22,8 +22,8 @@ Departures from the paper (P) and its public code (C):
 2. The penalty's norm is per sample (P); C takes it per sample and channel (`penalty_over`).
 3. The critic strides down to sides of 4 (P); C overwrites its strided layers by a plain one
    (`shrink=False`).
-4. Images in [0, 1]: the pilot moves them to P's [-1, 1], the decoder's tanh is moved back. The
-   loss is P's over 4, which Adam doesn't notice.
+4. Images are in [0, 1] for client and pilot alike (P: both in [-1, 1]), and the decoder's tanh is
+   moved there. The loss is P's over 4, which Adam doesn't notice.
 5. Strides, widths and the number of layers follow from the shapes; for the paper's they are the
    paper's. Signals, feature vectors and dense cuts have linear layers where P has none.
 6. Where smashed data are never negative (a cut behind a ReLU), the pilot ends in a ReLU, too
@@ -32,8 +32,7 @@ Departures from the paper (P) and its public code (C):
 7. Own samples are drawn with replacement, as many as the client sent.
 8. P's rates (`paper()`) are for 10,000 steps against a client with a rate of 1e-5. One with Adam's
    1e-3 outruns a critic of 1e-4, and its smashed data run away; `scale` can't slow it down. So by
-   default pilot and decoder follow 3e-3, the critic makes three steps of 1e-3 per batch, and the
-   penalty weighs 10.
+   default all follow 1e-3, the critic in three steps per batch, and the penalty weighs 10.
 """
 
 from dataclasses import dataclass

@@ -79,7 +79,7 @@ class Hijacking(ActiveAttack[HijackSetup]):
     )
 
     loss: Literal["wasserstein", "bce"] = "wasserstein"
-    lr: float = 3e-3
+    lr: float = 1e-3
     critic_lr: float = 1e-3
     critic_steps: int = 3
     penalty: float = 10.0

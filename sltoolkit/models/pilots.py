@@ -3,8 +3,10 @@
 All take the shapes of inputs and smashed data alone: the client's stride is the largest power of
 two that fits, and what is left was cut off at the borders by convolutions without padding. So a
 pilot's cell lies where the client's does; if it were stretched over the whole image, a decoder
-would learn to draw everything too large. Maps (C, H, W), signals (C, L) and vectors (d,) are served
-alike. Initialisation draws from torch's global generator: call them in a `Stream` scope.
+would learn to draw everything too large. And it is given inputs as the client is, in [0, 1] (in the
+papers both are given [-1, 1]): moved to [-1, 1], a dark background alone would make its codes many
+times as large. Maps (C, H, W), signals (C, L) and vectors (d,) are served alike. Initialisation
+draws from torch's global generator: call them in a `Stream` scope.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +45,7 @@ def strided_pilot(
     Pasquini et al. 2021: linear for reconstruction, with activations for property inference.
 
     Args:
-        input_shape: of one input; images in [0, 1] are moved to the paper's [-1, 1] first.
+        input_shape: of one input.
         smashed_shape: of one sample's smashed data.
         activation: after every layer but the last; none by default.
         signed: false ends it in a ReLU, for clients whose smashed data are never negative.
@@ -71,7 +73,7 @@ def pooled_pilot(
     three in the others (Simonyan and Zisserman 2015).
 
     Args:
-        input_shape: of one input; images in [0, 1] are moved to the paper's [-1, 1] first.
+        input_shape: of one input.
         smashed_shape: of one sample's smashed data.
         signed: true appends a plain convolution, for clients whose smashed data can be negative.
 
@@ -163,7 +165,7 @@ def _pilot(
     maps = len(smashed_shape) == rank
     times = halvings(sides, smashed_shape[1:]) if maps else DENSE_HALVINGS
     last = smashed_shape[0] if maps else DENSE_WIDTH
-    layers: Layers = [_Signed()] if rank == 3 else []
+    layers: Layers = []
     for i in range(max(times, 1)):
         out = last if i >= times - 1 else max(last >> (times - 1 - i), NARROWEST)
         layers += stage(rank, channels, out, 2 if times else 1, i)
@@ -186,14 +188,6 @@ def _spread(d: int, channels: int, sides: Sequence[int]) -> Layers:
     return [
         nn.Flatten(), nn.Linear(d, channels * prod(sides)), nn.Unflatten(1, (channels, *sides))
     ]  # fmt: skip
-
-
-@final
-class _Signed(nn.Module):
-    """[0, 1] to [-1, 1]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return 2 * x - 1
 
 
 @final

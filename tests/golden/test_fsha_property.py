@@ -70,13 +70,10 @@ def test_it_is_refused_to_who_holds_the_labels_anyway() -> None:
 
 
 def test_a_server_without_labels_learns_who_has_the_attribute() -> None:
-    thief = FSHAProperty(
-        lr=3e-3, critic_lr=1e-3, critic_steps=3, penalty=10.0, width=16, blocks=1,
-        classes=(0, 1, 2, 3, 4),
-    )  # fmt: skip
+    thief = FSHAProperty(width=16, blocks=1, classes=(0, 1, 2, 3, 4))
     victim = train(
         network, load("digits"), cut=("cut", "features"), protocol=UShaped(),
-        training=Training(epochs=8, batch_size=32), targets=Targets(labels=200, hints=0),
+        training=Training(epochs=16, batch_size=32), targets=Targets(labels=200, hints=0),
         active=thief,
     )  # fmt: skip
     verdict = attack(victim, thief).verdict
