@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.contracts import AnyAttack, Attack, Defense
+from sltoolkit.contracts import AnyAttack, Attack, Defense, Listener
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.models import Model
@@ -58,10 +58,17 @@ def attack_facts(
         "attacker_seed": seed,
         "target_set": targets.part if attack.family == "reconstruction" else "private_train",
         "checkpoint": "final",
+        "mounted": _mounted(attack),
         "adaptive": _adaptive(attack, verdict.knowledge),
         "epsilon": None if guarantee is None else guarantee.epsilon,
         "delta": None if guarantee is None else guarantee.delta,
     }
+
+
+def _mounted(attack: AnyAttack) -> str:
+    if isinstance(attack, Attack):
+        return "afterwards"
+    return "listening" if isinstance(attack, Listener) else "actively"
 
 
 def _adaptive(attack: AnyAttack, knowledge: Collection[str]) -> bool:

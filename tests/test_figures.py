@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -18,8 +18,8 @@ from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.metrics import t_interval
 from sltoolkit.report.curves import COLUMN, PAGE, curves_figure
 from sltoolkit.report.grid import Tiles, grid_figure, ranked
-from sltoolkit.report.series import AXES, Chart, charts
-from sltoolkit.report.styles import styles
+from sltoolkit.report.series import AXES, CROWD, Chart, charts
+from sltoolkit.report.styles import ORDER, styles, written
 
 SPEC: dict[str, Any] = {
     "name": "figures", "seeds": [0, 1],
@@ -109,9 +109,14 @@ def test_every_axis_can_be_drawn() -> None:
 
 
 def test_a_method_keeps_its_look_and_no_two_look_alike() -> None:
-    every = styles(ATTACKS)
-    assert len({(s.color, s.linestyle) for s in every.values()}) == len(ATTACKS)
+    every = styles(ORDER)
+    kinds: dict[str, Any] = ATTACKS
+    assert {name for name, kind in kinds.items() if kind.family == "reconstruction"} == set(ORDER)
+    assert len({(s.color, s.linestyle) for s in every.values()}) == len(ORDER)
+    assert len({(s.color, s.marker) for s in every.values()}) == len(ORDER)
     assert styles(["whitebox"])["whitebox"] == every["whitebox"]
+    mine = styles(["mine", "yours"])["mine"]  # a plug-in's look depends on its name alone
+    assert styles(["a_rival", "mine", "whitebox"])["mine"] == mine
     variants = styles(["decoder(width=4)", "decoder(width=8)"])
     assert len({(s.color, s.linestyle) for s in variants.values()}) == 2
     assert len({s.color for s in variants.values()}) == 1
@@ -143,8 +148,48 @@ def test_the_line_of_a_figure_passes_through_its_points() -> None:
 
 def test_best_median_and_worst_are_ranked_in_the_metrics_direction() -> None:
     scores = torch.tensor([0.3, 0.9, 0.1, 0.5])
-    assert ranked(scores, higher_is_better=True) == [1, 3, 2]
-    assert ranked(scores, higher_is_better=False) == [2, 0, 1]
+    assert ranked([scores], higher_is_better=True) == [1, 3, 2]
+    assert ranked([scores], higher_is_better=False) == [2, 0, 1]
+
+
+def test_targets_are_ranked_by_their_mean_rank_over_attacks() -> None:
+    # ranks of the four: 0 1 2 3, 1 0 3 2, 0 2 1 3, so on average 1/3, 1, 2, 8/3
+    attacks = [[0.9, 0.8, 0.7, 0.6], [0.3, 0.4, 0.1, 0.2], [0.5, 0.3, 0.4, 0.1]]
+    scores = [torch.tensor(each) for each in attacks]
+    assert ranked(scores, higher_is_better=True) == [0, 1, 3]
+
+
+def test_a_crowd_of_attacks_has_a_panel_per_knowledge_the_strongest_first() -> None:
+    knows = {"whitebox": "aux+client_weights+smashed", "unsplit": "client_arch+smashed"}
+    names = list(ORDER)[:CROWD]
+    crowd = [*names, *(n for n in knows if n not in names), "mine"]
+    rows = [
+        row(cut=c, attack=a, knowledge=knows.get(a, "aux+release+smashed"))
+        for c in "ab" for a in crowd
+    ]  # fmt: skip
+    figure = curves_figure(only(rows))
+    assert [a.get_title() for a in figure.axes if a.get_visible()] == [
+        "the client's weights, own samples", "queries, own samples", "the client's architecture",
+    ]  # fmt: skip
+    assert len(figure.axes[0].lines) == 2  # the white box, and the prior alone
+    few = [r for r in rows if r["attack"] in crowd[:CROWD]]
+    assert len(curves_figure(only(few)).axes) == 1
+
+
+def test_places_without_order_are_not_joined() -> None:
+    rows = [
+        row(swept=f"data.aux_from={name}", victim_seed=s, value=v)
+        for name, vs in {"mnist": (0.8, 0.9), "fashion": (0.5, 0.7)}.items()
+        for s, v in enumerate(vs)
+    ]  # fmt: skip
+    axis = curves_figure(only(rows)).axes[0]
+    shown: list[list[float]] = [list(map(float, cast(Any, x.get_ydata()))) for x in axis.lines]
+    assert shown == [pytest.approx([0.85]), pytest.approx([0.6])]
+
+
+def test_figures_write_methods_as_papers_do() -> None:
+    assert written("sdar(lr=1)") == "SDAR(lr=1)"
+    assert written("deep_image_prior") == "deep image prior"
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 32)])
@@ -161,7 +206,7 @@ def test_a_grid_shows_the_chosen_targets_and_their_scores(shape: tuple[int, ...]
     assert [a.get_xlabel() for a in grid[1]] == ["0.55", "0.30", "0.10"] * 2
     assert [a.get_xlabel() for a in grid[2]] == ["0.55", "0.30", "0.10", "", "", ""]
     assert [a.get_title() for a in grid[0]] == ["best", "median", "worst"] * 2
-    assert [r[0].get_ylabel() for r in grid] == ["original", "decoder", "whitebox"]
+    assert [r[0].get_ylabel() for r in grid] == ["original", "decoder", "white box"]
     if len(shape) == 3:
         shown = torch.as_tensor(grid[1][0].images[0].get_array())
         expected = truth[4].permute(1, 2, 0).squeeze(-1)
@@ -180,12 +225,12 @@ def test_an_experiment_is_drawn_as_pdf_and_png(tmp_path: Path) -> None:
     run_bench(SPEC, folder)
     done = CliRunner().invoke(app, ["report", str(folder), "--figures"])
     assert done.exit_code == 0, done.output
-    written = sorted((folder / "figures").iterdir())
-    stems = {path.stem for path in written}
+    files = sorted((folder / "figures").iterdir())
+    stems = {path.stem for path in files}
     assert {name.partition("-")[0] for name in stems} == {"grid", "by_cut", "by_step"}
-    assert all(str(path) in done.output for path in written)
-    assert len(written) == 2 * len(stems)
-    for path in written:
+    assert all(str(path) in done.output for path in files)
+    assert len(files) == 2 * len(stems)
+    for path in files:
         if path.suffix == ".png":
             assert imread(path).std() > 5
         else:

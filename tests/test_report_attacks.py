@@ -42,16 +42,20 @@ def cells(errors: pd.DataFrame) -> dict[tuple[str, str, str], str]:
 
 
 def test_it_shows_means_and_intervals_and_marks_the_best_at_its_knowledge() -> None:
-    table, found, strong = cells(rows()), t_interval([0.9, 1.0]), "aux, client_weights"
+    table, found, strong = (
+        cells(rows()),
+        t_interval([0.9, 1.0]),
+        "the client's weights, own samples",
+    )
     assert table[strong, "whitebox", "conv1"] == f"0.95 [{found.low:.2f}, {found.high:.2f}]*"
     assert not table[strong, "whitebox", "conv2"].endswith("*")
     assert table[strong, "deep_image_prior", "conv2"].endswith("*")
-    assert table["aux, release", "decoder", "conv2"].startswith("0.50 [")
+    assert table["queries, own samples", "decoder", "conv2"].startswith("0.50 [")
     assert table["", "prior alone", "conv1"] == "0.10 [0.10, 0.10]"
 
 
 def test_where_less_is_more_leak_the_least_is_the_best() -> None:
-    table, strong = cells(rows(2.0, -1).assign(metric="mse")), "aux, client_weights"
+    table, strong = cells(rows(2.0, -1).assign(metric="mse")), "the client's weights, own samples"
     assert table[strong, "deep_image_prior", "conv1"].endswith("]*")
     assert table[strong, "whitebox", "conv1"].startswith("0.9500 [")
 
@@ -59,15 +63,42 @@ def test_where_less_is_more_leak_the_least_is_the_best() -> None:
 def test_nobody_wins_who_does_not_beat_the_prior() -> None:
     table = cells(rows(baseline=0.65))
     assert not any(text.endswith("*") for (*_, cut), text in table.items() if cut == "conv2")
-    assert table["aux, release", "decoder", "conv1"].endswith("*")
+    assert table["queries, own samples", "decoder", "conv1"].endswith("*")
 
 
 def test_an_attack_that_failed_on_a_victim_says_so() -> None:
     found = rows()
     found.loc[found.index[:1], ["status", "reason"]] = ["failed", "diverged"]  # whitebox, victim 0
     table = cells(found)
-    assert table["aux, client_weights", "whitebox", "conv1"] == "1.00 (n=1)* (1 of 2 victims)"
-    assert "of 2" not in table["aux, release", "decoder", "conv1"]
+    assert (
+        table["the client's weights, own samples", "whitebox", "conv1"]
+        == "1.00 (n=1)* (1 of 2 victims)"
+    )
+    assert "of 2" not in table["queries, own samples", "decoder", "conv1"]
+
+
+def test_nobody_wins_against_whom_somebody_does_better_with_less() -> None:
+    weaker = {"decoder": "aux+client_weights+release+smashed", "whitebox": "aux+labels+smashed"}
+    table = cells(rows().assign(knowledge=lambda r: r["attack"].map({**KNOWS, **weaker})))
+    everything = "the client's weights, queries, own samples"
+    assert not table[everything, "decoder", "conv1"].endswith("*")  # whitebox reaches more
+    assert table["own samples", "whitebox", "conv1"].endswith("*")
+    assert not table["the client's weights, own samples", "deep_image_prior", "conv1"].endswith("*")
+    assert table["the client's weights, own samples", "deep_image_prior", "conv2"].endswith("*")
+    assert not table[everything, "decoder", "conv2"].endswith("*")
+
+
+def test_who_heard_the_training_knows_more_and_who_hijacked_it_most() -> None:
+    mounted = {"whitebox": "actively", "deep_image_prior": "listening", "decoder": "afterwards"}
+    said = rows().assign(
+        knowledge="aux+server_weights+smashed", mounted=lambda r: r["attack"].map(mounted)
+    )
+    table = attack_table(said)
+    assert [knows for knows, _ in table.index] == [
+        "hijacks the training, own samples", "heard the training, own samples", "own samples", "",
+    ]  # fmt: skip
+    conv2 = [str(text).endswith("*") for text in table["conv2"]]
+    assert conv2 == [False, True, True, False]
 
 
 def test_what_differs_otherwise_is_no_comparison_of_cuts() -> None:

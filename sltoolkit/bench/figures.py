@@ -65,9 +65,8 @@ def _grids(rows: pd.DataFrame, store: Store) -> Iterator[tuple[str, Figure]]:
         tiles = [_tiles(line, t, metric) for line, t in with_images if _same(t["truth"], truth)]
         first = [t for t in tiles if t.defense == tiles[0].defense]
         higher = METRICS[metric].higher_is_more_leak
-        best = max(first, key=lambda t: float(t.scores.mean()) * (1 if higher else -1))
         named = [str(v) for k, v in zip(SETTING, values, strict=True) if k != "protocol_params"]
-        chosen = ranked(best.scores, higher_is_better=higher)
+        chosen = ranked([t.scores for t in first], higher_is_better=higher)
         yield "grid-" + _slug("-".join(named)), grid_figure(truth, tiles, chosen, metric)
 
 

@@ -1,28 +1,27 @@
 """Attacks side by side: what each reaches at every cut, and the strongest at its knowledge."""
 
+from collections.abc import Iterator
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import KINDS, t_interval
-from sltoolkit.report.formats import spread
+from sltoolkit.report.formats import records, spread
 from sltoolkit.report.tables import SETTING, prepared
+from sltoolkit.report.threats import knowledge_of, knowledge_text, strength
 
 WINNER = "*"
-"""Marks the best mean among the attacks with the same knowledge, if it is beyond the prior's."""
-
-_EVERYBODY = {"smashed", "labels"}
-"""What is heard on the wire, whatever else is known."""
+"""Marks the best mean among the attacks that know no more, if it is beyond the prior's."""
 
 
 def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per knowledge and reconstruction attack, and the prior alone; a column per cut.
 
-    A cell is the mean of the primary metric over victims with its 95 % t interval; of the attacks
-    with the same knowledge the one with the best mean is marked with `WINNER`, unless the prior
-    alone does as well. An attack that failed on some victims says on how many it did not.
+    A cell is the mean of the primary metric over victims with its 95 % t interval, marked with
+    `WINNER` if no attack that knows the same or less has a better mean, nor the prior alone one as
+    good. An attack that failed on some victims says on how many it did not.
 
     Args:
         rows: the long form of results that differ in cut, attack and seeds alone.
@@ -45,26 +44,32 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
                 f"a table of attacks compares cuts, and these rows differ in {column}: give those "
                 "of one of " + "; ".join(sorted(map(str, frame[column].unique())))
             )
-    frame = frame[frame["metric"] == metric]
-    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    frame = frame[frame["metric"] == metric].copy()
+    frame["known"] = pd.Series(map(knowledge_of, records(frame)), frame.index, dtype=object)
+    lines: dict[tuple[frozenset[str], str], dict[str, Any]] = {}
+    prior: dict[str, Any] = {}
     for cut, here in frame.groupby("cut", sort=False):
-        for knows, rivals in here.groupby(here["knowledge"].map(_beyond_the_wire), sort=False):
-            gains = {str(name): mean(_means(a, "gain")) for name, a in rivals.groupby("variant")}
-            for name, own in rivals.groupby("variant"):
-                mark = WINNER * (gains[str(name)] == max(0.0, *gains.values()) > 0)
-                values = _means(own, "value")
-                survived = f" ({len(values)} of {victims} victims)" * (len(values) < victims)
-                text = _text(values, metric) + mark + survived
-                lines.setdefault((str(knows), str(name)), {})[str(cut)] = text
-        prior = lines.setdefault(("", "prior alone"), {})
+        gains = {key: mean(_means(own, "gain")) for key, own in _attacks(here)}
+        for (known, name), own in _attacks(here):
+            rivals = [gain for (other, _), gain in gains.items() if other <= known]
+            mark = WINNER * (gains[known, name] == max(0.0, *rivals) > 0)
+            values = _means(own, "value")
+            survived = f" ({len(values)} of {victims} victims)" * (len(values) < victims)
+            lines.setdefault((known, name), {})[str(cut)] = _text(values, metric) + mark + survived
         prior[str(cut)] = _text(_means(here, "baseline"), metric)
-    table = pd.DataFrame.from_dict(lines, orient="index")
-    table.index = pd.MultiIndex.from_tuples(lines, names=["knowledge", f"attack ({metric})"])
-    return table.sort_index().fillna("")
+    ordered = sorted(lines, key=lambda key: (strength(key[0]), key[1]))
+    said = {(knowledge_text(known), name): lines[known, name] for known, name in ordered}
+    table = pd.DataFrame.from_dict({**said, ("", "prior alone"): prior}, orient="index")
+    names = ["knows, beside what is heard", f"attack ({metric})"]
+    table.index = pd.MultiIndex.from_tuples([*said, ("", "prior alone")], names=names)
+    return table.fillna("")
 
 
-def _beyond_the_wire(knowledge: str) -> str:
-    return ", ".join(g for g in knowledge.split("+") if g not in _EVERYBODY)
+def _attacks(rows: pd.DataFrame) -> Iterator[tuple[tuple[frozenset[str], str], pd.DataFrame]]:
+    """Every attack with its knowledge, and its rows."""
+    for known, same in rows.groupby("known", sort=False):
+        for name, own in same.groupby("variant", sort=False):
+            yield (cast(frozenset[str], known), str(name)), own
 
 
 def _means(rows: pd.DataFrame, column: str) -> list[float]:

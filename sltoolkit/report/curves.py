@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -10,13 +11,16 @@ from sltoolkit.metrics import METRICS
 from sltoolkit.report.canvas import Figure, tidy
 from sltoolkit.report.formats import METRIC_NAMES
 from sltoolkit.report.series import AXES, Chart, Line, Place
-from sltoolkit.report.styles import Style, styles
+from sltoolkit.report.styles import Style, styles, written
 
 COLUMN, PAGE = 3.35, 6.9
 """Inches: the width of a column and of a page in the usual two-column templates."""
 
 SMALL, NORMAL = 6.5, 7.5
 """Points: readable at that width without scaling."""
+
+UNORDERED = ("data.aux_from",)
+"""Axes whose places have no order, so that no line joins them."""
 
 _TICKS = 6
 
@@ -26,8 +30,8 @@ _PRIOR = Style(color="0.45", linestyle="-.", marker="")
 def curves_figure(chart: Chart) -> Figure:
     """The chart as a figure of the width of a column, or of a page where there are many panels.
 
-    Bands are t intervals over victims (none with a single one); the dash-dotted line is the best
-    prior-only baseline.
+    Bands are t intervals over victims (none with a single one), bars where places have no order;
+    the dash-dotted line is the best prior-only baseline.
     """
     panels = list(dict.fromkeys(line.panel for line in chart.lines))
     columns = min(len(panels), 3)
@@ -38,7 +42,8 @@ def curves_figure(chart: Chart) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axis, panel in zip(grid.flat, panels, strict=False):
         _panel(axis, chart, [line for line in chart.lines if line.panel == panel], looks)
-        axis.set_title(panel if len(panels) > 1 else chart.setting, fontsize=NORMAL)
+        title = "\n".join(wrap(panel, 34)) if len(panels) > 1 else chart.setting
+        axis.set_title(title, fontsize=SMALL if "\n" in title else NORMAL)
     for axis in grid.flat[len(panels) :]:
         axis.set_visible(False)
     for axes in grid:
@@ -48,7 +53,7 @@ def curves_figure(chart: Chart) -> Figure:
     handles = [_handle(method, look) for method, look in looks.items()]
     figure.legend(
         handles=handles, loc="outside lower center", frameon=False, fontsize=SMALL,
-        ncols=min(len(handles), 3 if columns == 1 else 6),
+        handlelength=3.2, ncols=min(len(handles), 2 if columns == 1 else 6),
     )  # fmt: skip
     return figure
 
@@ -59,8 +64,11 @@ def _panel(axis: Axes, chart: Chart, lines: Sequence[Line], looks: dict[str, Sty
     at: dict[Place, float] = {
         place: float(place) if numbers else float(i) for i, place in enumerate(places)
     }
-    for line in lines:
-        _line(axis, line, at, looks[line.method])
+    for number, line in enumerate(lines):
+        if chart.axis in UNORDERED:
+            _points(axis, line, at, looks[line.method], (number + 1) / (len(lines) + 1) - 0.5)
+        else:
+            _line(axis, line, at, looks[line.method])
     if numbers and min(at.values()) > 0 and max(at.values()) >= 8 * min(at.values()):
         axis.set_xscale("log")
         shown = [float(place) for place in places][:: math.ceil(len(places) / _TICKS)]
@@ -92,8 +100,25 @@ def _line(axis: Axes, line: Line, at: dict[Place, float], look: Style) -> None:
         axis.fill_between(x, low, high, color=look.color, alpha=0.16, lw=0)
 
 
+def _points(
+    axis: Axes, line: Line, at: dict[Place, float], look: Style, aside: float
+) -> None:  # fmt: skip
+    """Means with their intervals beside each other, or the prior's level at every place."""
+    for place, found in line.points.items():
+        x = at[place]
+        if not line.method:
+            axis.hlines(
+                found.value, x - 0.45, x + 0.45, color=look.color, ls=look.linestyle, lw=1.1
+            )
+            continue
+        axis.errorbar(
+            x + 0.8 * aside, found.value, [[found.value - found.low], [found.high - found.value]],
+            color=look.color, marker=look.marker, markersize=3.5, lw=1.1,
+        )  # fmt: skip
+
+
 def _handle(method: str, look: Style) -> Line2D:
     return Line2D(
         [], [], color=look.color, linestyle=look.linestyle, marker=look.marker, markersize=3.2,
-        lw=1.1, label=method or "prior alone",
+        lw=1.1, label=written(method) if method else "prior alone",
     )  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from sltoolkit.errors import SpecError
 from sltoolkit.report.canvas import Figure
 from sltoolkit.report.curves import NORMAL, PAGE, SMALL
 from sltoolkit.report.formats import METRIC_NAMES
-from sltoolkit.report.styles import styles
+from sltoolkit.report.styles import styles, written
 
 PLACES = ("best", "median", "worst")
 _TILE = 0.62  # inches
@@ -37,9 +38,10 @@ class Tiles:
     scores: Tensor
 
 
-def ranked(scores: Tensor, *, higher_is_better: bool) -> list[int]:
-    """The targets with the best, the median and the worst of the scores (N,)."""
-    order = scores.argsort(descending=higher_is_better, stable=True).tolist()
+def ranked(scores: Sequence[Tensor], *, higher_is_better: bool) -> list[int]:
+    """The best, the median and the worst target by their mean rank over scores (N,) of attacks."""
+    ranks = [s.argsort(descending=higher_is_better, stable=True).argsort() for s in scores]
+    order = torch.stack(ranks).double().mean(0).argsort(stable=True).tolist()
     return [order[0], order[(len(order) - 1) // 2], order[-1]]
 
 
@@ -54,7 +56,7 @@ def grid_figure(
     Args:
         truth: the originals, (N, ...) as the tiles' images.
         tiles: of every attack under every defence that has a result.
-        chosen: the best, the median and the worst target.
+        chosen: the best, the median and the worst target (`ranked`).
         metric: what the scores are.
 
     Raises:
@@ -92,9 +94,10 @@ def grid_figure(
                 _row(axes, own.images, chosen, own.scores, truth, digits)
     for axes, name in zip(grid, ["original", *attacks], strict=True):
         axes[0].set_ylabel(
-            name.replace("(", "\n("), rotation=0, ha="right", va="center", fontsize=NORMAL
+            written(name).replace("(", "\n("), rotation=0, ha="right", va="center", fontsize=NORMAL
         )
-    figure.text(0.004, 0.004, f"below each: {METRIC_NAMES.get(metric, metric)}", fontsize=SMALL)
+    said = f"below each: {METRIC_NAMES.get(metric, metric)}; targets by mean rank over attacks"
+    figure.text(0.004, 0.004, said, fontsize=SMALL)
     return figure
 
 

@@ -7,8 +7,10 @@ from typing import Any, final
 import pandas as pd
 
 from sltoolkit.metrics import KINDS, Interval, t_interval
+from sltoolkit.report.formats import records
 from sltoolkit.report.labels import labels
 from sltoolkit.report.tables import SETTING, prepared
+from sltoolkit.report.threats import knowledge_of, knowledge_text, strength
 
 AXES: Mapping[str, str] = {
     "cut": "where the network is cut",
@@ -19,6 +21,16 @@ AXES: Mapping[str, str] = {
 }
 """What quality is drawn against, and what the axis is called."""
 
+SWEPT: Mapping[str, str] = {
+    "data.aux_from": "own samples from",
+    "data.aux": "own samples:",
+    "training.epochs": "epochs:",
+}
+"""What titles call settings that were varied besides."""
+
+CROWD = 6
+"""So many methods fill a panel; if there are more, and one defence, each knowledge has its own."""
+
 Place = float | str
 
 
@@ -28,7 +40,7 @@ class Line:
     """One method in one panel.
 
     Attributes:
-        panel: the defence.
+        panel: the defence, or what the methods know.
         method: the attack; "" for the prior alone.
         points: place on the axis -> mean over victims with its interval, in the spec's order.
     """
@@ -77,6 +89,10 @@ def charts(rows: pd.DataFrame, progress: Mapping[str, Mapping[str, Any]]) -> lis
     metric = next(m for m in KINDS["reconstruction"] if (frame["metric"] == m).any())
     frame = frame[frame["metric"] == metric]
     frame["panel"] = labels(list(frame["defense"]), list(frame["defense_params"]), lone=2)
+    if frame["panel"].nunique() == 1 and frame["variant"].nunique() > CROWD:
+        frame["known"] = pd.Series(map(knowledge_of, records(frame)), frame.index, dtype=object)
+        frame["panel"] = frame["known"].map(knowledge_text)
+        frame = frame.sort_values("known", key=lambda k: k.map(strength), kind="stable")
     varied = [axis for axis in AXES if axis != "step"]
     found = [c for axis in varied for c in _charts(_placed(frame, axis), axis, metric)]
     return found + list(_charts(_stepped(frame, progress, metric), "step", metric))
@@ -134,7 +150,10 @@ def _points(group: pd.DataFrame, column: str) -> dict[Place, Interval]:
 
 def _words(part: pd.DataFrame) -> str:
     named = (c for c in SETTING if c != "protocol_params")
-    return ", ".join(text for c in named if (text := str(part[c].iloc[0])))
+    said = ", ".join(text for c in named if (text := str(part[c].iloc[0])))
+    for key, words in SWEPT.items():
+        said = said.replace(f"{key}=", f"{words} ")
+    return said
 
 
 def _parsed(swept: str) -> dict[str, str]:

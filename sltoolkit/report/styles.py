@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, final
+from zlib import crc32
 
 from sltoolkit.report.canvas import COLORS
 
@@ -11,10 +12,16 @@ ORDER = (
     "shadow", "pcat", "colluding", "fora", "deep_image_prior", "inverting_gradients", "dlg",
     "first_layer", "idlg",
 )  # fmt: skip
-"""Methods in the order in which they take colours; a method that isn't named comes after them.
+"""Methods in the order in which they take colours; any other's look follows from its name alone.
 
 Never reorder: a method keeps its look from paper to paper.
 """
+
+WRITTEN = {
+    "whitebox": "white box", "unsplit": "UnSplit", "sdar": "SDAR", "pcat": "PCAT", "fora": "FORA",
+    "fsha": "FSHA", "dlg": "DLG", "idlg": "iDLG",
+}  # fmt: skip
+"""How figures write methods; others as they are named, with spaces."""
 
 LineStyle = Literal["-", "--", ":", "-."]
 
@@ -43,10 +50,8 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
     seen: dict[str, int] = {}
     names = list(dict.fromkeys(methods))
     bare = {name: name.partition("(")[0].partition(" [")[0] for name in names}
-    unknown = sorted({b for b in bare.values() if b not in ORDER})
-    places = {name: place for place, name in enumerate((*ORDER, *unknown))}
     for name in names:
-        place, variant = places[bare[name]], seen.get(bare[name], 0)
+        place, variant = _place(bare[name]), seen.get(bare[name], 0)
         seen[bare[name]] = variant + 1
         found[name] = Style(
             color=COLORS[place % len(COLORS)],
@@ -54,3 +59,15 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
             marker=_MARKS[(place + place // len(COLORS) + variant) % len(_MARKS)],
         )
     return found
+
+
+def written(method: str) -> str:
+    """A method's name for a figure, its parameters in brackets as they are."""
+    bare, bracket, rest = method.partition("(")
+    return WRITTEN.get(bare, bare.replace("_", " ")) + bracket + rest
+
+
+def _place(name: str) -> int:
+    if name in ORDER:
+        return ORDER.index(name)
+    return len(ORDER) + crc32(name.encode()) % (len(COLORS) * len(_MARKS) - len(ORDER))
