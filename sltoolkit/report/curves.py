@@ -42,8 +42,8 @@ def curves_figure(chart: Chart) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axis, panel in zip(grid.flat, panels, strict=False):
         _panel(axis, chart, [line for line in chart.lines if line.panel == panel], looks)
-        title = "\n".join(wrap(panel, 34)) if len(panels) > 1 else chart.setting
-        axis.set_title(title, fontsize=SMALL if "\n" in title else NORMAL)
+        title = "\n".join(wrap(panel, 44)) if len(panels) > 1 else chart.setting
+        axis.set_title(title, fontsize=NORMAL if len(max(panels, key=len)) < 30 else SMALL)
     for axis in grid.flat[len(panels) :]:
         axis.set_visible(False)
     for axes in grid:

@@ -16,7 +16,7 @@ from sltoolkit.report.styles import styles, written
 
 PLACES = ("best", "median", "worst")
 _TILE = 0.62  # inches
-_LEFT, _TOP, _BOTTOM = 0.95, 0.32, 0.16
+_LEFT, _TOP, _BOTTOM = 0.95, 0.32, 0.3
 _DIGITS = {"mse": 3, "psnr_db": 1}
 
 
