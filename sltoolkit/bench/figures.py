@@ -62,11 +62,13 @@ def _grids(rows: pd.DataFrame, store: Store) -> Iterator[tuple[str, Figure]]:
         if metric is None or not with_images or with_images[0][1]["truth"].ndim < 3:
             continue
         truth = with_images[0][1]["truth"]
-        tiles = [_tiles(line, t, metric) for line, t in with_images if _same(t["truth"], truth)]
-        first = [t for t in tiles if t.defense == tiles[0].defense]
-        higher = METRICS[metric].higher_is_more_leak
+        shown = [(line, t) for line, t in with_images if _same(t["truth"], truth)]
+        tiles = [_tiles(line, t, metric) for line, t in shown]
         named = [str(v) for k, v in zip(SETTING, values, strict=True) if k != "protocol_params"]
-        chosen = ranked([t.scores for t in first], higher_is_better=higher)
+        chosen = ranked(
+            [t[f"score/{metric}"] for _, t in shown], kept=len(truth),
+            higher_is_better=METRICS[metric].higher_is_more_leak,
+        )  # fmt: skip
         yield "grid-" + _slug("-".join(named)), grid_figure(truth, tiles, chosen, metric)
 
 

@@ -1,4 +1,4 @@
-"""What all figures share: colours, plain axes, and a figure that a notebook shows by itself."""
+"""What all figures share: colours, sizes, plain axes, and a figure that a notebook shows by itself."""
 
 from io import BytesIO
 
@@ -7,6 +7,12 @@ from matplotlib.axes import Axes
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito's palette, told apart with any colour vision."""
+
+COLUMN, PAGE = 3.35, 6.9
+"""Inches: the width of a column and of a page in the usual two-column templates."""
+
+SMALL, NORMAL = 7.0, 8.0
+"""Points: readable at that width without scaling."""
 
 
 def tidy(axis: Axes) -> None:

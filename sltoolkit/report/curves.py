@@ -8,16 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sltoolkit.metrics import METRICS
-from sltoolkit.report.canvas import Figure, tidy
+from sltoolkit.report.canvas import COLUMN, NORMAL, PAGE, SMALL, Figure, tidy
 from sltoolkit.report.formats import METRIC_NAMES
+from sltoolkit.report.names import written
 from sltoolkit.report.series import AXES, Chart, Line, Place
-from sltoolkit.report.styles import Style, styles, written
-
-COLUMN, PAGE = 3.35, 6.9
-"""Inches: the width of a column and of a page in the usual two-column templates."""
-
-SMALL, NORMAL = 6.5, 7.5
-"""Points: readable at that width without scaling."""
+from sltoolkit.report.styles import Style, styles
 
 UNORDERED = ("data.aux_from",)
 """Axes whose places have no order, so that no line joins them."""

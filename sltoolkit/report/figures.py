@@ -4,66 +4,73 @@ Built on `matplotlib.figure.Figure` itself, not on pyplot: no global state, no d
 """
 
 from collections.abc import Mapping
+from textwrap import fill
 
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from sltoolkit.errors import SpecError
-from sltoolkit.report.canvas import Figure
+from sltoolkit.metrics import primary
+from sltoolkit.report.canvas import NORMAL, PAGE, SMALL, Figure
+from sltoolkit.report.formats import METRIC_NAMES
+from sltoolkit.report.names import written
+from sltoolkit.report.tiles import SCORE_HEIGHT, draw, write_score
 from sltoolkit.report.tradeoff import tradeoff_figure
 
 __all__ = ["reconstruction_figure", "tradeoff_figure"]
 
-_LABEL_WIDTH = 1.5  # inches, left of the images
+_LABEL_WIDTH = 1.1  # inches, left of the images
+_TILE = 1.0  # inches, at most
+_NOTE = 0.18  # inches, for what the numbers are
+_GAP = 1.05  # from tile to tile, in tiles
 
 
 def reconstruction_figure(images: Mapping[str, Tensor]) -> Figure:
-    """One row of images per name, the first on top: originals, then what attacks made of them.
+    """One row of images per name: originals on top, then what attacks made of them.
+
+    Below each reconstruction stands how much of the original it shows, in the primary metric of
+    images of their size: SSIM, or MSE where it isn't defined. The figure is as wide as a page.
 
     Args:
-        images: name -> (N, C, H, W) in [0, 1], grey (C = 1) or RGB (C = 3); the same N in all.
+        images: name -> (N, C, H, W) in [0, 1], grey (C = 1) or RGB (C = 3); the same shape in all.
 
     Raises:
-        SpecError: no images, different numbers of them, or another number of channels.
+        SpecError: no images, different numbers or shapes of them, or another number of channels.
     """
-    counts = {len(batch) for batch in images.values()}
-    if len(counts) != 1 or 0 in counts:
+    shapes = {tuple(batch.shape) for batch in images.values()}
+    if len(shapes) != 1 or 0 in next(iter(shapes)):
         raise SpecError(
-            "a reconstruction figure needs the same number of images in every row, at least one; "
-            f"got { {name: len(batch) for name, batch in images.items()} }"
+            "a reconstruction figure needs the same number of images in every row, at least one, "
+            f"of one shape; got { {name: tuple(batch.shape) for name, batch in images.items()} }"
         )
-    count = counts.pop()
-    cell = max(0.7, min(1.3, 10.0 / count))
-    width, height = _LABEL_WIDTH + cell * count, cell * len(images)
-    figure = Figure(figsize=(width, height + 0.1), dpi=120)
-    axes = figure.subplots(len(images), count, squeeze=False)
+    shape = shapes.pop()
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise SpecError(f"images are (N, 1 or 3, H, W), got {shape}")
+    metric = primary("reconstruction", shape[1:])
+    tile = min(_TILE, (PAGE - _LABEL_WIDTH) / shape[0] / _GAP)
+    width = _LABEL_WIDTH + tile * _GAP * shape[0]
+    height = (tile * _GAP + SCORE_HEIGHT) * len(images) + _NOTE
+    figure = Figure(figsize=(width, height), dpi=200)
+    axes = figure.subplots(len(images), shape[0], squeeze=False)
     figure.subplots_adjust(
-        left=_LABEL_WIDTH / width, right=0.995, top=0.99, bottom=0.01, wspace=0.05, hspace=0.05
-    )
+        left=_LABEL_WIDTH / width, right=0.998, top=1 - 0.02 / height,
+        bottom=(_NOTE + SCORE_HEIGHT) / height, wspace=_GAP - 1,
+        hspace=_GAP - 1 + SCORE_HEIGHT / tile,
+    )  # fmt: skip
+    original = next(iter(images.values()))
     for row, (name, batch) in zip(axes, images.items(), strict=True):
         row[0].set_ylabel(
-            _wrapped(name), rotation=0, ha="right", va="center", labelpad=8, fontsize=9
+            _wrapped(name), rotation=0, ha="right", va="center", labelpad=6, fontsize=NORMAL
         )
-        for axis, image in zip(row, batch, strict=True):
-            _draw(axis, image, name)
+        scores = metric.function(batch.float().clamp(0, 1), original.float())
+        for axis, image, score in zip(row, batch, scores, strict=True):
+            draw(axis, image)
+            if batch is not original:
+                write_score(axis, float(score), metric.name)
+    said = f"below each: {METRIC_NAMES.get(metric.name, metric.name)}"
+    figure.text(0.004, 0.02 / height, said, fontsize=SMALL)
     return figure
 
 
-def _draw(axis: Axes, image: Tensor, name: str) -> None:
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
-        raise SpecError(
-            f"images are (N, 1 or 3, H, W), got {tuple(image.shape)} per image of {name!r}"
-        )
-    pixels = image.detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-    axis.imshow(
-        pixels[..., 0] if pixels.shape[-1] == 1 else pixels,
-        cmap="gray", vmin=0, vmax=1, interpolation="nearest",
-    )  # fmt: skip
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-
-
 def _wrapped(name: str) -> str:
-    return name.replace("(", "\n(").replace("+", "+\n")
+    lines = written(name).replace(" (", "\n(").replace("+", "+\n").splitlines()
+    return "\n".join(fill(line, 20) for line in lines)

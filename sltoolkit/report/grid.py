@@ -9,15 +9,14 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from sltoolkit.errors import SpecError
-from sltoolkit.report.canvas import Figure
-from sltoolkit.report.curves import NORMAL, PAGE, SMALL
+from sltoolkit.report.canvas import NORMAL, PAGE, SMALL, Figure
 from sltoolkit.report.formats import METRIC_NAMES
-from sltoolkit.report.styles import styles, written
+from sltoolkit.report.names import written
+from sltoolkit.report.tiles import SCORE_HEIGHT, bare, draw, write_score
 
 PLACES = ("best", "median", "worst")
 _TILE = 0.62  # inches
 _LEFT, _TOP, _BOTTOM = 0.95, 0.32, 0.3
-_DIGITS = {"mse": 3, "psnr_db": 1}
 
 
 @final
@@ -38,10 +37,18 @@ class Tiles:
     scores: Tensor
 
 
-def ranked(scores: Sequence[Tensor], *, higher_is_better: bool) -> list[int]:
-    """The best, the median and the worst target by their mean rank over scores (N,) of attacks."""
+def ranked(
+    scores: Sequence[Tensor], *, higher_is_better: bool, kept: int | None = None
+) -> list[int]:  # fmt: skip
+    """The best, the median and the worst of targets by their mean rank among all.
+
+    Args:
+        scores: (N,) of every attack under every defence that is shown.
+        higher_is_better: the metric's direction.
+        kept: only the first so many targets have images and can be chosen; None for all.
+    """
     ranks = [s.argsort(descending=higher_is_better, stable=True).argsort() for s in scores]
-    order = torch.stack(ranks).double().mean(0).argsort(stable=True).tolist()
+    order = torch.stack(ranks).double().mean(0)[:kept].argsort(stable=True).tolist()
     return [order[0], order[(len(order) - 1) // 2], order[-1]]
 
 
@@ -56,7 +63,7 @@ def grid_figure(
     Args:
         truth: the originals, (N, ...) as the tiles' images.
         tiles: of every attack under every defence that has a result.
-        chosen: the best, the median and the worst target (`ranked`).
+        chosen: the best, the median and the worst target, from `ranked`.
         metric: what the scores are.
 
     Raises:
@@ -69,19 +76,19 @@ def grid_figure(
             f"a grid needs reconstructions shaped as the originals {tuple(truth.shape)}, got "
             f"{shapes or 'none'}"
         )
-    attacks = list(styles(t.attack for t in tiles))
+    attacks = list(dict.fromkeys(t.attack for t in tiles))
     defenses = list(dict.fromkeys(t.defense for t in tiles))
     each = len(chosen)
     columns, rows = each * len(defenses), 1 + len(attacks)
     tile = min(_TILE, (1.6 * PAGE - _LEFT) / columns)
-    width, height = _LEFT + tile * columns, _TOP + _BOTTOM + (tile + 0.11) * rows
+    width, height = _LEFT + tile * columns, _TOP + _BOTTOM + (tile + SCORE_HEIGHT) * rows
     figure = Figure(figsize=(width, height), dpi=200)
     grid = figure.subplots(rows, columns, squeeze=False)
     figure.subplots_adjust(
         left=_LEFT / width, right=0.998, top=1 - _TOP / height, bottom=_BOTTOM / height,
         wspace=0.06, hspace=0.22,
     )  # fmt: skip
-    found, digits = {(t.attack, t.defense): t for t in tiles}, _DIGITS.get(metric, 2)
+    found = {(t.attack, t.defense): t for t in tiles}
     for d, defense in enumerate(defenses):
         block = grid[:, d * each : (d + 1) * each]
         _heading(figure, block[0], defense, height)
@@ -91,12 +98,15 @@ def grid_figure(
             if own is None:
                 _row(axes, None, chosen)
             else:
-                _row(axes, own.images, chosen, own.scores, truth, digits)
+                _row(axes, own.images, chosen, own.scores, truth, metric)
     for axes, name in zip(grid, ["original", *attacks], strict=True):
         axes[0].set_ylabel(
-            written(name).replace("(", "\n("), rotation=0, ha="right", va="center", fontsize=NORMAL
+            written(name).replace(" (", "\n("), rotation=0, ha="right", va="center", fontsize=NORMAL
         )
-    said = f"below each: {METRIC_NAMES.get(metric, metric)}; targets by mean rank over attacks"
+    said = (
+        f"below each: {METRIC_NAMES.get(metric, metric)}\n"
+        f"of {len(truth)} targets, by mean rank over all that is shown"
+    )
     figure.text(0.004, 0.004, said, fontsize=SMALL)
     return figure
 
@@ -104,7 +114,7 @@ def grid_figure(
 def _heading(figure: Figure, axes: Sequence[Axes], defense: str, height: float) -> None:
     left, right = axes[0].get_position().x0, axes[-1].get_position().x1
     figure.text(
-        (left + right) / 2, 1 - 0.03 / height, defense, ha="center", va="top", fontsize=NORMAL
+        (left + right) / 2, 1 - 0.03 / height, written(defense), ha="center", va="top", fontsize=NORMAL
     )
     for axis, place in zip(axes, PLACES, strict=False):
         axis.set_title(place, fontsize=SMALL, pad=2)
@@ -112,30 +122,12 @@ def _heading(figure: Figure, axes: Sequence[Axes], defense: str, height: float) 
 
 def _row(
     axes: Sequence[Axes], images: Tensor | None, chosen: Sequence[int],
-    scores: Tensor | None = None, truth: Tensor | None = None, digits: int = 2,
+    scores: Tensor | None = None, truth: Tensor | None = None, metric: str = "",
 ) -> None:  # fmt: skip
     for axis, i in zip(axes, chosen, strict=True):
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.spines[:].set_visible(False)
+        bare(axis)
         if images is None:
             continue
-        _draw(axis, images[i], None if truth is None else truth[i])
+        draw(axis, images[i], None if truth is None else truth[i])
         if scores is not None:
-            axis.set_xlabel(f"{float(scores[i]):z.{digits}f}", fontsize=SMALL, labelpad=1)
-
-
-def _draw(axis: Axes, image: Tensor, truth: Tensor | None) -> None:
-    values = image.detach().float().clamp(0, 1).cpu()
-    if values.ndim == 2:  # a signal: on top of the original
-        for channel in truth.float().cpu() if truth is not None else ():
-            axis.plot(channel.numpy(), color="0.75", lw=0.9)
-        for channel in values:
-            axis.plot(channel.numpy(), color="black", lw=0.6)
-        axis.set_ylim(-0.05, 1.05)
-        return
-    pixels = values.permute(1, 2, 0).numpy()
-    grey = pixels.shape[-1] == 1
-    axis.imshow(
-        pixels[..., 0] if grey else pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
-    )
+            write_score(axis, float(scores[i]), metric)

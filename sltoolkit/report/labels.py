@@ -7,6 +7,9 @@ from typing import Any
 UNDEFENDED = ("none", "no_defense")
 """Names of the undefended baseline in rows."""
 
+_TELLING = ("epsilon",)
+"""Parameters that are shown even where they are too many to show them all."""
+
 _Links = list[tuple[str, dict[str, Any]]]
 
 
@@ -16,7 +19,8 @@ def labels(names: Sequence[str], params: Sequence[str], *, lone: int = 0) -> lis
     Args:
         names: plug-in names; a chain's links are joined by `+`.
         params: their parameters as JSON (a chain's: a list, link by link).
-        lone: a plug-in whose parameters don't vary shows them all if it has at most this many.
+        lone: a plug-in whose parameters don't vary shows them all if it has at most this many, a
+            privacy budget in any case; 0 for nothing.
     """
     entries = {key: _links(*key) for key in dict.fromkeys(zip(names, params, strict=True))}
     alike: dict[str, list[_Links]] = {}
@@ -42,8 +46,8 @@ def _label(name: str, own: dict[str, Any], alike: list[dict[str, Any]], lone: in
     if name in UNDEFENDED:
         return "undefended"
     shown = [key for key in own if any(other.get(key) != own[key] for other in alike)]
-    if not shown and len(own) <= lone:
-        shown = list(own)
+    if not shown and lone:
+        shown = [key for key in own if key in _TELLING or len(own) <= lone]
     inner = ", ".join(f"{key}={_value(own[key])}" for key in shown)
     return f"{name}({inner})" if inner else name
 

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.text import Annotation
 
+from sltoolkit.report.canvas import SMALL
+
 Box = np.ndarray[Any, np.dtype[np.float64]]
 """x0, y0, x1, y1 in pixels: (4,), or (n, 4) of them."""
 
@@ -17,7 +19,7 @@ Labelled = tuple[float, float, str]
 
 _RADII = (6, 12, 20, 30, 42, 56, 72, 90, 110)  # points, from near to far
 _ANGLES = (35, -35, 145, -145, 65, -65, 115, -115, 90, -90, 0, 180)  # degrees, in this order
-_DOT = 5  # points around a marker that stay free
+_DOT = 4  # points around a marker that stay free
 _LEADER = 15  # points; from this distance on a line leads to the label
 
 
@@ -32,7 +34,8 @@ def place(axis: Axes, labelled: Sequence[Labelled], renderer: RendererAgg, dpi: 
     taken = [_box(x, y, 2 * _DOT * scale, 2 * _DOT * scale) for x, y in anchors]
     for (x, y, text), (px, py) in zip(labelled, anchors, strict=True):
         note = axis.annotate(
-            text, (x, y), (0, 0), textcoords="offset points", ha="center", va="center", fontsize=8,
+            text, (x, y), (0, 0), textcoords="offset points", ha="center", va="center",
+            fontsize=SMALL,
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
             arrowprops={"arrowstyle": "-", "color": "0.6", "lw": 0.6}, zorder=5,
         )  # fmt: skip

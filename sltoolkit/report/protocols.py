@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from sltoolkit.errors import SpecError
-from sltoolkit.report.canvas import COLORS, Figure, tidy
+from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.report.canvas import NORMAL, PAGE, SMALL, Figure, tidy
 from sltoolkit.report.formats import records, spread
+from sltoolkit.report.names import written
 
 
 @final
@@ -28,9 +30,10 @@ _MEASURED = (
     _Panel("accuracy", "accuracy"),
     _Panel("epoch_mb", "MB per epoch", log=True),
     _Panel("epoch_seconds", "seconds per epoch", log=True),
-    _Panel("reconstruction_gain", "reconstruction gain\n(SSIM over the prior)"),
-    _Panel("labels_gain", "label gain\n(leak AUC over the prior)"),
+    _Panel("reconstruction_gain", "reconstruction\ngain (SSIM)"),
+    _Panel("labels_gain", "label gain\n(leak AUC)"),
 )
+_COLOR = "0.25"  # no method's: what is drawn are quantities
 
 
 def protocol_table(
@@ -59,7 +62,7 @@ def protocol_table(
 
 
 def formatted_protocols(table: pd.DataFrame) -> pd.DataFrame:
-    """A protocol table as strings: numbers with intervals, `-` where no seat can attack."""
+    """A protocol table as strings: numbers with intervals, `-` where nothing was attacked."""
     return pd.DataFrame([_cells(line) for line in records(table)], dtype=object)
 
 
@@ -82,33 +85,38 @@ def _gain(line: Mapping[str, Any], family: str) -> str:
 
 
 def protocol_figure(table: pd.DataFrame) -> Figure:
-    """A row of dots per quantity, protocols downwards, with intervals over victims."""
+    """A column of dots per quantity, protocols downwards, with intervals over victims.
+
+    Gains are over the prior alone. Where there is none, the figure says why: labels that are sent
+    need no attack, and other seats were not attacked in these results.
+    """
     lines = list(records(table))
-    height = 0.32 * len(lines) + 1.5
-    figure = Figure(figsize=(13, height), dpi=120, layout="constrained")
+    height = 0.2 * len(lines) + 0.8
+    figure = Figure(figsize=(PAGE, height), dpi=200, layout="constrained")
     axes = figure.subplots(1, len(_MEASURED), sharey=True)
-    for panel, axis, color in zip(_MEASURED, axes, COLORS, strict=False):
-        _draw(axis, panel, lines, color)
-    axes[0].set_yticks(range(len(lines)), [str(line["protocol"]) for line in lines])
+    for panel, axis in zip(_MEASURED, axes, strict=True):
+        _draw(axis, panel, lines)
+    axes[0].set_yticks(range(len(lines)), [written(str(line["protocol"])) for line in lines])
     axes[0].invert_yaxis()
     return figure
 
 
-def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]], color: str) -> None:
+def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]]) -> None:
     tidy(axis)
     for y, line in enumerate(lines):
         value = float(line[panel.name])
         low, high = (float(line.get(panel.name + end, math.nan)) for end in ("_low", "_high"))
         if math.isnan(value):
             axis.annotate(
-                "no attack applies", (0.03, y), xycoords=("axes fraction", "data"), va="center",
-                fontsize=7, color="0.5",
+                _why_nothing(panel, line), (0.06, y), xycoords=("axes fraction", "data"),
+                va="center", fontsize=SMALL, color="0.4",
             )  # fmt: skip
             continue
         if not math.isnan(low):
-            axis.plot([low, high], [y, y], color=color, linewidth=2, alpha=0.5)
-        axis.plot([value], [y], "o", color=color, markersize=6)
-    axis.set_title(panel.title, fontsize=10)
+            axis.plot([low, high], [y, y], color=_COLOR, linewidth=1.6, alpha=0.4)
+        axis.plot([value], [y], "o", color=_COLOR, markersize=3.5)
+    axis.set_title(panel.title, fontsize=NORMAL)
+    axis.tick_params(labelsize=SMALL)
     if panel.log:
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -116,3 +124,15 @@ def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]], color: str) ->
         axis.xaxis.set_minor_formatter(NullFormatter())
     elif panel.name.endswith("gain"):
         axis.axvline(0, color="0.6", linewidth=1)
+
+
+def _why_nothing(panel: _Panel, line: Mapping[str, Any]) -> str:
+    if panel.name == "labels_gain" and _labels_are_sent(str(line["protocol"])):
+        return "labels are sent"
+    return "not attacked here"
+
+
+def _labels_are_sent(protocol: str) -> bool:
+    """Whether who only listens to the wire learns labels; unknown of a plug-in."""
+    kind = PROTOCOLS.get(protocol)
+    return kind is not None and "labels" in kind().seats["eavesdropper"].grants

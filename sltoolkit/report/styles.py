@@ -17,12 +17,6 @@ ORDER = (
 Never reorder: a method keeps its look from paper to paper.
 """
 
-WRITTEN = {
-    "whitebox": "white box", "unsplit": "UnSplit", "sdar": "SDAR", "pcat": "PCAT", "fora": "FORA",
-    "fsha": "FSHA", "dlg": "DLG", "idlg": "iDLG",
-}  # fmt: skip
-"""How figures write methods; others as they are named, with spaces."""
-
 LineStyle = Literal["-", "--", ":", "-."]
 
 _LINES: tuple[LineStyle, ...] = ("-", "--", ":")
@@ -59,12 +53,6 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
             marker=_MARKS[(place + place // len(COLORS) + variant) % len(_MARKS)],
         )
     return found
-
-
-def written(method: str) -> str:
-    """A method's name for a figure, its parameters in brackets as they are."""
-    bare, bracket, rest = method.partition("(")
-    return WRITTEN.get(bare, bare.replace("_", " ")) + bracket + rest
 
 
 def _place(name: str) -> int:

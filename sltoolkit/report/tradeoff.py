@@ -1,6 +1,7 @@
 """The trade-off figure: leakage of the worst attack against utility, with the front."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -8,17 +9,22 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import hypervolume, pareto_front
-from sltoolkit.report.canvas import COLORS, Figure, tidy
+from sltoolkit.report.canvas import COLORS, COLUMN, NORMAL, PAGE, SMALL, Figure, tidy
 from sltoolkit.report.formats import FAMILY_NAMES, METRIC_NAMES, records
 from sltoolkit.report.labels import UNDEFENDED
+from sltoolkit.report.names import written
 from sltoolkit.report.placement import Labelled, place
 from sltoolkit.report.tables import FAMILIES, SETTING
 
 _MANY = 10  # points labelled in place; more get numbers and a key
+_HEIGHT = 3.1  # inches per row of panels
+_WRAP = 44  # characters below a panel
+_KEY, _KEY_LINE = 1.7, 0.15  # inches: width of the key of numbered points, height of a line
 _WORST_GAIN = 1.0  # the reference of the hypervolume; the range of all primary metrics but SSIM
 
 Line = Mapping[str, Any]
@@ -43,32 +49,42 @@ def tradeoff_figure(summary: pd.DataFrame, family: str | None = None) -> Figure:
     if not families:
         raise SpecError("no attack was run to its end, so there is no trade-off to draw")
     datasets = list(dict.fromkeys(summary["dataset"]))
-    many = bool(summary["dataset"].value_counts().max() > _MANY)
-    widths = [6.8] * len(families) + [3.6] * many
-    figure = Figure(figsize=(sum(widths), 5.8 * len(datasets)), dpi=120)
+    colors = _colors(list(records(summary)))
+    most = int(summary["dataset"].value_counts().max())
+    many = most > _MANY
+    width = PAGE if many or len(families) > 1 else COLUMN
+    widths = [(width - _KEY * many) / len(families)] * len(families) + [_KEY] * many
+    height = max(_HEIGHT, _KEY_LINE * most) if many else _HEIGHT
+    size = (width, height * len(datasets) + 0.3)
+    figure = Figure(figsize=size, dpi=200, layout=ConstrainedLayoutEngine(w_pad=0.08))
     renderer = cast(Any, FigureCanvasAgg(figure)).get_renderer()
     grid = figure.subplots(len(datasets), len(widths), squeeze=False, width_ratios=widths)
     labelled: list[tuple[Axes, list[Labelled]]] = []
     for axes, dataset in zip(grid, datasets, strict=True):
         lines = list(records(summary[summary["dataset"] == dataset]))
         for i, line in enumerate(lines, start=1):
+            line["label"] = written(line["label"])
             line["mark"] = str(i) if many else line["label"]
         labelled += [
-            (axis, _panel(axis, lines, f, dataset)) for axis, f in zip(axes, families, strict=False)
+            (axis, _panel(axis, lines, f, colors))
+            for axis, f in zip(axes, families, strict=False)
         ]
         if many:
-            _key(axes[-1], lines)
-    figure.tight_layout(w_pad=2, h_pad=2)
+            _key(axes[-1], lines, colors)
+    _legend(figure, summary, families, colors)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # labels are placed where the panels lie now
     for axis, texts in labelled:
         place(axis, texts, renderer, figure.dpi)
     return figure
 
 
-def _panel(axis: Axes, lines: Sequence[Line], family: str, dataset: str) -> list[Labelled]:
+def _panel(
+    axis: Axes, lines: Sequence[Line], family: str, colors: Mapping[str, str]
+) -> list[Labelled]:  # fmt: skip
     """Draw one panel; what is to be written beside its points."""
     gain = f"{family}_gain"
     drawn = [x for x in lines if math.isfinite(x["accuracy"]) and math.isfinite(x[gain])]
-    colors = _colors(lines)
     for line in drawn:
         _point(axis, line, family, colors[_series(line)])
     axis.axhline(0, color="0.5", lw=0.8, ls=":", zorder=1)
@@ -77,19 +93,17 @@ def _panel(axis: Axes, lines: Sequence[Line], family: str, dataset: str) -> list
               zorder=1) if front else None  # fmt: skip
     reference = _chance(drawn)
     axis.set_title(
-        f"{dataset}: {FAMILY_NAMES[family]} leakage\n"
-        f"hypervolume {area:.3f} above accuracy {reference:.2g} and below gain {_WORST_GAIN:g}",
-        fontsize=10,
+        f"{written(lines[0]['dataset'])}: {FAMILY_NAMES[family]} leakage\nhypervolume {area:.3f}\n"
+        f"(accuracy above {reference:.2g}, gain below {_WORST_GAIN:g})",
+        fontsize=NORMAL,
     )
     metric = next((METRIC_NAMES[m] for x in drawn if (m := x[f"{family}_metric"])), "")
-    axis.set_ylabel(f"gain of the worst attack over the prior alone\n({metric}; lower is better)")
-    axis.set_xlabel("accuracy (higher is better)" + _left_out(lines, drawn))
+    gained = f"worst attack's gain over the prior alone\n({metric}; lower is better)"
+    axis.set_ylabel(gained, fontsize=NORMAL)
+    axis.set_xlabel("accuracy (higher is better)" + _left_out(lines, drawn), fontsize=NORMAL)
+    axis.tick_params(labelsize=SMALL)
     axis.margins(0.12)
     tidy(axis)
-    axis.legend(
-        handles=_handles(drawn, family, colors), loc="upper center", bbox_to_anchor=(0.5, -0.14),
-        frameon=False, fontsize=8, ncols=3,
-    )  # fmt: skip
     return [(x["accuracy"], x[gain], x["mark"]) for x in drawn]
 
 
@@ -106,15 +120,15 @@ def _point(axis: Axes, line: Line, family: str, color: str) -> None:
     axis.plot(x, y, zorder=3, **_style(line, family, color))
     if lower_bound:
         axis.annotate(
-            "", (x, y), (0, 24), textcoords="offset points",
+            "", (x, y), (0, 18), textcoords="offset points",
             arrowprops={"arrowstyle": "<-", "color": color},
         )  # fmt: skip
 
 
 def _style(line: Line, family: str, color: str) -> dict[str, Any]:
-    marker, size = ("*", 13) if line["defense"] in UNDEFENDED else ("o", 7)
+    marker, size = ("*", 9) if line["defense"] in UNDEFENDED else ("o", 4.5)
     if line["unusable"]:
-        marker, size = "x", 7
+        marker, size = "x", 5
     hollow = line[f"{family}_incomplete"]
     return {
         "marker": marker, "markersize": size, "color": color, "linestyle": "none",
@@ -152,7 +166,8 @@ def _series(line: Line) -> str:
 
 def _left_out(lines: Sequence[Line], drawn: Sequence[Line]) -> str:
     absent = [str(x["label"]) for x in lines if x not in drawn]
-    return f"\nnot drawn, without a complete result: {', '.join(absent)}" if absent else ""
+    said = f"not drawn, without a complete result: {', '.join(absent)}"
+    return "\n" + textwrap.fill(said, _WRAP) if absent else ""
 
 
 def _colors(lines: Sequence[Line]) -> dict[str, str]:
@@ -160,28 +175,32 @@ def _colors(lines: Sequence[Line]) -> dict[str, str]:
     return {name: COLORS[i % len(COLORS)] for i, name in enumerate(series)}
 
 
-def _handles(drawn: Sequence[Line], family: str, colors: Mapping[str, str]) -> list[Artist]:
-    """The legend: what marks and colours mean."""
-    handles = [Line2D([], [], color="0.35", lw=1.2, ls="--", label="Pareto front")]
-    mark: dict[str, Any] = {"color": "0.3", "ls": "none", "markersize": 7}
-    if any(x[f"{family}_incomplete"] for x in drawn):
+def _legend(
+    figure: Figure, summary: pd.DataFrame, families: Sequence[str], colors: Mapping[str, str]
+) -> None:  # fmt: skip
+    """What marks and colours mean, below all panels."""
+    handles: list[Artist] = [Line2D([], [], color="0.35", lw=1.2, ls="--", label="Pareto front")]
+    mark: dict[str, Any] = {"color": "0.3", "ls": "none", "markersize": 5}
+    if summary[[f"{family}_incomplete" for family in families]].any(axis=None):
         label = "lower bound: an attack is missing"
         handles.append(Line2D([], [], **mark, marker="o", markerfacecolor="white", label=label))
-    if any(x["unusable"] for x in drawn):
+    if summary["unusable"].any():
         handles.append(Line2D([], [], **mark, marker="x", label="accuracy at chance"))
     if len(colors) > 1:
         handles += [
-            Line2D([], [], color=color, marker="s", ls="none", markersize=7, label=series)
+            Line2D([], [], **{**mark, "color": color}, marker="s", label=written(series))
             for series, color in colors.items()
         ]
-    return list(handles)
+    columns = 1 if figure.get_figwidth() == COLUMN else 3
+    figure.legend(
+        handles=handles, loc="outside lower center", frameon=False, fontsize=SMALL, ncols=columns
+    )
 
 
-def _key(axis: Axes, lines: Sequence[Line]) -> None:
+def _key(axis: Axes, lines: Sequence[Line], colors: Mapping[str, str]) -> None:
     """What the numbers beside the points stand for."""
     axis.set_axis_off()
-    colors = _colors(lines)
     rows = [f"{x['mark']:>3}  {x['label']}" for x in lines]
-    step = 1 / max(len(rows), 30)
+    step = 1 / max(len(rows), _MANY + 8)  # lines of a few entries stay together
     for i, (line, row) in enumerate(zip(lines, rows, strict=True)):
-        axis.text(-0.15, 1 - i * step, row, color=colors[_series(line)], fontsize=8, va="top")
+        axis.text(0, 1 - i * step, row, color=colors[_series(line)], fontsize=SMALL, va="top")
