@@ -16,10 +16,12 @@ from sltoolkit.bench.run import run_bench
 from sltoolkit.cli import app
 from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.metrics import t_interval
-from sltoolkit.report.curves import COLUMN, PAGE, curves_figure
+from sltoolkit.report.canvas import COLUMN, PAGE
+from sltoolkit.report.curves import curves_figure
 from sltoolkit.report.grid import Tiles, grid_figure, ranked
 from sltoolkit.report.series import AXES, CROWD, Chart, charts
-from sltoolkit.report.styles import ORDER, styles, written
+from sltoolkit.report.names import written
+from sltoolkit.report.styles import ORDER, styles
 
 SPEC: dict[str, Any] = {
     "name": "figures", "seeds": [0, 1],

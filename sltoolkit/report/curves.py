@@ -1,8 +1,8 @@
 """Quality against what was varied: one panel per defence, a line with a band per method."""
 
 import math
-from collections.abc import Sequence
-from textwrap import wrap
+from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -18,6 +18,8 @@ UNORDERED = ("data.aux_from",)
 """Axes whose places have no order, so that no line joins them."""
 
 _TICKS = 6
+_HANDLE = 3.2  # letters: long enough to show dashes and a mark
+_LETTERS = 100  # across a page
 
 _PRIOR = Style(color="0.45", linestyle="-.", marker="")
 
@@ -26,31 +28,47 @@ def curves_figure(chart: Chart) -> Figure:
     """The chart as a figure of the width of a column, or of a page where there are many panels.
 
     Bands are t intervals over victims (none with a single one), bars where places have no order;
-    the dash-dotted line is the best prior-only baseline.
+    the dash-dotted line is the best prior-only baseline. Panels by defence share a legend; panels
+    by knowledge hold different methods, so each has its own.
     """
     panels = list(dict.fromkeys(line.panel for line in chart.lines))
-    columns = min(len(panels), 3)
+    columns = min(len(panels), 4 if len(panels) > 6 else 3)
     rows = math.ceil(len(panels) / columns)
     width = COLUMN if columns == 1 else PAGE
     looks = {**styles(line.method for line in chart.lines if line.method), "": _PRIOR}
-    figure = Figure(figsize=(width, 1.9 * rows + 0.75), dpi=200, layout="constrained")
+    each = 2.3 if chart.by_knowledge else 1.9
+    figure = Figure(figsize=(width, each * rows + 0.75), dpi=200, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axis, panel in zip(grid.flat, panels, strict=False):
-        _panel(axis, chart, [line for line in chart.lines if line.panel == panel], looks)
-        title = "\n".join(wrap(panel, 44)) if len(panels) > 1 else chart.setting
-        axis.set_title(title, fontsize=NORMAL if len(max(panels, key=len)) < 30 else SMALL)
+        lines = [line for line in chart.lines if line.panel == panel]
+        _panel(axis, chart, lines, looks)
+        if chart.by_knowledge:
+            own = {line.method: looks[line.method] for line in lines if line.method}
+            _own_legend(axis, fill(panel, round(_LETTERS / columns)), _handles(own, chart))
+        elif len(panels) > 1:
+            axis.set_title(fill(written(panel), round(_LETTERS / columns)), fontsize=NORMAL)
     for axis in grid.flat[len(panels) :]:
         axis.set_visible(False)
     for axes in grid:
         axes[0].set_ylabel(_leaking(chart.metric), fontsize=NORMAL)
-    if len(panels) > 1:
-        figure.suptitle(chart.setting, fontsize=NORMAL)
-    handles = [_handle(method, look) for method, look in looks.items()]
+    for axis in grid.flat[max(0, len(panels) - columns) : len(panels)]:
+        axis.set_xlabel(AXES[chart.axis], fontsize=NORMAL)
+    figure.suptitle(fill(written(chart.setting), _LETTERS if columns > 1 else 48), fontsize=NORMAL)
+    below = {"": _PRIOR} if chart.by_knowledge else looks
     figure.legend(
-        handles=handles, loc="outside lower center", frameon=False, fontsize=SMALL,
-        handlelength=3.2, ncols=min(len(handles), 2 if columns == 1 else 6),
+        handles=_handles(below, chart), loc="outside lower center", frameon=False, fontsize=SMALL,
+        handlelength=_HANDLE, ncols=min(len(below), 2 if columns == 1 else 5),
     )  # fmt: skip
     return figure
+
+
+def _own_legend(axis: Axes, title: str, handles: Sequence[Line2D]) -> None:
+    """The title, and below it what the panel holds, both above the axes: nothing is covered."""
+    axis.legend(
+        handles=handles, title=title, loc="lower left", bbox_to_anchor=(0, 1), frameon=False,
+        fontsize=SMALL, title_fontproperties={"size": SMALL, "weight": "bold"}, alignment="left",
+        handlelength=_HANDLE, borderaxespad=0.3, borderpad=0, labelspacing=0.25,
+    )  # fmt: skip
 
 
 def _panel(axis: Axes, chart: Chart, lines: Sequence[Line], looks: dict[str, Style]) -> None:
@@ -70,10 +88,9 @@ def _panel(axis: Axes, chart: Chart, lines: Sequence[Line], looks: dict[str, Sty
         axis.set_xticks(shown, [f"{place:g}" for place in shown])
         axis.set_xticks([], minor=True)
     if not numbers:
-        axis.set_xticks(list(at.values()), [str(place) for place in places])
+        axis.set_xticks(list(at.values()), [written(str(place)) for place in places])
         long = sum(len(str(place)) for place in places) > 40
         axis.tick_params(axis="x", rotation=30 if long else 0)
-    axis.set_xlabel(AXES[chart.axis], fontsize=NORMAL)
     axis.tick_params(labelsize=SMALL)
     tidy(axis)
 
@@ -112,8 +129,12 @@ def _points(
         )  # fmt: skip
 
 
-def _handle(method: str, look: Style) -> Line2D:
-    return Line2D(
-        [], [], color=look.color, linestyle=look.linestyle, marker=look.marker, markersize=3.2,
-        lw=1.1, label=written(method) if method else "prior alone",
-    )  # fmt: skip
+def _handles(looks: Mapping[str, Style], chart: Chart) -> list[Line2D]:
+    return [
+        Line2D(
+            [], [], color=look.color, marker=look.marker, markersize=3.2, lw=1.1,
+            linestyle="" if method and chart.axis in UNORDERED else look.linestyle,
+            label=written(method) if method else "prior alone",
+        )
+        for method, look in looks.items()
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import primary
-from sltoolkit.report.canvas import NORMAL, PAGE, SMALL, Figure
+from sltoolkit.report.canvas import PAGE, SMALL, Figure
 from sltoolkit.report.formats import METRIC_NAMES
 from sltoolkit.report.names import written
 from sltoolkit.report.tiles import SCORE_HEIGHT, draw, write_score
@@ -18,7 +18,7 @@ from sltoolkit.report.tradeoff import tradeoff_figure
 
 __all__ = ["reconstruction_figure", "tradeoff_figure"]
 
-_LABEL_WIDTH = 1.1  # inches, left of the images
+_LABEL_WIDTH = 1.15  # inches, left of the images
 _TILE = 1.0  # inches, at most
 _NOTE = 0.18  # inches, for what the numbers are
 _GAP = 1.05  # from tile to tile, in tiles
@@ -59,7 +59,7 @@ def reconstruction_figure(images: Mapping[str, Tensor]) -> Figure:
     original = next(iter(images.values()))
     for row, (name, batch) in zip(axes, images.items(), strict=True):
         row[0].set_ylabel(
-            _wrapped(name), rotation=0, ha="right", va="center", labelpad=6, fontsize=NORMAL
+            _wrapped(name), rotation=0, ha="right", va="center", labelpad=6, fontsize=SMALL
         )
         scores = metric.function(batch.float().clamp(0, 1), original.float())
         for axis, image, score in zip(row, batch, scores, strict=True):

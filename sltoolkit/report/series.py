@@ -1,7 +1,7 @@
 """From rows to lines: a method's quality against something that the experiment varied."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import pandas as pd
@@ -28,7 +28,7 @@ SWEPT: Mapping[str, str] = {
 }
 """What titles call settings that were varied besides."""
 
-CROWD = 6
+CROWD = 5
 """So many methods fill a panel; if there are more, and one defence, each knowledge has its own."""
 
 Place = float | str
@@ -40,7 +40,7 @@ class Line:
     """One method in one panel.
 
     Attributes:
-        panel: the defence, or what the methods know.
+        panel: the defence, or what the methods know beside what is heard.
         method: the attack; "" for the prior alone.
         points: place on the axis -> mean over victims with its interval, in the spec's order.
     """
@@ -60,12 +60,14 @@ class Chart:
         setting: what all of it has in common, in words.
         metric: what is measured.
         lines: panel by panel; in each the prior alone comes last.
+        by_knowledge: whether a panel is a knowledge and not a defence.
     """
 
     axis: str
     setting: str
     metric: str
     lines: Sequence[Line]
+    by_knowledge: bool = False
 
     @property
     def places(self) -> list[Place]:
@@ -89,13 +91,16 @@ def charts(rows: pd.DataFrame, progress: Mapping[str, Mapping[str, Any]]) -> lis
     metric = next(m for m in KINDS["reconstruction"] if (frame["metric"] == m).any())
     frame = frame[frame["metric"] == metric]
     frame["panel"] = labels(list(frame["defense"]), list(frame["defense_params"]), lone=2)
-    if frame["panel"].nunique() == 1 and frame["variant"].nunique() > CROWD:
+    crowded = frame["panel"].nunique() == 1 and frame["variant"].nunique() > CROWD
+    if crowded:
         frame["known"] = pd.Series(map(knowledge_of, records(frame)), frame.index, dtype=object)
         frame["panel"] = frame["known"].map(knowledge_text)
         frame = frame.sort_values("known", key=lambda k: k.map(strength), kind="stable")
     varied = [axis for axis in AXES if axis != "step"]
-    found = [c for axis in varied for c in _charts(_placed(frame, axis), axis, metric)]
-    return found + list(_charts(_stepped(frame, progress, metric), "step", metric))
+    placed = [(axis, _placed(frame, axis)) for axis in varied]
+    placed.append(("step", _stepped(frame, progress, metric)))
+    found = [chart for axis, part in placed for chart in _charts(part, axis, metric)]
+    return [replace(chart, by_knowledge=crowded) for chart in found]
 
 
 def _placed(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
@@ -150,7 +155,8 @@ def _points(group: pd.DataFrame, column: str) -> dict[Place, Interval]:
 
 def _words(part: pd.DataFrame) -> str:
     named = (c for c in SETTING if c != "protocol_params")
-    said = ", ".join(text for c in named if (text := str(part[c].iloc[0])))
+    texts = ((c, str(part[c].iloc[0])) for c in named)
+    said = ", ".join(f"{'cut ' * (c == 'cut')}{text}" for c, text in texts if text)
     for key, words in SWEPT.items():
         said = said.replace(f"{key}=", f"{words} ")
     return said
