@@ -5,7 +5,10 @@ import math
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from sltoolkit.report.canvas import PAGE
 from sltoolkit.report.formats import records
 
 NONE: tuple[str, dict[str, Any]] = ("none", {})
@@ -74,3 +77,10 @@ def line(table: pd.DataFrame, label: str) -> dict[str, Any]:
     found = table[table.label == label].to_dict("records")
     assert len(found) == 1
     return {str(k): v for k, v in found[0].items()}
+
+
+def assert_readable(figure: Figure) -> None:
+    """No wider than a page, and no text below seven points."""
+    written_down = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text()]
+    assert min(float(t.get_fontsize()) for t in written_down) >= 7
+    assert figure.get_figwidth() <= PAGE

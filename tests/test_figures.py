@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_rows import assert_readable
 from skimage.io import imread
 from typer.testing import CliRunner
 
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.bench.figures import write_figures
+from sltoolkit.bench.figures import _grids, write_figures
 from sltoolkit.bench.run import run_bench
 from sltoolkit.cli import app
 from sltoolkit.errors import SpecError, StoreError
@@ -19,8 +21,8 @@ from sltoolkit.metrics import t_interval
 from sltoolkit.report.canvas import COLUMN, PAGE
 from sltoolkit.report.curves import curves_figure
 from sltoolkit.report.grid import Tiles, grid_figure, ranked
-from sltoolkit.report.series import AXES, CROWD, Chart, charts
 from sltoolkit.report.names import written
+from sltoolkit.report.series import AXES, CROWD, Chart, charts
 from sltoolkit.report.styles import ORDER, styles
 
 SPEC: dict[str, Any] = {
@@ -122,6 +124,8 @@ def test_a_method_keeps_its_look_and_no_two_look_alike() -> None:
     variants = styles(["decoder(width=4)", "decoder(width=8)"])
     assert len({(s.color, s.linestyle) for s in variants.values()}) == 2
     assert len({s.color for s in variants.values()}) == 1
+    crowd = styles([f"{name}{which}" for name in ORDER for which in ("", "(lr=1)")]).values()
+    assert len({(s.color, s.marker) for s in crowd}) == 2 * len(ORDER)
 
 
 def test_one_defence_fills_a_column_and_several_a_page() -> None:
@@ -130,8 +134,17 @@ def test_one_defence_fills_a_column_and_several_a_page() -> None:
     assert curves_figure(only(one)).get_figwidth() == COLUMN
     both = curves_figure(only(one + noisy))
     assert both.get_figwidth() == PAGE
-    assert [a.get_title() for a in both.axes] == ["undefended", "gaussian_noise(std=1)"]
+    assert [a.get_title() for a in both.axes] == ["undefended", "gaussian noise (std=1)"]
     assert [t.get_text() for t in both.legends[0].get_texts()] == ["decoder", "prior alone"]
+
+
+@pytest.mark.parametrize(("count", "shape"), [(3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (2, 4))])
+def test_panels_fill_their_rows(count: int, shape: tuple[int, int]) -> None:
+    rows = [row(cut=c, defense=f"noise{i}") for c in "ab" for i in range(count)]
+    figure = curves_figure(only(rows))
+    spec: Any = figure.axes[0].get_gridspec()
+    assert spec.get_geometry() == shape
+    assert_readable(figure)
 
 
 def test_the_line_of_a_figure_passes_through_its_points() -> None:
@@ -161,6 +174,28 @@ def test_targets_are_ranked_by_their_mean_rank_over_attacks() -> None:
     assert ranked(scores, higher_is_better=True) == [0, 1, 3]
 
 
+def test_only_targets_with_images_are_chosen_by_their_rank_among_all() -> None:
+    # the first three have mean ranks 3.5, 1, 2.5 among all five, and 1.5, 0, 1.5 among themselves
+    attacks = [[0.2, 0.3, 0.1, 0.5, 0.4], [0.1, 0.5, 0.4, 0.3, 0.2]]
+    scores = [torch.tensor(each) for each in attacks]
+    assert ranked(scores, higher_is_better=True, kept=3) == [1, 2, 0]
+
+
+def test_a_grid_ranks_over_every_defence_and_every_target() -> None:
+    class Kept:
+        """Three images of five targets; the value of the i-th original is i / 10."""
+
+        def images(self, cell: str) -> dict[str, torch.Tensor]:
+            truth = (torch.arange(3.0) / 10).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+            scores = {"open": [0.2, 0.3, 0.1, 0.5, 0.4], "noisy": [0.1, 0.5, 0.4, 0.3, 0.2]}
+            return {"truth": truth, "images": truth, "score/ssim": torch.tensor(scores[cell])}
+
+    rows = pd.DataFrame([row(cell="open"), row(cell="noisy", defense="gaussian_noise")])
+    ((_, figure),) = _grids(rows, cast(Any, Kept()))
+    shown = [float(np.asarray(a.images[0].get_array()).mean()) for a in figure.axes[:3]]
+    assert shown == pytest.approx([0.1, 0.2, 0.0])  # by the first defence alone: 1, 0, 2
+
+
 def test_a_crowd_of_attacks_has_a_panel_per_knowledge_the_strongest_first() -> None:
     knows = {"whitebox": "aux+client_weights+smashed", "unsplit": "client_arch+smashed"}
     names = list(ORDER)[:CROWD]
@@ -170,10 +205,15 @@ def test_a_crowd_of_attacks_has_a_panel_per_knowledge_the_strongest_first() -> N
         for c in "ab" for a in crowd
     ]  # fmt: skip
     figure = curves_figure(only(rows))
-    assert [a.get_title() for a in figure.axes if a.get_visible()] == [
+    legends: list[Any] = [a.get_legend() for a in figure.axes if a.get_visible()]
+    assert [legend.get_title().get_text().replace("\n", " ") for legend in legends] == [
         "the client's weights, own samples", "queries, own samples", "the client's architecture",
     ]  # fmt: skip
+    first, _, last = [[t.get_text() for t in legend.get_texts()] for legend in legends]
+    assert (first, last) == (["white box"], ["UnSplit"])
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["prior alone"]
     assert len(figure.axes[0].lines) == 2  # the white box, and the prior alone
+    assert_readable(figure)
     few = [r for r in rows if r["attack"] in crowd[:CROWD]]
     assert len(curves_figure(only(few)).axes) == 1
 
@@ -184,14 +224,27 @@ def test_places_without_order_are_not_joined() -> None:
         for name, vs in {"mnist": (0.8, 0.9), "fashion": (0.5, 0.7)}.items()
         for s, v in enumerate(vs)
     ]  # fmt: skip
-    axis = curves_figure(only(rows)).axes[0]
+    figure = curves_figure(only(rows))
+    axis = figure.axes[0]
+    method, prior = figure.legends[0].get_lines()
+    assert (method.get_linestyle(), prior.get_linestyle()) == ("None", "-.")
     shown: list[list[float]] = [list(map(float, cast(Any, x.get_ydata()))) for x in axis.lines]
     assert shown == [pytest.approx([0.85]), pytest.approx([0.6])]
 
 
-def test_figures_write_methods_as_papers_do() -> None:
-    assert written("sdar(lr=1)") == "SDAR(lr=1)"
+def test_figures_write_names_as_papers_do() -> None:
+    assert written("sdar(lr=1)") == "SDAR (lr=1)"
     assert written("deep_image_prior") == "deep image prior"
+    assert written("gaussian_noise(std=1)+nopeek") == "gaussian noise (std=1)+NoPeek"
+    assert written("dp_activations(epsilon=2)") == "DP activations (ε=2)"
+
+
+def test_titles_name_what_was_varied_besides_in_words() -> None:
+    rows = [
+        row(swept=f"data.aux={n}, data.aux_from=fashion_mnist", dataset="mnist") for n in (5, 9)
+    ]  # fmt: skip
+    title = curves_figure(only(rows)).get_suptitle().replace("\n", " ")
+    assert title == "MNIST, LeNet, cut conv1, vanilla, own samples from Fashion-MNIST"
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 32)])
@@ -208,6 +261,8 @@ def test_a_grid_shows_the_chosen_targets_and_their_scores(shape: tuple[int, ...]
     assert [a.get_xlabel() for a in grid[1]] == ["0.55", "0.30", "0.10"] * 2
     assert [a.get_xlabel() for a in grid[2]] == ["0.55", "0.30", "0.10", "", "", ""]
     assert [a.get_title() for a in grid[0]] == ["best", "median", "worst"] * 2
+    assert any("5 targets, by mean rank over all" in t.get_text() for t in figure.texts)
+    assert_readable(figure)
     assert [r[0].get_ylabel() for r in grid] == ["original", "decoder", "white box"]
     if len(shape) == 3:
         shown = torch.as_tensor(grid[1][0].images[0].get_array())

@@ -157,6 +157,9 @@ def test_labels_show_the_parameters_that_vary() -> None:
         "a(y=2)", "a(y=3)", "b",
     ]  # fmt: skip
     assert labels(["b"], ['{"z": 4}'], lone=2) == ["b(z=4)"]
+    private = '{"clip": 1.0, "delta": 1e-05, "epsilon": 300.0}'
+    assert labels(["dp_activations"], [private], lone=2) == ["dp_activations(epsilon=300)"]
+    assert labels(["dp_activations"], [private]) == ["dp_activations"]
     assert labels(["none"], ["{}"]) == ["undefended"]
     assert labels(["a+b"], ['[{"x": 1}, {"z": 0.5}]'], lone=2) == ["a(x=1)+b(z=0.5)"]
 

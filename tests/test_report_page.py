@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_rows import fail, make_rows, row
+from made_rows import assert_readable, fail, make_rows, row
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from skimage.io import imread
 
 from sltoolkit.errors import SpecError
+from sltoolkit.metrics import mse, ssim
 from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
 from sltoolkit.report.formats import formatted
 from sltoolkit.report.html import write_all
@@ -51,9 +53,10 @@ def test_tradeoff_has_a_panel_per_family_and_labels_every_point() -> None:
     assert len(figure.axes) == 2
     for axis in figure.axes:
         texts = {t.get_text() for t in axis.texts}
-        assert {"undefended", "gaussian_noise(std=0.5)", "gaussian_noise(std=2)"} <= texts
+        assert {"undefended", "gaussian noise (std=0.5)", "gaussian noise (std=2)"} <= texts
     assert "hypervolume" in figure.axes[0].get_title()
     assert drawn(figure).std() > 5
+    assert_readable(figure)
     assert len(tradeoff_figure(summary(make_rows()), "labels").axes) == 1
 
 
@@ -87,8 +90,9 @@ def test_labels_of_a_figure_do_not_overlap(count: int) -> None:
         for other in boxes[i + 1 :]:
             shared = Bbox.intersection(one, other)
             assert shared is None or shared.width * shared.height < 1
+    assert_readable(figure)
     if count == 30:
-        assert any("noise(std=29)" in text for text in written(figure))
+        assert any("noise (std=29)" in text for text in written(figure))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -104,9 +108,26 @@ def test_reconstructions_are_drawn_with_their_names(channels: int) -> None:
     assert np.allclose(shown.reshape(8, 8, channels), want)
 
 
+@pytest.mark.parametrize(("side", "metric"), [(16, ssim), (8, mse)])
+def test_below_a_reconstruction_stands_its_score(
+    side: int, metric: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> None:
+    images = torch.rand(16, 1, side, side, generator=torch.Generator().manual_seed(0))
+    name = "dp_activations(epsilon=300)\ndeep_image_prior"
+    figure = reconstruction_figure({"original": images, name: images * 0.5})
+    digits = 2 if metric is ssim else 3
+    below = [axis.get_xlabel() for axis in figure.axes]
+    assert below[:16] == [""] * 16
+    assert below[16:] == [f"{float(s):.{digits}f}" for s in metric(images * 0.5, images)]
+    assert figure.axes[16].get_ylabel() == "DP activations\n(ε=300)\ndeep image prior"
+    assert_readable(figure)
+
+
 def test_reconstructions_that_do_not_pair_up_are_refused() -> None:
     with pytest.raises(SpecError, match="same number of images"):
         reconstruction_figure({"original": torch.rand(2, 1, 8, 8), "x": torch.rand(3, 1, 8, 8)})
+    with pytest.raises(SpecError, match="of one shape"):
+        reconstruction_figure({"original": torch.rand(2, 1, 8, 8), "x": torch.rand(2, 1, 9, 9)})
     with pytest.raises(SpecError, match="1 or 3"):
         reconstruction_figure({"original": torch.rand(2, 2, 8, 8)})
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_rows import assert_readable
 
 from sltoolkit.errors import SpecError
 from sltoolkit.report.protocols import formatted_protocols, protocol_figure, protocol_table
@@ -45,7 +46,19 @@ def test_the_figure_draws_every_number_there_is() -> None:
     drawn: list[Any] = [axis.lines for axis in figure.axes]  # untyped data inside
     dots = [sum(len(line.get_xdata()) == 1 for line in lines) for lines in drawn]
     assert dots == [3, 3, 3, 1, 1]
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(BYTES)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
+        "vanilla", "U-shaped", "FedAvg",
+    ]  # fmt: skip
+    assert_readable(figure)
+
+
+def test_what_was_not_attacked_is_not_called_safe() -> None:
+    mine = [row("a_plug_in", s, "none", "utility", math.nan) for s in range(3)]
+    table = summary(pd.concat([ROWS, pd.DataFrame(mine)]))
+    figure = protocol_figure(protocol_table(table, BYTES, SECONDS))
+    said = [[t.get_text() for t in axis.texts] for axis in figure.axes[3:]]
+    here = "not attacked here"
+    assert said == [[here] * 3, ["labels are sent", here, here]]
 
 
 def test_two_lines_of_one_protocol_are_refused() -> None:

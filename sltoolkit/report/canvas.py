@@ -1,4 +1,4 @@
-"""What all figures share: colours, sizes, plain axes, and a figure that a notebook shows by itself."""
+"""What all figures share: colours, sizes, plain axes, and that a notebook shows them by itself."""
 
 from io import BytesIO
 

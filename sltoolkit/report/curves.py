@@ -18,6 +18,7 @@ UNORDERED = ("data.aux_from",)
 """Axes whose places have no order, so that no line joins them."""
 
 _TICKS = 6
+_COLUMNS = {1: 1, 2: 2, 4: 2}  # by the number of panels; of others three, or four of many
 _HANDLE = 3.2  # letters: long enough to show dashes and a mark
 _LETTERS = 100  # across a page
 
@@ -32,7 +33,7 @@ def curves_figure(chart: Chart) -> Figure:
     by knowledge hold different methods, so each has its own.
     """
     panels = list(dict.fromkeys(line.panel for line in chart.lines))
-    columns = min(len(panels), 4 if len(panels) > 6 else 3)
+    columns = _COLUMNS.get(len(panels), 3 if len(panels) < 7 else 4)
     rows = math.ceil(len(panels) / columns)
     width = COLUMN if columns == 1 else PAGE
     looks = {**styles(line.method for line in chart.lines if line.method), "": _PRIOR}
@@ -44,22 +45,29 @@ def curves_figure(chart: Chart) -> Figure:
         _panel(axis, chart, lines, looks)
         if chart.by_knowledge:
             own = {line.method: looks[line.method] for line in lines if line.method}
-            _own_legend(axis, fill(panel, round(_LETTERS / columns)), _handles(own, chart))
+            _own_legend(axis, _folded(panel, _LETTERS // columns), _handles(own, chart))
         elif len(panels) > 1:
-            axis.set_title(fill(written(panel), round(_LETTERS / columns)), fontsize=NORMAL)
+            axis.set_title(_folded(written(panel), _LETTERS // columns), fontsize=NORMAL)
     for axis in grid.flat[len(panels) :]:
         axis.set_visible(False)
     for axes in grid:
         axes[0].set_ylabel(_leaking(chart.metric), fontsize=NORMAL)
     for axis in grid.flat[max(0, len(panels) - columns) : len(panels)]:
         axis.set_xlabel(AXES[chart.axis], fontsize=NORMAL)
-    figure.suptitle(fill(written(chart.setting), _LETTERS if columns > 1 else 48), fontsize=NORMAL)
+    setting = _folded(written(chart.setting), _LETTERS if columns > 1 else _LETTERS // 2)
+    figure.suptitle(setting, fontsize=NORMAL)
     below = {"": _PRIOR} if chart.by_knowledge else looks
     figure.legend(
         handles=_handles(below, chart), loc="outside lower center", frameon=False, fontsize=SMALL,
         handlelength=_HANDLE, ncols=min(len(below), 2 if columns == 1 else 5),
     )  # fmt: skip
     return figure
+
+
+def _folded(text: str, letters: int) -> str:
+    """In lines of at most so many letters where possible, broken after commas only."""
+    items = text.replace(" ", "\xa0").replace(",\xa0", ", ")  # textwrap keeps these together
+    return fill(items, letters, break_long_words=False).replace("\xa0", " ")
 
 
 def _own_legend(axis: Axes, title: str, handles: Sequence[Line2D]) -> None:

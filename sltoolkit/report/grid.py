@@ -16,7 +16,7 @@ from sltoolkit.report.tiles import SCORE_HEIGHT, bare, draw, write_score
 
 PLACES = ("best", "median", "worst")
 _TILE = 0.62  # inches
-_LEFT, _TOP, _BOTTOM = 0.95, 0.32, 0.3
+_LEFT, _TOP, _BOTTOM = 1.12, 0.32, 0.42
 
 
 @final
@@ -80,7 +80,7 @@ def grid_figure(
     defenses = list(dict.fromkeys(t.defense for t in tiles))
     each = len(chosen)
     columns, rows = each * len(defenses), 1 + len(attacks)
-    tile = min(_TILE, (1.6 * PAGE - _LEFT) / columns)
+    tile = min(_TILE, (PAGE - _LEFT) / columns)
     width, height = _LEFT + tile * columns, _TOP + _BOTTOM + (tile + SCORE_HEIGHT) * rows
     figure = Figure(figsize=(width, height), dpi=200)
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -104,8 +104,8 @@ def grid_figure(
             written(name).replace(" (", "\n("), rotation=0, ha="right", va="center", fontsize=NORMAL
         )
     said = (
-        f"below each: {METRIC_NAMES.get(metric, metric)}\n"
-        f"of {len(truth)} targets, by mean rank over all that is shown"
+        f"below each: {METRIC_NAMES.get(metric, metric)}; best, median and worst of\n"
+        f"{len(truth)} targets, by mean rank over all that is shown"
     )
     figure.text(0.004, 0.004, said, fontsize=SMALL)
     return figure
@@ -114,7 +114,12 @@ def grid_figure(
 def _heading(figure: Figure, axes: Sequence[Axes], defense: str, height: float) -> None:
     left, right = axes[0].get_position().x0, axes[-1].get_position().x1
     figure.text(
-        (left + right) / 2, 1 - 0.03 / height, written(defense), ha="center", va="top", fontsize=NORMAL
+        (left + right) / 2,
+        1 - 0.03 / height,
+        written(defense),
+        ha="center",
+        va="top",
+        fontsize=NORMAL,
     )
     for axis, place in zip(axes, PLACES, strict=False):
         axis.set_title(place, fontsize=SMALL, pad=2)

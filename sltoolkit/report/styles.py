@@ -21,6 +21,7 @@ LineStyle = Literal["-", "--", ":", "-."]
 
 _LINES: tuple[LineStyle, ...] = ("-", "--", ":")
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
+_APART = 3  # marks between variants: those between belong to methods of the same colour
 
 
 @final
@@ -38,7 +39,7 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
 
     Args:
         methods: attacks by name, with their parameters in brackets where those tell two apart;
-            further variants of one method take the line after it.
+            further variants of one method keep its colour and take other lines and marks.
     """
     found: dict[str, Style] = {}
     seen: dict[str, int] = {}
@@ -50,7 +51,7 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
         found[name] = Style(
             color=COLORS[place % len(COLORS)],
             linestyle=_LINES[(place // len(COLORS) + variant) % len(_LINES)],
-            marker=_MARKS[(place + place // len(COLORS) + variant) % len(_MARKS)],
+            marker=_MARKS[(place + place // len(COLORS) + _APART * variant) % len(_MARKS)],
         )
     return found
 

@@ -66,8 +66,7 @@ def tradeoff_figure(summary: pd.DataFrame, family: str | None = None) -> Figure:
             line["label"] = written(line["label"])
             line["mark"] = str(i) if many else line["label"]
         labelled += [
-            (axis, _panel(axis, lines, f, colors))
-            for axis, f in zip(axes, families, strict=False)
+            (axis, _panel(axis, lines, f, colors)) for axis, f in zip(axes, families, strict=False)
         ]
         if many:
             _key(axes[-1], lines, colors)
