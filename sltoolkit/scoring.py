@@ -12,7 +12,7 @@ from sltoolkit.contracts import AnyAttack, Role
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import SpecError
 from sltoolkit.knowledge import released_targets
-from sltoolkit.metrics import Metric, applicable
+from sltoolkit.metrics import METRICS, Metric, applicable
 from sltoolkit.order import in_best_order
 from sltoolkit.outcomes import AttributeGuess, LabelGuess, Outcome, Reconstruction
 from sltoolkit.protocols.base import Protocol
@@ -92,8 +92,7 @@ def guess_accuracy(
     Returns:
         The score, (N,), and that of naming the private training data's most frequent class.
     """
-    (metric,) = applicable("guess", data.shape)
-    return _beside_the_prior(metric, guess, y, data)
+    return _beside_the_prior(METRICS["label_accuracy"], guess, y, data)
 
 
 def _beside_the_prior(

@@ -14,8 +14,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sltoolkit.attacks.reconstruction.memory import fitting
 from sltoolkit.attacks.reconstruction.plateau import Plateau, keep_rows
+from sltoolkit.memory import fitting
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.watching import advance, part
 
@@ -96,7 +96,7 @@ class Descent:
         optimizer: makes one of the leaves; element by element.
         window: steps without progress after which a target has arrived; None: never.
         tolerance: the share of its loss that counts as progress.
-        chunk: targets that descend at once; fewer, where memory doesn't hold them (`memory`).
+        chunk: targets that descend at once; fewer, where memory doesn't hold them.
         settle: puts leaves back in place after a step (in [0, 1], say).
         show: what to keep of the leaves along the way, (M, ...); by default the first leaf.
     """

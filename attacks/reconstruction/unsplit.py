@@ -43,11 +43,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sltoolkit.attacks.reconstruction.descent import snapshots, squared_error
-from sltoolkit.attacks.reconstruction.memory import fitting
 from sltoolkit.attacks.reconstruction.observation import observe, unit_weights
 from sltoolkit.attacks.reconstruction.plateau import Plateau, keep_rows
 from sltoolkit.attacks.reconstruction.smoothness import has_neighbours, total_variation
 from sltoolkit.contracts import Attack, Family, Role, Task
+from sltoolkit.memory import fitting
 from sltoolkit.models.stacked import stack
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
@@ -79,7 +79,7 @@ class UnSplit(Attack[UnSplitView]):
         l2_weight: weight of the mean squared input.
         stretch: whether each input is stretched to [0, 1] in the end, a guess of its contrast.
         window: rounds without progress after which a target stops; 0: never.
-        chunk: targets that descend at once; fewer, where memory doesn't hold them (`memory`).
+        chunk: targets that descend at once; fewer, where memory doesn't hold them.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")

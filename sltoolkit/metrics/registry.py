@@ -69,7 +69,6 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "labels": ("leak_auc", "label_accuracy"),
     "attribute": ("attribute_auc", "attribute_accuracy"),
     "model": ("model_accuracy",),
-    "guess": ("label_accuracy",),
 }
 """Kind of outcome -> names of its metrics; the first that applies is the primary one."""
 

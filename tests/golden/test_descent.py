@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sltoolkit.attacks.reconstruction import memory
+from sltoolkit import memory
 from sltoolkit.attacks.reconstruction.descent import (
     Descent,
     constant,

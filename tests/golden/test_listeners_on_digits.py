@@ -60,7 +60,7 @@ def errors(
 
 def test_both_beat_the_mean_image_undefended() -> None:
     pcat = PCAT(width=8, lr=1e-3, decoder_lr=2e-3, refine_steps=0, repeats=2)
-    found, prior = errors([pcat, replace(NARROW, lr=2e-3)], shallow, epochs=6)
+    found, prior = errors([pcat, replace(NARROW, lr=2e-3)], shallow, epochs=9)
     assert found[0] < 0.85 * prior["mean_image"]
     assert found[1] < 0.65 * prior["mean_image"]
 
