@@ -97,7 +97,8 @@ class Observation:
 
     def feature_loss(self, guess: Tensor, rows: Tensor) -> Tensor:
         """Mean squared errors over sent units, (M,), of guesses (M, ...) of the targets `rows`."""
-        return squared_error(self.network(guess), self.z[rows], self.weights[rows])
+        # a copy: a client whose first layer works in place would rewrite the guess, or a leaf
+        return squared_error(self.network(guess.clone()), self.z[rows], self.weights[rows])
 
 
 def forwards(given: Forward | None, view: WhiteBoxView) -> tuple[Forward, ...]:
@@ -142,7 +143,7 @@ def withholds(smashed: Tensor, client: nn.Module, aux: Aux | None, release: Rele
     """
     if aux is None or release is None or isinstance(client, StandIn):
         return smashed.dim() > 3
-    probes = aux.x[:_PROBES]
+    probes = aux.x[:_PROBES].clone()  # a client may work in place
     with torch.no_grad():
         said, sent = _loudness(client(probes)), _loudness(release(probes)[0])
     quietest = sent.where(sent > 0, torch.inf).amin(1, keepdim=True)
@@ -178,7 +179,7 @@ def released(
     defense = None if mechanism is None else mechanism(rng.child("mechanism"))
 
     def answer(x: Tensor) -> Tensor:
-        z: Tensor = client(x)
+        z: Tensor = client(x.clone())
         if defense is None:
             return z
         with rng.scope():

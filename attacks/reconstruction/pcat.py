@@ -193,10 +193,10 @@ def _into_range(leaves: list[Tensor]) -> None:
 
 def step(substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
     """The pseudo-client learns from own samples x (B, ...) with labels y (B,), then the decoder."""
-    task = substitute.task_loss(batch.server, substitute.client(x), y)
+    task = substitute.task_loss(batch.server, substitute.codes(x), y)
     learn((task, substitute.imitators))
     with torch.no_grad():
-        codes = substitute.client(x)
+        codes = substitute.codes(x)
     error = functional.mse_loss(substitute.decoder(codes), x)
     learn((error, [substitute.decoder]))
     substitute.losses.note(task_loss=task, decoder_loss=error)

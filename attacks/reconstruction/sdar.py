@@ -196,7 +196,7 @@ class Simulation(Wiretap):
 
     def _simulate(self, substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
         """A step of simulator, tail and D_e; of one forward pass, as in the code."""
-        codes = substitute.client(x)
+        codes = substitute.codes(x)
         task = substitute.task_loss(batch.server, codes, y)
         if self.feature_critic is None:
             learn((task, substitute.imitators))
@@ -213,7 +213,7 @@ class Simulation(Wiretap):
     def _decode(self, substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
         """A step of decoder and D_d, of one forward pass, with the simulator as it is now."""
         with torch.no_grad():
-            codes = substitute.client(x)
+            codes = substitute.codes(x)
         own, private = substitute.with_labels(y), substitute.with_labels(batch.y)
         error = functional.mse_loss(substitute.decoder(codes, *own), x)
         substitute.losses.note(decoder_loss=error)

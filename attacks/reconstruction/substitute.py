@@ -173,6 +173,10 @@ class Substitute:
         """Who learns from the task's loss."""
         return [self.client] if self.tail is None else [self.client, self.tail]
 
+    def codes(self, x: Tensor) -> Tensor:
+        """What the client makes of own samples (B, ...); a decoder is to see them as they are."""
+        return self.client(x.clone())
+
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
         """Own samples x' (count, ...) and their labels."""
         rows = torch.randint(len(self.aux.y), (count,), device=self.aux.y.device)

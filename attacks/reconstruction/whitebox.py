@@ -190,8 +190,7 @@ class WhiteBox(Attack[WhiteBoxView]):
 
         def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
             (x,) = leaves
-            # a copy: a client whose first layer works in place may not do so on a leaf
-            loss = heard.feature_loss(x.clone(), rows)
+            loss = heard.feature_loss(x, rows)
             return loss + smoothing * _variation(x, self.tv_beta) if smoothing else loss
 
         def clamp(leaves: list[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Quality against what was varied: one panel per defence, a line with a band per method."""
+"""Quality against what was varied: a panel per defence or knowledge, a line per method."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -9,9 +9,11 @@ from inversion import digits, task_of, whitebox_view
 from torch import Tensor, nn
 
 import sltoolkit as sl
+from sltoolkit.attacks.reconstruction.deep_image_prior import DeepImagePrior
 from sltoolkit.attacks.reconstruction.gradient_matching import Matching, UpdatesView
 from sltoolkit.attacks.reconstruction.inverting_gradients import InvertingView
 from sltoolkit.attacks.reconstruction.pcat import PCAT
+from sltoolkit.attacks.reconstruction.sdar import SDAR
 from sltoolkit.attacks.reconstruction.substitute import After, Before
 from sltoolkit.attacks.reconstruction.unsplit import UnSplit, UnSplitView
 from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
@@ -65,19 +67,37 @@ def test_unsplit(client: Client) -> None:
     assert torch.equal(run(True), run(False))
 
 
-def test_pcat() -> None:
+@pytest.mark.parametrize("attack", [PCAT.smoke(), SDAR.smoke()], ids=["pcat", "sdar"])
+def test_listeners_with_a_substitute(attack: PCAT | SDAR) -> None:
     def run(in_place: bool) -> Tensor:
         def arch(stream: Stream) -> nn.Module:
-            return nn.Sequential(nn.ReLU(inplace=in_place), sim.client(stream))
+            return nn.Sequential(nn.Hardtanh(0.0, 0.5, inplace=in_place), sim.client(stream))
 
         setup = Before(aux=sim.own_samples(), task=sim.TASK, client_arch=arch)
         with Stream(9).scope():
-            tap = PCAT.smoke().open(setup, rng=Stream(3))
+            tap = attack.open(setup, rng=Stream(3))
             tap.hear(sim.heard(sim.server()))
-            targets = sim.heard(sim.server(), seed=7).messages["smashed", "in"]
-            outcome = tap.finish(After(smashed=targets[None], labels=None))
+            targets = sim.heard(sim.server(), seed=7)
+            y = targets.messages["labels", "in"]
+            outcome = tap.finish(After(smashed=targets.messages["smashed", "in"][None], labels=y))
         assert isinstance(outcome, Reconstruction)
         return outcome.images
+
+    assert torch.equal(run(True), run(False))
+
+
+def test_the_deep_image_prior_smooths_what_it_drew() -> None:
+    def run(in_place: bool) -> Tensor:
+        with Stream(0).scope():
+            network = nn.Sequential(nn.Hardtanh(0.0, 0.3, inplace=in_place), nn.Conv2d(1, 4, 3))
+        with torch.no_grad():
+            own = digits(8).clone()
+            view = whitebox_view(
+                network.eval(), digits(3), release=lambda x: network(x.clone()), aux=own
+            )
+        images = DeepImagePrior(steps=5, width=4, tv_weight=1.0).run(view, rng=Stream(1)).images
+        assert torch.equal(own, digits(8))  # probing the client doesn't rewrite own samples
+        return images
 
     assert torch.equal(run(True), run(False))
 
