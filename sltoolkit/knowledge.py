@@ -1,7 +1,7 @@
 """Where grants come from: what an attacker is handed, computed only when it is asked for."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from sltoolkit.models.refit import reinitialise
 from sltoolkit.sampling import Shuffled
 from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets
-from sltoolkit.threat import Aux, Hints, Holdings
+from sltoolkit.threat import Aux, Hints
 from sltoolkit.transcript import rows_of
 from sltoolkit.updates import released_updates
 from sltoolkit.victim import Victim
@@ -118,16 +118,10 @@ def told_labels(victim: Victim, samples: Samples, role: Role) -> Tensor:
 
     Who owns them, or is granted them without hearing them, has the true ones.
     """
-    seats = victim.protocol.seats
-    hears = role != "client" and "labels" in seats[role].grants
-    if not hears or not _labels_travel(seats):
+    hears = role != "client" and "labels" in victim.protocol.seats[role].grants
+    if not hears or not victim.protocol.labels_travel:
         return samples.y.clone()
     return victim.member.replica().labels(samples, victim.rng.fresh("labels"))
-
-
-def _labels_travel(seats: Mapping[Role, Holdings]) -> bool:
-    """Whether who only listens to the wire learns labels."""
-    return "eavesdropper" in seats and "labels" in seats["eavesdropper"].grants
 
 
 def peer_of(victim: Victim) -> Deployed:

@@ -235,6 +235,11 @@ class Protocol(ABC):
     def seats(self) -> Mapping[Role, Holdings]:
         """What each role holds by its position."""
 
+    @property
+    def labels_travel(self) -> bool:
+        """Whether who only listens to the wire learns labels."""
+        return "eavesdropper" in self.seats and "labels" in self.seats["eavesdropper"].grants
+
     @abstractmethod
     def cast(self, casting: "Casting") -> Cast:
         """Seat the parties."""

@@ -114,13 +114,9 @@ def grid_figure(
 def _heading(figure: Figure, axes: Sequence[Axes], defense: str, height: float) -> None:
     left, right = axes[0].get_position().x0, axes[-1].get_position().x1
     figure.text(
-        (left + right) / 2,
-        1 - 0.03 / height,
-        written(defense),
-        ha="center",
-        va="top",
+        (left + right) / 2, 1 - 0.03 / height, written(defense), ha="center", va="top",
         fontsize=NORMAL,
-    )
+    )  # fmt: skip
     for axis, place in zip(axes, PLACES, strict=False):
         axis.set_title(place, fontsize=SMALL, pad=2)
 

@@ -127,12 +127,7 @@ def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]]) -> None:
 
 
 def _why_nothing(panel: _Panel, line: Mapping[str, Any]) -> str:
-    if panel.name == "labels_gain" and _labels_are_sent(str(line["protocol"])):
+    kind = PROTOCOLS.get(str(line["protocol"]))  # None: a plug-in, of which nothing is known
+    if panel.name == "labels_gain" and kind is not None and kind().labels_travel:
         return "labels are sent"
     return "not attacked here"
-
-
-def _labels_are_sent(protocol: str) -> bool:
-    """Whether who only listens to the wire learns labels; unknown of a plug-in."""
-    kind = PROTOCOLS.get(protocol)
-    return kind is not None and "labels" in kind().seats["eavesdropper"].grants
