@@ -2,8 +2,8 @@
 
 Run with `python benchmarks/tuned.py [ATTACK ...]`: five victims at two cuts of LeNet, on MNIST
 where `SLTOOLKIT_DATA` names a folder that has it, on the embedded photographs otherwise; listeners
-on the embedded digits; attacks on updates on these too, and in two protocols, since updates know no
-cut. Some tens of minutes per attack on one thread.
+and hijackers on the embedded digits; attacks on updates on these too, and in two protocols, since
+updates know no cut. Some tens of minutes per attack on one thread.
 """
 
 import os
@@ -18,6 +18,7 @@ import torch
 from sltoolkit import api
 from sltoolkit.attacks import (
     FORA,
+    FSHA,
     PCAT,
     SDAR,
     Decoder,
@@ -26,7 +27,7 @@ from sltoolkit.attacks import (
     Shadow,
     WhiteBox,
 )
-from sltoolkit.contracts import AnyAttack, Listener
+from sltoolkit.contracts import ActiveAttack, AnyAttack, Listener
 from sltoolkit.data import Split, load
 from sltoolkit.metrics import t_interval
 from sltoolkit.models import build
@@ -59,6 +60,9 @@ UNTRAINED = DeepImagePrior(steps=400)
 ALIGNING = replace(FORA.paper(), width=16, blocks=2)
 """Narrow networks, the same for both settings."""
 
+HIJACKING = replace(FSHA.paper(), width=16, blocks=1)
+"""Narrow networks, the same for both settings."""
+
 DESCENT = InvertingGradients(steps=1200)
 """A quarter of the published code's steps, with its schedule: the same for both settings."""
 
@@ -67,6 +71,7 @@ PUBLISHED: dict[str, Mapping[str, AnyAttack]] = {
     "decoder": dict.fromkeys(CUTS, Decoder(epochs=50, lr=1e-3, design="mirror", blocks=1)),
     "deep_image_prior": dict.fromkeys(CUTS, replace(UNTRAINED, tv_weight=0.0, forward="client")),
     "fora": dict.fromkeys(CUTS, ALIGNING),
+    "fsha": dict.fromkeys(CUTS, HIJACKING),
     "inverting_gradients": dict.fromkeys(PROTOCOLS, replace(DESCENT, tv_weight=0.1)),
     "pcat": dict.fromkeys(CUTS, PCAT.paper()),
     "sdar": dict.fromkeys(CUTS, SDAR.paper()),
@@ -79,6 +84,7 @@ TUNED: dict[str, AnyAttack] = {
     "decoder": Decoder(budget=8),
     "deep_image_prior": UNTRAINED,
     "fora": FORA(width=16, blocks=2),
+    "fsha": FSHA(width=16, blocks=1),
     "inverting_gradients": DESCENT,
     "pcat": PCAT(),
     "sdar": SDAR(lambda1=None),
@@ -101,8 +107,8 @@ class Pair:
     chosen: Mapping[str, float | str]
 
 
-Train = Callable[[str, int, Sequence[Listener[Any]]], Victim]
-"""A victim at a place, of a seed, with listeners."""
+Train = Callable[[str, int, Sequence[AnyAttack]], Victim]
+"""A victim at a place, of a seed, and who attacks it: some take part in its training."""
 
 
 def at_cuts(
@@ -117,10 +123,10 @@ def at_cuts(
         training: of the victims.
     """
 
-    def train(place: str, seed: int, listeners: Sequence[Listener[Any]]) -> Victim:
+    def train(place: str, seed: int, attacks: Sequence[AnyAttack]) -> Victim:
         return api.train(
             model, data, cut=place, seed=seed, training=training or Training(epochs=2),
-            targets=Targets(count=targets), grants=GRANTS, listeners=listeners,
+            targets=Targets(count=targets), grants=GRANTS, **_taking_part(attacks),
         )  # fmt: skip
 
     return train
@@ -129,13 +135,21 @@ def at_cuts(
 def in_protocols(data: Split, model: Any) -> Train:
     """Victims of two epochs, whose place is a protocol, and 16 targets, learned from one by one."""
 
-    def train(place: str, seed: int, listeners: Sequence[Listener[Any]]) -> Victim:
+    def train(place: str, seed: int, attacks: Sequence[AnyAttack]) -> Victim:
         return api.train(
             model, data, cut=CUTS[0], protocol=place, seed=seed, training=Training(epochs=2),
-            targets=Targets(count=16), grants=GRANTS, listeners=listeners,
+            targets=Targets(count=16), grants=GRANTS, **_taking_part(attacks),
         )  # fmt: skip
 
     return train
+
+
+def _taking_part(attacks: Sequence[AnyAttack]) -> dict[str, Any]:
+    """Those that the training has to know of, as `api.train` takes them."""
+    return {
+        "listeners": [a for a in attacks if isinstance(a, Listener)],
+        "active": next((a for a in attacks if isinstance(a, ActiveAttack)), None),
+    }
 
 
 def pairs(
@@ -151,10 +165,13 @@ def pairs(
         seeds: of the victims.
     """
     for place, fixed in published.items():
-        both = (fixed, tuned)
+        apart = isinstance(tuned, ActiveAttack)  # two hijackers can't share a training
+        runs = [[fixed], [tuned]] if apart else [[fixed, tuned]]
         for seed in seeds:
-            victim = train(place, seed, [a for a in both if isinstance(a, Listener)])
-            results = [api.attack(victim, a, grants=GRANTS) for a in both]
+            results = []
+            for attacks in runs:
+                victim = train(place, seed, attacks)
+                results += [api.attack(victim, a, grants=GRANTS) for a in attacks]
             errors = [float(r.verdict.scores["mse"].mean()) for r in results]
             yield Pair(
                 place=place, seed=seed, published=errors[0], tuned=errors[1],
@@ -177,12 +194,12 @@ def summary(found: Sequence[Pair], place: str) -> dict[str, float]:
 
 
 def compared(name: str) -> Iterator[Pair]:
-    """An attack's pairs. Who listens needs hundreds of batches, so sees 8x8 digits."""
+    """An attack's pairs. Who takes part in a training needs hundreds of batches: 8x8 digits."""
     published, tuned = PUBLISHED[name], TUNED[name]
     small = partial(build, "lenet", shape=(1, 8, 8), classes=10, padding=2)
     if set(published) == set(PROTOCOLS):
         return pairs(in_protocols(load("digits"), small), published, tuned)
-    if isinstance(tuned, Listener):
+    if isinstance(tuned, Listener | ActiveAttack):
         train = at_cuts(load("digits"), small, training=Training(epochs=20))
         return pairs(train, published, tuned)
     if "SLTOOLKIT_DATA" in os.environ:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.dress_rehearsal import rehearse_listening
+from sltoolkit.dress_rehearsal import rehearse_hijacking, rehearse_listening
 from sltoolkit.outcomes import Outcome
 from sltoolkit.privacy.guarantee import Guarantee
 from sltoolkit.rehearsal import staged, tuned
@@ -283,6 +283,30 @@ class ActiveAttack(_Adversary[V], ABC):
     @abstractmethod
     def seize(self, honest: Any, setup: V, *, rng: Stream) -> tuple[Any, Wiretap]:
         """Replace the honest party by one with the same interface."""
+
+    def candidates(self, setup: V) -> Sequence[Self]:
+        """The settings that a dress rehearsal compares, the default first; one: no choice."""
+        return (self,)
+
+    def tune(self, setup: V, smashed: Tensor, *, rng: Stream) -> Self:
+        """The setting that does best where it hijacks small clients of the attacker's own.
+
+        Each candidate hijacks `dress_rehearsal.VICTIMS` trainings of `BATCHES` batches each.
+
+        Args:
+            setup: what it has before the run.
+            smashed: the first that it hears of the real one, (B, ...): the size of a batch, and
+                whether values can be negative.
+            rng: the attacker's stream.
+        """
+        candidates = self.candidates(setup)
+        if len(candidates) == 1:
+            return candidates[0]
+        first = RoundView(
+            messages={("smashed", "in"): smashed}, ids=torch.arange(len(smashed)), step=0, epoch=0,
+            network=None,
+        )  # fmt: skip
+        return rehearse_hijacking(candidates, setup, first, rng=rng)
 
 
 AnyAttack = Attack[Any] | Listener[Any] | ActiveAttack[Any]

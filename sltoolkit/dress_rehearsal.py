@@ -1,12 +1,13 @@
-"""Dress rehearsal: how a listener chooses its own hyper-parameters, before a run that is made once.
+"""Dress rehearsal: how an attack on a training chooses its hyper-parameters, before the run.
 
-A listener can't try one setting after another on a training that happens once. It trains a small
-victim of its own on half of its own samples, lets every candidate listen to that (as to the real
-one: all on one run, each from the other half), and takes the one that then reconstructs samples
-best which neither that victim nor any candidate has seen. Nothing of the real run enters but what
-the listener has in its hands when that begins: its own network's architecture, the size of a batch,
-whether labels are heard, and whether smashed data can be negative. That victim is undefended; where
-the listener doesn't know the client's architecture, strided convolutions play it.
+Who listens or hijacks can't try one setting after another on a training that happens once. It
+trains a small victim of its own on half of its own samples, lets every candidate attack that from
+the other half (listeners all on one run, as they do the real one; each hijacker a run of its own,
+of the same first weights and batches), and takes the one that then reconstructs samples best which
+neither that victim nor any candidate has seen. Nothing of the real run enters but what the attacker
+has in its hands when that begins: its own network's architecture, the size of a batch, whether
+labels are heard, and whether smashed data can be negative. That victim is undefended; where the
+attacker doesn't know the client's architecture, strided convolutions play it.
 
 A substitute's first weights decide as much as its settings do: the same setting may be twice as
 good from others. So candidates draw the same random numbers, and meet on several victims. Where
@@ -15,8 +16,9 @@ failures differ is luck, and says nothing about the next training.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import torch
@@ -32,9 +34,10 @@ from sltoolkit.streams import Stream
 from sltoolkit.watching import advance, part, rehearsal
 
 if TYPE_CHECKING:
-    from sltoolkit.contracts import Listener, RoundView, Wiretap
+    from sltoolkit.contracts import ActiveAttack, Listener, RoundView, Wiretap
 
     L = TypeVar("L", bound=Listener[Any])
+    H = TypeVar("H", bound=ActiveAttack[Any])
 
 VICTIMS = 3
 """How many trainings candidates are compared on."""
@@ -69,19 +72,58 @@ def rehearse_listening(
     Raises:
         SpecError: if aux is too small, or a candidate reconstructs nothing.
     """
+    return candidates[_best(partial(_listened, candidates, setup, first), rng)]
+
+
+def rehearse_hijacking(
+    candidates: "Sequence[H]", setup: Any, first: "RoundView", *, rng: Stream
+) -> "H":
+    """The same of candidates that take the server's seat, each in a training of its own.
+
+    Args:
+        candidates: settings of one active attack, the default first.
+        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch`.
+        first: the first smashed data that it heard of the real run.
+        rng: the attacker's stream.
+
+    Raises:
+        SpecError: if aux is too small, or a candidate reconstructs nothing.
+    """
+    return candidates[_best(partial(_hijacked, candidates, setup, first), rng)]
+
+
+def _best(attacked: Callable[[Stream], tuple[Tensor, Tensor]], rng: Stream) -> int:
+    """Which candidate does best on `VICTIMS` trainings, of which `attacked` has one attacked."""
     found = []
     with rehearsal():
         for number in range(VICTIMS):
             with part(1 / (VICTIMS - number)):
-                found.append(_rehearsal(candidates, setup, first, rng.child(f"victim{number}")))
+                found.append(attacked(rng.child(f"victim{number}")))
     errors = torch.stack([e for e, _ in found], dim=1)
     best = errors.mean(1).nan_to_num(nan=torch.inf, posinf=torch.inf).min()
     if best >= torch.stack([guess for _, guess in found]).mean():
-        return candidates[0]
-    return candidates[first_among_equals(errors)]
+        return 0
+    return first_among_equals(errors)
 
 
-def _rehearsal(
+def _hijacked(
+    candidates: "Sequence[H]", setup: Any, first: "RoundView", rng: Stream
+) -> tuple[Tensor, Tensor]:
+    """Mean squared errors on one victim: of each candidate, (candidates,), and of a guess, ()."""
+    errors = []
+    for number, candidate in enumerate(candidates):
+        stage_rng, stream = rng.fresh("stage"), rng.fresh("candidate")
+        with stage_rng.scope():
+            stage = _Stage(setup, first, stage_rng)
+        seat, tap = candidate.seize(None, replace(setup, aux=stage.rest), rng=stream)
+        with part(1 / (len(candidates) - number)):
+            for step in stage.hijacked(seat, BATCHES):
+                advance(step, BATCHES)
+        errors.append(stage.error(candidate.view, tap, stream))
+    return torch.stack(errors), stage.guess
+
+
+def _listened(
     candidates: "Sequence[L]", setup: Any, first: "RoundView", rng: Stream
 ) -> tuple[Tensor, Tensor]:
     """Mean squared errors on one victim: of each candidate, (candidates,), and of a guess, ()."""
@@ -151,13 +193,28 @@ class _Stage:
 
     def rounds(self, count: int) -> "Iterator[RoundView]":
         """Train, batch by batch: what the listener would hear of it."""
-        size = min(len(self._first.ids), len(self._train))
         for step in range(count):
             with self._rng.scope():
-                picked = torch.randperm(len(self._train), device=self._train.device)
-                rows = self._train[picked[: max(2, size)]]
+                rows = self._batch()
                 z = self._step(self._x[rows], self._y[rows])
             yield self._heard(step, rows, z)
+
+    def hijacked(self, seat: Any, count: int) -> Iterator[int]:
+        """Train on what the hijacker's seat answers, batch by batch."""
+        for step in range(count):
+            with self._rng.scope():
+                rows = self._batch()
+                self._optimizer.zero_grad()
+                z: Tensor = self._client.train()(self._x[rows])
+            z.backward(seat.step(z.detach().clone(), self._y[rows]))
+            self._optimizer.step()
+            yield step
+
+    def _batch(self) -> Tensor:
+        """Rows of the next batch's samples (B,)."""
+        size = min(len(self._first.ids), len(self._train))
+        picked = torch.randperm(len(self._train), device=self._train.device)
+        return self._train[picked[: max(2, size)]]
 
     def _step(self, x: Tensor, y: Tensor) -> Tensor:
         self._client.train()

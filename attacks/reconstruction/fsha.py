@@ -32,33 +32,55 @@ Departures from the paper (P) and its public code (C):
 7. Own samples are drawn with replacement, as many as the client sent.
 8. P's rates (`paper()`) are for 10,000 steps against a client with a rate of 1e-5. One with Adam's
    1e-3 outruns a critic of 1e-4, and its smashed data run away; `scale` can't slow it down. So by
-   default all follow 1e-3, the critic in three steps per batch, and the penalty weighs 10.
+   default rates are 1e-3 and more, as a dress rehearsal chooses, the critic makes three steps per
+   batch, and the penalty weighs 10.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, final
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.hijacking import Hijacking
+from sltoolkit.attacks.reconstruction.hijacking import Hijacking, HijackSetup
+from sltoolkit.attacks.reconstruction.substitute import settings
 from sltoolkit.contracts import Family, Task
 from sltoolkit.models.inverse import decode
 from sltoolkit.models.pilots import strided_pilot, transposed_decoder
 from sltoolkit.outcomes import Reconstruction
 
+RATES, CRITIC_RATES = (1e-3, 3e-3), (3e-3, 1e-3)
+"""What a dress rehearsal compares."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class FSHA(Hijacking):
-    """Reconstruct inputs by drawing the client into a space of codes that the attacker inverts."""
+    """Reconstruct inputs by drawing the client into a space of codes that the attacker inverts.
+
+    `lr` and `critic_lr` of None are chosen by a dress rehearsal, when the first batch is heard:
+    four settings, each of which hijacks 450 batches (`sltoolkit.dress_rehearsal`).
+    """
 
     family: ClassVar[Family] = "reconstruction"
 
+    lr: float | None = None
+    critic_lr: float | None = None
+
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, one critic step."""
-        return cls(width=4, blocks=1, critic_steps=1)
+        """Narrow networks, one critic step, the first of the rehearsed rates."""
+        return cls(width=4, blocks=1, critic_steps=1, lr=RATES[0], critic_lr=CRITIC_RATES[0])
+
+    @property
+    def rehearses(self) -> bool:
+        """Unless both rates are given."""
+        return None in (self.lr, self.critic_lr)
+
+    def candidates(self, setup: HijackSetup) -> Sequence[Self]:
+        """Every combination of rates that are open."""
+        return settings(self, lr=RATES, critic_lr=CRITIC_RATES)
 
     def pilot(self, task: Task, signed: bool) -> nn.Module:
         """Linear, as the paper's."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.attacks.reconstruction.losses import Losses
-from sltoolkit.attacks.reconstruction.substitute import Learner, learn
+from sltoolkit.attacks.reconstruction.substitute import Architecture, Learner, learn, settled
 from sltoolkit.contracts import ActiveAttack, Role, RoundView, Task, Wiretap
 from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.models.critics import (
@@ -27,6 +27,7 @@ from sltoolkit.models.critics import (
 )
 from sltoolkit.outcomes import Outcome
 from sltoolkit.parties import HonestMiddle, Middle, Server
+from sltoolkit.rehearsal import chosen
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
 
@@ -34,10 +35,11 @@ from sltoolkit.threat import Aux
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HijackSetup:
-    """What a hijacker has when the training begins."""
+    """What a hijacker has when the training begins; the architecture serves its rehearsal alone."""
 
     aux: Aux
     task: Task
+    client_arch: Architecture | None = None
 
 
 @final
@@ -52,8 +54,7 @@ class HijackView:
 class Hijacking(ActiveAttack[HijackSetup]):
     """A malicious server that teaches clients to encode as its pilot does.
 
-    The defaults suit clients that follow Adam's 1e-3 for hundreds of batches. It doesn't rehearse:
-    every setting would take a hijacked training of its own, hundreds of batches long.
+    The defaults suit clients that follow Adam's 1e-3 for hundreds of batches.
 
     Attributes:
         loss: the game between critic and client: `wasserstein` with gradient penalty, or `bce`.
@@ -79,8 +80,8 @@ class Hijacking(ActiveAttack[HijackSetup]):
     )
 
     loss: Literal["wasserstein", "bce"] = "wasserstein"
-    lr: float = 1e-3
-    critic_lr: float = 1e-3
+    lr: float | None = 1e-3
+    critic_lr: float | None = 1e-3
     critic_steps: int = 3
     penalty: float = 10.0
     penalty_over: Literal["sample", "channel"] = "sample"
@@ -145,9 +146,10 @@ class Trio:
             task.smashed_shape, width=attack.width, blocks=attack.blocks, shrink=attack.shrink
         )
         self.attack = attack
-        self.pilot = Learner(attack.pilot(task, signed), like, attack.lr)
-        self.reader = Learner(attack.reader(task), like, attack.lr)
-        self.critic = Learner(judge, like, attack.critic_lr)
+        lr, critic_lr = settled(attack.lr, "lr"), settled(attack.critic_lr, "critic_lr")
+        self.pilot = Learner(attack.pilot(task, signed), like, lr)
+        self.reader = Learner(attack.reader(task), like, lr)
+        self.critic = Learner(judge, like, critic_lr)
         self.losses = Losses()
 
     def step(self, smashed: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -190,19 +192,20 @@ class Hijacker:
     """Who sits in the seat: its networks are made when the first smashed data arrive.
 
     Attributes:
-        attack: hyper-parameters.
+        given: hyper-parameters, perhaps with some left open.
         trio: its networks, or None before that.
     """
 
-    def __init__(self, attack: Hijacking, setup: HijackSetup, rng: Stream) -> None:
-        self.attack, self._setup, self._rng = attack, setup, rng
+    def __init__(self, given: Hijacking, setup: HijackSetup, rng: Stream) -> None:
+        self.given, self._setup, self._rng = given, setup, rng
         self.trio: Trio | None = None
 
     def trio_for(self, smashed: Tensor) -> Trio:
         """Its networks, made for such smashed data if there are none yet."""
         if self.trio is None:
+            tuned = self.given.tune(self._setup, smashed, rng=self._rng.child("rehearsal"))
             with self._rng.torch_scope():
-                self.trio = Trio(self.attack, self._setup.task, smashed)
+                self.trio = Trio(tuned, self._setup.task, smashed)
         return self.trio
 
     def answer(self, smashed: Tensor) -> Tensor:
@@ -273,13 +276,13 @@ class HijackTap(Wiretap):
         Raises:
             SpecError: if nothing was heard.
         """
-        attack, trio = self._hijacker.attack, self._hijacker.trio
+        given, trio = self._hijacker.given, self._hijacker.trio
         if trio is None:
             raise SpecError(
-                f"{type(attack).__name__} heard no batch to learn from: train the victim, or "
+                f"{type(given).__name__} heard no batch to learn from: train the victim, or "
                 "listen earlier"
             )
-        return attack.outcome(
-            trio.reader.network, view.smashed.mean(0), diagnostics=trio.losses.diagnostics(),
-            curve=trio.losses.curve("fool_loss"),
+        return given.outcome(
+            trio.reader.network, view.smashed.mean(0), tuned=chosen(given, trio.attack),
+            diagnostics=trio.losses.diagnostics(), curve=trio.losses.curve("fool_loss"),
         )  # fmt: skip

@@ -12,7 +12,7 @@ from sltoolkit.casting import seat_parties, shards_of
 from sltoolkit.streams import Stream
 from sltoolkit.targets import image_targets
 
-_APART = ("seed", "active", "attacker_seed", "grants")
+_APART = ("seed", "active", "attacker_seed", "pilot", "grants")
 """What doesn't decide whether the parts of a victim fit together."""
 
 

@@ -37,7 +37,7 @@ class VictimPlan:
 
     Attributes:
         recipe: data, model, protocol, training, targets, defense, seed, device, checkpoint, and
-            for a hijacked training `active` and `attacker_seed`.
+            for a hijacked training `active`, `attacker_seed` and the `pilot` it is tuned by.
         key: the hash its result is stored under.
         swept: the values it has of what the experiment sweeps, as `training.lr=0.1`, where no
             other column of its rows tells.
@@ -87,6 +87,16 @@ class Plan:
     def to_json(self) -> str:
         """As text: workers and reports work on this plan, not on one made anew."""
         return json.dumps(asdict(self), indent=1)
+
+
+@final
+@dataclass(frozen=True)
+class _Active:
+    """Who hijacks a training: its table, its seed, and the key of the cell that tuned it."""
+
+    table: Table
+    seed: int
+    pilot: str | None
 
 
 def plan_from_json(text: str) -> Plan:
@@ -150,15 +160,17 @@ def _cells(
                     "already: leave out the one or the other"
                 )
         for attacker_seed in point.attacker_seeds:
-            active = (table, attacker_seed) if isinstance(attack, ActiveAttack) else None
-            listens = isinstance(attack, Listener | ActiveAttack)
+            hijacks = isinstance(attack, ActiveAttack)
+            listens = hijacks or isinstance(attack, Listener)
             pilot = None
-            if point.tune == "pilot" and active is None and attack.rehearses:
-                victim = _victim(plan, point, defense, point.pilot_seed, None)
+            if point.tune == "pilot" and attack.rehearses:
                 first = point.attacker_seeds[0]
+                active = _Active(table, first, None) if hijacks else None
+                victim = _victim(plan, point, defense, point.pilot_seed, active)
                 tuned = _cell(victim, table, first, grants, listens=listens, pilot=None)
                 plan.cells.setdefault(tuned.key, tuned)
                 pilot = tuned.key
+            active = _Active(table, attacker_seed, pilot) if hijacks else None
             victim = _victim(plan, point, defense, seed, active)
             yield _cell(
                 victim, table, attacker_seed, grants, listens=listens, pilot=pilot, reported=True
@@ -166,7 +178,7 @@ def _cells(
 
 
 def _victim(
-    plan: Plan, point: Spec, defense: Table, seed: int, active: tuple[Table, int] | None
+    plan: Plan, point: Spec, defense: Table, seed: int, active: _Active | None
 ) -> VictimPlan:
     recipe: Table = {
         "data": point.data.model_dump(),
@@ -180,8 +192,9 @@ def _victim(
         "seed": seed,
         "device": point.device,
         "checkpoint": point.checkpoint,
-        "active": None if active is None else active[0],
-        "attacker_seed": None if active is None else active[1],
+        "active": None if active is None else active.table,
+        "attacker_seed": None if active is None else active.seed,
+        "pilot": None if active is None else active.pilot,
         "grants": point.grants if active is not None else [],
     }
     sources = [

@@ -14,19 +14,25 @@ from sltoolkit.bench.store import Store
 from sltoolkit.bench.todo import jobs_of
 
 LISTENER: dict[str, Any] = {"name": "pcat", "decoder_lr": 5e-4, "width": 4, "refine_steps": 0}
+HIJACKER: dict[str, Any] = {"name": "fsha", "critic_lr": 1e-3, "width": 4, "blocks": 1}
 
 
 @pytest.fixture(autouse=True)
 def rehearsals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Rehearsals of listeners, cut short; how many candidates each had."""
+    """Dress rehearsals, cut short; how many candidates each had."""
     counts: list[int] = []
-    real = dress_rehearsal.rehearse_listening
 
-    def counted(candidates: Any, *args: Any, **kwargs: Any) -> Any:
-        counts.append(len(candidates))
-        return real(candidates, *args, **kwargs)
+    def count(name: str) -> None:
+        real = getattr(dress_rehearsal, name)
 
-    monkeypatch.setattr("sltoolkit.contracts.rehearse_listening", counted)
+        def counted(candidates: Any, *args: Any, **kwargs: Any) -> Any:
+            counts.append(len(candidates))
+            return real(candidates, *args, **kwargs)
+
+        monkeypatch.setattr(f"sltoolkit.contracts.{name}", counted)
+
+    count("rehearse_listening")
+    count("rehearse_hijacking")
     monkeypatch.setattr(dress_rehearsal, "BATCHES", 2)
     monkeypatch.setattr(dress_rehearsal, "VICTIMS", 1)
     return counts
@@ -49,8 +55,11 @@ def test_a_pilot_chooses_for_the_reported_victims_and_stays_out_of_the_rows(
         assert shown == {f"tv_weight={tuned['tv_weight']} (on the pilot)"}
 
 
-def test_a_listener_rehearses_on_the_pilot_alone(tmp_path: Path, rehearsals: list[int]) -> None:
-    spec = tiny(seeds=[0, 1], tune="pilot", attack=[LISTENER], defense=[{"name": "none"}])
+@pytest.mark.parametrize("table", [LISTENER, HIJACKER], ids=["listener", "hijacker"])
+def test_who_takes_part_in_the_training_rehearses_on_the_pilot_alone(
+    tmp_path: Path, rehearsals: list[int], table: dict[str, Any]
+) -> None:
+    spec = tiny(seeds=[0, 1], tune="pilot", attack=[table], defense=[{"name": "none"}])
     finished = run_bench(spec, tmp_path)
     assert finished.failed == 0
     assert rehearsals == [2]
@@ -77,7 +86,7 @@ def test_what_fails_on_the_pilot_fails_for_all_and_harms_no_other(tmp_path: Path
 
 
 def test_the_pilot_comes_first_and_who_takes_over_its_choice_waits_for_it(tmp_path: Path) -> None:
-    attacks = [{"name": "norm"}, LISTENER, {"name": "whitebox"}]
+    attacks = [{"name": "norm"}, LISTENER, HIJACKER, {"name": "whitebox"}]
     plan = plan_of(Spec.model_validate(tiny(tune="pilot", attack=attacks)))
     jobs = jobs_of(plan, Store(tmp_path))
     place = {job.id: i for i, job in enumerate(jobs)}
@@ -85,7 +94,7 @@ def test_the_pilot_comes_first_and_who_takes_over_its_choice_waits_for_it(tmp_pa
     assert all(place[before] < place[job.id] for job in jobs for before in job.after)
     makers = {key: job for job in jobs for key in job.cells}
     waiting = [c for c in plan.cells.values() if c.pilot is not None]
-    assert {c.attack["name"] for c in waiting} == {"pcat", "whitebox"}
+    assert {c.attack["name"] for c in waiting} == {"pcat", "fsha", "whitebox"}
     for cell in waiting:
         assert cell.pilot is not None
         assert makers[cell.pilot].id in makers[cell.key].after

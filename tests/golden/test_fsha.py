@@ -219,7 +219,7 @@ def test_any_shapes_are_hijacked(inputs: tuple[int, ...], smashed: tuple[int, ..
 
 
 def test_a_hijacked_client_gives_its_images_away_and_forgets_its_task() -> None:
-    thief = FSHA(width=16, blocks=1)
+    thief = FSHA(width=16, blocks=1, lr=1e-3, critic_lr=1e-3)
     victim = train(
         network, load("digits"), cut="cut", training=Training(epochs=20, batch_size=32),
         targets=Targets(count=64), active=thief,
