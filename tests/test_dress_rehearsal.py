@@ -324,17 +324,23 @@ class Dimmer(nn.Module):
         return self.share * x
 
 
-def hijack(*towards: float, rate: float = 0.05) -> Puller:
-    batches.clear()
-    own = HijackSetup(
+def hijack_setup() -> HijackSetup:
+    return HijackSetup(
         aux=setup(120, of=120).aux, task=replace(TASK, smashed_shape=SHAPE),
         client_arch=lambda _: Dimmer(),
     )  # fmt: skip
+
+
+def hijack(*towards: float, rate: float = 0.05) -> Puller:
+    batches.clear()
     candidates = [Puller(towards=t) for t in towards]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dress_rehearsal, "LR", rate)
         return dress_rehearsal.rehearse_hijacking(
-            candidates, own, first(labels=False, network=False, codes=SHAPE), rng=Stream(1)
+            candidates,
+            hijack_setup(),
+            first(labels=False, network=False, codes=SHAPE),
+            rng=Stream(1),
         )
 
 
@@ -357,7 +363,7 @@ def test_fsha_rehearses_what_is_open_when_it_first_hears_anything() -> None:
     assert thief.rehearses
     assert not FSHA.smoke().rehearses
     assert not FSHA.paper().rehearses
-    assert {(c.lr, c.critic_lr) for c in FSHA().candidates(setup())} == {
+    assert {(c.lr, c.critic_lr) for c in FSHA().candidates(hijack_setup())} == {
         (lr, critic_lr) for lr in RATES for critic_lr in CRITIC_RATES
     }
     taken = victim(active=thief, grants=GRANTS, cut="flatten")

@@ -127,8 +127,8 @@ def _as_known(network: nn.Module) -> nn.Module:
 
 
 def squared_distance(guess: Gradients, heard: Gradients) -> Tensor:
-    """The sum of squared differences over all weights: () for one group (Zhu et al. 2019)."""
-    return torch.stack([(guess[n] - heard[n]).square().sum() for n in heard]).sum()
+    """The sum of squared differences over all weights, (M,), of (M, ...) (Zhu et al. 2019)."""
+    return torch.stack([(guess[n] - heard[n]).square().flatten(1).sum(1) for n in heard]).sum(0)
 
 
 def cosine_distance(guess: Gradients, heard: Gradients) -> Tensor:

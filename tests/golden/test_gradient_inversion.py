@@ -73,11 +73,15 @@ def test_groups_together_are_matched_like_one_at_a_time() -> None:
             torch.testing.assert_close(together[name][group], alone, rtol=1e-9, atol=1e-12)
     task = victim.task
     view = InvertingView(updates=exact, task=task, labels=samples.y, aux=None)
-    one, many = (
-        sl.InvertingGradients(steps=15, chunk=chunk, restarts=2).run(view, rng=Stream(0)).images
-        for chunk in (1, 64)
+    attacks: tuple[Any, ...] = (
+        sl.InvertingGradients(steps=15, restarts=2),
+        sl.DLG(steps=3, inner=5, restarts=2),
     )
-    torch.testing.assert_close(one, many, rtol=1e-6, atol=1e-8)
+    for attack in attacks:
+        one, many = (
+            replace(attack, chunk=chunk).run(view, rng=Stream(0)).images for chunk in (1, 64)
+        )
+        torch.testing.assert_close(one, many, rtol=1e-6, atol=1e-8)
 
 
 # ---- what the attacks recover --------------------------------------------------------------------
