@@ -89,8 +89,8 @@ def train(
         grants: what they are granted beyond what their seat holds.
         device: where to compute.
         progress: called after each epoch with (epochs done, epochs in all).
-        rehearsing: called with (per cent done, 100) while a listener rehearses, which it does when
-            it hears the first batch; from the beginning for each.
+        rehearsing: called with (per cent done, 100) while one who listens or hijacks rehearses,
+            which it does when it hears the first batch; from the beginning for each.
 
     Returns:
         The victim: deployed networks, transcript, utility.

@@ -12,6 +12,7 @@ from torch import nn
 from updating import UNTRAINED, heard_of, in_groups
 
 import sltoolkit as sl
+from benchmarks.dlg_batch import zhu as sigmoid_net
 from sltoolkit.attacks.reconstruction.gradient_matching import (
     Matching,
     sole_labels,
@@ -22,20 +23,6 @@ from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
 from sltoolkit.victim import Victim
-
-
-def sigmoid_net() -> nn.Sequential:
-    """The network of Zhu et al.'s code: sigmoids, strides, weights from U(-1/2, 1/2)."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=nn.Conv2d(1, 12, 5, padding=2, stride=2), act1=nn.Sigmoid(),
-        conv2=nn.Conv2d(12, 12, 5, padding=2), act2=nn.Sigmoid(),
-        conv3=nn.Conv2d(12, 12, 5, padding=2), act3=nn.Sigmoid(), flatten=nn.Flatten(),
-        head=nn.Linear(192, 10),
-    )  # fmt: skip
-    network = nn.Sequential(layers)
-    for weight in network.parameters():
-        nn.init.uniform_(weight, -0.5, 0.5)
-    return network
 
 
 def relu_net(width: int = 32) -> nn.Sequential:
