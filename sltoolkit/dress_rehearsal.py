@@ -5,8 +5,9 @@ victim of its own on half of its own samples, lets every candidate listen to tha
 one: all on one run, each from the other half), and takes the one that then reconstructs samples
 best which neither that victim nor any candidate has seen. Nothing of the real run enters but what
 the listener has in its hands when that begins: its own network's architecture, the size of a batch,
-whether labels are heard, and whether smashed data can be negative. That victim is undefended; where
-the listener doesn't know the client's architecture, strided convolutions play it.
+whether labels are heard, and whether smashed data can be negative. That victim is defended as
+the real one is if the listener knows the defence's public parameters (mechanism), else undefended;
+where it doesn't know the client's architecture, strided convolutions play it.
 
 A substitute's first weights decide as much as its settings do: the same setting may be twice as
 good from others. So candidates draw the same random numbers, and meet on several victims. Where
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.errors import SpecError
+from sltoolkit.mechanism import OwnDefense
 from sltoolkit.models.pilots import strided_pilot, tail_network
 from sltoolkit.models.refit import reinitialise
 from sltoolkit.outcomes import Reconstruction
@@ -62,7 +64,8 @@ def rehearse_listening(
 
     Args:
         candidates: settings of one listener, the default first.
-        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch`.
+        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch` and
+            `mechanism`.
         first: the first batch that it heard of the real run.
         rng: the attacker's stream.
 
@@ -132,6 +135,8 @@ class _Stage:
                 signed=bool((heard < 0).any()),
             ).to(x)
         )  # fmt: skip
+        self._mechanism = getattr(setup, "mechanism", None)
+        self._defense = OwnDefense(self._mechanism, rng.child("defense"))
         self._parts = self._behind(heard)
         self._shown = copy.deepcopy(self._parts[0]).eval().requires_grad_(False)
         weights = [w for n in (self._client, *self._parts) for w in n.parameters()]
@@ -161,7 +166,7 @@ class _Stage:
 
     def _step(self, x: Tensor, y: Tensor) -> Tensor:
         self._client.train()
-        z: Tensor = self._client(x)
+        z = self._defense(self._client(x), x)
         sent, out = z.detach().clone(), z.clone()  # the server may work in place
         for network in self._parts:
             out = network(out)
@@ -193,8 +198,10 @@ class _Stage:
 
     def error(self, view: type, tap: "Wiretap", rng: Stream) -> Tensor:
         """A candidate's mean squared error, ()."""
+        x = self._x[self.targets]
+        own = OwnDefense(self._mechanism, self._rng.fresh("defense"))  # all hear the same draws
         with torch.no_grad():
-            smashed = self._client.eval()(self._x[self.targets])[None]
+            smashed = own(self._client.eval()(x), x)[None]
         held: Mapping[str, Any] = {
             "smashed": smashed, "task": self._task, "aux": self.rest,
             "labels": self._y[self.targets] if self._labelled else None,
