@@ -6,8 +6,9 @@ the other half (listeners all on one run, as they do the real one; each hijacker
 of the same first weights and batches), and takes the one that then reconstructs samples best which
 neither that victim nor any candidate has seen. Nothing of the real run enters but what the attacker
 has in its hands when that begins: its own network's architecture, the size of a batch, whether
-labels are heard, and whether smashed data can be negative. That victim is undefended; where the
-attacker doesn't know the client's architecture, strided convolutions play it.
+labels are heard, and whether smashed data can be negative. That victim is defended as the real one
+is if the attacker knows the defence's public parameters (mechanism), else undefended; where it
+doesn't know the client's architecture, strided convolutions play it.
 
 A substitute's first weights decide as much as its settings do: the same setting may be twice as
 good from others. So candidates draw the same random numbers, and meet on several victims. Where
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.errors import SpecError
+from sltoolkit.mechanism import OwnDefense
 from sltoolkit.models.pilots import strided_pilot, tail_network
 from sltoolkit.models.refit import reinitialise
 from sltoolkit.outcomes import Reconstruction
@@ -65,7 +67,8 @@ def rehearse_listening(
 
     Args:
         candidates: settings of one listener, the default first.
-        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch`.
+        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch` and
+            `mechanism`.
         first: the first batch that it heard of the real run.
         rng: the attacker's stream.
 
@@ -82,7 +85,8 @@ def rehearse_hijacking(
 
     Args:
         candidates: settings of one active attack, the default first.
-        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch`.
+        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch` and
+            `mechanism`.
         first: the first smashed data that it heard of the real run.
         rng: the attacker's stream.
 
@@ -174,6 +178,8 @@ class _Stage:
                 signed=bool((heard < 0).any()),
             ).to(x)
         )  # fmt: skip
+        self._mechanism = getattr(setup, "mechanism", None)
+        self._defense = OwnDefense(self._mechanism, rng.child("defense"))
         self._parts = self._behind(heard)
         self._shown = copy.deepcopy(self._parts[0]).eval().requires_grad_(False)
         weights = [w for n in (self._client, *self._parts) for w in n.parameters()]
@@ -205,7 +211,7 @@ class _Stage:
             with self._rng.scope():
                 rows = self._batch()
                 self._optimizer.zero_grad()
-                z: Tensor = self._client.train()(self._x[rows])
+                z = self._defense(self._client.train()(self._x[rows]), self._x[rows])
             z.backward(seat.step(z.detach().clone(), self._y[rows]))
             self._optimizer.step()
             yield step
@@ -218,7 +224,7 @@ class _Stage:
 
     def _step(self, x: Tensor, y: Tensor) -> Tensor:
         self._client.train()
-        z: Tensor = self._client(x)
+        z = self._defense(self._client(x), x)
         sent, out = z.detach().clone(), z.clone()  # the server may work in place
         for network in self._parts:
             out = network(out)
@@ -250,8 +256,10 @@ class _Stage:
 
     def error(self, view: type, tap: "Wiretap", rng: Stream) -> Tensor:
         """A candidate's mean squared error, ()."""
+        x = self._x[self.targets]
+        own = OwnDefense(self._mechanism, self._rng.fresh("defense"))  # all hear the same draws
         with torch.no_grad():
-            smashed = self._client.eval()(self._x[self.targets])[None]
+            smashed = own(self._client.eval()(x), x)[None]
         held: Mapping[str, Any] = {
             "smashed": smashed, "task": self._task, "aux": self.rest,
             "labels": self._y[self.targets] if self._labelled else None,

@@ -18,16 +18,26 @@ from sltoolkit.attacks.inference.fsha_property import FSHAProperty
 from sltoolkit.attacks.reconstruction.fora import FORA, Aligned, FORASetup
 from sltoolkit.attacks.reconstruction.fsha import CRITIC_RATES, FSHA, RATES
 from sltoolkit.attacks.reconstruction.hijacking import HijackSetup, HijackView
-from sltoolkit.attacks.reconstruction.pcat import PCAT
+from sltoolkit.attacks.reconstruction.pcat import PCAT, PseudoClient
 from sltoolkit.attacks.reconstruction.sdar import SDAR
 from sltoolkit.attacks.reconstruction.substitute import After, Before
-from sltoolkit.contracts import ActiveAttack, Family, Listener, Role, RoundView, Task, Wiretap
+from sltoolkit.contracts import (
+    ActiveAttack,
+    Defense,
+    Family,
+    Listener,
+    Role,
+    RoundView,
+    Task,
+    Wiretap,
+)
 from sltoolkit.errors import SpecError
 from sltoolkit.outcomes import Reconstruction
 from sltoolkit.parties import Server
 from sltoolkit.protocols import UShaped
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux
+from sltoolkit.turns import Turn
 
 CODES = (4, 8, 8)
 TASK = Task(input_shape=SHAPE, smashed_shape=CODES, classes=3)
@@ -47,7 +57,7 @@ def client(stream: Stream) -> nn.Module:
 
 def setup(n: int = 30, *, of: int = 30) -> Before:
     own = split(aux=of).aux
-    return Before(aux=Aux(x=own.x[:n], y=own.y[:n]), task=TASK, client_arch=client)
+    return Before(aux=Aux(x=own.x[:n], y=own.y[:n]), task=TASK, client_arch=client, mechanism=None)
 
 
 def first(
@@ -187,14 +197,46 @@ def test_where_the_architecture_is_unknown_another_network_than_its_own_plays_th
     heard = first(network=False)
     z = heard.messages["smashed", "in"]
     heard = replace(heard, messages={**heard.messages, ("smashed", "in"): z - 0.5 * signed})
-    given = FORASetup(aux=setup().aux, task=TASK)
+    given = FORASetup(aux=setup().aux, task=TASK, mechanism=None)
     stage = dress_rehearsal._Stage(given, heard, Stream(1))
     (round_,) = stage.rounds(1)
     assert bool((round_.messages["smashed", "in"] < 0).any()) == signed
-    own = Aligned(FORA.smoke(), given, z).substitute.network
+    own = Aligned(FORA.smoke(), given, z, Stream(2)).substitute.network
     kinds = [{type(m) for m in network.modules()} for network in (stage._client, own)]
     assert nn.BatchNorm2d in kinds[1]
     assert nn.BatchNorm2d not in kinds[0]
+
+
+class Lifted(Defense):
+    """Lifts smashed data far above what any client sends, by a random height."""
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        return z + 100 + torch.rand(())
+
+
+def test_its_victim_is_defended_if_the_mechanism_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = replace(setup(), mechanism=lambda _: Lifted())
+    (round_,) = dress_rehearsal._Stage(known, first(), Stream(1)).rounds(1)
+    assert float(round_.messages["smashed", "in"].min()) > 50
+    (round_,) = dress_rehearsal._Stage(setup(), first(), Stream(1)).rounds(1)
+    assert float(round_.messages["smashed", "in"].max()) < 50
+
+    targets: list[Tensor] = []
+    finish = PseudoClient.finish
+
+    def noting(self: PseudoClient, view: After) -> Reconstruction:
+        assert self._setup.mechanism is known.mechanism
+        targets.append(view.smashed)
+        return finish(self, view)
+
+    monkeypatch.setattr(PseudoClient, "finish", noting)
+    OPEN.tune(known, first(), rng=Stream(1))
+    assert len(targets) == 2 * dress_rehearsal.VICTIMS
+    assert all(float(z.min()) > 50 for z in targets)
+    # candidates are compared on the same draws, and each victim has its own
+    heights = [float(z.min()) for z in targets]
+    assert heights[::2] == heights[1::2]
+    assert len(set(heights)) == dress_rehearsal.VICTIMS
 
 
 def test_too_few_samples_are_refused() -> None:
@@ -327,7 +369,7 @@ class Dimmer(nn.Module):
 def hijack_setup() -> HijackSetup:
     return HijackSetup(
         aux=setup(120, of=120).aux, task=replace(TASK, smashed_shape=SHAPE),
-        client_arch=lambda _: Dimmer(),
+        client_arch=lambda _: Dimmer(), mechanism=None,
     )  # fmt: skip
 
 

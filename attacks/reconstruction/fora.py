@@ -12,6 +12,10 @@ heard batch, with as many own samples x', in this order:
 with z^ at random between both and the first line's f^(x'). At the end x = d(z). MK-MMD
 sums five Gaussian kernels (`sltoolkit.metrics.discrepancy`). R releases of a target are averaged.
 
+Where the defence's public parameters (mechanism) are known, f^ sends through an own copy of it, so
+that defended codes are aligned with defended ones, and d learns to decode those. Else f^ is aligned
+as it is, noise or not. Of a defence that learns, the copy is as it began, which may mislead.
+
 a = 0.8, as the authors run it; their code's default of a = 1 switches the critic off.
 
 Departures from the paper's public code:
@@ -29,7 +33,7 @@ Departures from the paper's public code:
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self, final
 
@@ -39,8 +43,9 @@ from torch.nn import functional
 
 from sltoolkit.attacks.reconstruction.losses import Losses
 from sltoolkit.attacks.reconstruction.substitute import Learner, learn, settings, settled
-from sltoolkit.contracts import Family, Listener, Role, RoundView, Task, Wiretap
+from sltoolkit.contracts import Defense, Family, Listener, Role, RoundView, Task, Wiretap
 from sltoolkit.errors import SpecError
+from sltoolkit.mechanism import OwnDefense
 from sltoolkit.metrics.discrepancy import mk_mmd
 from sltoolkit.models.critics import gradient_penalty, residual_critic, wasserstein_loss
 from sltoolkit.models.inverse import decode, fit_inverse
@@ -61,6 +66,7 @@ class FORASetup:
 
     aux: Aux
     task: Task
+    mechanism: Callable[[Stream], Defense] | None
 
 
 @final
@@ -145,9 +151,10 @@ class Aligned:
         attack: hyper-parameters, none of them open.
         setup: shapes and own samples.
         first: the first smashed data heard, (B, ...).
+        rng: for the defence; all else draws from the open scope.
     """
 
-    def __init__(self, attack: FORA, setup: FORASetup, first: Tensor) -> None:
+    def __init__(self, attack: FORA, setup: FORASetup, first: Tensor, rng: Stream) -> None:
         task, like = setup.task, setup.aux.x
         signed, lr = bool((first < 0).any()), settled(attack.lr, "lr")
         self.penalty, self.mmd_share = attack.penalty, settled(attack.mmd_share, "mmd_share")
@@ -163,7 +170,13 @@ class Aligned:
         if self.mmd_share < 1:
             judge = residual_critic(task.smashed_shape, width=attack.width, blocks=attack.blocks)
             self.critic = Learner(judge, like, settled(attack.critic_lr, "critic_lr"))
+        self._mechanism, self._rng = setup.mechanism, rng
+        self._defense = OwnDefense(setup.mechanism, rng.child("defense"))
         self.losses = Losses()
+
+    def codes(self, x: Tensor) -> Tensor:
+        """What the substitute sends of own samples (B, ...)."""
+        return self._defense(self.substitute(x), x)
 
     def step(self, z: Tensor, x: Tensor) -> None:
         """One step of each, in the code's order, on what was heard and as many own samples.
@@ -173,12 +186,12 @@ class Aligned:
             x: own samples, (B, ...).
         """
         a, critic = self.mmd_share, self.critic
-        codes = self.substitute(x)
+        codes = self.codes(x)
         unlike = mk_mmd(codes, z)
         judged = a * unlike if critic is None else a * unlike + (1 - a) * critic(codes).mean()
         learn((judged, [self.substitute]))
         with torch.no_grad():
-            fresh = self.substitute(x)
+            fresh = self.codes(x)
         error = functional.mse_loss(self.decoder(fresh), x)
         learn((error, [self.decoder]))
         self.losses.note(mmd=unlike, decoder_loss=error)
@@ -189,11 +202,22 @@ class Aligned:
             learn((gap + self.penalty * penalty, [critic]))
             self.losses.note(critic_gap=gap)
 
-    def inverse(self, x: Tensor, *, epochs: int, lr: float) -> nn.Module:
-        """A copy of the decoder, after further epochs with the substitute as it is now."""
+    def inverse(self, x: Tensor, *, epochs: int, lr: float, repeats: int = 1) -> nn.Module:
+        """A copy of the decoder, after further epochs with the substitute as it is now.
+
+        Args:
+            x: own samples, (N, ...).
+            epochs: passes, each with fresh draws of the defence.
+            lr: the initial learning rate.
+            repeats: releases whose mean is decoded.
+        """
         decoder = copy.deepcopy(self.decoder.network)
         codes = decode(copy.deepcopy(self.substitute.network), x)
-        return fit_inverse(codes, x, network=decoder, epochs=epochs, lr=lr)
+        own = OwnDefense(self._mechanism, self._rng.fresh("defense"))
+        return fit_inverse(
+            lambda _: own.apart(codes, x, draws=repeats), x,
+            network=decoder, epochs=epochs, lr=lr,
+        )  # fmt: skip
 
 
 @final
@@ -222,7 +246,7 @@ class Alignment(Wiretap):
 
     def _begin(self, z: Tensor, heard: RoundView) -> Aligned:
         self._attack = self._given.tune(self._setup, heard, rng=self._rng.child("rehearsal"))
-        self.aligned = Aligned(self._attack, self._setup, z)
+        self.aligned = Aligned(self._attack, self._setup, z, self._rng.child("substitute"))
         return self.aligned
 
     def finish(self, view: FORAView) -> Reconstruction:
@@ -237,8 +261,9 @@ class Alignment(Wiretap):
             )
         with self._rng.fresh("finish").scope():
             decoder = self.aligned.inverse(
-                self._setup.aux.x, epochs=self._attack.polish, lr=self._attack.polish_lr
-            )
+                self._setup.aux.x, epochs=self._attack.polish, lr=self._attack.polish_lr,
+                repeats=len(view.smashed),
+            )  # fmt: skip
         return Reconstruction(
             images=decode(decoder, view.smashed.mean(0)),
             tuned=chosen(self._given, self._attack),

@@ -8,6 +8,7 @@ attacker can read. All networks are built when the first smashed data arrive.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, final
 
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from sltoolkit.attacks.reconstruction.losses import Losses
 from sltoolkit.attacks.reconstruction.substitute import Architecture, Learner, learn, settled
-from sltoolkit.contracts import ActiveAttack, Role, RoundView, Task, Wiretap
+from sltoolkit.contracts import ActiveAttack, Defense, Role, RoundView, Task, Wiretap
 from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.mechanism import OwnDefense
 from sltoolkit.models.critics import (
     as_real,
     binary_loss,
@@ -39,7 +41,8 @@ class HijackSetup:
 
     aux: Aux
     task: Task
-    client_arch: Architecture | None = None
+    client_arch: Architecture | None
+    mechanism: Callable[[Stream], Defense] | None
 
 
 @final
@@ -135,17 +138,18 @@ class Trio:
     """Pilot, reader and critic, and their optimisers.
 
     Args:
-        attack: hyper-parameters.
+        attack: hyper-parameters, none of them open.
         task: shapes.
         like: smashed data (B, ...), whose device and type they take.
+        defense: the attacker's own copy, through which the pilot sends, too.
     """
 
-    def __init__(self, attack: Hijacking, task: Task, like: Tensor) -> None:
+    def __init__(self, attack: Hijacking, task: Task, like: Tensor, defense: OwnDefense) -> None:
         signed = bool((like < 0).any()) if attack.signed is None else attack.signed
         judge = residual_critic(
             task.smashed_shape, width=attack.width, blocks=attack.blocks, shrink=attack.shrink
         )
-        self.attack = attack
+        self.attack, self._defense = attack, defense
         lr, critic_lr = settled(attack.lr, "lr"), settled(attack.critic_lr, "critic_lr")
         self.pilot = Learner(attack.pilot(task, signed), like, lr)
         self.reader = Learner(attack.reader(task), like, lr)
@@ -164,7 +168,7 @@ class Trio:
             The gradient at `smashed` of fooling the critic, (B, ...), times `scale`.
         """
         attack = self.attack
-        codes = self.pilot(x)
+        codes = self._defense(self.pilot(x), x)
         read = attack.read_loss(self.reader(codes), x, y)
         codes, heard = codes.detach(), smashed.detach().requires_grad_()
         for _ in range(attack.critic_steps - 1):
@@ -204,8 +208,9 @@ class Hijacker:
         """Its networks, made for such smashed data if there are none yet."""
         if self.trio is None:
             tuned = self.given.tune(self._setup, smashed, rng=self._rng.child("rehearsal"))
+            own = OwnDefense(self._setup.mechanism, self._rng.child("defense"))
             with self._rng.torch_scope():
-                self.trio = Trio(tuned, self._setup.task, smashed)
+                self.trio = Trio(tuned, self._setup.task, smashed, own)
         return self.trio
 
     def answer(self, smashed: Tensor) -> Tensor:

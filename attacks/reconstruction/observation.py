@@ -18,15 +18,12 @@ from torch import Tensor, nn
 from sltoolkit.attacks.reconstruction.descent import squared_error
 from sltoolkit.contracts import Defense, Task
 from sltoolkit.errors import ThreatModelError
+from sltoolkit.mechanism import OwnDefense
 from sltoolkit.streams import Stream
 from sltoolkit.threat import Aux, Release
-from sltoolkit.turns import Turn
 
 Forward = Literal["client", "mechanism"]
 Network = Callable[[Tensor], Tensor]
-
-DRAWS = 4
-"""Draws of the mechanism that are averaged into one evaluation of the defended client."""
 
 _PROBES = 64
 
@@ -163,35 +160,16 @@ def defended(
         raise ThreatModelError(
             "forward='mechanism' needs the defence's public parameters: grant mechanism"
         )
-    defense = mechanism(rng)
-
-    def forward(x: Tensor) -> Tensor:
-        turn, z = _asked(x, rng), client(x)
-        return torch.stack([defense.smash(z, turn) for _ in range(DRAWS)]).mean(0)
-
-    return forward
+    own = OwnDefense(mechanism, rng)
+    return lambda x: own.mean(client(x), x)
 
 
 def released(
     client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
 ) -> Release:
     """What a client would answer, through an own copy of the defence where that is known."""
-    defense = None if mechanism is None else mechanism(rng.child("mechanism"))
-
-    def answer(x: Tensor) -> Tensor:
-        z: Tensor = client(x.clone())
-        if defense is None:
-            return z
-        with rng.scope():
-            return defense.smash(z, _asked(x, rng))
-
-    return Release(answer, per_batch=defense is not None and defense.per_batch)
-
-
-def _asked(x: Tensor, rng: Stream) -> Turn:
-    """The turn of a deployed client that is asked about inputs (B, ...)."""
-    unknown = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
-    return Turn(ids=unknown, x=x.detach(), y=None, step=0, epoch=0, phase="release", rng=rng)
+    own = OwnDefense(mechanism, rng)
+    return Release(lambda x: own(client(x.clone()), x), per_batch=own.per_batch)
 
 
 def unit_weights(z: Tensor, sent: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ frozen. f_s learns from the honest gradients alone, so that no client can notice
 labels are heard: x' are drawn at random, a pseudo-tail makes logits of the server's features, and
 pseudo-tail(f_s(z)) guesses the victim's labels.
 
-R releases of a target are averaged. A defence needs no model of its own: f^ imitates what the
-server's network has learned to read, defended or not.
+R releases of a target are averaged. Where the defence's public parameters (mechanism) are known, f^
+sends through an own copy of it, as the victim does; else it can only imitate what the server's
+network has learned to read. Of a defence that learns, the copy is as it began, which may mislead.
 
 Departures from the paper:
 1. The decoder learns beside f^ in every batch, with the rates 1e-3 (f^) and 5e-4 (d) of the public
@@ -178,7 +179,8 @@ class PseudoClient(Wiretap):
         )
 
     def _refined(self, substitute: Substitute, images: Tensor, z: Tensor) -> Descended:
-        client = substitute.client.network.eval()
+        # through the mechanism: what f^ says before it was never drawn to what the victim says
+        client = substitute.finished
         descent = Descent(
             steps=self._attack.refine_steps or 0, rate=constant(self._attack.refine_lr),
             settle=_into_range if self._setup.task.bounded else None,

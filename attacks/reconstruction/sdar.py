@@ -17,7 +17,9 @@ In a U-shape the server hears no labels: the networks see none, a tail simulator
 loss together with e, and y' is drawn anew from all classes with probability `flip`, which keeps e
 from learning x' by heart. Argmax of the tail behind g(z) guesses the targets' labels.
 
-R releases of a target are averaged.
+R releases of a target are averaged. Where the defence's public parameters (mechanism) are known, e
+sends through an own copy of it, so that D_e compares, and d decodes, what is sent. Of a defence
+that learns, the copy is as it began, which may mislead.
 
 Rates: Adam 1e-3 for e (and the tail), 5e-4 for d, lambda1 times e's for D_e, lambda2 times d's for
 D_d. With lambda2 = 1e-5 the latter is as good as frozen; the public code has it so, too. For

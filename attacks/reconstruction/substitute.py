@@ -8,11 +8,14 @@ frozen replica in evaluation mode, and gradients are taken for the attacker's ow
 
 Where labels are private (U-shaped), f_s ends in features; a tail of the attacker's own makes logits
 of them, and learns together with e.
+
+Where the defence's public parameters (mechanism) are known, e sends through an own copy of it, as
+the victim does: f_s, critics and decoder see e's codes as they would arrive.
 """
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, final
 
@@ -21,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.attacks.reconstruction.losses import Losses
-from sltoolkit.contracts import RoundView, Task
+from sltoolkit.contracts import Defense, RoundView, Task
 from sltoolkit.errors import SpecError
+from sltoolkit.mechanism import OwnDefense
 from sltoolkit.models.conditioning import Conditioned, LabelChannel
 from sltoolkit.models.inverse import inverse_network
 from sltoolkit.models.pilots import pooled_pilot, tail_network
@@ -48,6 +52,7 @@ class Before:
     aux: Aux
     task: Task
     client_arch: Architecture | None
+    mechanism: Callable[[Stream], Defense] | None
 
 
 @final
@@ -136,7 +141,7 @@ class Substitute:
         lr: of client and tail.
         decoder_lr: of the decoder.
         width: of the decoder.
-        rng: for the client's initialisation; all else draws from the open scope.
+        rng: for the client's initialisation and the defence; all else draws from the open scope.
     """
 
     def __init__(
@@ -152,6 +157,8 @@ class Substitute:
         else:
             client = setup.client_arch(rng)
         self.client = Learner(client, aux.x, lr)
+        self._mechanism, self._rng = setup.mechanism, rng
+        self._defense = OwnDefense(setup.mechanism, rng.child("defense"))
         channel = LabelChannel(task.smashed_shape, task.classes) if self.conditional else None
         shape = task.smashed_shape if channel is None else channel.out
         body = inverse_network(
@@ -174,8 +181,8 @@ class Substitute:
         return [self.client] if self.tail is None else [self.client, self.tail]
 
     def codes(self, x: Tensor) -> Tensor:
-        """What the client makes of own samples (B, ...); a decoder is to see them as they are."""
-        return self.client(x.clone())
+        """What the client sends of own samples (B, ...); a decoder is to see them as they are."""
+        return self._defense(self.client(x.clone()), x)
 
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
         """Own samples x' (count, ...) and their labels."""
@@ -207,10 +214,21 @@ class Substitute:
             return self.tail(self.server(z.clone()))
 
     @property
+    def finished(self) -> nn.Module:
+        """The client as it is by now, (B, ...) -> (B, ...): the mean of a few draws of its codes.
+
+        Before the defence these are anything that suits f_s behind it. The draws are the same
+        whenever it is asked for.
+        """
+        return Defended(
+            self.client.network, OwnDefense(self._mechanism, self._rng.fresh("defense"))
+        ).eval()
+
+    @property
     def whole(self) -> nn.Sequential:
         """The stolen model, inputs (B, ...) -> logits (B, C): e, f_s as last heard, the tail."""
         tail = [] if self.tail is None else [self.tail.network]
-        return nn.Sequential(self.client.network, self.server, *tail).eval()
+        return nn.Sequential(self.finished, self.server, *tail).eval()
 
     def with_labels(self, y: Tensor | None) -> tuple[Tensor, ...]:
         """What conditioned networks take beside their input."""
@@ -248,6 +266,20 @@ def started(substitute: Substitute | None, view: After, name: str) -> Substitute
     if view.server_weights is not None:
         substitute.server = copy.deepcopy(view.server_weights).eval()
     return substitute
+
+
+@final
+class Defended(nn.Module):
+    """A client whose codes are the mean of a few draws of a defence."""
+
+    def __init__(self, client: nn.Module, defense: OwnDefense) -> None:
+        super().__init__()
+        self.client = client
+        self._defense = defense
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes (B, ...) of inputs (B, ...)."""
+        return self._defense.mean(self.client(x), x)
 
 
 @final

@@ -15,7 +15,7 @@ ALLOWED_LIBRARIES = frozenset({
 ALLOWED_CORE = frozenset({
     "contracts", "outcomes", "threat", "streams", "turns", "tensors", "errors", "models",
     "rehearsal", "attacks", "wire", "parties", "metrics.image", "metrics.correlation",
-    "metrics.discrepancy", "watching", "memory",
+    "metrics.discrepancy", "watching", "memory", "mechanism",
 })  # fmt: skip
 """What an attack may know of the toolkit: contracts, models, and metrics that need no truth."""
 

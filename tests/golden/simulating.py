@@ -38,7 +38,9 @@ def own_samples() -> Aux:
 
 
 def before(*, arch: bool = True) -> Before:
-    return Before(aux=own_samples(), task=TASK, client_arch=client if arch else None)
+    return Before(
+        aux=own_samples(), task=TASK, client_arch=client if arch else None, mechanism=None
+    )
 
 
 def heard(network: nn.Module, *, labels: bool = True, seed: int = 0, rows: int = 8) -> RoundView:

@@ -18,7 +18,7 @@ from sltoolkit.contracts import Listener
 from sltoolkit.outcomes import Outcome, Reconstruction
 from sltoolkit.streams import Stream
 
-FORA_SETUP = FORASetup(aux=sim.own_samples(), task=sim.TASK)
+FORA_SETUP = FORASetup(aux=sim.own_samples(), task=sim.TASK, mechanism=None)
 
 
 def images(outcome: Outcome) -> Tensor:

@@ -29,12 +29,14 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def setup() -> FORASetup:
-    return FORASetup(aux=Aux(x=drawn(9, 1, 8, 8), y=torch.zeros(9, dtype=torch.int64)), task=TASK)
+    return FORASetup(
+        aux=Aux(x=drawn(9, 1, 8, 8), y=torch.zeros(9, dtype=torch.int64)), task=TASK, mechanism=None
+    )
 
 
 def aligned(attack: FORA = SMALL, *, low: float = 0.0) -> Aligned:
     with Stream(1).scope():
-        return Aligned(attack, setup(), drawn(2, 4, 4, 4) + low)
+        return Aligned(attack, setup(), drawn(2, 4, 4, 4) + low, Stream(3))
 
 
 def weights(network: nn.Module) -> Tensor:

@@ -19,21 +19,24 @@ from sltoolkit.attacks.reconstruction.hijacking import (
     HijackView,
     Trio,
 )
-from sltoolkit.contracts import Task
+from sltoolkit.contracts import Defense, Task
 from sltoolkit.data import load
 from sltoolkit.defenses import NoPeek
 from sltoolkit.errors import SpecError, ThreatModelError
+from sltoolkit.mechanism import OwnDefense
 from sltoolkit.models.pilots import strided_pilot, transposed_decoder
 from sltoolkit.protocols import LocalLoss, Protocol, SplitFedV1, UShaped, Vanilla
 from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets
 from sltoolkit.threat import Aux
+from sltoolkit.turns import Turn
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
 SMALL = FSHA(
     width=6, blocks=1, lr=1e-2, critic_lr=3e-2, critic_steps=1, penalty=5.0, scale=2.5
 )  # fmt: skip
+NO_DEFENSE = OwnDefense(None, Stream(0))
 EACH_LOSS = pytest.mark.parametrize("loss", ["wasserstein", "bce"])
 
 
@@ -45,9 +48,9 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def trio(how: FSHA = SMALL) -> Trio:
+def trio(how: FSHA = SMALL, defense: OwnDefense = NO_DEFENSE) -> Trio:
     with Stream(1).scope():
-        return Trio(how, TASK, drawn(2, 4, 4, 4) - 0.5)
+        return Trio(how, TASK, drawn(2, 4, 4, 4) - 0.5, defense)
 
 
 def weights(network: nn.Module) -> Tensor:
@@ -109,6 +112,39 @@ def test_the_client_gets_the_gradient_of_fooling_the_critic_and_nothing_else() -
     assert sent.grad_fn is None
 
 
+class Reversing(Defense):
+    """Sends channels in another order, and saturated."""
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        return torch.tanh(3 * z.flip(1))
+
+
+class Behind(nn.Module):
+    """A pilot with that defence built in."""
+
+    def __init__(self, pilot: nn.Module) -> None:
+        super().__init__()
+        self.pilot = pilot
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(3 * self.pilot(x).flip(1))
+
+
+def test_where_the_defence_is_known_the_pilot_sends_through_it() -> None:
+    known, built_in = trio(defense=OwnDefense(lambda _: Reversing(), Stream(0))), trio()
+    built_in.pilot.network = Behind(built_in.pilot.network)
+    for step in range(3):
+        z, x = drawn(5, 4, 4, 4, seed=step), drawn(5, 1, 8, 8, seed=9 + step)
+        sent = []
+        for each in (known, built_in):
+            with Stream(step).scope():
+                sent.append(each.step(z, x, torch.zeros(5, dtype=torch.int64)))
+        assert torch.equal(*sent)
+        assert sent[0].abs().max() > 0
+    assert torch.equal(weights(known.reader.network), weights(built_in.reader.network))
+    assert not torch.equal(weights(known.reader.network), weights(trio().reader.network))
+
+
 @EACH_LOSS
 def test_a_client_that_is_the_pilot_is_taken_for_it(loss: Any) -> None:
     ours, x = trio(small(loss=loss)), drawn(5, 1, 8, 8)
@@ -145,20 +181,24 @@ def test_extra_critic_steps_come_before_the_papers_own() -> None:
 def test_the_pilot_can_be_negative_if_what_is_heard_is(low: float, signed: bool) -> None:
     heard = drawn(5, 4, 4, 4) + low
     with Stream(1).scope():
-        codes = Trio(SMALL, TASK, heard).pilot(drawn(50, 1, 8, 8))
+        codes = Trio(SMALL, TASK, heard, NO_DEFENSE).pilot(drawn(50, 1, 8, 8))
     assert bool((codes < 0).any()) == signed
 
 
 def test_who_heard_nothing_says_so_instead_of_guessing() -> None:
     aux = Aux(x=drawn(7, 1, 8, 8), y=torch.zeros(7, dtype=torch.int64))
-    _, tap = SMALL.seize(None, HijackSetup(aux=aux, task=TASK), rng=Stream(0))
+    _, tap = SMALL.seize(
+        None, HijackSetup(aux=aux, task=TASK, client_arch=None, mechanism=None), rng=Stream(0)
+    )
     with pytest.raises(SpecError, match="FSHA heard no batch to learn from"):
         tap.finish(HijackView(smashed=drawn(1, 2, 4, 4, 4)))
 
 
 def test_an_empty_batch_and_an_absent_partys_teach_nothing() -> None:
     aux = Aux(x=drawn(7, 1, 8, 8), y=torch.zeros(7, dtype=torch.int64))
-    hijacker = Hijacker(SMALL, HijackSetup(aux=aux, task=TASK), Stream(0))
+    hijacker = Hijacker(
+        SMALL, HijackSetup(aux=aux, task=TASK, client_arch=None, mechanism=None), Stream(0)
+    )
     server = HijackingServer(hijacker)
     for z in (drawn(0, 4, 4, 4), torch.empty(3, 4, 4, 4, device="meta")):
         answer = server.step(z, torch.zeros(len(z), dtype=torch.int64))
@@ -213,7 +253,7 @@ def test_any_shapes_are_hijacked(inputs: tuple[int, ...], smashed: tuple[int, ..
     task = Task(input_shape=inputs, smashed_shape=smashed, classes=3)
     z = drawn(4, *smashed)
     with Stream(0).scope():
-        ours = Trio(FSHA.smoke(), task, z)
+        ours = Trio(FSHA.smoke(), task, z, NO_DEFENSE)
         assert ours.step(z, drawn(4, *inputs), torch.zeros(4, dtype=torch.int64)).shape == z.shape
         assert FSHA.smoke().outcome(ours.reader.network, z).images.shape == (4, *inputs)
 

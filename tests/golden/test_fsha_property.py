@@ -15,6 +15,7 @@ from sltoolkit.contracts import Task
 from sltoolkit.data import load
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import SpecError, ThreatModelError
+from sltoolkit.mechanism import OwnDefense
 from sltoolkit.outcomes import AttributeGuess
 from sltoolkit.protocols import UShaped, Vanilla
 from sltoolkit.scoring import score
@@ -40,7 +41,7 @@ def test_pilot_and_classifier_follow_the_attributes_cross_entropy() -> None:
     how = FSHAProperty(width=6, blocks=1, lr=1e-2, classes=(1, 3))
     z, x, y = drawn(5, 4, 4, 4), drawn(5, 1, 8, 8, seed=1), torch.tensor([0, 3, 1, 3, 4])
     with Stream(1).scope():
-        ours = Trio(how, TASK, z)
+        ours = Trio(how, TASK, z, OwnDefense(None, Stream(0)))
     pilot, classifier = deepcopy(ours.pilot.network), deepcopy(ours.reader.network)
     assert [type(m) for m in pilot.modules() if isinstance(m, nn.SiLU)] == [nn.SiLU]
     ours.step(z, x, y)

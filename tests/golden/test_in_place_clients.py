@@ -73,7 +73,7 @@ def test_listeners_with_a_substitute(attack: PCAT | SDAR) -> None:
         def arch(stream: Stream) -> nn.Module:
             return nn.Sequential(nn.Hardtanh(0.0, 0.5, inplace=in_place), sim.client(stream))
 
-        setup = Before(aux=sim.own_samples(), task=sim.TASK, client_arch=arch)
+        setup = Before(aux=sim.own_samples(), task=sim.TASK, client_arch=arch, mechanism=None)
         with Stream(9).scope():
             tap = attack.open(setup, rng=Stream(3))
             tap.hear(sim.heard(sim.server()))

@@ -1,13 +1,15 @@
 """Listeners on real digits: what leaks to a server that trains a substitute beside the victim."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sltoolkit.api import attack, train
+from sltoolkit.attacks.reconstruction.fora import FORA
 from sltoolkit.attacks.reconstruction.pcat import PCAT
 from sltoolkit.attacks.reconstruction.sdar import SDAR
 from sltoolkit.contracts import Defense, Listener
@@ -16,6 +18,7 @@ from sltoolkit.defenses import GaussianNoise
 from sltoolkit.protocols import SplitFedV1, UShaped
 from sltoolkit.settings import Training
 from sltoolkit.targets import Targets
+from sltoolkit.turns import Turn
 
 NARROW = SDAR(width=8, critic_width=2, image_critic_width=2, lr=1e-3, decoder_lr=2e-3)
 """Narrow networks, and a decoder that learns within hundreds of batches."""
@@ -46,11 +49,12 @@ def errors(
     cut: Any = 1,
     protocol: Any = "vanilla",
     defense: Defense | None = None,
+    grants: Collection[str] = ("aux",),
 ) -> tuple[list[float], dict[str, float]]:
     """Each listener's mean squared error, and the prior's baselines."""
     victim = train(
         model, "digits", cut=cut, listeners=listeners, protocol=protocol, defense=defense,
-        training=Training(epochs=epochs),
+        training=Training(epochs=epochs), grants=grants,
     )  # fmt: skip
     results = [attack(victim, x) for x in listeners]
     assert all(result.facts["adaptive"] for result in results)
@@ -77,6 +81,33 @@ def test_strong_noise_stops_both() -> None:
     pcat = PCAT(width=8, lr=1e-3, decoder_lr=2e-3, refine_steps=0)
     found, prior = errors([pcat, NARROW], shallow, epochs=3, defense=GaussianNoise(std=5.0))
     assert min(found) > prior["mean_image"]
+
+
+class Scrambled(Defense):
+    """A fixed and public order of the units, with fixed signs; the server can learn to read it."""
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        g, units = torch.Generator().manual_seed(0), z[0].numel()
+        order, heads = torch.randperm(units, generator=g), torch.rand(units, generator=g) < 0.5
+        return (z.flatten(1)[:, order] * torch.where(heads, 1.0, -1.0)).reshape(z.shape)
+
+
+def test_who_knows_how_smashed_data_are_distorted_finds_more() -> None:
+    # measured on four victims: errors of 0.64 to 0.70, 0.33 to 0.49 and 0.71 to 0.83 of the others
+    pcat = PCAT(width=8, lr=1e-3, decoder_lr=2e-3, refine_steps=0)
+    sdar = replace(NARROW, lr=2e-3)
+    fora = FORA(width=8, blocks=1, mmd_share=1.0, lr=1e-2, critic_lr=1e-3, polish=5)
+
+    def found(*more: str) -> list[float]:
+        known = ("aux", "client_arch", *more)
+        return errors(
+            [pcat, sdar, fora], shallow, epochs=4, defense=Scrambled(), grants=known
+        )[0]  # fmt: skip
+
+    knows, ignores = found("mechanism"), found()
+    assert knows[0] < 0.85 * ignores[0]
+    assert knows[1] < 0.7 * ignores[1]
+    assert knows[2] < 0.95 * ignores[2]
 
 
 @pytest.mark.slow

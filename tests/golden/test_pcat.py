@@ -76,7 +76,12 @@ def test_with_the_victims_client_and_data_the_loss_is_the_victims() -> None:
     # f^ := f_c and x' := x, in a network that computes the same in training and evaluation
     run = toys.seated(dropout=0.0)
     me, host, data = run.cast.clients[0].party, run.cast.server.party, run.data.private_train
-    setup = Before(aux=Aux(x=data.x, y=data.y), task=run.task, client_arch=lambda stream: me.module)
+    setup = Before(
+        aux=Aux(x=data.x, y=data.y),
+        task=run.task,
+        client_arch=lambda stream: me.module,
+        mechanism=None,
+    )
     assert isinstance(host, HonestServer)
     x, y = data.x[:16], data.y[:16]
     z = me.forward(x)
@@ -109,7 +114,7 @@ def test_labels_that_no_own_sample_has_are_left_out() -> None:
     own = substitute(sim.heard(sim.server()))
     own.aux.y.clamp_(max=1)
     twin = Substitute(
-        Before(aux=own.aux, task=sim.TASK, client_arch=sim.client),
+        Before(aux=own.aux, task=sim.TASK, client_arch=sim.client, mechanism=None),
         Batch(torch.zeros(2, *sim.CODES), torch.zeros(2).long(), sim.server()),
         conditional=False, lr=1.0, decoder_lr=1.0, width=2, rng=Stream(0),
     )  # fmt: skip
@@ -157,7 +162,7 @@ def test_refined_signals_stay_in_range() -> None:
         ("smashed", "in"): draw(4, 6), ("labels", "in"): aux.y,
     })  # fmt: skip
     attack = replace(PCAT.smoke(), refine_lr=3.0)
-    tap = attack.open(Before(aux=aux, task=task, client_arch=None), rng=Stream(3))
+    tap = attack.open(Before(aux=aux, task=task, client_arch=None, mechanism=None), rng=Stream(3))
     tap.hear(heard)
     found = tap.finish(After(smashed=draw(4, 6)[None], labels=None))
     assert isinstance(found, Reconstruction)

@@ -241,7 +241,9 @@ def test_shapes_of_every_kind(attack: Any, inputs: tuple[int, ...], codes: tuple
     with Stream(0).scope():
         aux = Aux(x=torch.rand(12, *inputs), y=torch.arange(12) % 2)
         task = Task(input_shape=inputs, smashed_shape=codes, classes=2)
-        tap = attack.open(Before(aux=aux, task=task, client_arch=None), rng=Stream(1))
+        tap = attack.open(
+            Before(aux=aux, task=task, client_arch=None, mechanism=None), rng=Stream(1)
+        )
         network = nn.Sequential(nn.Flatten(), nn.Linear(int(torch.Size(codes).numel()), 2))
         for labels in (aux.y[:5], torch.rand(5, 2)):  # classes, and label weights
             tap.hear(
