@@ -21,7 +21,7 @@ from sltoolkit.attacks.reconstruction.hijacking import (
 )
 from sltoolkit.contracts import Defense, Task
 from sltoolkit.data import load
-from sltoolkit.defenses import NoPeek
+from sltoolkit.defenses import GaussianNoise, NoPeek
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.mechanism import OwnDefense
 from sltoolkit.models.pilots import strided_pilot, transposed_decoder
@@ -270,6 +270,19 @@ def test_a_hijacked_client_gives_its_images_away_and_forgets_its_task() -> None:
     assert victim.utility < 0.25  # chance is 0.1; an honest server reaches 0.95
     curve = list(result.outcome.curve)
     assert (curve[0], curve[-1]) == (10, 500)
+
+
+def test_who_knows_the_noise_is_hindered_less_by_it() -> None:
+    thief = FSHA(width=16, blocks=1, lr=1e-3, critic_lr=3e-3)
+    errors = []
+    for grants in ({"aux"}, {"aux", "mechanism"}):
+        victim = train(
+            network, load("digits"), cut="cut", training=Training(epochs=10, batch_size=32),
+            targets=Targets(count=64), active=thief, grants=grants, defense=GaussianNoise(std=2.0),
+        )  # fmt: skip
+        result = attack(victim, thief, grants=grants)
+        errors.append(float(result.verdict.scores["mse"].mean()))
+    assert errors[1] < 0.6 * errors[0]
 
 
 @pytest.mark.parametrize(
