@@ -71,6 +71,7 @@ SMALLER: dict[str, dict[str, str]] = {
         "sl.PCAT(lr=2e-3, decoder_lr=2e-3, refine_steps=0)": "sl.PCAT.smoke()",
         "sl.Training(epochs=40)": "sl.Training(epochs=1)",
         "sl.Training(epochs=20, batch_size=32)": "sl.Training(epochs=1, batch_size=32)",
+        "sl.FSHA(width=16, blocks=1, lr=1e-3, critic_lr=3e-3)": "sl.FSHA.smoke()",
         "sl.DLG()": "sl.DLG.smoke()",
     },
 }
