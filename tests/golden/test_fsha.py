@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from hijacked import network
+from saturating import Behind, Saturating
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,7 +20,7 @@ from sltoolkit.attacks.reconstruction.hijacking import (
     HijackView,
     Trio,
 )
-from sltoolkit.contracts import Defense, Task
+from sltoolkit.contracts import Task
 from sltoolkit.data import load
 from sltoolkit.defenses import GaussianNoise, NoPeek
 from sltoolkit.errors import SpecError, ThreatModelError
@@ -30,7 +31,6 @@ from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.targets import Targets
 from sltoolkit.threat import Aux
-from sltoolkit.turns import Turn
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
 SMALL = FSHA(
@@ -112,26 +112,8 @@ def test_the_client_gets_the_gradient_of_fooling_the_critic_and_nothing_else() -
     assert sent.grad_fn is None
 
 
-class Reversing(Defense):
-    """Sends channels in another order, and saturated."""
-
-    def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        return torch.tanh(3 * z.flip(1))
-
-
-class Behind(nn.Module):
-    """A pilot with that defence built in."""
-
-    def __init__(self, pilot: nn.Module) -> None:
-        super().__init__()
-        self.pilot = pilot
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(3 * self.pilot(x).flip(1))
-
-
 def test_where_the_defence_is_known_the_pilot_sends_through_it() -> None:
-    known, built_in = trio(defense=OwnDefense(lambda _: Reversing(), Stream(0))), trio()
+    known, built_in = trio(defense=OwnDefense(lambda _: Saturating(), Stream(0))), trio()
     built_in.pilot.network = Behind(built_in.pilot.network)
     for step in range(3):
         z, x = drawn(5, 4, 4, 4, seed=step), drawn(5, 1, 8, 8, seed=9 + step)

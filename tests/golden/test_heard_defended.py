@@ -10,7 +10,8 @@ from unittest import mock
 import pytest
 import simulating as sim
 import torch
-from torch import Tensor, nn
+from saturating import Behind, Saturating
+from torch import Tensor
 
 from sltoolkit.attacks.reconstruction import fora
 from sltoolkit.attacks.reconstruction.fora import FORA, FORASetup
@@ -30,24 +31,6 @@ ALIGNING = replace(FORA.smoke(), lr=1e-2, critic_lr=1e-2)
 LISTENERS = pytest.mark.parametrize(
     "attack", [PCAT.smoke(), SDAR.smoke(), ALIGNING], ids=["pcat", "sdar", "fora"]
 )
-
-
-class Saturating(Defense):
-    """Distorts what is sent, and draws nothing."""
-
-    def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        return torch.tanh(3 * z.flip(1))
-
-
-class Behind(nn.Module):
-    """A client with that defence built in."""
-
-    def __init__(self, client: nn.Module) -> None:
-        super().__init__()
-        self.client = client
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.tanh(3 * self.client(x).flip(1))
 
 
 @contextmanager

@@ -1,0 +1,25 @@
+"""A defence that draws nothing, and a network with that defence built in."""
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.contracts import Defense
+from sltoolkit.turns import Turn
+
+
+class Saturating(Defense):
+    """Distorts what is sent, and draws nothing."""
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        return torch.tanh(3 * z.flip(1))
+
+
+class Behind(nn.Module):
+    """A network with that defence built in."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(3 * self.network(x).flip(1))
