@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sltoolkit.streams import Stream
 from sltoolkit.turns import Turn
@@ -69,3 +69,17 @@ class OwnDefense:
         )
         with self._rng.scope():
             return [self._defense.smash(z, turn) for _ in range(draws)]
+
+
+@final
+class Defended(nn.Module):
+    """A client whose codes are the mean of a few draws of a defence."""
+
+    def __init__(self, client: nn.Module, defense: OwnDefense) -> None:
+        super().__init__()
+        self.client = client
+        self._defense = defense
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes (B, ...) of inputs (B, ...)."""
+        return self._defense.mean(self.client(x), x)

@@ -26,7 +26,7 @@ from torch.nn import functional
 from sltoolkit.attacks.reconstruction.losses import Losses
 from sltoolkit.contracts import Defense, RoundView, Task
 from sltoolkit.errors import SpecError
-from sltoolkit.mechanism import OwnDefense
+from sltoolkit.mechanism import Defended, OwnDefense
 from sltoolkit.models.conditioning import Conditioned, LabelChannel
 from sltoolkit.models.inverse import inverse_network
 from sltoolkit.models.pilots import pooled_pilot, tail_network
@@ -266,20 +266,6 @@ def started(substitute: Substitute | None, view: After, name: str) -> Substitute
     if view.server_weights is not None:
         substitute.server = copy.deepcopy(view.server_weights).eval()
     return substitute
-
-
-@final
-class Defended(nn.Module):
-    """A client whose codes are the mean of a few draws of a defence."""
-
-    def __init__(self, client: nn.Module, defense: OwnDefense) -> None:
-        super().__init__()
-        self.client = client
-        self._defense = defense
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Codes (B, ...) of inputs (B, ...)."""
-        return self._defense.mean(self.client(x), x)
 
 
 @final
