@@ -408,7 +408,13 @@ def test_fsha_rehearses_what_is_open_when_it_first_hears_anything() -> None:
     assert {(c.lr, c.critic_lr) for c in FSHA().candidates(hijack_setup())} == {
         (lr, critic_lr) for lr in RATES for critic_lr in CRITIC_RATES
     }
-    taken = victim(active=thief, grants=GRANTS, cut="flatten")
+    seen: list[int] = []
+    taken = victim(
+        active=thief, grants=GRANTS, cut="flatten", rehearsing=lambda done, _: seen.append(done)
+    )
+    assert seen == sorted(set(seen))
+    assert seen[-1] == 100
+    assert len(seen) > 2 * 12  # settings, batches
     outcome = attack(taken, thief).outcome
     assert outcome.tuned.keys() == {"lr"}
     assert outcome.tuned["lr"] in RATES
