@@ -159,7 +159,7 @@ class _Stage:
         if count < 1 or len(y) // 2 - count < 2:
             raise SpecError(
                 f"a dress rehearsal needs at least 8 aux samples, got {len(y)}: give the "
-                "listener's open parameters (rates, say), and there is none"
+                "attack's open parameters (rates, say), and there is none"
             )
         order = torch.randperm(len(y), device=y.device)
         half = order[: len(y) // 2]
@@ -267,5 +267,5 @@ class _Stage:
         with rng.fresh("finish").scope():
             outcome = tap.finish(view(**{f.name: held.get(f.name) for f in fields(view)}))
         if not isinstance(outcome, Reconstruction):
-            raise SpecError("a listener that reconstructs nothing can't rehearse")
+            raise SpecError("who takes part in a training and reconstructs nothing can't rehearse")
         return self._off(outcome.images)

@@ -15,8 +15,8 @@ reconstruction of z, in evaluation mode. The task is never learned.
 
 It hijacks a server behind the cut as well as one between a client's head and tail (U-shaped), and
 copies of a server (SplitFed) all at once. A client's own loss (NoPeek's, say) adds to L_f where
-the client steps: `scale` weighs against it. Where the defence's public
-parameters (mechanism) are known, the pilot sends through an own copy of it, as the client does.
+the client steps: `scale` weighs against it. Where the defence's public parameters (mechanism) are
+known, the pilot sends through an own copy of it, as the client does.
 
 Departures from the paper (P) and its public code (C):
 1. The client keeps its own optimiser and learning rate; C updates it with the attacker's, 1e-5.
