@@ -1,1 +1,0 @@
-"""Attacks on what is private beside inputs and labels: attributes, properties, membership."""
