@@ -1,25 +1,25 @@
 """Attacks: one file each, by what they steal."""
 
-from sltoolkit.attacks.inference.fsha_property import FSHAProperty
+from sltoolkit.attacks.gradients.dlg import DLG
+from sltoolkit.attacks.gradients.first_layer import FirstLayer
+from sltoolkit.attacks.gradients.idlg import IDLG
+from sltoolkit.attacks.gradients.inverting_gradients import InvertingGradients
+from sltoolkit.attacks.hijacking.fsha import FSHA
+from sltoolkit.attacks.hijacking.fsha_property import FSHAProperty
+from sltoolkit.attacks.inversion.colluding import Colluding
+from sltoolkit.attacks.inversion.decoder import Decoder
+from sltoolkit.attacks.inversion.deep_image_prior import DeepImagePrior
+from sltoolkit.attacks.inversion.regression import Regression
+from sltoolkit.attacks.inversion.retrieval import Retrieval
+from sltoolkit.attacks.inversion.shadow import Shadow
+from sltoolkit.attacks.inversion.unsplit import UnSplit
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.attacks.labels.direction import Direction
 from sltoolkit.attacks.labels.logit_gradient import LogitGradient
 from sltoolkit.attacks.labels.norm import Norm
-from sltoolkit.attacks.reconstruction.colluding import Colluding
-from sltoolkit.attacks.reconstruction.decoder import Decoder
-from sltoolkit.attacks.reconstruction.deep_image_prior import DeepImagePrior
-from sltoolkit.attacks.reconstruction.dlg import DLG
-from sltoolkit.attacks.reconstruction.first_layer import FirstLayer
-from sltoolkit.attacks.reconstruction.fora import FORA
-from sltoolkit.attacks.reconstruction.fsha import FSHA
-from sltoolkit.attacks.reconstruction.idlg import IDLG
-from sltoolkit.attacks.reconstruction.inverting_gradients import InvertingGradients
-from sltoolkit.attacks.reconstruction.pcat import PCAT
-from sltoolkit.attacks.reconstruction.regression import Regression
-from sltoolkit.attacks.reconstruction.retrieval import Retrieval
-from sltoolkit.attacks.reconstruction.sdar import SDAR
-from sltoolkit.attacks.reconstruction.shadow import Shadow
-from sltoolkit.attacks.reconstruction.unsplit import UnSplit
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
+from sltoolkit.attacks.listening.fora import FORA
+from sltoolkit.attacks.listening.pcat import PCAT
+from sltoolkit.attacks.listening.sdar import SDAR
 
 ATTACKS: dict[str, type] = {
     "colluding": Colluding,

@@ -15,9 +15,9 @@ from torch import nn
 from sltoolkit import api
 from sltoolkit.attacks import DLG, IDLG
 from sltoolkit.data import load
-from sltoolkit.results import Result
-from sltoolkit.settings import Training
-from sltoolkit.targets import Targets
+from sltoolkit.data.targets import Targets
+from sltoolkit.parties.settings import Training
+from sltoolkit.rows.result import Result
 
 TARGETS = 16
 

@@ -15,11 +15,11 @@ import torch
 
 from sltoolkit import api
 from sltoolkit.attacks import Decoder, WhiteBox
-from sltoolkit.contracts import Attack
+from sltoolkit.contracts.attack import Attack
 from sltoolkit.data import Split, load
+from sltoolkit.data.targets import Targets
 from sltoolkit.metrics import t_interval
-from sltoolkit.settings import Training
-from sltoolkit.targets import Targets
+from sltoolkit.parties.settings import Training
 
 BARS = {"whitebox_conv1_psnr_db": 35.0, "whitebox_conv1_ssim": 0.99, "decoder_relu2_ssim": 0.75}
 PUBLISHED = {

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.whitebox_batch import recover
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.data import pool
 from sltoolkit.models import build, cut
 from sltoolkit.streams import Stream

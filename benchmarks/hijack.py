@@ -18,16 +18,16 @@ from torch.nn import functional
 
 from benchmarks.training import random_split, seconds
 from sltoolkit.attacks import FSHA
-from sltoolkit.casting import seat_parties
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Split
-from sltoolkit.models.critics import residual_critic
-from sltoolkit.models.pilots import strided_pilot, transposed_decoder
+from sltoolkit.networks.critics import residual_critic
+from sltoolkit.networks.substitutes import strided_pilot, transposed_decoder
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Vanilla
-from sltoolkit.protocols.base import Clock
-from sltoolkit.settings import Training
+from sltoolkit.referee.listening import seize
 from sltoolkit.streams import Stream
-from sltoolkit.taps import seize
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.run import seat_parties
 
 BAR = 1.15
 BATCH = 32

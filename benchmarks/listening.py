@@ -26,17 +26,18 @@ if __name__ == "__main__":  # as a script: the folder above holds the other benc
 
 from benchmarks.training import random_split, seconds
 from sltoolkit import models
-from sltoolkit.attacks.reconstruction.pcat import PCAT, PseudoClient
-from sltoolkit.attacks.reconstruction.sdar import SDAR, Simulation
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Listener, NoDefense, RoundView, Wiretap
+from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
+from sltoolkit.attacks.listening.sdar import SDAR, Simulation
+from sltoolkit.contracts.attack import Listener, RoundView, Wiretap
+from sltoolkit.contracts.defense import NoDefense
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Vanilla
-from sltoolkit.settings import Training
+from sltoolkit.referee.listening import TapEar, open_listener
 from sltoolkit.streams import Stream
-from sltoolkit.taps import TapEar, open_listener
-from sltoolkit.training import run_phases
-from sltoolkit.turns import Turn
-from sltoolkit.wire import SERVER, Seat
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.wire.message import SERVER, Seat
+from sltoolkit.wire.turn import Turn
 
 BATCH, BATCHES = 32, 12
 MODEL, SHAPE, CUT = "lenet", (1, 28, 28), "relu2"

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer, Optimizer
-from sltoolkit.protocols.base import Cast, Host, Member
+from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer, Optimizer
+from sltoolkit.training.cast import Cast
+from sltoolkit.training.member import Host, Member
 
 BATCH = 64
 Part = tuple[nn.Module, Optimizer]

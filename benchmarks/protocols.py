@@ -28,14 +28,14 @@ if __name__ == "__main__":  # as a script: the folder above holds the other benc
 from benchmarks.plain import BATCH, PLAIN, SPLIT
 from benchmarks.training import random_split
 from sltoolkit import models
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Split
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.protocols.base import Clock
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.transcript import Recording, Transcript
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.wire.transcript import Recording, Transcript
 
 BAR = 1.10
 BUILDS = 5

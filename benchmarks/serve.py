@@ -31,13 +31,13 @@ if __name__ == "__main__":  # as a script: the folder above holds the other benc
 
 from benchmarks.training import BATCH, random_split
 from sltoolkit import models
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Vanilla
-from sltoolkit.serve.rank import rank_at, run_rank
-from sltoolkit.settings import Training
+from sltoolkit.serve.process import rank_at, run_rank
 from sltoolkit.streams import Stream
-from sltoolkit.training import run_phases
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.run import Run, seat_parties
 
 SHAPE, CUTS, BATCHES = (1, 28, 28), ("relu2", "fc1"), 40
 

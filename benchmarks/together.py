@@ -24,12 +24,13 @@ if __name__ == "__main__":  # as a script: the folder above holds the other benc
 from benchmarks.protocols import seconds
 from benchmarks.training import random_split
 from sltoolkit import models
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import NoDefense
-from sltoolkit.protocols import SplitFedV1, together
-from sltoolkit.protocols.base import Clock
-from sltoolkit.settings import Training
+from sltoolkit.contracts.defense import NoDefense
+from sltoolkit.parties.settings import Training
+from sltoolkit.protocols import SplitFedV1
+from sltoolkit.protocols import _vmapped as together
 from sltoolkit.streams import Stream
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.run import Run, seat_parties
 
 SHAPE = (1, 28, 28)
 CLIENTS, SHARD = 100, 64

@@ -17,14 +17,14 @@ from torch import nn
 from torch.nn import functional
 
 from sltoolkit import models
-from sltoolkit.casting import seat_parties, with_format
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Vanilla
-from sltoolkit.protocols.base import Clock
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.transcript import Recording, Transcript
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.run import seat_parties, with_format
+from sltoolkit.wire.transcript import Recording, Transcript
 
 BATCH = 64
 BUILDS = 5

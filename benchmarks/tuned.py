@@ -27,14 +27,14 @@ from sltoolkit.attacks import (
     Shadow,
     WhiteBox,
 )
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Listener
+from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Listener
 from sltoolkit.data import Split, load
+from sltoolkit.data.targets import Targets
 from sltoolkit.metrics import t_interval
 from sltoolkit.models import build
-from sltoolkit.referee import STANDARD_GRANTS
-from sltoolkit.settings import Training
-from sltoolkit.targets import Targets
-from sltoolkit.victim import Victim
+from sltoolkit.parties.settings import Training
+from sltoolkit.referee.mount import STANDARD_GRANTS
+from sltoolkit.training.victim import Victim
 
 CUTS = ("conv1", "relu2")
 PROTOCOLS = ("large_batch_sgd", "fedavg")

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.smoothness import total_variation
-from sltoolkit.attacks.reconstruction.unsplit import UnSplit, UnSplitView
-from sltoolkit.contracts import Task
+from sltoolkit.adversary.total_variation import total_variation
+from sltoolkit.attacks.inversion.unsplit import UnSplit, UnSplitView
+from sltoolkit.contracts.defense import Task
 from sltoolkit.data import pool
 from sltoolkit.models import build, cut
 from sltoolkit.streams import Stream

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.observation import WhiteBoxView
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
-from sltoolkit.contracts import Task
+from sltoolkit.attacks.inversion._observation import WhiteBoxView
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data import pool
 from sltoolkit.models import build, cut
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 
 BAR = 6.0

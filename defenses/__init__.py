@@ -1,6 +1,6 @@
 """The defences, by where they act: one file and one line here each."""
 
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.defenses.smashed.dp_activations import DPActivations
 from sltoolkit.defenses.smashed.gaussian_noise import GaussianNoise
 from sltoolkit.defenses.smashed.laplace_noise import LaplaceNoise

@@ -1,6 +1,6 @@
 """How a defence refuses impossible hyper-parameters."""
 
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.errors import SpecError
 
 

@@ -35,8 +35,9 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         UnSplit,
         WhiteBox,
     )
-    from sltoolkit.chain import Chain
-    from sltoolkit.contracts import ActiveAttack, Attack, Defense, Listener, NoDefense
+    from sltoolkit.contracts.attack import ActiveAttack, Attack, Listener
+    from sltoolkit.contracts.chain import Chain
+    from sltoolkit.contracts.defense import Defense, NoDefense
     from sltoolkit.data.partition import (
         DirichletLabels,
         Shards,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         class_counts,
         heterogeneity,
     )
+    from sltoolkit.data.targets import Targets
     from sltoolkit.defenses import (
         DEFENSES,
         DISCO,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         RandomPruning,
     )
     from sltoolkit.models import cut
+    from sltoolkit.parties.settings import Training
     from sltoolkit.progress import ProgressLine
     from sltoolkit.protocols import (
         PROTOCOLS,
@@ -73,17 +76,15 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
         Vanilla,
         Vertical,
     )
-    from sltoolkit.reducers import HalfPrecision, Quantised, TopK
-    from sltoolkit.referee import STANDARD_GRANTS
+    from sltoolkit.referee.mount import STANDARD_GRANTS
     from sltoolkit.report.attacks import attack_table
     from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
     from sltoolkit.report.formats import formatted
     from sltoolkit.report.histograms import class_histograms
-    from sltoolkit.results import Result
-    from sltoolkit.settings import Training
+    from sltoolkit.rows.result import Result
     from sltoolkit.streams import Stream
-    from sltoolkit.targets import Targets
-    from sltoolkit.victim import Victim
+    from sltoolkit.training.victim import Victim
+    from sltoolkit.wire.reducers import HalfPrecision, Quantised, TopK
 
 _HOMES = {
     "sltoolkit": ("data", "metrics", "models"),
@@ -93,8 +94,9 @@ _HOMES = {
         "DeepImagePrior", "Direction", "FSHAProperty", "FirstLayer", "InvertingGradients",
         "LogitGradient", "Norm", "Regression", "Retrieval", "Shadow", "UnSplit", "WhiteBox",
     ),
-    "sltoolkit.chain": ("Chain",),
-    "sltoolkit.contracts": ("ActiveAttack", "Attack", "Defense", "Listener", "NoDefense"),
+    "sltoolkit.contracts.chain": ("Chain",),
+    "sltoolkit.contracts.attack": ("ActiveAttack", "Attack", "Listener"),
+    "sltoolkit.contracts.defense": ("Defense", "NoDefense"),
     "sltoolkit.defenses": (
         "DEFENSES", "DISCO", "DPActivations", "GaussianNoise", "LaplaceNoise", "NoPeek",
         "RandomPruning",
@@ -106,21 +108,21 @@ _HOMES = {
         "LocalLoss", "MultiHop", "MultiTask", "PROTOCOLS", "SplitFedV1", "SplitFedV2", "SplitFedV3",
         "UShaped", "Vanilla", "Vertical",
     ),
-    "sltoolkit.reducers": ("HalfPrecision", "Quantised", "TopK"),
+    "sltoolkit.wire.reducers": ("HalfPrecision", "Quantised", "TopK"),
     "sltoolkit.data.partition": (
         "DirichletLabels", "Shards", "ShuffleSplit", "WithReplacement", "class_counts",
         "heterogeneity",
     ),
-    "sltoolkit.referee": ("STANDARD_GRANTS",),
+    "sltoolkit.referee.mount": ("STANDARD_GRANTS",),
     "sltoolkit.report.attacks": ("attack_table",),
     "sltoolkit.report.figures": ("reconstruction_figure", "tradeoff_figure"),
     "sltoolkit.report.formats": ("formatted",),
     "sltoolkit.report.histograms": ("class_histograms",),
-    "sltoolkit.results": ("Result",),
+    "sltoolkit.rows.result": ("Result",),
     "sltoolkit.streams": ("Stream",),
-    "sltoolkit.targets": ("Targets",),
-    "sltoolkit.settings": ("Training",),
-    "sltoolkit.victim": ("Victim",),
+    "sltoolkit.data.targets": ("Targets",),
+    "sltoolkit.parties.settings": ("Training",),
+    "sltoolkit.training.victim": ("Victim",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,6 +1,6 @@
 """`python -m sltoolkit`."""
 
-from sltoolkit.cli import main
+from sltoolkit.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -20,31 +20,33 @@ from torch import nn
 
 from sltoolkit import data as datasets
 from sltoolkit import models
-from sltoolkit.casting import Run, seat_parties, shards_of, with_format
-from sltoolkit.checkpoint import read_victim, restore_victim
-from sltoolkit.codec import Reducer
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, NoDefense, Role
-from sltoolkit.costs import measure
+from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Listener, Role
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.partition import PARTITIONS, Dealt, Partition, heterogeneity
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.data.targets import Targets, label_targets
 from sltoolkit.defenses import DEFENSES
-from sltoolkit.deployed import accuracy
 from sltoolkit.errors import SpecError
-from sltoolkit.facts import Cut, attack_facts, recipe_facts
-from sltoolkit.naming import described, name_of, named
+from sltoolkit.parties.settings import Training
+from sltoolkit.progress import watch, watch_rehearsals
 from sltoolkit.protocols import PROTOCOLS, Protocol
-from sltoolkit.reducers import REDUCERS
-from sltoolkit.referee import STANDARD_GRANTS, judge
-from sltoolkit.results import Result, table
-from sltoolkit.settings import Training
+from sltoolkit.referee.judge import judge
+from sltoolkit.referee.listening import open_listener, seize
+from sltoolkit.referee.mount import STANDARD_GRANTS
+from sltoolkit.rows.identity import Cut, attack_facts, recipe_facts
+from sltoolkit.rows.names import described, name_of, named
+from sltoolkit.rows.result import Result, table
 from sltoolkit.streams import Stream
-from sltoolkit.taps import open_listener, seize
-from sltoolkit.targets import Targets, label_targets
-from sltoolkit.training import Progress, deploy, phase_of_epochs, run_phases
-from sltoolkit.transcript import Recording, Transcript
-from sltoolkit.victim import Victim
-from sltoolkit.watching import watch, watch_rehearsals
-from sltoolkit.wire import Wire
+from sltoolkit.training.checkpoint import read_victim, restore_victim
+from sltoolkit.training.deployed import accuracy
+from sltoolkit.training.measured import measure
+from sltoolkit.training.phases import Progress, deploy, phase_of_epochs, run_phases
+from sltoolkit.training.run import Run, seat_parties, shards_of, with_format
+from sltoolkit.training.victim import Victim
+from sltoolkit.wire.codec import Reducer
+from sltoolkit.wire.reducers import REDUCERS
+from sltoolkit.wire.transcript import Recording, Transcript
+from sltoolkit.wire.wire import Wire
 
 __all__ = ["attack", "frozen", "table", "train"]
 

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 import torch
 from contract.cheats import Cheating
-from contract.fixtures_listening import PseudoClient
-from contract.toys import CUT, QUICK, TARGETS, differences, module_state, network, split
+from contract.example_listener import PseudoClient
 from matplotlib.figure import Figure
+from support.toys import CUT, QUICK, TARGETS, differences, module_state, network, split
 from torch import Tensor, nn
 
 import sltoolkit as sl
+from sltoolkit.contracts.knowledge import Hints
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.data.targets import label_targets
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.targets import label_targets
-from sltoolkit.threat import Hints
-from sltoolkit.transcript import rows_of
-from sltoolkit.wire import Link
+from sltoolkit.wire.message import Link
+from sltoolkit.wire.transcript import rows_of
 
 SETTINGS: dict[str, Any] = {"training": QUICK, "targets": TARGETS}
 HINTED = ("aux", "release", "prior", "hints")

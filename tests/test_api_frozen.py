@@ -4,14 +4,14 @@ import copy
 
 import pytest
 import torch
-from contract.toys import CUT, QUICK, TARGETS, differences, module_state, network, split
+from support.toys import CUT, QUICK, TARGETS, differences, module_state, network, split
 from torch import Tensor, nn
 from torch.nn import functional
 
 import sltoolkit as sl
+from sltoolkit.contracts.outcomes import LabelGuess
 from sltoolkit.errors import ProtocolError
-from sltoolkit.outcomes import LabelGuess
-from sltoolkit.wire import Link
+from sltoolkit.wire.message import Link
 
 HINTED = ("aux", "release", "prior", "hints")
 

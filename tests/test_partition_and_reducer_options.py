@@ -8,7 +8,7 @@ from sltoolkit.bench.plan import plan_of
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.data.samples import Split
 from sltoolkit.errors import SpecError
-from sltoolkit.wire import Link
+from sltoolkit.wire.message import Link
 
 QUICK = sl.Training(epochs=1)
 

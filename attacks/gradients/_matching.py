@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, replace_all_batch_norm_modules_, vmap
 from torch.nn import functional
 
-from sltoolkit.contracts import Task
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Updates
 from sltoolkit.errors import SpecError, ThreatModelError
-from sltoolkit.threat import Updates
 
 Gradients = Mapping[str, Tensor]
 """By parameter."""

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.gradient_matching import (
+from sltoolkit.adversary.lbfgs import RowwiseLBFGS
+from sltoolkit.adversary.memory import fitting
+from sltoolkit.attacks.gradients._matching import (
     Matching,
     UpdatesView,
     require_scale,
     squared_distance,
 )
-from sltoolkit.attacks.reconstruction.lbfgs import RowwiseLBFGS
-from sltoolkit.contracts import Attack, Family, Role
-from sltoolkit.memory import fitting
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.progress import advance, part
 from sltoolkit.streams import Stream
-from sltoolkit.watching import advance, part
 
 MATCHED = 1e-7
 """A squared distance below this share of the squared gradients is as near as float32 comes."""

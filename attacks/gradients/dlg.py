@@ -20,9 +20,9 @@ Departures from the paper and its code (github.com/mit-han-lab/dlg):
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from sltoolkit.attacks.reconstruction.gradient_matching import UpdatesView
-from sltoolkit.attacks.reconstruction.leak import Leak
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.attacks.gradients._matching import UpdatesView
+from sltoolkit.attacks.gradients._search import Leak
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 
 

@@ -22,12 +22,13 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.gradient_matching import UpdatesView, require_scale
-from sltoolkit.contracts import Attack, Family, Role, Task
+from sltoolkit.attacks.gradients._matching import UpdatesView, require_scale
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Updates
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Updates
 
 
 @final

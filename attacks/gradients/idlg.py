@@ -17,10 +17,10 @@ Departures from the paper and its code (github.com/PatrickZH/Improved-Deep-Leaka
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from sltoolkit.attacks.reconstruction.gradient_matching import UpdatesView, sole_labels
-from sltoolkit.attacks.reconstruction.leak import Leak
+from sltoolkit.attacks.gradients._matching import UpdatesView, sole_labels
+from sltoolkit.attacks.gradients._search import Leak
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 
 

@@ -42,18 +42,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.descent import Descent
-from sltoolkit.attacks.reconstruction.gradient_matching import (
-    Matching,
-    cosine_distance,
-    sole_labels,
-)
-from sltoolkit.attacks.reconstruction.smoothness import has_neighbours, total_variation
-from sltoolkit.contracts import Attack, Family, Role, Task
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import SAMPLES, chosen
+from sltoolkit.adversary.descent import Descent
+from sltoolkit.adversary.rehearsal import SAMPLES, chosen
+from sltoolkit.adversary.total_variation import has_neighbours, total_variation
+from sltoolkit.attacks.gradients._matching import Matching, cosine_distance, sole_labels
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux, Updates
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Updates
 
 TV_WEIGHTS = (0.1, 0.0, 1e-3, 1e-2, 1.0)
 """What is rehearsed; the first, that of the authors' code, without anything to rehearse on."""

@@ -15,23 +15,24 @@ from typing import Any, ClassVar, Literal, Self, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.losses import Losses
-from sltoolkit.attacks.reconstruction.substitute import Architecture, Learner, learn, settled
-from sltoolkit.contracts import ActiveAttack, Defense, Role, RoundView, Task, Wiretap
+from sltoolkit.adversary.learner import Architecture, Learner, Losses, learn
+from sltoolkit.adversary.own_defense import OwnDefense
+from sltoolkit.adversary.rehearsal import chosen, settled
+from sltoolkit.contracts.attack import ActiveAttack, Role, RoundView, Wiretap
+from sltoolkit.contracts.defense import Defense, Task
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.mechanism import OwnDefense
-from sltoolkit.models.critics import (
+from sltoolkit.networks.critics import (
     as_real,
     binary_loss,
     gradient_penalty,
     residual_critic,
     wasserstein_loss,
 )
-from sltoolkit.outcomes import Outcome
-from sltoolkit.parties import HonestMiddle, Middle, Server
-from sltoolkit.rehearsal import chosen
+from sltoolkit.parties.honest import HonestMiddle
+from sltoolkit.parties.stages import Middle, Server
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
 
 
 @final

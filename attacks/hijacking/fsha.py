@@ -44,12 +44,13 @@ from typing import Any, ClassVar, Self, final
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.hijacking import Hijacking, HijackSetup
-from sltoolkit.attacks.reconstruction.substitute import settings
-from sltoolkit.contracts import Family, Task
-from sltoolkit.models.inverse import decode
-from sltoolkit.models.pilots import strided_pilot, transposed_decoder
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.adversary.rehearsal import settings
+from sltoolkit.attacks.hijacking._hijacker import Hijacking, HijackSetup
+from sltoolkit.contracts.attack import Family
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.networks.inverse import decode
+from sltoolkit.networks.substitutes import strided_pilot, transposed_decoder
 
 RATES, CRITIC_RATES = (1e-3, 3e-3), (3e-3, 1e-3)
 """What a dress rehearsal compares."""
@@ -61,7 +62,7 @@ class FSHA(Hijacking):
     """Reconstruct inputs by drawing the client into a space of codes that the attacker inverts.
 
     `lr` and `critic_lr` of None are chosen by a dress rehearsal, when the first batch is heard:
-    four settings, each of which hijacks 450 batches (`sltoolkit.dress_rehearsal`).
+    four settings, each of which hijacks 450 batches (`sltoolkit.adversary.training_rehearsal`).
     """
 
     family: ClassVar[Family] = "reconstruction"

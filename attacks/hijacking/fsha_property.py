@@ -1,6 +1,6 @@
 """FSHA's property inference: a hijacked client encodes for a classifier of a private attribute.
 
-Adversary: as FSHA's (`sltoolkit.attacks.reconstruction.fsha`), a malicious server, whose own
+Adversary: as FSHA's (`sltoolkit.attacks.hijacking.fsha`), a malicious server, whose own
 samples carry the attribute. It needs a protocol in which it doesn't see the attribute anyway.
 
 Idea (Pasquini et al. 2021, section 4.2): in place of the decoder a classifier C reads the pilot's
@@ -24,11 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.hijacking import Hijacking
-from sltoolkit.contracts import Family, Task
+from sltoolkit.attacks.hijacking._hijacker import Hijacking
+from sltoolkit.contracts.attack import Family
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.outcomes import AttributeGuess
 from sltoolkit.errors import SpecError
-from sltoolkit.models.pilots import strided_pilot
-from sltoolkit.outcomes import AttributeGuess
+from sltoolkit.networks.substitutes import strided_pilot
 
 
 @final

@@ -15,12 +15,12 @@ from typing import Any, Literal, Self, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.descent import squared_error
-from sltoolkit.contracts import Defense, Task
+from sltoolkit.adversary.descent import squared_error
+from sltoolkit.adversary.own_defense import OwnDefense
+from sltoolkit.contracts.defense import Defense, Task
+from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.mechanism import OwnDefense
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
 
 Forward = Literal["client", "mechanism"]
 Network = Callable[[Tensor], Tensor]

@@ -25,12 +25,13 @@ from typing import ClassVar, Self, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.observation import Forward, StandIn, WhiteBoxView, released
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
-from sltoolkit.contracts import Attack, Defense, Family, Role, Task
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.attacks.inversion._observation import Forward, StandIn, WhiteBoxView, released
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Defense, Task
+from sltoolkit.contracts.knowledge import Aux, Release
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
 
 
 @final

@@ -10,7 +10,7 @@ and apply it to what was heard. It is adaptive by nature: it is trained on exact
 wire, defence included, with fresh noise in every epoch, so at best it computes the posterior mean
 under the defence. R releases of one target are averaged, and so are those it is trained on.
 
-Families of d (`sltoolkit.models.decoders`): `mirror`, the client's mirror image (He et al.), and
+Families of d (`sltoolkit.networks.decoders`): `mirror`, the client's mirror image (He et al.), and
 `conv_norm` and `res_norm` with N blocks of C channels (Li et al. 2022, ResSFL, up to N4C64; Xia et
 al. 2025, CEM, N8C64). Their numbers N and C are `blocks` and `width`. Labels enter as a further
 channel, as in Zhu et al. 2025 (SDAR).
@@ -18,7 +18,7 @@ channel, as in Zhu et al. 2025 (SDAR).
 Departures from the papers:
 1. The networks infer strides from shapes instead of mirroring a known architecture, which this
    adversary does not know. Each normalises what it hears, has a learned offset per pixel, and
-   starts from the mean image (`sltoolkit.models.inverse`).
+   starts from the mean image (`sltoolkit.networks.inverse`).
 2. The learning rate falls along a cosine from 3e-3 over 30 epochs, instead of 50 at 1e-3. (10 are
    enough on undefended smashed data, but understate what NoPeek leaks; 1e-2 is as good behind
    convolutions, and up to 50 times worse in squared error where dense layers decode features.)
@@ -33,15 +33,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sltoolkit.contracts import Attack, Family, Role, Task
+from sltoolkit.adversary.rehearsal import chosen
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux, Release
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError, lookup
-from sltoolkit.models.conditioning import Conditioned, LabelChannel
-from sltoolkit.models.decoders import FAMILIES
-from sltoolkit.models.inverse import decode, fit_inverse, inverse_error, inverse_network
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import chosen
+from sltoolkit.networks.conditioning import Conditioned, LabelChannel
+from sltoolkit.networks.decoders import FAMILIES
+from sltoolkit.networks.inverse import decode, fit_inverse, inverse_error, inverse_network
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
 
 Design = Literal["mirror", "conv_norm", "res_norm"]
 

@@ -12,8 +12,8 @@ a prior, so the descent stops when the loss stands still: nothing else says when
 target has weights of its own; all start at the same ones and from the same n, so that no target's
 image depends on how many others there are.
 
-Adaptive as the white box is (`observation`): releases are averaged, withheld channels left out, and
-with the defence's public parameters (mechanism) the rehearsal tries the defended client as f.
+Adaptive as the white box is (`_observation`): releases are averaged, withheld channels left out,
+and with the defence's public parameters (mechanism) the rehearsal tries the defended client as f.
 
 Departures from the paper:
 1. The U-Net has `width` channels instead of 128, and as many levels as keep 4 pixels at the bottom
@@ -32,20 +32,21 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sltoolkit.attacks.reconstruction.descent import Descended, Descent, constant
-from sltoolkit.attacks.reconstruction.observation import (
+from sltoolkit.adversary.descent import Descended, Descent, constant
+from sltoolkit.adversary.rehearsal import can_rehearse, chosen
+from sltoolkit.adversary.total_variation import total_variation
+from sltoolkit.attacks.inversion._observation import (
     Forward,
     Observation,
     WhiteBoxView,
     forwards,
     suitable_kernels,
 )
-from sltoolkit.attacks.reconstruction.smoothness import total_variation
-from sltoolkit.contracts import Attack, Family, Role, Task
-from sltoolkit.models.skip import skip_network
-from sltoolkit.models.stacked import stack
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import can_rehearse, chosen
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.networks.stacked import stack
+from sltoolkit.networks.unet import skip_network
 from sltoolkit.streams import Stream
 
 TV_WEIGHTS = (0.0, 1e-2, 1.0)

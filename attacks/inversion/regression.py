@@ -15,8 +15,8 @@ It is adaptive: it is fitted to what crosses the wire. Where two releases of one
 sample is released several times (`draws`), never with the mask of another one; R releases of one
 target are averaged, and so is each of those draws. Reach and weight are those with the least error
 on own samples that are left out with all of their draws (and masks): one at a time with reach 0, a
-fifth of them otherwise. Both errors have closed forms (`sltoolkit.models.ridge`, `local_ridge`), so
-nothing is fitted twice.
+fifth of them otherwise. Both errors have closed forms (`sltoolkit.adversary.ridge`, `local_ridge`),
+so nothing is fitted twice.
 
 Chosen here, as no paper fixes it:
 1. Nothing larger than `RANK` x `RANK` is decomposed, and at most `ENTRIES` smashed units are held:
@@ -34,13 +34,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltoolkit.contracts import Attack, Family, Role, Task
+from sltoolkit.adversary.local_ridge import LocalRidge
+from sltoolkit.adversary.ridge import Ridge
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux, Release
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.models.local_ridge import LocalRidge
-from sltoolkit.models.ridge import Ridge
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
 
 REACHES = (1, 3, 5, 7)
 """Sides of a window that are compared besides 0, as far as it has at most `WINDOW` units."""

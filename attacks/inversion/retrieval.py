@@ -7,7 +7,7 @@ Idea (the nearest-neighbour rule of Cover and Hart 1967, in the space of smashed
     x = x_j  with  j = argmin_j  distance(f(x_j), z).
 It learns nothing, costs one release of aux, and returns a real image; what it can reach is limited
 by how close the nearest own image is. So it is shown beside the prior-only baselines of every
-reconstruction (`sltoolkit.baselines`), although it hears the wire.
+reconstruction (`sltoolkit.referee.baselines`), although it hears the wire.
 
 R releases of one target are averaged, and so are those of each own sample: for the squared
 Euclidean distance, that is the same as averaging the distances over the target's releases.
@@ -23,12 +23,13 @@ from typing import ClassVar, Self, final
 
 from torch import Tensor
 
-from sltoolkit.contracts import Attack, Family, Role, Task
-from sltoolkit.models.nearest import DISTANCES, Distance, nearest
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import chosen
+from sltoolkit.adversary.nearest import DISTANCES, Distance, nearest
+from sltoolkit.adversary.rehearsal import chosen
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux, Release
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
 
 
 @final

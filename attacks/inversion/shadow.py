@@ -35,15 +35,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.observation import Forward, StandIn, WhiteBoxView, released
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
-from sltoolkit.contracts import Attack, Defense, Family, Role, Task
+from sltoolkit.attacks.inversion._observation import Forward, StandIn, WhiteBoxView, released
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Defense, Task
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.models.pilots import tail_network
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.networks.substitutes import tail_network
+from sltoolkit.progress import part
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
-from sltoolkit.watching import part
 
 RIVALS = 3
 """How many other shadows play the client when it rehearses."""

@@ -8,7 +8,7 @@ weights w of the client explain what was heard,
     min over x, w   mean over sent units (f(x; w) - z)^2 + tv_weight * TV(x) + l2_weight * mean x^2,
 in turns: `input_steps` of Adam on x with all three terms, then `client_steps` on w with the first
 alone, `rounds` times over. Every target has a clone of its own, from its own random weights, and
-two optimisers of its own; all descend at once (`sltoolkit.models.stacked`).
+two optimisers of its own; all descend at once (`sltoolkit.networks.stacked`).
 
 What it can't know: scaling or negating x and the first layer's weights alike changes nothing but
 the two small terms, which shrink x as long as the descent lasts. So x is a rescaled, sometimes an
@@ -17,7 +17,7 @@ away. It is strong where the client is one convolution; behind a second one it m
 explanation of what was heard.
 
 Adaptive: releases are averaged, and maps that are identically zero count as withheld and are left
-out of the loss (`observation`).
+out of the loss (`_observation`).
 
 Departures from the paper (P) and its published code (C; P leaves open what only C says):
 1. Fewer and longer steps than C's, which are `UnSplit.paper()`: 2 * 10^5 steps of 1e-3 per target.
@@ -42,16 +42,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sltoolkit.attacks.reconstruction.descent import snapshots, squared_error
-from sltoolkit.attacks.reconstruction.observation import observe, unit_weights
-from sltoolkit.attacks.reconstruction.plateau import Plateau, keep_rows
-from sltoolkit.attacks.reconstruction.smoothness import has_neighbours, total_variation
-from sltoolkit.contracts import Attack, Family, Role, Task
-from sltoolkit.memory import fitting
-from sltoolkit.models.stacked import stack
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.adversary.descent import snapshots, squared_error
+from sltoolkit.adversary.memory import fitting
+from sltoolkit.adversary.plateau import Plateau, keep_rows
+from sltoolkit.adversary.total_variation import has_neighbours, total_variation
+from sltoolkit.attacks.inversion._observation import observe, unit_weights
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.networks.stacked import stack
+from sltoolkit.progress import advance, part
 from sltoolkit.streams import Stream
-from sltoolkit.watching import advance, part
 
 
 @final

@@ -7,13 +7,13 @@ own samples (aux) and queries (release) it rehearses to choose its settings.
 Idea (He, Zhang and Lee 2019, equation 3; Mahendran and Vedaldi 2015): among all images find the
 one whose smashed data is what was heard, preferring piecewise smooth ones. Per target
     min over x in [0, 1]   mean over sent units (f(x) - z)^2  +  tv_weight * TV(x),
-with f the client and TV the total variation with exponent beta (`smoothness`). All targets descend
-at once, each on its own, until its loss stands still or the steps are spent (`descent`). Feature
-vectors have no neighbours and no TV.
+with f the client and TV the total variation with exponent beta (`total_variation`). All targets
+descend at once, each on its own, until its loss stands still or the steps are spent (`descent`).
+Feature vectors have no neighbours and no TV.
 
-Adaptive: releases are averaged and withheld channels left out of the loss (`observation`). With the
-defence's public parameters (mechanism) the rehearsal also tries the defended client as f: the mean
-of a few draws.
+Adaptive: releases are averaged and withheld channels left out of the loss (`_observation`). With
+the defence's public parameters (mechanism) the rehearsal also tries the defended client as f: the
+mean of a few draws.
 
 Departures from the paper (text P, published code C; they differ from each other):
 1. Feature error as a mean over units (C), not a sum (P); TV as a mean over pixels. P has beta = 1,
@@ -34,24 +34,19 @@ from typing import ClassVar, Literal, Self, final
 
 from torch import Tensor
 
-from sltoolkit.attacks.reconstruction.descent import (
-    OPTIMIZERS,
-    RATES,
-    Descended,
-    Descent,
-)
-from sltoolkit.attacks.reconstruction.observation import (
+from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Descended, Descent
+from sltoolkit.adversary.rehearsal import can_rehearse, chosen
+from sltoolkit.adversary.total_variation import has_neighbours, total_variation
+from sltoolkit.attacks.inversion._observation import (
     Forward,
     Observation,
     WhiteBoxView,
     forwards,
     suitable_kernels,
 )
-from sltoolkit.attacks.reconstruction.smoothness import has_neighbours, total_variation
-from sltoolkit.contracts import Attack, Family, Role
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import lookup
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import can_rehearse, chosen
 from sltoolkit.streams import Stream
 
 SMOOTHNESS = (

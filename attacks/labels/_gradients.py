@@ -6,9 +6,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sltoolkit.contracts import Task
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Hints
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.threat import Hints
 
 
 @final

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltoolkit.attacks.labels.gradients import (
+from sltoolkit.attacks.labels._gradients import (
     GradientView,
     binary_columns,
     minority,
     require_binary,
     rows,
 )
-from sltoolkit.contracts import Attack, Family, Role
-from sltoolkit.outcomes import LabelGuess
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.outcomes import LabelGuess
 from sltoolkit.streams import Stream
 
 

@@ -18,9 +18,10 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from sltoolkit.attacks.labels.gradients import rows
-from sltoolkit.contracts import Attack, Family, Role, Task
-from sltoolkit.outcomes import LabelGuess
+from sltoolkit.attacks.labels._gradients import rows
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.outcomes import LabelGuess
 from sltoolkit.streams import Stream
 
 

@@ -6,17 +6,17 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from sltoolkit.attacks.labels.gradients import (
+from sltoolkit.attacks.labels._gradients import (
     GradientView,
     binary_columns,
     minority,
     require_binary,
     rows,
 )
-from sltoolkit.contracts import Attack, Family, Role
-from sltoolkit.outcomes import LabelGuess
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.knowledge import Hints
+from sltoolkit.contracts.outcomes import LabelGuess
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Hints
 
 
 @final

@@ -14,34 +14,25 @@ the victim does: f_s, critics and decoder see e's codes as they would arrive.
 """
 
 import copy
-import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.losses import Losses
-from sltoolkit.contracts import Defense, RoundView, Task
+from sltoolkit.adversary.learner import Architecture, Learner, Losses
+from sltoolkit.adversary.own_defense import Defended, OwnDefense
+from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.defense import Defense, Task
+from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.errors import SpecError
-from sltoolkit.mechanism import Defended, OwnDefense
-from sltoolkit.models.conditioning import Conditioned, LabelChannel
-from sltoolkit.models.inverse import inverse_network
-from sltoolkit.models.pilots import pooled_pilot, tail_network
+from sltoolkit.networks.conditioning import Conditioned, LabelChannel
+from sltoolkit.networks.inverse import inverse_network
+from sltoolkit.networks.substitutes import pooled_pilot, tail_network
+from sltoolkit.shapes import Scalar
 from sltoolkit.streams import Stream
-from sltoolkit.tensors import Scalar
-from sltoolkit.threat import Aux
-
-A = TypeVar("A", bound=Any)
-
-
-class Architecture(Protocol):
-    """The grant `client_arch`."""
-
-    def __call__(self, stream: Stream) -> nn.Module:
-        """A fresh client network."""
 
 
 @final
@@ -86,48 +77,6 @@ class Batch:
         y = heard.messages.get(("labels", "in"))
         # label weights (B, C) stand for the class that weighs most
         return cls(z, y.argmax(1) if y is not None and y.dim() == 2 else y, heard.network())
-
-
-@final
-class Learner:
-    """A network in training mode with an Adam of its own."""
-
-    def __init__(self, network: nn.Module, like: Tensor, lr: float) -> None:
-        self.network = network.to(like).train()
-        self.weights = [w for w in network.parameters() if w.requires_grad]
-        self._optimizer = (
-            torch.optim.Adam(self.weights, lr=lr, fused=True) if self.weights else None
-        )
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """The network's output."""
-        out: Tensor = self.network(*inputs)
-        return out
-
-    def step(self) -> None:
-        """Follow the gradients that the weights hold."""
-        if self._optimizer is not None:
-            self._optimizer.step()
-
-
-def learn(*lessons: tuple[Scalar, Sequence[Learner]]) -> None:
-    """Let learners follow their losses; all gradients are taken before anybody moves.
-
-    Args:
-        lessons: a loss, and who follows it.
-    """
-    for number, (loss, learners) in enumerate(lessons, start=1):
-        weights = [w for learner in learners for w in learner.weights]
-        if weights:
-            more = number < len(lessons)
-            for weight in weights:
-                weight.grad = None
-            # not autograd.grad: fused optimisers read a gradient in the weight's memory layout,
-            # which only `backward` keeps to; that of a gradient penalty differs
-            torch.autograd.backward(loss, inputs=weights, retain_graph=more)
-    for _, learners in lessons:
-        for learner in learners:
-            learner.step()
 
 
 @final
@@ -233,26 +182,6 @@ class Substitute:
     def with_labels(self, y: Tensor | None) -> tuple[Tensor, ...]:
         """What conditioned networks take beside their input."""
         return (y,) if self.conditional and y is not None else ()
-
-
-def settings(attack: A, **options: Sequence[float]) -> list[A]:
-    """Every combination of the parameters that are open (None); the first options first."""
-    free = {name: values for name, values in options.items() if getattr(attack, name) is None}
-    return [
-        replace(attack, **dict(zip(free, values, strict=True)))
-        for values in itertools.product(*free.values())
-    ]
-
-
-def settled(value: float | None, name: str) -> float:
-    """A parameter that is given, or that a dress rehearsal has chosen.
-
-    Raises:
-        SpecError: if it is still open.
-    """
-    if value is None:
-        raise SpecError(f"{name} is open, and nobody rehearsed: give a number")
-    return value
 
 
 def started(substitute: Substitute | None, view: After, name: str) -> Substitute:

@@ -41,19 +41,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.losses import Losses
-from sltoolkit.attacks.reconstruction.substitute import Learner, learn, settings, settled
-from sltoolkit.contracts import Defense, Family, Listener, Role, RoundView, Task, Wiretap
+from sltoolkit.adversary.learner import Learner, Losses, learn
+from sltoolkit.adversary.own_defense import OwnDefense
+from sltoolkit.adversary.rehearsal import chosen, settings, settled
+from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.defense import Defense, Task
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.mechanism import OwnDefense
 from sltoolkit.metrics.discrepancy import mk_mmd
-from sltoolkit.models.critics import gradient_penalty, residual_critic, wasserstein_loss
-from sltoolkit.models.inverse import decode, fit_inverse
-from sltoolkit.models.pilots import pooled_pilot, transposed_decoder
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import chosen
+from sltoolkit.networks.critics import gradient_penalty, residual_critic, wasserstein_loss
+from sltoolkit.networks.inverse import decode, fit_inverse
+from sltoolkit.networks.substitutes import pooled_pilot, transposed_decoder
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
 
 SHARES, RATES, CRITIC_RATES = (0.8, 1.0), (1e-4, 1e-3, 1e-2), (3e-4, 3e-3)
 """What a dress rehearsal compares."""
@@ -83,8 +83,9 @@ class FORA(Listener[FORASetup]):
     """Reconstruct inputs with the inverse of a substitute that was aligned with the client.
 
     `mmd_share`, `lr` and (on request) `critic_lr` of None are chosen by a dress rehearsal, when the
-    first batch is heard: six settings by default, 450 batches each (`sltoolkit.dress_rehearsal`).
-    The rehearsal's own victims learn from labels of the own samples; `paper()` needs none.
+    first batch is heard: six settings by default, 450 batches each
+    (`sltoolkit.adversary.training_rehearsal`). The rehearsal's own victims learn from labels of the
+    own samples; `paper()` needs none.
 
     Attributes:
         mmd_share: a, what MK-MMD counts for beside the critic; 1: there is no critic.

@@ -21,7 +21,8 @@ Departures from the paper:
 1. The decoder learns beside f^ in every batch, with the rates 1e-3 (f^) and 5e-4 (d) of the public
    re-implementation by Zhu et al. 2025.
 2. Without the architecture, f^ is the beginning of VGG-16 with BatchNorm (see
-   `sltoolkit.models.pilots`); d is the toolkit's inverse network, which starts at the mean of aux.
+   `sltoolkit.networks.substitutes`); d is the toolkit's inverse network, which starts at the mean
+   of aux.
 3. Refined images (and signals) stay in [0, 1]; the paper's steps and rate for this are not stated.
 4. Labels of the batch that no own sample has are left out.
 """
@@ -34,21 +35,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.descent import Descended, Descent, constant, squared_error
-from sltoolkit.attacks.reconstruction.substitute import (
-    After,
-    Batch,
-    Before,
-    Substitute,
-    learn,
-    settings,
-    settled,
-    started,
-)
-from sltoolkit.contracts import Family, Listener, Role, RoundView, Wiretap
-from sltoolkit.models.inverse import decode
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import chosen
+from sltoolkit.adversary.descent import Descended, Descent, constant, squared_error
+from sltoolkit.adversary.learner import learn
+from sltoolkit.adversary.rehearsal import chosen, settings, settled
+from sltoolkit.attacks.listening._substitute import After, Batch, Before, Substitute, started
+from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.networks.inverse import decode
 from sltoolkit.streams import Stream
 
 RATES, DECODER_RATES, REFINE_STEPS = (1e-3, 3e-3), (5e-4, 2e-3), (20, 0, 100)
@@ -62,7 +55,7 @@ class PCAT(Listener[Before]):
 
     `lr`, `decoder_lr` and (on request) `refine_steps` of None are chosen by a dress rehearsal, when
     the first batch is heard: four settings by default, 450 batches each
-    (`sltoolkit.dress_rehearsal`).
+    (`sltoolkit.adversary.training_rehearsal`).
 
     Attributes:
         lr: learning rate of the pseudo-client (and pseudo-tail).

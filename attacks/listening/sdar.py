@@ -31,7 +31,7 @@ Departures from the paper and its code:
    code has 32 and 64), which makes a step 16 times as cheap.
 2. The decoder is the toolkit's inverse network, which starts at the mean of aux and takes smashed
    data of any shape; the code has one for its own ResNets. Without the architecture, e is the
-   beginning of VGG-16 with BatchNorm (`sltoolkit.models.pilots`).
+   beginning of VGG-16 with BatchNorm (`sltoolkit.networks.substitutes`).
 3. Targets are released by the deployed client, in evaluation mode; the code attacks what it sends
    in training mode.
 """
@@ -44,22 +44,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltoolkit.attacks.reconstruction.substitute import (
-    After,
-    Batch,
-    Before,
-    Learner,
-    Substitute,
-    learn,
-    settings,
-    settled,
-    started,
-)
-from sltoolkit.contracts import Family, Listener, Role, RoundView, Wiretap
-from sltoolkit.models.critics import as_real, binary_loss, feature_critic, image_critic
-from sltoolkit.models.inverse import decode
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import chosen
+from sltoolkit.adversary.learner import Learner, learn
+from sltoolkit.adversary.rehearsal import chosen, settings, settled
+from sltoolkit.attacks.listening._substitute import After, Batch, Before, Substitute, started
+from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.networks.critics import as_real, binary_loss, feature_critic, image_critic
+from sltoolkit.networks.inverse import decode
 from sltoolkit.streams import Stream
 
 LAMBDAS, RATES, DECODER_RATES = (0.02, 0.2), (1e-3, 3e-3), (5e-4, 2e-3)
@@ -72,7 +63,8 @@ class SDAR(Listener[Before]):
     """Reconstruct inputs with a simulator that was trained beside the victim, and its decoder.
 
     `lr`, `decoder_lr` and (on request) `lambda1` of None are chosen by a dress rehearsal, when the
-    first batch is heard: four settings by default, 450 batches each (`sltoolkit.dress_rehearsal`).
+    first batch is heard: four settings by default, 450 batches each
+    (`sltoolkit.adversary.training_rehearsal`).
 
     Attributes:
         lambda1: how much the simulator minds its critic; 0: it has none.

@@ -31,12 +31,12 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Defense, PartySetup
-from sltoolkit.defenses.checks import require
-from sltoolkit.defenses.smashed.noise import gaussian_like, measured_std
+from sltoolkit.contracts.defense import Defense, PartySetup
+from sltoolkit.defenses._checks import require
+from sltoolkit.defenses.smashed._noise import gaussian_like, measured_std
 from sltoolkit.errors import SpecError
 from sltoolkit.privacy import Guarantee, compose, epsilon_of, noise_for
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 
 @final

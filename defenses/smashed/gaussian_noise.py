@@ -24,10 +24,10 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from sltoolkit.contracts import Defense
-from sltoolkit.defenses.checks import require
-from sltoolkit.defenses.smashed.noise import gaussian_like, measured_std
-from sltoolkit.turns import Turn
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.defenses._checks import require
+from sltoolkit.defenses.smashed._noise import gaussian_like, measured_std
+from sltoolkit.wire.turn import Turn
 
 
 @final

@@ -26,10 +26,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from sltoolkit.contracts import Defense
-from sltoolkit.defenses.checks import require
-from sltoolkit.defenses.smashed.channels import per_channel, pruned_count, zero_channels
-from sltoolkit.turns import Turn
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.defenses._checks import require
+from sltoolkit.defenses.smashed._channels import per_channel, pruned_count, zero_channels
+from sltoolkit.wire.turn import Turn
 
 
 @final

@@ -43,14 +43,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from sltoolkit.contracts import Defense, PartySetup
-from sltoolkit.defenses.checks import require
-from sltoolkit.defenses.smashed.channels import per_channel, pruned_count, zero_channels
+from sltoolkit.contracts.defense import Defense, PartySetup
+from sltoolkit.defenses._checks import require
+from sltoolkit.defenses.smashed._channels import per_channel, pruned_count, zero_channels
 from sltoolkit.errors import ProtocolError
-from sltoolkit.models.inverse import inverse_network
-from sltoolkit.models.ranks import check_shape, mixing
+from sltoolkit.networks.inverse import inverse_network
+from sltoolkit.networks.layers import check_shape, mixing
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 
 @final

@@ -28,10 +28,10 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from sltoolkit.contracts import Defense
-from sltoolkit.defenses.checks import require
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.defenses._checks import require
 from sltoolkit.metrics.correlation import distance_correlation
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 
 @final

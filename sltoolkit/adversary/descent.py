@@ -14,10 +14,10 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sltoolkit.attacks.reconstruction.plateau import Plateau, keep_rows
-from sltoolkit.memory import fitting
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.watching import advance, part
+from sltoolkit.adversary.memory import fitting
+from sltoolkit.adversary.plateau import Plateau, keep_rows
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.progress import advance, part
 
 LOOK = 10
 """Every so many steps the losses are looked at: for the curve, and for who has arrived."""

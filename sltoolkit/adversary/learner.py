@@ -1,9 +1,63 @@
-"""What attacks that learn beside a victim keep of their own losses."""
+"""Networks that attackers train, and what they keep of their losses."""
 
-from typing import final
+from collections.abc import Sequence
+from typing import Protocol, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from sltoolkit.shapes import Scalar
+from sltoolkit.streams import Stream
+
+
+class Architecture(Protocol):
+    """The grant `client_arch`."""
+
+    def __call__(self, stream: Stream) -> nn.Module:
+        """A fresh client network."""
+
+
+@final
+class Learner:
+    """A network in training mode with an Adam of its own."""
+
+    def __init__(self, network: nn.Module, like: Tensor, lr: float) -> None:
+        self.network = network.to(like).train()
+        self.weights = [w for w in network.parameters() if w.requires_grad]
+        self._optimizer = (
+            torch.optim.Adam(self.weights, lr=lr, fused=True) if self.weights else None
+        )
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The network's output."""
+        out: Tensor = self.network(*inputs)
+        return out
+
+    def step(self) -> None:
+        """Follow the gradients that the weights hold."""
+        if self._optimizer is not None:
+            self._optimizer.step()
+
+
+def learn(*lessons: tuple[Scalar, Sequence[Learner]]) -> None:
+    """Let learners follow their losses; all gradients are taken before anybody moves.
+
+    Args:
+        lessons: a loss, and who follows it.
+    """
+    for number, (loss, learners) in enumerate(lessons, start=1):
+        weights = [w for learner in learners for w in learner.weights]
+        if weights:
+            more = number < len(lessons)
+            for weight in weights:
+                weight.grad = None
+            # not autograd.grad: fused optimisers read a gradient in the weight's memory layout,
+            # which only `backward` keeps to; that of a gradient penalty differs
+            torch.autograd.backward(loss, inputs=weights, retain_graph=more)
+    for _, learners in lessons:
+        for learner in learners:
+            learner.step()
+
 
 RECENT = 50
 """Steps that diagnostics are means over: the last ones, since single batches are noisy."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltoolkit.models.ranks import centred, halvings
+from sltoolkit.networks.layers import centred, halvings
 
 FOLDS = 5
 CHUNK = 16

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 if TYPE_CHECKING:
-    from sltoolkit.contracts import Defense
+    from sltoolkit.contracts.defense import Defense
 
 DRAWS = 4
 """Draws of the mechanism that are averaged into one evaluation of a defended client."""

@@ -26,17 +26,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sltoolkit.adversary.own_defense import OwnDefense
+from sltoolkit.adversary.rehearsal import first_among_equals
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.mechanism import OwnDefense
-from sltoolkit.models.pilots import strided_pilot, tail_network
 from sltoolkit.models.refit import reinitialise
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import first_among_equals
+from sltoolkit.networks.substitutes import strided_pilot, tail_network
+from sltoolkit.progress import advance, part, rehearsal
 from sltoolkit.streams import Stream
-from sltoolkit.watching import advance, part, rehearsal
 
 if TYPE_CHECKING:
-    from sltoolkit.contracts import ActiveAttack, Listener, RoundView, Wiretap
+    from sltoolkit.contracts.attack import ActiveAttack, Listener, RoundView, Wiretap
 
     L = TypeVar("L", bound=Listener[Any])
     H = TypeVar("H", bound=ActiveAttack[Any])

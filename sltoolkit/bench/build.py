@@ -10,16 +10,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from sltoolkit import models
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.chain import Chain
-from sltoolkit.codec import Reducer
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Defense, Listener, Role
+from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Listener, NoAttack, Role
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.grants import GRANTS
 from sltoolkit.data.partition import PARTITIONS, Partition
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError, lookup, nearest
 from sltoolkit.protocols import PROTOCOLS, Protocol
-from sltoolkit.reducers import REDUCERS
-from sltoolkit.threat import GRANTS
-from sltoolkit.unattacked import NoAttack
+from sltoolkit.wire.codec import Reducer
+from sltoolkit.wire.reducers import REDUCERS
 
 _ROLES = {role: role for role in typing.get_args(Role)}
 

@@ -8,9 +8,9 @@ from sltoolkit.bench.build import at
 from sltoolkit.bench.plan import Plan
 from sltoolkit.bench.recipes import arguments, load_weights
 from sltoolkit.bench.spec import Table
-from sltoolkit.casting import seat_parties, shards_of
+from sltoolkit.data.targets import image_targets
 from sltoolkit.streams import Stream
-from sltoolkit.targets import image_targets
+from sltoolkit.training.run import seat_parties, shards_of
 
 _APART = ("seed", "active", "attacker_seed", "pilot", "grants")
 """What doesn't decide whether the parts of a victim fit together."""

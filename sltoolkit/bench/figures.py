@@ -16,7 +16,7 @@ from sltoolkit.metrics import KINDS, METRICS
 from sltoolkit.report.canvas import Figure
 from sltoolkit.report.curves import curves_figure
 from sltoolkit.report.grid import Tiles, grid_figure, ranked
-from sltoolkit.report.labels import labels
+from sltoolkit.report.plugin_labels import labels
 from sltoolkit.report.series import charts
 from sltoolkit.report.tables import SETTING, prepared
 

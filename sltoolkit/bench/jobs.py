@@ -23,18 +23,17 @@ from sltoolkit.bench.recipes import arguments, from_checkpoint, split_of, traine
 from sltoolkit.bench.spec import Table
 from sltoolkit.bench.store import Store
 from sltoolkit.bench.todo import Job
-from sltoolkit.checkpoint import read_victim, restore_victim, save_victim
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Listener
+from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Listener, NoAttack
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ProtocolError, SLToolkitError
-from sltoolkit.facts import victim_facts
-from sltoolkit.naming import parameters_json
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.referee import check_seat
-from sltoolkit.results import Result, environment
-from sltoolkit.scoring import prepared_baselines, sees_labels
-from sltoolkit.unattacked import NoAttack
-from sltoolkit.victim import Victim
+from sltoolkit.referee.baselines import prepared_baselines, sees_labels
+from sltoolkit.referee.mount import check_seat
+from sltoolkit.rows.identity import victim_facts
+from sltoolkit.rows.names import parameters_json
+from sltoolkit.rows.result import Result, environment
+from sltoolkit.training.checkpoint import read_victim, restore_victim, save_victim
+from sltoolkit.training.victim import Victim
 
 SHOWN = 16
 """How many reconstructions of a cell are kept for figures."""

@@ -18,16 +18,15 @@ from sltoolkit.bench.build import (
 )
 from sltoolkit.bench.keys import digest_of, key_of
 from sltoolkit.bench.spec import Spec, Table
-from sltoolkit.contracts import ActiveAttack, Attack, Listener
+from sltoolkit.contracts.attack import ActiveAttack, Attack, Listener, NoAttack
 from sltoolkit.data.partition import PARTITIONS, Dealt
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SpecError, ThreatModelError
-from sltoolkit.naming import described, name_of, parameters_json
 from sltoolkit.protocols import PROTOCOLS, Protocol
-from sltoolkit.reducers import REDUCERS
-from sltoolkit.referee import check_seat
-from sltoolkit.unattacked import NoAttack
+from sltoolkit.referee.mount import check_seat
+from sltoolkit.rows.names import described, name_of, parameters_json
+from sltoolkit.wire.reducers import REDUCERS
 
 
 @final

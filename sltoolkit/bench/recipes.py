@@ -21,10 +21,10 @@ from sltoolkit.bench.build import (
 )
 from sltoolkit.bench.spec import Table
 from sltoolkit.data.samples import Split
+from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError
-from sltoolkit.settings import Training
-from sltoolkit.targets import Targets
-from sltoolkit.victim import Victim
+from sltoolkit.parties.settings import Training
+from sltoolkit.training.victim import Victim
 
 
 def split_of(recipe: Table) -> Split:

@@ -19,7 +19,7 @@ from sltoolkit.bench.todo import Job, jobs_of
 from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.metrics import KINDS
 from sltoolkit.report.html import write_all
-from sltoolkit.report.labels import labels
+from sltoolkit.report.plugin_labels import labels
 from sltoolkit.report.tables import SETTING
 
 _PLAN = "plan.json"

@@ -48,10 +48,10 @@ from sltoolkit.bench.build import (
 )
 from sltoolkit.bench.sweep import check_paths, put, swept_defenses, swept_elsewhere
 from sltoolkit.data.registry import DATASETS
+from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError, lookup, nearest
-from sltoolkit.referee import STANDARD_GRANTS
-from sltoolkit.settings import Training
-from sltoolkit.targets import Targets
+from sltoolkit.parties.settings import Training
+from sltoolkit.referee.mount import STANDARD_GRANTS
 
 Table = dict[str, Any]
 

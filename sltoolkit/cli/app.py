@@ -13,18 +13,13 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from sltoolkit.cli_costs import costs
+from sltoolkit.cli.costs import costs
+from sltoolkit.cli.options import Json, Kind, Workers
 from sltoolkit.errors import DataError, SLToolkitError, SpecError, ThreatModelError
 
 _USER_ERRORS = (SpecError, DataError, ThreatModelError)
 
-Kind = Literal["attacks", "defenses", "protocols", "models", "data", "metrics"]
-"""What there is to list."""
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
-Workers = Annotated[
-    int, typer.Option(min=1, help="Processes to use; the results don't depend on it.")
-]
 _DEMO_WORKERS = min(2, os.cpu_count() or 1)
 
 
@@ -104,7 +99,7 @@ def bench(
     Example: sltoolkit bench reproductions/he_whitebox.toml --scale small
     """
     from sltoolkit.bench.reproduction import is_reproduction, load_reproduction
-    from sltoolkit.cli_show import show_plan
+    from sltoolkit.cli.show import show_plan
 
     reproduction = load_reproduction(spec, scale) if is_reproduction(spec) else None
     if reproduction is None and record:
@@ -117,7 +112,7 @@ def bench(
         return
     failed = _run(source, folder, workers, retry_failed)
     if reproduction is not None:
-        from sltoolkit.cli_show import show_findings
+        from sltoolkit.cli.show import show_findings
 
         show_findings(reproduction, folder, spec.parent if record else None)
     _exit(failed)
@@ -143,7 +138,7 @@ def report(
             "makes one"
         )
     from sltoolkit.bench.run import write_report
-    from sltoolkit.cli_show import show_finished
+    from sltoolkit.cli.show import show_finished
 
     failed = show_finished(write_report(folder))
     if figures:
@@ -163,8 +158,8 @@ def list_(
 
     Example: sltoolkit list attacks
     """
-    from sltoolkit.cli_catalog import entries
-    from sltoolkit.cli_show import show_entries
+    from sltoolkit.cli.catalog import entries
+    from sltoolkit.cli.show import show_entries
 
     found = entries(kind)
     _json(found) if as_json else show_entries(kind, found)
@@ -184,9 +179,9 @@ def describe(
 
     Example: sltoolkit describe whitebox
     """
-    from sltoolkit.cli_catalog import describe as described
-    from sltoolkit.cli_flow import draw_flow, flow_record, show_flow
-    from sltoolkit.cli_show import show_record
+    from sltoolkit.cli.catalog import describe as described
+    from sltoolkit.cli.flow import draw_flow, flow_record, show_flow
+    from sltoolkit.cli.show import show_record
 
     record = described(name)
     speaks = record["kind"] == "protocols"
@@ -210,7 +205,7 @@ def cuts(
 
     Example: sltoolkit cuts lenet --data photos
     """
-    from sltoolkit.cli_show import cut_records, show_table
+    from sltoolkit.cli.show import cut_records, show_table
 
     found = cut_records(model, data)
     _json(found) if as_json else show_table(f"{model} on {data}", found)
@@ -230,8 +225,8 @@ def data(
 
     Example: sltoolkit data mnist
     """
-    from sltoolkit.cli_catalog import entries
-    from sltoolkit.cli_show import show_entries, show_record
+    from sltoolkit.cli.catalog import entries
+    from sltoolkit.cli.show import show_entries, show_record
     from sltoolkit.data.registry import describe as described
 
     if name is None:
@@ -250,7 +245,7 @@ def main() -> None:
 def _run(source: Any, out: Path, workers: int, retry_failed: bool = False) -> int:
     """Run an experiment and show what came out; how many cells failed."""
     from sltoolkit.bench.run import run_bench
-    from sltoolkit.cli_show import progress_bar, show_finished, show_plan
+    from sltoolkit.cli.show import progress_bar, show_finished, show_plan
 
     show_plan(source, out)
     with progress_bar() as progress:

@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.cli import Kind
-from sltoolkit.contracts import ActiveAttack, Listener
+from sltoolkit.cli.options import Kind, Record
+from sltoolkit.contracts.attack import ActiveAttack, Listener
+from sltoolkit.contracts.grants import GRANTS, needs
 from sltoolkit.data.registry import DATASETS
 from sltoolkit.data.registry import describe as describe_data
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import lookup
 from sltoolkit.metrics import METRICS
 from sltoolkit.models import MODELS
-from sltoolkit.naming import describe_parameters
 from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.threat import GRANTS, needs
-
-Record = dict[str, Any]
+from sltoolkit.rows.names import describe_parameters
 
 _REGISTRIES: Mapping[Kind, Mapping[str, Any]] = {
     "attacks": ATTACKS,

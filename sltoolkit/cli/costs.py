@@ -65,7 +65,7 @@ def costs(
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
     else:
-        from sltoolkit.cli_costs_show import show_costs
+        from sltoolkit.cli.costs_tables import show_costs
 
         show_costs(answer)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import typer
 
-from sltoolkit.cli_show import show_table
+from sltoolkit.cli.show import show_table
 from sltoolkit.costs import latency
 from sltoolkit.costs.records import Record, nested
 from sltoolkit.costs.units import bytes_text, seconds_text

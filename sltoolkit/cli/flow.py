@@ -6,11 +6,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from sltoolkit.cli_catalog import Record
+from sltoolkit.cli.options import Record
 from sltoolkit.errors import SpecError, lookup
 from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.protocols.flow import Exchange, flow
 from sltoolkit.report.flow import flow_text, seats_record, seats_text
+from sltoolkit.report.message_flow import Exchange, flow
 
 
 def flow_record(name: str) -> Record:

@@ -15,7 +15,7 @@ from sltoolkit.bench.reproduction import Reproduction, findings, interval_text, 
 from sltoolkit.bench.run import Finished, Tick, collect, load_plan, stored_plan
 from sltoolkit.bench.run import Progress as Report
 from sltoolkit.bench.store import Store
-from sltoolkit.cli_catalog import Record
+from sltoolkit.cli.options import Record
 from sltoolkit.data.registry import data_root, pool
 from sltoolkit.models import build, profile_cuts
 from sltoolkit.report.formats import formatted, setting_text

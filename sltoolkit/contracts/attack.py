@@ -12,131 +12,16 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.dress_rehearsal import rehearse_hijacking, rehearse_listening
-from sltoolkit.outcomes import Outcome
-from sltoolkit.privacy.guarantee import Guarantee
-from sltoolkit.rehearsal import staged, tuned
-from sltoolkit.sampling import Sampler
+from sltoolkit.adversary.rehearsal import staged, tuned
+from sltoolkit.adversary.training_rehearsal import rehearse_hijacking, rehearse_listening
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Phase, Turn
-from sltoolkit.wire import Kind
+from sltoolkit.wire.message import Kind
 
 Role = Literal["server", "client", "eavesdropper", "colluding"]
 Family = Literal["reconstruction", "labels", "inference", "integrity", "utility"]
 V = TypeVar("V")
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What everybody knows: the shapes of inputs and smashed data, and the number of classes."""
-
-    input_shape: tuple[int, ...]
-    smashed_shape: tuple[int, ...]
-    classes: int
-
-    @property
-    def bounded(self) -> bool:
-        """Whether inputs lie in [0, 1]: images and signals do, feature vectors have no bounds."""
-        return len(self.input_shape) > 1
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PartySetup:
-    """A party before its run begins, for a defence to wrap.
-
-    Attributes:
-        side: `client` for the party that computes up to the cut; `labels` for another party
-            that holds labels or sends gradients.
-        module: its network.
-        optimizer: its optimiser, None where the network is not trained.
-        sampler: how it draws batches.
-        task: shapes and classes.
-        samples: how many samples it holds.
-        rng: the defence's own stream at this party.
-    """
-
-    side: Literal["client", "labels"]
-    module: nn.Module
-    optimizer: torch.optim.Optimizer | None
-    sampler: Sampler
-    task: Task
-    samples: int
-    rng: Stream
-
-
-class Defense:
-    """A defence: what a party says differently. Every seam defaults to nothing.
-
-    Fields of the dataclass are its hyper-parameters; `strength` names the one that sweeps turn.
-    Every party of a run gets a deep copy of its own, so two parties share no state.
-    """
-
-    citation: ClassVar[str] = ""
-    strength: ClassVar[str] = ""
-    learns: ClassVar[bool] = False
-    """Whether it acts through training, so that a network trained elsewhere can't use it."""
-    per_batch: ClassVar[bool] = False
-    """Whether the examples of a batch share what it draws when deployed: one mask for all, say."""
-    phases: ClassVar[tuple[Phase, ...]] = (Phase("train"),)
-
-    @classmethod
-    def smoke(cls) -> Self:
-        """The smallest setting that executes every step."""
-        return cls()
-
-    def begin(self, setup: PartySetup) -> PartySetup:
-        """Wrap the party's module, optimiser or sampler; build own networks (on `task` shapes)."""
-        return setup
-
-    def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """Client: what to send in place of `z` (B, ...), keeping the graph."""
-        return z
-
-    def labels(self, y: Tensor, turn: Turn) -> Tensor:
-        """Label holder: what to use in place of `y` (B,): integers, or (B, C) float weights."""
-        return y
-
-    def gradient(self, g: Tensor, turn: Turn) -> Tensor:
-        """Sender of the gradient at the cut: what to send in place of `g` (B, ...)."""
-        return g
-
-    def receive(self, g: Tensor, turn: Turn) -> Tensor | None:
-        """Client: the gradient to learn from; None refuses, and the batch teaches nothing."""
-        return g
-
-    def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
-        """Client: a further loss on what was sent, `z` as returned by `smash`."""
-        return None
-
-    def step(self, turn: Turn) -> None:
-        """Step the defence's own optimisers; the batch's gradients have been computed."""
-
-    def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
-        """What is formally guaranteed after `releases` releases of one record; None: nothing."""
-        return None
-
-    def learned(self) -> Mapping[str, nn.Module]:
-        """The defence's own networks: they are stored, and travel with the client's weights."""
-        return {}
-
-    def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
-        """Self-check on the deployed path: named measurements of what the defence does.
-
-        Args:
-            clean: smashed data before `smash`, (R, B, ...).
-            sent: what crossed the wire for the same inputs, same shape.
-        """
-        return {"changed_rms": float((sent - clean).pow(2).mean().sqrt())}
-
-
-@final
-@dataclass(kw_only=True, eq=False)
-class NoDefense(Defense):
-    """The undefended baseline; bit-identical to having no defence at all."""
-
-    citation: ClassVar[str] = "none: the undefended baseline"
 
 
 @final
@@ -259,7 +144,7 @@ class Listener(_Adversary[V], ABC):
     def tune(self, setup: V, first: RoundView, *, rng: Stream) -> Self:
         """The setting that does best on small victims of the attacker's own.
 
-        All candidates listen to `dress_rehearsal.VICTIMS` trainings of `BATCHES` batches each.
+        All candidates listen to `training_rehearsal.VICTIMS` trainings of `BATCHES` batches each.
 
         Args:
             setup: what it has before the run.
@@ -291,7 +176,7 @@ class ActiveAttack(_Adversary[V], ABC):
     def tune(self, setup: V, smashed: Tensor, *, rng: Stream) -> Self:
         """The setting that does best where it hijacks small clients of the attacker's own.
 
-        Each candidate hijacks `dress_rehearsal.VICTIMS` trainings of `BATCHES` batches each.
+        Each candidate hijacks `training_rehearsal.VICTIMS` trainings of `BATCHES` batches each.
 
         Args:
             setup: what it has before the run.
@@ -310,3 +195,26 @@ class ActiveAttack(_Adversary[V], ABC):
 
 
 AnyAttack = Attack[Any] | Listener[Any] | ActiveAttack[Any]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NoView:
+    """Nothing but what everybody knows."""
+
+    task: Task
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NoAttack(Attack[NoView]):
+    """Nobody attacks: only the victim's utility and costs are measured."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    view: ClassVar[type] = NoView
+    family: ClassVar[Family] = "utility"
+    citation: ClassVar[str] = "none: the victim alone"
+
+    def run(self, view: NoView, *, rng: Stream) -> Outcome:
+        """Nothing."""
+        return Outcome()

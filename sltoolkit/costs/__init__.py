@@ -13,7 +13,6 @@ from sltoolkit.costs.flops import (
     u_shaped_workload,
 )
 from sltoolkit.costs.latency import Scenario
-from sltoolkit.costs.measured import Measured, PartyCost, measure
 from sltoolkit.costs.workload import (
     SCALAR_BYTES,
     Volume,
@@ -24,9 +23,7 @@ from sltoolkit.costs.workload import (
 
 __all__ = [
     "SCALAR_BYTES",
-    "Measured",
     "PartCost",
-    "PartyCost",
     "Scenario",
     "SplitCost",
     "Volume",
@@ -34,7 +31,6 @@ __all__ = [
     "buffers_extra",
     "labels_extra",
     "latency",
-    "measure",
     "registered_costs",
     "singh",
     "split_costs",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sltoolkit.errors import SpecError
-from sltoolkit.tensors import Batch, Scalar
+from sltoolkit.shapes import Batch, Scalar
 
 _EPS = 1e-12  # all that it guards is in units of the data, so no scale of the data is too small
 

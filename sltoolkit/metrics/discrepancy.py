@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sltoolkit.errors import SpecError
-from sltoolkit.tensors import Scalar
+from sltoolkit.shapes import Scalar
 
 SCALES = (0.125, 0.25, 0.5, 1.0, 2.0)
 """Of the kernels' squared bandwidths, in mean squared distances: FORA's and DAN's 2^-3 to 2^1."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sltoolkit.errors import SpecError
-from sltoolkit.tensors import Batch, Images, PerTarget
+from sltoolkit.shapes import Batch, Images, PerTarget
 
 MSE_FLOOR = 1e-10
 """PSNR's smallest mean squared error: identical images have 100 dB, not infinity."""

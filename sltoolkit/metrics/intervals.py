@@ -15,7 +15,7 @@ import torch
 from scipy.special import stdtrit
 
 from sltoolkit.errors import SpecError
-from sltoolkit.tensors import PerTarget
+from sltoolkit.shapes import PerTarget
 
 
 @final

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sltoolkit.errors import SpecError
-from sltoolkit.tensors import Labels, PerTarget, Scalar, Scores
+from sltoolkit.shapes import Labels, PerTarget, Scalar, Scores
 
 
 def accuracy(scores: Scores, labels: Labels) -> PerTarget:

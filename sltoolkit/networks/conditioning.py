@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.models.ranks import check_shape
+from sltoolkit.networks.layers import check_shape
 
 EMBEDDING = 50
 """Values that a label is embedded into, as in SDAR's public code."""

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.errors import SpecError
-from sltoolkit.models.conditioning import LabelChannel
-from sltoolkit.models.ranks import check_shape, mixing, normalising, strided
-from sltoolkit.tensors import Scalar
+from sltoolkit.networks.conditioning import LabelChannel
+from sltoolkit.networks.layers import check_shape, mixing, normalising, strided
+from sltoolkit.shapes import Scalar
 
 Layout = tuple[tuple[int, int], ...]
 """Convolutions of a `DropoutCritic`: (channels, stride) each."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from sltoolkit.models.ranks import doubling, mixing, normalising
+from sltoolkit.networks.layers import doubling, mixing, normalising
 
 Body = OrderedDict[str, nn.Module]
 Family = Callable[[int, int, int, int, int, int], Body]

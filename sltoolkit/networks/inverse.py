@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.errors import lookup
-from sltoolkit.models.decoders import FAMILIES
-from sltoolkit.models.ranks import Centre, check_shape, halvings
+from sltoolkit.networks.decoders import FAMILIES
+from sltoolkit.networks.layers import Centre, check_shape, halvings
 
 
 def inverse_network(

@@ -15,7 +15,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from sltoolkit.models.ranks import Centre, check_shape, doubling, halvings, mixing, normalising
+from sltoolkit.networks.layers import Centre, check_shape, doubling, halvings, mixing, normalising
 
 Activation = Callable[[], nn.Module]
 Layers = list[nn.Module]

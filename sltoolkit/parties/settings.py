@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sltoolkit.errors import SpecError, lookup
-from sltoolkit.parties import Optimizer
+from sltoolkit.parties.honest import Optimizer
 
 
 @final

@@ -1,6 +1,5 @@
 """The protocols: one file each, each loop readable on one page."""
 
-from sltoolkit.protocols.base import Protocol
 from sltoolkit.protocols.blind_learning import BlindLearning
 from sltoolkit.protocols.collaborative_inference import CollaborativeInference
 from sltoolkit.protocols.extended_vanilla import ExtendedVanilla
@@ -15,6 +14,7 @@ from sltoolkit.protocols.splitfed_v3 import SplitFedV3
 from sltoolkit.protocols.u_shaped import UShaped
 from sltoolkit.protocols.vanilla import Vanilla
 from sltoolkit.protocols.vertical import Vertical
+from sltoolkit.training.protocol import Protocol
 
 PROTOCOLS: dict[str, type[Protocol]] = {
     "vanilla": Vanilla,

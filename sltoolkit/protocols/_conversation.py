@@ -5,10 +5,11 @@ from typing import Literal
 from torch import Tensor
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import Server
-from sltoolkit.protocols.base import Host, Member, without_inputs, without_labels
-from sltoolkit.turns import Turn
-from sltoolkit.wire import Wire
+from sltoolkit.parties.stages import Server
+from sltoolkit.training.cast import without_inputs, without_labels
+from sltoolkit.training.member import Host, Member
+from sltoolkit.wire.turn import Turn
+from sltoolkit.wire.wire import Wire
 
 
 def converse(

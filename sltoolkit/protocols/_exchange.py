@@ -6,9 +6,10 @@ from typing import Self, final
 from torch import Tensor
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.protocols.base import Member
-from sltoolkit.turns import Turn
-from sltoolkit.wire import Seat, Wire
+from sltoolkit.training.member import Member
+from sltoolkit.wire.message import Seat
+from sltoolkit.wire.turn import Turn
+from sltoolkit.wire.wire import Wire
 
 
 @final

@@ -8,29 +8,23 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
-from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ProtocolError
 from sltoolkit.models.refit import refit
-from sltoolkit.protocols.base import (
-    Cast,
-    Clock,
-    Deployment,
-    Member,
-    Protocol,
-    rows_at,
-    without_labels,
-)
-from sltoolkit.protocols.seats import PEER, split_seats
-from sltoolkit.side_by_side import Blocks, SideBySide, block_samples
+from sltoolkit.protocols._holdings import PEER, split_seats
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName, Turn
-from sltoolkit.wire import Seat
+from sltoolkit.training.cast import Cast, Clock, rows_at, without_labels
+from sltoolkit.training.deployed import Deployed
+from sltoolkit.training.joint_client import Blocks, SideBySide, block_samples
+from sltoolkit.training.member import Member
+from sltoolkit.training.protocol import Deployment, Protocol
+from sltoolkit.wire.message import Seat
+from sltoolkit.wire.turn import PhaseName, Turn
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping
 from typing import Literal
 
-from sltoolkit.chain import Chain
-from sltoolkit.contracts import Defense, Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.grants import Holdings, Tap
 from sltoolkit.errors import ProtocolError
-from sltoolkit.threat import Holdings, Tap
 
 CLIENT_NETWORKS = frozenset({"client_arch", "client_weights"})
 LABELS = frozenset({"labels"})

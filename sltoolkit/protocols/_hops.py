@@ -4,14 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings, Tap
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import Middle
-from sltoolkit.protocols.base import Cast, Host, without_labels
-from sltoolkit.protocols.conversation import answer
-from sltoolkit.protocols.seats import LABELS, SERVER_NETWORK, colluder, weights_heard
-from sltoolkit.threat import Holdings, Tap
-from sltoolkit.turns import Turn
+from sltoolkit.parties.stages import Middle
+from sltoolkit.protocols._conversation import answer
+from sltoolkit.protocols._holdings import LABELS, SERVER_NETWORK, colluder, weights_heard
+from sltoolkit.training.cast import Cast, without_labels
+from sltoolkit.training.member import Host
+from sltoolkit.wire.turn import Turn
 
 
 def through(received: Tensor, cast: Cast, y: Tensor, turn: Turn) -> Tensor:

@@ -8,12 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
 from sltoolkit.errors import SpecError
-from sltoolkit.protocols.averaging import kinds_of
-from sltoolkit.protocols.base import Cast, Clock, Member, Protocol
-from sltoolkit.turns import PhaseName, Turn
-from sltoolkit.wire import SERVER, Kind, Seat, Wire
+from sltoolkit.training.averaging import kinds_of
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.member import Member
+from sltoolkit.training.protocol import Protocol
+from sltoolkit.wire.message import SERVER, Kind, Seat
+from sltoolkit.wire.turn import PhaseName, Turn
+from sltoolkit.wire.wire import Wire
 
 
 @dataclass(frozen=True, kw_only=True)

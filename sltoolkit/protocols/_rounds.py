@@ -11,9 +11,11 @@ from torch import Tensor
 
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.protocols.averaging import Averager
-from sltoolkit.protocols.base import Cast, Clock, Deployment, Member, Protocol
-from sltoolkit.turns import PhaseName, Turn
+from sltoolkit.training.averaging import Averager
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.member import Member
+from sltoolkit.training.protocol import Deployment, Protocol
+from sltoolkit.wire.turn import PhaseName, Turn
 
 Batch = tuple[Tensor, Tensor, Turn]
 

@@ -16,11 +16,12 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import HonestClient, HonestServer
-from sltoolkit.protocols.base import Host, Member, without_inputs
-from sltoolkit.protocols.conversation import converse
-from sltoolkit.protocols.rounds import Attendance, Batch, lockstep
-from sltoolkit.wire import Wire
+from sltoolkit.parties.honest import HonestClient, HonestServer
+from sltoolkit.protocols._conversation import converse
+from sltoolkit.protocols._rounds import Attendance, Batch, lockstep
+from sltoolkit.training.cast import without_inputs
+from sltoolkit.training.member import Host, Member
+from sltoolkit.wire.wire import Wire
 
 LARGEST = 32
 """Samples in a batch: with more of them a network is busy enough by itself."""

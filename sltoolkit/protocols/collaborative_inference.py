@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings, Tap
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import Middle
-from sltoolkit.protocols.base import Cast, Clock, Protocol
-from sltoolkit.protocols.seats import CLIENT_NETWORKS, LABELS, SERVER_NETWORK, colluder
-from sltoolkit.threat import Holdings, Tap
-from sltoolkit.turns import PhaseName
-from sltoolkit.wire import SERVER
+from sltoolkit.parties.stages import Middle
+from sltoolkit.protocols._holdings import CLIENT_NETWORKS, LABELS, SERVER_NETWORK, colluder
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.protocol import Protocol
+from sltoolkit.wire.message import SERVER
+from sltoolkit.wire.turn import PhaseName
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @final

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
 from sltoolkit.models.refit import refit
-from sltoolkit.protocols.base import Cast, Clock
-from sltoolkit.protocols.blocks import (
+from sltoolkit.protocols._exchange import Said
+from sltoolkit.protocols._feature_blocks import (
     FeatureBlocks,
     aligned,
     dry_pass,
@@ -24,14 +25,13 @@ from sltoolkit.protocols.blocks import (
     widths_of,
     without_peer,
 )
-from sltoolkit.protocols.hops import hop_seats, through
-from sltoolkit.protocols.said import Said
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName
-from sltoolkit.wire import SERVER, Seat
+from sltoolkit.protocols._hops import hop_seats, through
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.wire.message import SERVER, Seat
+from sltoolkit.wire.turn import PhaseName
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 JOINER = Seat("hop")
 

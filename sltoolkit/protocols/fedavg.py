@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
 from sltoolkit.errors import SpecError
-from sltoolkit.protocols.base import Cast, Clock
+from sltoolkit.protocols._holdings import refuse_inert, whole_seats
+from sltoolkit.protocols._rounds import Rounds, fed_server
 from sltoolkit.protocols.local_loss import learn_locally
-from sltoolkit.protocols.rounds import Rounds, fed_server
-from sltoolkit.protocols.seats import refuse_inert, whole_seats
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.wire.turn import PhaseName
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @final

@@ -15,20 +15,23 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from torch import Tensor
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import HonestClient, HonestServer
-from sltoolkit.protocols.averaging import average, load
-from sltoolkit.protocols.base import Cast, Clock, Member, Protocol
+from sltoolkit.parties.honest import HonestClient, HonestServer
+from sltoolkit.protocols._holdings import refuse_inert, whole_seats
+from sltoolkit.protocols._rounds import lockstep
 from sltoolkit.protocols.local_loss import learn_locally
-from sltoolkit.protocols.rounds import lockstep
-from sltoolkit.protocols.seats import refuse_inert, whole_seats
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName, Turn
-from sltoolkit.wire import SERVER, Wire
+from sltoolkit.training.averaging import average, load
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.member import Member
+from sltoolkit.training.protocol import Protocol
+from sltoolkit.wire.message import SERVER
+from sltoolkit.wire.turn import PhaseName, Turn
+from sltoolkit.wire.wire import Wire
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @final

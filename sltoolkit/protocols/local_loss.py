@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import ProtocolError
-from sltoolkit.protocols.base import Cast, Clock, Deployment, Member
-from sltoolkit.protocols.conversation import loss_server
-from sltoolkit.protocols.rounds import Rounds, fed_server
-from sltoolkit.protocols.seats import FED_LINKS, split_seats
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName, Turn
-from sltoolkit.wire import SERVER
+from sltoolkit.protocols._conversation import loss_server
+from sltoolkit.protocols._holdings import FED_LINKS, split_seats
+from sltoolkit.protocols._rounds import Rounds, fed_server
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.member import Member
+from sltoolkit.training.protocol import Deployment
+from sltoolkit.wire.message import SERVER
+from sltoolkit.wire.turn import PhaseName, Turn
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @final

@@ -12,19 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, final
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import SpecError
-from sltoolkit.protocols.base import Cast, Clock, Deployment, without_labels
-from sltoolkit.protocols.hops import hop_seats, through
-from sltoolkit.protocols.relay import Relay
-from sltoolkit.protocols.said import Said
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName
-from sltoolkit.wire import SERVER, Seat
+from sltoolkit.protocols._exchange import Said
+from sltoolkit.protocols._hops import hop_seats, through
+from sltoolkit.protocols._relay import Relay
+from sltoolkit.training.cast import Cast, Clock, without_labels
+from sltoolkit.training.protocol import Deployment
+from sltoolkit.wire.message import SERVER, Seat
+from sltoolkit.wire.turn import PhaseName
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @final

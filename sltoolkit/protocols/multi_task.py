@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, ClassVar, final
 import torch
 from torch import Tensor
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
 from sltoolkit.errors import SpecError, lookup
 from sltoolkit.models.refit import refit, reinitialise
-from sltoolkit.protocols.base import Cast, Clock, Host
-from sltoolkit.protocols.blocks import (
+from sltoolkit.protocols._conversation import answer
+from sltoolkit.protocols._exchange import Said
+from sltoolkit.protocols._feature_blocks import (
     FeatureBlocks,
     aligned,
     block_seats,
@@ -26,14 +28,14 @@ from sltoolkit.protocols.blocks import (
     init_stream,
     widths_of,
 )
-from sltoolkit.protocols.conversation import answer
-from sltoolkit.protocols.said import Said
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName, Turn
-from sltoolkit.wire import SERVER, Seat, Wire
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.member import Host
+from sltoolkit.wire.message import SERVER, Seat
+from sltoolkit.wire.turn import PhaseName, Turn
+from sltoolkit.wire.wire import Wire
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 TASKS: Mapping[str, Callable[[Tensor], Tensor]] = {"class": lambda y: y, "parity": lambda y: y % 2}
 """The labels of each task, made from the classes (B,) int64; never more than there are classes."""

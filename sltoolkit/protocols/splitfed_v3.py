@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from sltoolkit.contracts import Role
-from sltoolkit.protocols.averaging import Copies
-from sltoolkit.protocols.base import Cast, Clock
-from sltoolkit.protocols.rounds import Rounds
-from sltoolkit.protocols.seats import split_seats
-from sltoolkit.protocols.together import converse_side_by_side
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName
-from sltoolkit.wire import SERVER
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
+from sltoolkit.protocols._holdings import split_seats
+from sltoolkit.protocols._rounds import Rounds
+from sltoolkit.protocols._vmapped import converse_side_by_side
+from sltoolkit.training.averaging import Copies
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.wire.message import SERVER
+from sltoolkit.wire.turn import PhaseName
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @final

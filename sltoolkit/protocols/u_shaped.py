@@ -9,24 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings, Tap
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import Middle
-from sltoolkit.protocols.base import Cast, Clock
-from sltoolkit.protocols.relay import Relay
-from sltoolkit.protocols.seats import (
+from sltoolkit.parties.stages import Middle
+from sltoolkit.protocols._holdings import (
     CLIENT_NETWORKS,
     LABELS,
     SERVER_NETWORK,
     colluder,
     weights_heard,
 )
-from sltoolkit.threat import Holdings, Tap
-from sltoolkit.turns import PhaseName
-from sltoolkit.wire import SERVER
+from sltoolkit.protocols._relay import Relay
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.wire.message import SERVER
+from sltoolkit.wire.turn import PhaseName
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @final

@@ -13,17 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
-from sltoolkit.contracts import Role
-from sltoolkit.protocols.base import Cast, Clock
-from sltoolkit.protocols.conversation import converse
-from sltoolkit.protocols.relay import Relay
-from sltoolkit.protocols.seats import split_seats
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName
-from sltoolkit.wire import SERVER
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
+from sltoolkit.protocols._conversation import converse
+from sltoolkit.protocols._holdings import split_seats
+from sltoolkit.protocols._relay import Relay
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.wire.message import SERVER
+from sltoolkit.wire.turn import PhaseName
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @final

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, ClassVar, final, get_args
 import torch
 from torch import nn
 
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
 from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.models.refit import refit
-from sltoolkit.protocols.base import Cast, Clock
-from sltoolkit.protocols.blocks import (
+from sltoolkit.protocols._conversation import answer
+from sltoolkit.protocols._exchange import Said
+from sltoolkit.protocols._feature_blocks import (
     FeatureBlocks,
     aligned,
     block_seats,
@@ -32,16 +34,14 @@ from sltoolkit.protocols.blocks import (
     init_stream,
     widths_of,
 )
-from sltoolkit.protocols.conversation import answer
-from sltoolkit.protocols.merging import MERGES, ImputeName, Intake, Merge, MergeName
-from sltoolkit.protocols.said import Said
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName
-from sltoolkit.wire import SERVER
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.merging import MERGES, ImputeName, Intake, Merge, MergeName
+from sltoolkit.wire.message import SERVER
+from sltoolkit.wire.turn import PhaseName
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
+    from sltoolkit.training.casting import Casting
 
 
 @final

@@ -4,16 +4,25 @@ Leakage is gain over the best of these (METRICS' direction decides what is best)
 uses the truth, nor smashed data of the targets.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Collection
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sltoolkit.data.samples import Samples
-from sltoolkit.models.inverse import fit_inverse
-from sltoolkit.models.nearest import nearest
+from sltoolkit.adversary.nearest import nearest
+from sltoolkit.contracts.attack import AnyAttack, Role
+from sltoolkit.contracts.knowledge import Release
+from sltoolkit.contracts.outcomes import AttributeGuess, LabelGuess, Outcome, Reconstruction
+from sltoolkit.data.samples import Samples, Split
+from sltoolkit.data.targets import Targets, image_targets
+from sltoolkit.metrics import METRICS, Metric, applicable
+from sltoolkit.networks.inverse import fit_inverse
+from sltoolkit.referee.scoring import attributed, in_best_order, means, score
+from sltoolkit.referee.sources import released_targets
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Release
+from sltoolkit.training.protocol import Protocol
+from sltoolkit.training.victim import Victim
 
 
 def mean_image(aux: Samples, n: int) -> Tensor:
@@ -96,3 +105,104 @@ def image_baselines(
 def prior_scores(prior: Tensor, n: int) -> Tensor:
     """The class frequencies as every target's scores: (n, C); its guess is the majority class."""
     return prior.expand(n, -1).clone()
+
+
+Baselines = tuple[dict[str, dict[str, float]], dict[str, float]]
+"""Metric -> prior-only baseline -> mean score; and metric -> score of the retrieval attack."""
+
+
+def model_accuracy(
+    model: nn.Module, data: Split
+) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
+    """Whether an attacker's own copy of the whole model is right, per sample that nobody learned.
+
+    A copy of it is judged: it sees the truth, and what it remembers must not reach the attacker.
+
+    Args:
+        model: inputs (B, ...) -> logits (B, C).
+        data: of the victim; its private holdout is classified.
+
+    Returns:
+        The score, (N,), and that of naming the private training data's most frequent class.
+    """
+    held, (metric,) = data.private_holdout, applicable("model", data.shape)
+    judged = copy.deepcopy(model).eval()
+    with torch.no_grad(), Stream(0).child("stolen").scope():
+        logits = torch.cat([judged(x.clone()) for x in held.x.split(256)])
+    return _beside_the_prior(metric, logits, held.y, data)
+
+
+def guess_accuracy(
+    guess: Tensor, y: Tensor, data: Split
+) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
+    """Whether labels that were guessed on the way are right, per target.
+
+    Args:
+        guess: scores (N, C).
+        y: the targets' labels, (N,).
+        data: of the victim.
+
+    Returns:
+        The score, (N,), and that of naming the private training data's most frequent class.
+    """
+    return _beside_the_prior(METRICS["label_accuracy"], guess, y, data)
+
+
+def _beside_the_prior(
+    metric: Metric, logits: Tensor, y: Tensor, data: Split
+) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
+    prior = torch.bincount(data.private_train.y.cpu(), minlength=len(data.classes))
+    guess = prior_scores(prior / prior.sum(), len(y)).to(y.device)
+    baseline = {"class_prior": float(metric.function(guess, y).mean())}
+    return {metric.name: metric.function(logits.to(y.device), y).cpu()}, {metric.name: baseline}
+
+
+def prior_baseline(
+    victim: Victim, attack: AnyAttack, outcome: Outcome, truth: Samples
+) -> dict[str, dict[str, float]]:
+    """What guessing by the frequencies in the private data alone would score."""
+    own: Samples = victim.data.private_train
+    guessed: type[LabelGuess | AttributeGuess] = LabelGuess
+    values = victim.task.classes
+    if isinstance(outcome, AttributeGuess):
+        own, guessed, values = attributed(attack, own), AttributeGuess, outcome.scores.shape[1]
+    prior = torch.bincount(own.y.cpu(), minlength=values)
+    guess = guessed(scores=prior_scores(prior / prior.sum(), len(truth)).to(truth.y.device))
+    return {metric: {"class_prior": mean} for metric, mean in means(score(guess, truth)).items()}
+
+
+def prepared_baselines(
+    victim: Victim, targets: Targets, sees_labels: bool, hops: int = 0
+) -> Baselines:
+    """The image baselines of a victim's targets, and the retrieval attack beside them.
+
+    They depend on no attack, so they are computed once and kept in `victim.prepared`.
+    """
+    key = (targets, sees_labels, hops)
+    if key not in victim.prepared:
+        truth = image_targets(victim.data, victim.member.samples, targets)
+        victim.prepared[key] = _image_baselines(victim, truth, targets, sees_labels, hops)
+    found: Baselines = victim.prepared[key]
+    return found
+
+
+def sees_labels(protocol: Protocol, role: Role, grants: Collection[str]) -> bool:
+    """Whether an attacker sees the targets' labels: by its seat, or because they are granted."""
+    return "labels" in protocol.seats[role].grants | set(grants)
+
+
+def _image_baselines(
+    victim: Victim, truth: Samples, targets: Targets, sees_labels: bool, hops: int
+) -> Baselines:
+    rng = Stream(0).child("baselines")
+    smashed = released_targets(victim, truth, targets.releases, hops)
+    release = victim.release(victim.rng.fresh("baselines"), hops=hops)
+    labels = truth.y if sees_labels else None
+    table: dict[str, dict[str, float]] = {}
+    for name, guess in image_baselines(release, smashed, victim.data.aux, labels, rng).items():
+        prior = in_best_order(Reconstruction(images=guess()), truth.x, targets.batch)
+        for metric, value in means(score(prior, truth)).items():
+            table.setdefault(metric, {})[name] = value
+    nearest = Reconstruction(images=nearest_aux(release, smashed, victim.data.aux))
+    retrieved = in_best_order(nearest, truth.x, targets.batch)
+    return table, means(score(retrieved, truth))

@@ -11,19 +11,21 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run, task_of
-from sltoolkit.contracts import ActiveAttack, Listener, NoDefense, Role, RoundView
+from sltoolkit.contracts.attack import ActiveAttack, Listener, Role, RoundView
+from sltoolkit.contracts.defense import NoDefense
+from sltoolkit.contracts.grants import needs, view_of
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.knowledge import knowledge_sources
-from sltoolkit.parties import Honest
-from sltoolkit.protocols.base import Host
-from sltoolkit.referee import check_seat, refuse_unsuited
+from sltoolkit.parties.honest import Honest
+from sltoolkit.referee.mount import check_seat, refuse_unsuited
+from sltoolkit.referee.sources import knowledge_sources
 from sltoolkit.streams import Stream
-from sltoolkit.threat import needs, view_of
-from sltoolkit.training import deploy
-from sltoolkit.turns import Turn
-from sltoolkit.victim import Tapped
-from sltoolkit.wire import SERVER, Kind, Message, Seat
+from sltoolkit.training.casting import task_of
+from sltoolkit.training.member import Host
+from sltoolkit.training.phases import deploy
+from sltoolkit.training.run import Run
+from sltoolkit.training.victim import Tapped
+from sltoolkit.wire.message import SERVER, Kind, Message, Seat
+from sltoolkit.wire.turn import Turn
 
 Direction = Literal["in", "out"]
 

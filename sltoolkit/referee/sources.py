@@ -7,19 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Defense, PartySetup, Role, Task
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.defense import Defense, PartySetup, Task
+from sltoolkit.contracts.knowledge import Aux, Hints
 from sltoolkit.data.samples import Samples, Split
-from sltoolkit.deployed import Deployed
+from sltoolkit.data.targets import Targets
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.models.refit import reinitialise
-from sltoolkit.sampling import Shuffled
+from sltoolkit.parties.sampling import Shuffled
+from sltoolkit.referee.updates import released_updates
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
-from sltoolkit.threat import Aux, Hints
-from sltoolkit.transcript import rows_of
-from sltoolkit.updates import released_updates
-from sltoolkit.victim import Victim
-from sltoolkit.wire import Link
+from sltoolkit.training.deployed import Deployed
+from sltoolkit.training.victim import Victim
+from sltoolkit.wire.message import Link
+from sltoolkit.wire.transcript import rows_of
 
 
 def knowledge_sources(

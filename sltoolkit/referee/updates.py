@@ -14,20 +14,22 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.casting import Casting
-from sltoolkit.codec import Reducer
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.knowledge import Updates
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError, ThreatModelError
-from sltoolkit.protocols.base import Clock, Protocol
-from sltoolkit.sampling import Shuffled
-from sltoolkit.settings import Training
+from sltoolkit.parties.sampling import Shuffled
+from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
-from sltoolkit.threat import Updates
-from sltoolkit.turns import Turn
-from sltoolkit.victim import Victim
-from sltoolkit.wire import Message, Wire
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.casting import Casting
+from sltoolkit.training.protocol import Protocol
+from sltoolkit.training.victim import Victim
+from sltoolkit.wire.codec import Reducer
+from sltoolkit.wire.message import Message
+from sltoolkit.wire.turn import Turn
+from sltoolkit.wire.wire import Wire
 
 
 def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Updates:

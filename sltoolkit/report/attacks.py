@@ -9,8 +9,8 @@ import pandas as pd
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import KINDS, t_interval
 from sltoolkit.report.formats import records, spread
+from sltoolkit.report.knowledge import knowledge_of, knowledge_text, strength
 from sltoolkit.report.tables import SETTING, prepared
-from sltoolkit.report.threats import knowledge_of, knowledge_text, strength
 
 WINNER = "*"
 """Marks the best mean among the attacks that know no more, if it is beyond the prior's."""

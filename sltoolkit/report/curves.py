@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from sltoolkit.metrics import METRICS
 from sltoolkit.report.canvas import COLUMN, NORMAL, PAGE, SMALL, Figure, tidy
 from sltoolkit.report.formats import METRIC_NAMES
-from sltoolkit.report.names import written
 from sltoolkit.report.series import AXES, Chart, Line, Place
 from sltoolkit.report.styles import Style, styles
+from sltoolkit.report.written_names import written
 
 UNORDERED = ("data.aux_from",)
 """Axes whose places have no order, so that no line joins them."""

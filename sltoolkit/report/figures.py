@@ -12,9 +12,9 @@ from sltoolkit.errors import SpecError
 from sltoolkit.metrics import primary
 from sltoolkit.report.canvas import PAGE, SMALL, Figure
 from sltoolkit.report.formats import METRIC_NAMES
-from sltoolkit.report.names import written
 from sltoolkit.report.tiles import SCORE_HEIGHT, draw, write_score
 from sltoolkit.report.tradeoff import tradeoff_figure
+from sltoolkit.report.written_names import written
 
 __all__ = ["reconstruction_figure", "tradeoff_figure"]
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from sltoolkit.contracts import Role
-from sltoolkit.protocols.flow import PER_SAMPLE, Exchange, Step
-from sltoolkit.threat import GRANTS, Holdings
-from sltoolkit.wire import Seat
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import GRANTS, Holdings
+from sltoolkit.report.message_flow import PER_SAMPLE, Exchange, Step
+from sltoolkit.wire.message import Seat
 
 LEGEND = "B: samples in the batch; all numbers are those of a tiny network"
 

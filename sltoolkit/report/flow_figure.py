@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from sltoolkit.protocols.flow import Exchange
 from sltoolkit.report.canvas import COLORS, Figure
 from sltoolkit.report.flow import LEGEND, Scene, scenes, seat_order, size_text
-from sltoolkit.wire import Kind, Seat
+from sltoolkit.report.message_flow import Exchange
+from sltoolkit.wire.message import Kind, Seat
 
 _INCHES = (1.75, 0.42)  # between two seats, and between two messages
 _COLORS: Mapping[Kind, str] = {

@@ -11,8 +11,8 @@ from torch import Tensor
 from sltoolkit.errors import SpecError
 from sltoolkit.report.canvas import NORMAL, PAGE, SMALL, Figure
 from sltoolkit.report.formats import METRIC_NAMES
-from sltoolkit.report.names import written
 from sltoolkit.report.tiles import SCORE_HEIGHT, bare, draw, write_score
+from sltoolkit.report.written_names import written
 
 PLACES = ("best", "median", "worst")
 _TILE = 0.62  # inches

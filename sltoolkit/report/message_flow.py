@@ -13,15 +13,15 @@ from typing import Final, Literal, final
 import torch
 from torch import nn
 
-from sltoolkit.casting import seat_parties
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Samples, Split
-from sltoolkit.protocols.base import Protocol
-from sltoolkit.settings import Training
+from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import run_phases
-from sltoolkit.turns import Turn
-from sltoolkit.wire import Kind, Message, Seat
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.protocol import Protocol
+from sltoolkit.training.run import seat_parties
+from sltoolkit.wire.message import Kind, Message, Seat
+from sltoolkit.wire.turn import Turn
 
 PER_SAMPLE: Final[frozenset[Kind]] = frozenset({"smashed", "smashed_grad", "labels", "logits"})
 """Kinds with a row per sample; the others are the state of a network, tensor by tensor."""

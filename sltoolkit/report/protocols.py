@@ -13,7 +13,7 @@ from sltoolkit.errors import SpecError
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.report.canvas import NORMAL, PAGE, SMALL, Figure, tidy
 from sltoolkit.report.formats import records, spread
-from sltoolkit.report.names import written
+from sltoolkit.report.written_names import written
 
 
 @final

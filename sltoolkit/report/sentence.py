@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sltoolkit.report.formats import METRIC_NAMES, gain_digits, gain_text, number, records
-from sltoolkit.report.labels import UNDEFENDED
+from sltoolkit.report.plugin_labels import UNDEFENDED
 from sltoolkit.report.tables import FAMILIES, SETTING
 
 _SOUGHT = {

@@ -8,9 +8,9 @@ import pandas as pd
 
 from sltoolkit.metrics import KINDS, Interval, t_interval
 from sltoolkit.report.formats import records
-from sltoolkit.report.labels import labels
+from sltoolkit.report.knowledge import knowledge_of, knowledge_text, strength
+from sltoolkit.report.plugin_labels import labels
 from sltoolkit.report.tables import SETTING, prepared
-from sltoolkit.report.threats import knowledge_of, knowledge_text, strength
 
 AXES: Mapping[str, str] = {
     "cut": "where the network is cut",

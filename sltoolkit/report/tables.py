@@ -11,7 +11,7 @@ import pandas as pd
 
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import KINDS, Interval, t_interval, worst_case
-from sltoolkit.report.labels import UNDEFENDED, labels
+from sltoolkit.report.plugin_labels import UNDEFENDED, labels
 
 SETTING = [
     "dataset",

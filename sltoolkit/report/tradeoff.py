@@ -16,10 +16,10 @@ from sltoolkit.errors import SpecError
 from sltoolkit.metrics import hypervolume, pareto_front
 from sltoolkit.report.canvas import COLORS, COLUMN, NORMAL, PAGE, SMALL, Figure, tidy
 from sltoolkit.report.formats import FAMILY_NAMES, METRIC_NAMES, records
-from sltoolkit.report.labels import UNDEFENDED
-from sltoolkit.report.names import written
 from sltoolkit.report.placement import Labelled, place
+from sltoolkit.report.plugin_labels import UNDEFENDED
 from sltoolkit.report.tables import FAMILIES, SETTING
+from sltoolkit.report.written_names import written
 
 _MANY = 10  # points labelled in place; more get numbers and a key
 _HEIGHT = 3.1  # inches per row of panels

@@ -4,15 +4,16 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.contracts import AnyAttack, Attack, Defense, Listener
+from sltoolkit.contracts.attack import AnyAttack, Attack, Listener
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.data.samples import Split
+from sltoolkit.data.targets import Targets
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.models import Model
-from sltoolkit.naming import name_of, parameters_json
 from sltoolkit.protocols import PROTOCOLS, Protocol
-from sltoolkit.referee import Verdict
-from sltoolkit.targets import Targets
-from sltoolkit.victim import Victim
+from sltoolkit.referee.judge import Verdict
+from sltoolkit.rows.names import name_of, parameters_json
+from sltoolkit.training.victim import Victim
 
 Cut = str | int | Sequence[str | int]
 """The block after which the client ends, by name or number; several of them for more parts."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from sltoolkit.chain import Chain
+from sltoolkit.contracts.chain import Chain
 from sltoolkit.errors import lookup
 
 P = TypeVar("P")

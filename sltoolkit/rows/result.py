@@ -15,9 +15,9 @@ from typing import Any, final
 import pandas as pd
 import torch
 
+from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.metrics import METRICS, bootstrap_targets, gain
-from sltoolkit.outcomes import Outcome, Reconstruction
-from sltoolkit.referee import Verdict
+from sltoolkit.referee.judge import Verdict
 from sltoolkit.report.canvas import Figure
 from sltoolkit.report.figures import reconstruction_figure
 from sltoolkit.report.tables import summary
@@ -153,7 +153,7 @@ def environment() -> dict[str, str]:
 
 
 def _commit() -> str:
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists() or shutil.which("git") is None:
         return ""
     asked = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]

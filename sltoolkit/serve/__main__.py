@@ -12,7 +12,7 @@ import typer
 
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.errors import DataError, SLToolkitError, SpecError, ThreatModelError
-from sltoolkit.serve.rank import Rank, run_rank, this_rank
+from sltoolkit.serve.process import Rank, run_rank, this_rank
 from sltoolkit.serve.recipe import plan_of, recipe_of, seated
 
 _USER_ERRORS = (SpecError, DataError, ThreatModelError)

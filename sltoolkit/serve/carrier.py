@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sltoolkit.errors import ProtocolError
 from sltoolkit.serve.header import LENGTH, Header, check, finite, prepared, unpacked
-from sltoolkit.wire import Kind, Seat
+from sltoolkit.wire.message import Kind, Seat
 
 
 class Post(Protocol):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.wire import Kind
+from sltoolkit.wire.message import Kind
 
 MAGIC = 0x51705717  # an arbitrary number; the last two digits are the format's version
 MOST_DIMS = 8

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sltoolkit.errors import SpecError
-from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer, Optimizer
+from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer, Optimizer
 
 Layout = Mapping[int, Mapping[str, Tensor | None]]
 """An optimiser's state by weight and name; of tensors only the shape, on the `meta` device."""

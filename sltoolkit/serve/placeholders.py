@@ -14,16 +14,18 @@ from typing import TypeVar, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
-from sltoolkit.protocols.averaging import Averager
-from sltoolkit.protocols.base import Cast, Member, Protocol
+from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.serve.optimizers import GhostOptimizer, History, layout_of
-from sltoolkit.turns import Turn
-from sltoolkit.wire import FED, SERVER, Seat
+from sltoolkit.training.averaging import Averager
+from sltoolkit.training.cast import Cast
+from sltoolkit.training.member import Member
+from sltoolkit.training.protocol import Protocol
+from sltoolkit.training.run import Run
+from sltoolkit.wire.message import FED, SERVER, Seat
+from sltoolkit.wire.turn import Turn
 
 _META = "meta"
 P = TypeVar("P")

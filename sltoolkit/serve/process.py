@@ -14,17 +14,18 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from sltoolkit.casting import Run
 from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.parties import HonestServer
-from sltoolkit.protocols.base import Clock
-from sltoolkit.serve.board import Board
+from sltoolkit.parties.honest import HonestServer
 from sltoolkit.serve.carrier import Distributed
-from sltoolkit.serve.ghosts import haunt, homes_of, name_samples
-from sltoolkit.serve.post import GroupPost, connect
+from sltoolkit.serve.liveness import Board
+from sltoolkit.serve.placeholders import haunt, homes_of, name_samples
 from sltoolkit.serve.state import Checkpoints, RankState, check_resumable, digest, write
-from sltoolkit.training import phase_of_epochs
-from sltoolkit.wire import Ear, Seat, Wire, tolls_record
+from sltoolkit.serve.transport import GroupPost, connect
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.phases import phase_of_epochs
+from sltoolkit.training.run import Run
+from sltoolkit.wire.message import Seat, tolls_record
+from sltoolkit.wire.wire import Ear, Wire
 
 
 @final

@@ -8,11 +8,11 @@ import torch
 from sltoolkit import models
 from sltoolkit.bench import recipes
 from sltoolkit.bench.spec import Spec, Table
-from sltoolkit.casting import Run, seat_parties, with_format
-from sltoolkit.codec import Reducer
 from sltoolkit.errors import SpecError
 from sltoolkit.streams import Stream
-from sltoolkit.wire import Wire
+from sltoolkit.training.run import Run, seat_parties, with_format
+from sltoolkit.wire.codec import Reducer
+from sltoolkit.wire.wire import Wire
 
 
 def recipe_of(spec: Spec) -> Table:

@@ -13,16 +13,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run
-from sltoolkit.chain import Chain, Guarded
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.errors import SpecError, StoreError
-from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer, Optimizer
-from sltoolkit.protocols.base import Clock, Host, Member
-from sltoolkit.recorded import metadata, read_recorded, separate
-from sltoolkit.serve.ghosts import Absent
+from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer, Optimizer
 from sltoolkit.serve.optimizers import GhostOptimizer, History
-from sltoolkit.wire import Seat, Toll, tolls_from, tolls_record
+from sltoolkit.serve.placeholders import Absent
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.guarded import Guarded
+from sltoolkit.training.member import Host, Member
+from sltoolkit.training.run import Run
+from sltoolkit.training.tensor_file import metadata, read_recorded, separate
+from sltoolkit.wire.message import Seat, Toll, tolls_from, tolls_record
 
 KEPT = 2
 """Ranks are at most one epoch apart when one of them dies, so each keeps its last two."""

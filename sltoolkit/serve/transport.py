@@ -21,7 +21,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import Store
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.serve.board import EVERYBODY, LINGER, Board
+from sltoolkit.serve.liveness import EVERYBODY, LINGER, Board
 
 _FOREVER = timedelta(days=365)  # a receive that gloo itself gives up breaks all connections
 

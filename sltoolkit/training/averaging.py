@@ -15,10 +15,11 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.parties import HonestServer
-from sltoolkit.protocols.base import Host, Member
-from sltoolkit.turns import Turn
-from sltoolkit.wire import FED, Kind, Seat, Wire
+from sltoolkit.parties.honest import HonestServer
+from sltoolkit.training.member import Host, Member
+from sltoolkit.wire.message import FED, Kind, Seat
+from sltoolkit.wire.turn import Turn
+from sltoolkit.wire.wire import Wire
 
 State = Mapping[str, Tensor]
 

@@ -1,102 +1,21 @@
 """What all protocols share: the cast, the clock, and how what was trained is deployed."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self, final
+from typing import TYPE_CHECKING, final
 
 from torch import Tensor, nn
 
-from sltoolkit.chain import Guarded
-from sltoolkit.contracts import Defense, Role
-from sltoolkit.data.samples import Samples
-from sltoolkit.deployed import Deployed, settle
-from sltoolkit.parties import Honest, HonestClient, HonestMiddle, HonestServer, Middle, Server
-from sltoolkit.sampling import Sampler
+from sltoolkit.parties.honest import Honest, HonestMiddle, HonestServer
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Holdings
-from sltoolkit.turns import PhaseName, Turn
-from sltoolkit.wire import Seat, Wire
+from sltoolkit.training.member import Host, Member
+from sltoolkit.wire.message import Seat
+from sltoolkit.wire.turn import PhaseName, Turn
+from sltoolkit.wire.wire import Wire
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Casting
-    from sltoolkit.protocols.averaging import Averager
-    from sltoolkit.protocols.merging import Intake
-
-
-@final
-@dataclass(kw_only=True, eq=False)
-class Member:
-    """A client in a run.
-
-    Attributes:
-        seat: its position.
-        party: the network up to the cut.
-        tail: a network with which it computes a loss itself, where the protocol has one.
-        defense: its own copy of the defence.
-        samples: its private samples.
-        sampler: how it draws batches.
-        order: the stream it draws batches from.
-        rng: the stream its defence draws from.
-        blank: the client and the tail network as they were before a defence wrapped them.
-    """
-
-    seat: Seat
-    party: HonestClient
-    tail: HonestServer | None
-    defense: Defense
-    samples: Samples
-    sampler: Sampler
-    order: Stream
-    rng: Stream
-    blank: tuple[nn.Module, ...]
-
-    def networks(self) -> list[nn.Module]:
-        """Everything that a hand-over hands over, in a fixed order."""
-        tail = [self.tail.module] if self.tail is not None else []
-        return [self.party.module, *tail, *self.defense.learned().values()]
-
-    def learn(self, learning: bool) -> None:
-        """Let its networks train, or stand still."""
-        self.party.learn(learning)
-        if self.tail is not None:
-            self.tail.learn(learning)
-
-    def deployed(self, samples: Samples) -> Deployed:
-        """As deployed, in evaluation mode; `samples` are the private ones behind its weights."""
-        behind = None if self.tail is None else self.tail.module.state_dict()
-        return Deployed(
-            client=settle(self.blank[0], self.party.module.state_dict()),
-            tail=None if behind is None else settle(self.blank[1], behind),
-            defense=self.defense.inner if isinstance(self.defense, Guarded) else self.defense,
-            samples=samples,
-        )
-
-
-@final
-@dataclass(kw_only=True, eq=False)
-class Host:
-    """A seat without samples: a server, or a client between two cuts.
-
-    Attributes:
-        seat: its position.
-        party: a `Server` (it knows labels), or a `Middle` between two cuts.
-        defense: its own copy of the defence.
-        rng: the stream that copy draws from.
-        blank: its network as it was before a defence wrapped it.
-    """
-
-    seat: Seat
-    party: Server | Middle
-    defense: Defense
-    rng: Stream
-    blank: nn.Module
-
-    def deployed(self) -> nn.Module:
-        """Its network in evaluation mode; one that was taken over never learned."""
-        if isinstance(self.party, HonestServer | HonestMiddle):
-            return settle(self.blank, self.party.module.state_dict())
-        return settle(self.blank, self.blank.state_dict())
+    from sltoolkit.training.averaging import Averager
+    from sltoolkit.training.merging import Intake
 
 
 @final
@@ -192,74 +111,6 @@ def rows_at(t: Tensor, index: Tensor) -> Tensor:
         return t.new_empty((len(index), *t.shape[1:]))
     index = index.to(t.device)
     return t[index] if t.dim() == 4 and t.stride(1) == 1 else t.index_select(0, index)
-
-
-Deployment = tuple[tuple[Deployed, ...], nn.Module]
-"""The clients as deployed (one where they are alike), and the server's network."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol(ABC):
-    """A protocol scripts the conversation; its dataclass fields are its parameters.
-
-    Class facts: `parts` into which it cuts the network, `citation`, `learns` (whether its parties
-    train), `side_by_side` (whether its clients compute at the same time).
-
-    Attributes:
-        clients: how many; the private training samples are dealt out among them.
-    """
-
-    parts: ClassVar[int]
-    citation: ClassVar[str]
-    learns: ClassVar[bool] = True
-    side_by_side: ClassVar[bool] = False
-
-    clients: int = 1
-
-    @property
-    def alike(self) -> bool:
-        """Whether the clients end up with one and the same network."""
-        return True
-
-    @property
-    def holders(self) -> int:
-        """Among how many the private samples are dealt out."""
-        return self.clients
-
-    def alone(self) -> Self:
-        """The same with one client, who is always there."""
-        return replace(self, clients=1)
-
-    @property
-    @abstractmethod
-    def seats(self) -> Mapping[Role, Holdings]:
-        """What each role holds by its position."""
-
-    @property
-    def labels_travel(self) -> bool:
-        """Whether who only listens to the wire learns labels."""
-        return "eavesdropper" in self.seats and "labels" in self.seats["eavesdropper"].grants
-
-    @abstractmethod
-    def cast(self, casting: "Casting") -> Cast:
-        """Seat the parties."""
-
-    @abstractmethod
-    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """One pass over all clients' samples."""
-
-    def deploy(self, cast: Cast, samples: Samples) -> Deployment:
-        """What attackers meet: the clients (one where they are alike), and the server's network.
-
-        Where clients take turns, it is the last one to have learned; without a server the clients
-        hold everything, and nothing is left for it to compute. `samples` are all private training
-        samples.
-        """
-        server = cast.server.deployed() if cast.servers else nn.Identity()
-        if not self.alike:
-            return tuple(m.deployed(m.samples) for m in cast.clients), server
-        newest = cast.baton or cast.clients[-1]
-        return (newest.deployed(samples),), server
 
 
 def without_labels(turn: Turn) -> Turn:

@@ -8,44 +8,20 @@ from typing import final
 import torch
 from torch import nn
 
-from sltoolkit.chain import Guarded
-from sltoolkit.contracts import Defense, NoDefense, PartySetup, Task
-from sltoolkit.data.partition import Dealt, Partition, deal
+from sltoolkit.contracts.defense import Defense, NoDefense, PartySetup, Task
 from sltoolkit.data.samples import Samples, Split
-from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.errors import SpecError
 from sltoolkit.models.refit import reinitialise
-from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
-from sltoolkit.protocols.averaging import Averager
-from sltoolkit.protocols.base import Cast, Host, Member, Protocol
-from sltoolkit.sampling import Shuffled
-from sltoolkit.settings import Training
-from sltoolkit.side_by_side import SideBySide
+from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer
+from sltoolkit.parties.sampling import Shuffled
+from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.wire import Ear, Seat, Wire
-
-
-@final
-@dataclass(kw_only=True, eq=False)
-class Run:
-    """A run before and while it happens.
-
-    Attributes:
-        protocol: its script.
-        parts: the cut network as it is initialised: (client, server) or (head, middle, tail).
-        cast: the seated parties.
-        task: shapes and classes, as they are known at the first wire.
-        defense: the defence as it was given, untouched.
-        data: the private and aux samples.
-        rng: the victim's root stream.
-    """
-
-    protocol: Protocol
-    parts: tuple[nn.Module, ...]
-    cast: Cast
-    task: Task
-    defense: Defense
-    data: Split
-    rng: Stream
+from sltoolkit.training.averaging import Averager
+from sltoolkit.training.cast import Cast
+from sltoolkit.training.guarded import Guarded
+from sltoolkit.training.member import Host, Member
+from sltoolkit.wire.message import Seat
+from sltoolkit.wire.wire import Wire
 
 
 @final
@@ -156,63 +132,6 @@ class Casting:
         )  # fmt: skip
 
 
-def seat_parties(
-    parts: tuple[nn.Module, ...],
-    data: Split,
-    *,
-    protocol: Protocol,
-    defense: Defense,
-    training: Training | None,
-    rng: Stream,
-    ears: Sequence[Ear] = (),
-    partition: Partition | None = None,
-    wire: Wire | None = None,
-) -> Run:
-    """Seat honest parties with copies of the parts; without `training` nobody ever learns.
-
-    Args:
-        parts: the cut network.
-        data: the private data and the attacker's.
-        protocol: who talks to whom.
-        defense: every party gets a copy.
-        training: how parties learn.
-        rng: the victim's root stream.
-        ears: who hears the wire.
-        partition: which client holds which samples; dealt out in turn by default.
-        wire: between the parties; one that hands messages over in this process by default.
-
-    Raises:
-        ProtocolError: if the number of parts or clients doesn't fit.
-    """
-    if len(parts) != protocol.parts:
-        raise ProtocolError(
-            f"{type(protocol).__name__} needs the network in {protocol.parts} parts, "
-            f"got {len(parts)}: give {protocol.parts - 1} cut(s)"
-        )
-    shards = shards_of(data, protocol, partition, rng)
-    for k, shard in enumerate(shards):
-        _check_smallest_batch(parts, shard, training, k)
-    casting = Casting(
-        parts=parts, data=data, shards=shards, defense=defense, training=training, rng=rng,
-        wire=(wire or Wire()).with_ears(ears), alike=protocol.alike,
-    )  # fmt: skip
-    cast = protocol.cast(casting)
-    first = protocol.deploy(cast, data.private_train[:0])[0][0]
-    task = task_of(first.client, data.private_train, data)
-    if isinstance(first.defense, SideBySide):
-        defense = first.defense.as_configured(defense)
-    return Run(
-        protocol=protocol, parts=parts, cast=cast, task=task, defense=defense, data=data, rng=rng
-    )
-
-
-def shards_of(
-    data: Split, protocol: Protocol, partition: Partition | None, rng: Stream
-) -> list[Samples]:
-    """Every client's private training samples; the same whenever it is asked."""
-    return deal(data.private_train, protocol.holders, partition or Dealt(), rng.fresh("partition"))
-
-
 def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
     """Shapes found by a dry pass in evaluation mode over one sample (on a copy)."""
     head, x = copy.deepcopy(head).eval(), samples.x[:1]
@@ -230,35 +149,3 @@ def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
 def guard(defense: Defense, rng: Stream) -> Defense:
     """A party's own copy of the defence, in its own random scope."""
     return defense if isinstance(defense, NoDefense) else Guarded(copy.deepcopy(defense), rng)
-
-
-def with_format(parts: tuple[nn.Module, ...], data: Split, training: Training) -> Split:
-    """Put networks and inputs into the memory format that the training asks for."""
-    if not training.channels_last or len(data.shape) != 3:
-        return data
-    for part in parts:
-        part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    train = data.private_train
-    x = train.x.contiguous(memory_format=torch.channels_last)
-    return replace(data, private_train=replace(train, x=x))
-
-
-def _check_smallest_batch(
-    parts: Sequence[nn.Module], samples: Samples, training: Training | None, k: int
-) -> None:
-    """BatchNorm can't learn from one value per channel, which torch says only in mid-training."""
-    batch = training.batch_size if training else 0
-    if batch == 0 or (len(samples) % batch or min(len(samples), batch)) != 1:
-        return
-    probe = copy.deepcopy(nn.Sequential(*parts)).train()
-    with torch.no_grad(), Stream(0).scope():
-        try:
-            probe(samples.x[:1])
-        except ValueError as e:
-            raise ProtocolError(
-                f"client {k} has {len(samples)} training samples, so that with batches of {batch} "
-                f"a batch of one is left, from which BatchNorm can't learn ({e}): choose another "
-                "batch_size or number of samples, or use GroupNorm"
-            ) from e
-        except RuntimeError:
-            return  # parts that don't fit together are reported where they are seated

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sltoolkit.costs import Measured
 from sltoolkit.errors import StoreError
-from sltoolkit.recorded import metadata, read_recorded, separate
-from sltoolkit.transcript import Record
-from sltoolkit.victim import Victim
-from sltoolkit.wire import Link, Seat, tolls_from, tolls_record
+from sltoolkit.training.measured import Measured
+from sltoolkit.training.tensor_file import metadata, read_recorded, separate
+from sltoolkit.training.victim import Victim
+from sltoolkit.wire.message import Link, Seat, tolls_from, tolls_record
+from sltoolkit.wire.transcript import Record
 
 
 def victim_tensors(victim: Victim) -> dict[str, Tensor]:

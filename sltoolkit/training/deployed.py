@@ -8,11 +8,11 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.codec import Reducer
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.data.samples import Samples
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.wire.codec import Reducer
+from sltoolkit.wire.turn import Turn
 
 
 @final

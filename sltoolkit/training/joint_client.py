@@ -8,10 +8,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Defense, PartySetup
+from sltoolkit.contracts.defense import Defense, PartySetup
 from sltoolkit.data.samples import Samples
 from sltoolkit.privacy.guarantee import Guarantee
-from sltoolkit.turns import Phase, Turn
+from sltoolkit.wire.turn import Phase, Turn
 
 
 def blocks_of(x: Tensor, parties: int) -> tuple[Tensor, ...]:

@@ -18,12 +18,12 @@ from torch import nn
 
 from sltoolkit.costs.flops import PartCost, part_cost
 from sltoolkit.costs.units import bytes_text, count_text, seconds_text
-from sltoolkit.parties import Honest, HonestClient
+from sltoolkit.parties.honest import Honest, HonestClient
 from sltoolkit.streams import Stream
-from sltoolkit.wire import Kind, Seat, Toll
+from sltoolkit.wire.message import Kind, Seat, Toll
 
 if TYPE_CHECKING:
-    from sltoolkit.casting import Run
+    from sltoolkit.training.run import Run
 
 Shape = tuple[int, ...]
 

@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sltoolkit.casting import Run
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import HonestServer
-from sltoolkit.protocols.base import Cast, Clock, Deployment
+from sltoolkit.parties.honest import HonestServer
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.protocol import Deployment
+from sltoolkit.training.run import Run
 
 Progress = Callable[[int, int], None]
 """Called after each epoch with (epochs done, epochs in all)."""

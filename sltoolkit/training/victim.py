@@ -9,16 +9,17 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from sltoolkit.contracts import Defense, Task, Wiretap
-from sltoolkit.costs import Measured
+from sltoolkit.contracts.attack import Wiretap
+from sltoolkit.contracts.defense import Defense, Task
+from sltoolkit.contracts.knowledge import Release
 from sltoolkit.data.samples import Split
-from sltoolkit.deployed import Deployed
-from sltoolkit.protocols.base import Protocol
+from sltoolkit.data.targets import Targets
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
-from sltoolkit.threat import Release
-from sltoolkit.transcript import Transcript
-from sltoolkit.wire import Link, by_link
+from sltoolkit.training.deployed import Deployed
+from sltoolkit.training.measured import Measured
+from sltoolkit.training.protocol import Protocol
+from sltoolkit.wire.message import Link, by_link
+from sltoolkit.wire.transcript import Transcript
 
 
 @final

@@ -1,4 +1,6 @@
-"""Communication reducers: half precision, k-bit quantisation, top-k. `sltoolkit.codec` says how.
+"""Communication reducers: half precision, k-bit quantisation, top-k.
+
+How they are used, `sltoolkit.wire.codec` says.
 
 Deterministic: the same tensor gives the same bytes.
 """
@@ -10,7 +12,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.codec import Packed, Reducer
+from sltoolkit.wire.codec import Packed, Reducer
 
 Format = Literal["fp16", "bf16"]
 

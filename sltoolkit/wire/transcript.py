@@ -13,18 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.turns import Turn
-from sltoolkit.wire import Kind, Link, Message
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Truth:
-    """What only the referee knows: the targets' inputs (N, C, H, W), labels (N,) and ids (N,)."""
-
-    x: Tensor
-    y: Tensor
-    ids: Tensor
+from sltoolkit.wire.message import Kind, Link, Message
+from sltoolkit.wire.turn import Turn
 
 
 @final

@@ -6,18 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sltoolkit import memory
-from sltoolkit.attacks.reconstruction.descent import (
-    Descent,
-    constant,
-    cosine,
-    snapshots,
-    squared_error,
-)
-from sltoolkit.attacks.reconstruction.plateau import Plateau, keep_rows
-from sltoolkit.attacks.reconstruction.smoothness import total_variation
+from sltoolkit.adversary import memory
+from sltoolkit.adversary.descent import Descent, constant, cosine, snapshots, squared_error
+from sltoolkit.adversary.plateau import Plateau, keep_rows
+from sltoolkit.adversary.total_variation import total_variation
 from sltoolkit.errors import SpecError
-from sltoolkit.watching import advance, part, watch
+from sltoolkit.progress import advance, part, watch
 
 
 def seeded(seed: int) -> torch.Generator:

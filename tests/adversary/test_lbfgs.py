@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sltoolkit.attacks.reconstruction.lbfgs import RowwiseLBFGS
+from sltoolkit.adversary.lbfgs import RowwiseLBFGS
 
 SIZE, MOVES, FREQUENCY = 6, 40, {2: 2.0, 3: 1.6}
 

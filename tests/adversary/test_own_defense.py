@@ -8,23 +8,24 @@ from typing import Any
 from unittest import mock
 
 import pytest
-import simulating as sim
 import torch
-from saturating import Behind, Saturating
+from support import listeners as sim
+from support.saturating import Behind, Saturating
 from torch import Tensor
 
-from sltoolkit.attacks.reconstruction import fora
-from sltoolkit.attacks.reconstruction.fora import FORA, FORASetup
-from sltoolkit.attacks.reconstruction.pcat import PCAT
-from sltoolkit.attacks.reconstruction.sdar import SDAR
-from sltoolkit.attacks.reconstruction.substitute import After
-from sltoolkit.contracts import Defense, NoDefense, Wiretap
+from sltoolkit.adversary.own_defense import DRAWS, OwnDefense
+from sltoolkit.attacks.listening import fora
+from sltoolkit.attacks.listening._substitute import After
+from sltoolkit.attacks.listening.fora import FORA, FORASetup
+from sltoolkit.attacks.listening.pcat import PCAT
+from sltoolkit.attacks.listening.sdar import SDAR
+from sltoolkit.contracts.attack import Wiretap
+from sltoolkit.contracts.defense import Defense, NoDefense
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.defenses import GaussianNoise, RandomPruning
-from sltoolkit.mechanism import DRAWS, OwnDefense
-from sltoolkit.models.pilots import pooled_pilot
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.networks.substitutes import pooled_pilot
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 Mechanism = Callable[[Stream], Defense] | None
 ALIGNING = replace(FORA.smoke(), lr=1e-2, critic_lr=1e-2)

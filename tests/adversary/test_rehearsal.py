@@ -7,22 +7,22 @@ from typing import Any, ClassVar, Self, final
 
 import pytest
 import torch
-from inversion import conv_client, digits, seeded, whitebox_view
+from support.white_box_views import conv_client, digits, seeded, whitebox_view
 from torch import Tensor, nn
 
 from benchmarks.tuned import PUBLISHED, SLACK, at_cuts, pairs, summary
 from sltoolkit import api
-from sltoolkit.attacks.reconstruction.observation import WhiteBoxView
-from sltoolkit.attacks.reconstruction.whitebox import SCHEDULES, WhiteBox
-from sltoolkit.contracts import Attack, Family, Role
+from sltoolkit.adversary.rehearsal import first_among_equals, rehearse, staged
+from sltoolkit.attacks.inversion._observation import WhiteBoxView
+from sltoolkit.attacks.inversion.whitebox import SCHEDULES, WhiteBox
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data import load
+from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.rehearsal import first_among_equals, rehearse, staged
-from sltoolkit.settings import Training
+from sltoolkit.parties.settings import Training
+from sltoolkit.progress import watch
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
-from sltoolkit.watching import watch
 
 OPEN = {"steps", "lr", "tv_weight", "tv_beta", "forward"}
 """What the white box leaves open."""

@@ -8,29 +8,23 @@ import pytest
 import torch
 from contract import attack_checks as checks
 from contract import listener_checks as listening
-from contract.toys import GRANTS, SHAPE, victim
-from rehearsing import CODES, TASK, first, setup
+from support.rehearsal import CODES, TASK, first, setup
+from support.toys import GRANTS, SHAPE, victim
 from torch import Tensor, nn
 
-from sltoolkit import dress_rehearsal
+from sltoolkit.adversary import training_rehearsal as dress_rehearsal
 from sltoolkit.api import attack
-from sltoolkit.attacks.reconstruction.fora import FORA, Aligned, FORASetup
-from sltoolkit.attacks.reconstruction.pcat import PCAT, PseudoClient
-from sltoolkit.attacks.reconstruction.sdar import SDAR
-from sltoolkit.attacks.reconstruction.substitute import After, Before
-from sltoolkit.contracts import (
-    Defense,
-    Family,
-    Listener,
-    Role,
-    RoundView,
-    Wiretap,
-)
+from sltoolkit.attacks.listening._substitute import After, Before
+from sltoolkit.attacks.listening.fora import FORA, Aligned, FORASetup
+from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
+from sltoolkit.attacks.listening.sdar import SDAR
+from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.protocols import UShaped
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 OPEN = PCAT(width=4, decoder_lr=5e-4, refine_steps=0)
 ALIGNING = replace(FORA.smoke(), mmd_share=None)

@@ -6,24 +6,18 @@ from typing import Any, ClassVar, final
 
 import pytest
 import torch
-from contract.toys import GRANTS, SHAPE, victim
-from rehearsing import TASK, first, setup
+from support.rehearsal import TASK, first, setup
+from support.toys import GRANTS, SHAPE, victim
 from torch import Tensor, nn
 
-from sltoolkit import dress_rehearsal
+from sltoolkit.adversary import training_rehearsal as dress_rehearsal
 from sltoolkit.api import attack
-from sltoolkit.attacks.inference.fsha_property import FSHAProperty
-from sltoolkit.attacks.reconstruction.fsha import CRITIC_RATES, FSHA, RATES
-from sltoolkit.attacks.reconstruction.hijacking import HijackSetup, HijackView
-from sltoolkit.contracts import (
-    ActiveAttack,
-    Family,
-    Role,
-    RoundView,
-    Wiretap,
-)
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.parties import Server
+from sltoolkit.attacks.hijacking._hijacker import HijackSetup, HijackView
+from sltoolkit.attacks.hijacking.fsha import CRITIC_RATES, FSHA, RATES
+from sltoolkit.attacks.hijacking.fsha_property import FSHAProperty
+from sltoolkit.contracts.attack import ActiveAttack, Family, Role, RoundView, Wiretap
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.parties.stages import Server
 from sltoolkit.streams import Stream
 
 

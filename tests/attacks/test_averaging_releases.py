@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction.decoder import DecoderView
-from sltoolkit.knowledge import released_targets
+from sltoolkit.attacks.inversion.decoder import DecoderView
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.data.targets import image_targets
+from sltoolkit.referee.sources import released_targets
 from sltoolkit.streams import Stream
-from sltoolkit.targets import image_targets
-from sltoolkit.threat import Aux
 
 LENET = partial(sl.models.build, "lenet", shape=(1, 8, 8), classes=10, padding=2)
 TARGETS = sl.Targets(count=16)

@@ -3,19 +3,19 @@
 from typing import Any
 
 import pytest
-import simulating as sim
 import torch
-from heard import view_of
-from inversion import conv_client, digits
+from support import listeners as sim
+from support.query_views import view_of
+from support.white_box_views import conv_client, digits
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.decoder import Decoder, DecoderView
-from sltoolkit.attacks.reconstruction.fora import FORA, Alignment, FORASetup, FORAView
-from sltoolkit.attacks.reconstruction.pcat import PCAT, PseudoClient
-from sltoolkit.attacks.reconstruction.sdar import SDAR, Simulation
-from sltoolkit.attacks.reconstruction.substitute import After
-from sltoolkit.contracts import Listener
-from sltoolkit.outcomes import Outcome, Reconstruction
+from sltoolkit.attacks.inversion.decoder import Decoder, DecoderView
+from sltoolkit.attacks.listening._substitute import After
+from sltoolkit.attacks.listening.fora import FORA, Alignment, FORASetup, FORAView
+from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
+from sltoolkit.attacks.listening.sdar import SDAR, Simulation
+from sltoolkit.contracts.attack import Listener
+from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.streams import Stream
 
 FORA_SETUP = FORASetup(aux=sim.own_samples(), task=sim.TASK, mechanism=None)

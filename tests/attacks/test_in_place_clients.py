@@ -3,24 +3,24 @@
 from collections.abc import Callable
 
 import pytest
-import simulating as sim
 import torch
-from inversion import digits, task_of, whitebox_view
+from support import listeners as sim
+from support.white_box_views import digits, task_of, whitebox_view
 from torch import Tensor, nn
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction.deep_image_prior import DeepImagePrior
-from sltoolkit.attacks.reconstruction.gradient_matching import Matching, UpdatesView
-from sltoolkit.attacks.reconstruction.inverting_gradients import InvertingView
-from sltoolkit.attacks.reconstruction.pcat import PCAT
-from sltoolkit.attacks.reconstruction.sdar import SDAR
-from sltoolkit.attacks.reconstruction.substitute import After, Before
-from sltoolkit.attacks.reconstruction.unsplit import UnSplit, UnSplitView
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.settings import Training
+from sltoolkit.attacks.gradients._matching import Matching, UpdatesView
+from sltoolkit.attacks.gradients.inverting_gradients import InvertingView
+from sltoolkit.attacks.inversion.deep_image_prior import DeepImagePrior
+from sltoolkit.attacks.inversion.unsplit import UnSplit, UnSplitView
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.attacks.listening._substitute import After, Before
+from sltoolkit.attacks.listening.pcat import PCAT
+from sltoolkit.attacks.listening.sdar import SDAR
+from sltoolkit.contracts.knowledge import Updates
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Updates
 
 Client = Callable[[bool], nn.Module]
 
@@ -121,7 +121,7 @@ def updates_of(network: nn.Module, steps: int) -> Updates:
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_who_matches_gradients(steps: int) -> None:
-    task = sl.contracts.Task(input_shape=(1, 8, 8), smashed_shape=(10,), classes=10)
+    task = sl.contracts.defense.Task(input_shape=(1, 8, 8), smashed_shape=(10,), classes=10)
 
     def run(in_place: bool) -> list[Tensor]:
         updates = updates_of(flattening(in_place), steps)

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 import torch
-from inversion import conv_client, digits, error, seeded
+from support.white_box_views import conv_client, digits, error, seeded
 from torch import Tensor
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction.decoder import DecoderView
-from sltoolkit.attacks.reconstruction.regression import RegressionView
-from sltoolkit.attacks.reconstruction.retrieval import RetrievalView
-from sltoolkit.contracts import Task
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.attacks.inversion.decoder import DecoderView
+from sltoolkit.attacks.inversion.regression import RegressionView
+from sltoolkit.attacks.inversion.retrieval import RetrievalView
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux, Release
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
 
 OWN, TARGETS = digits(240), digits(400)[240:]
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(8, 8, 8), classes=10)

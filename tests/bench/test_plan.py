@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from contract.fixtures_listening import PseudoClient
+from contract.example_listener import PseudoClient
 from safetensors.torch import save_file
-from tinybench import tiny
+from support.experiment import tiny
 
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.bench import keys as keying
@@ -127,7 +127,7 @@ def test_keys_change_with_the_sources_of_the_plugins(
 def test_keys_change_with_a_file_that_a_plugin_takes_something_from(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from sltoolkit.attacks.labels.gradients import GradientView
+    from sltoolkit.attacks.labels._gradients import GradientView
 
     plain, edited = planned(), source_changes(monkeypatch, GradientView, tmp_path)
     changed = [plain.cells[k].attack["name"] for k in plain.cells if k not in edited.cells]

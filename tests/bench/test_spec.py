@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tinybench import tiny, toml
+from support.experiment import tiny, toml
 
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.errors import SpecError

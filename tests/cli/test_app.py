@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.cli import app
+from sltoolkit.cli.app import app
 from sltoolkit.data.registry import DATASETS
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import StoreError
@@ -78,7 +78,7 @@ def mistake(result: Result) -> str:
 
 def test_help_lists_the_commands_without_loading_torch() -> None:
     code = (
-        "import sys; from sltoolkit.cli import app\n"
+        "import sys; from sltoolkit.cli.app import app\n"
         "try: app(['--help'])\n"
         "finally: assert not {'torch', 'pandas', 'matplotlib'} & set(sys.modules), 'slow'"
     )

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from typer.testing import CliRunner, Result
 
-from sltoolkit.cli import app
+from sltoolkit.cli.app import app
 from sltoolkit.costs import latency, registered_costs, singh, splitfed
 from sltoolkit.costs.units import (
     bits_per_second,

@@ -4,30 +4,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
+from support.toys import CUT, TARGETS, AllEars, Witnessed, differences, run_state, seated, victim
 from torch import Tensor
 
 from contract.attack_checks import everything, tensors_of
-from contract.toys import CUT, TARGETS, AllEars, Witnessed, differences, run_state, seated, victim
 from sltoolkit.api import attack
-from sltoolkit.contracts import (
+from sltoolkit.contracts.attack import (
     ActiveAttack,
     AnyAttack,
     Attack,
-    Defense,
     Family,
     Role,
     RoundView,
     Wiretap,
 )
-from sltoolkit.outcomes import Outcome
-from sltoolkit.parties import Middle, Server
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.grants import needs
+from sltoolkit.contracts.outcomes import Outcome
+from sltoolkit.parties.stages import Middle, Server
 from sltoolkit.protocols import Protocol
+from sltoolkit.referee.listening import seize
 from sltoolkit.streams import Stream
-from sltoolkit.taps import seize
-from sltoolkit.threat import needs
-from sltoolkit.training import run_phases
-from sltoolkit.victim import Tapped, Victim
-from sltoolkit.wire import Message, Wire
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.victim import Tapped, Victim
+from sltoolkit.wire.message import Message
+from sltoolkit.wire.wire import Wire
 
 
 def hijacked(

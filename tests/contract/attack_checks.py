@@ -8,20 +8,20 @@ from dataclasses import fields, replace
 from typing import Any
 from unittest import mock
 
+from support.toys import TARGETS, differences, run_state, seated, victim_state, witness
 from torch import Tensor, nn
 
-from contract.toys import TARGETS, differences, run_state, seated, victim_state, witness
 from contract.worlds import Answers, Selected, another_world, selected
-from sltoolkit.contracts import AnyAttack, Attack, Listener, Role
+from sltoolkit.contracts.attack import AnyAttack, Attack, Listener, Role
+from sltoolkit.contracts.grants import needs, permitted, view_of
+from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.knowledge import trained_sources
-from sltoolkit.naming import parameters_json
-from sltoolkit.outcomes import Outcome
 from sltoolkit.protocols import Protocol
+from sltoolkit.referee.sources import trained_sources
+from sltoolkit.referee.updates import released_updates
+from sltoolkit.rows.names import parameters_json
 from sltoolkit.streams import Stream
-from sltoolkit.threat import needs, permitted, view_of
-from sltoolkit.updates import released_updates
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 
 def check_default_constructible(kind: type) -> None:
@@ -162,7 +162,7 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
 
     with (
         answers.recorded(),
-        mock.patch("sltoolkit.knowledge.released_updates", hear),
+        mock.patch("sltoolkit.referee.sources.released_updates", hear),
     ):
         view = view_for(attack, victim, chosen, Stream(8).child("noise"))
         here = tensors_of(attacked(attack, view))
@@ -172,7 +172,7 @@ def check_non_interference(attack: Attack[Any], victim: Victim) -> None:
             # another state of the global generators: somebody else ran before
             with (
                 answers.played_back(),
-                mock.patch("sltoolkit.knowledge.released_updates", hear_again),
+                mock.patch("sltoolkit.referee.sources.released_updates", hear_again),
                 Stream(99).scope(),
             ):
                 view = view_for(attack, other, chosen, Stream(9).child("other noise"))

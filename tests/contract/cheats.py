@@ -7,11 +7,12 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Attack, Family, Listener, Role, RoundView, Task, Wiretap
-from sltoolkit.outcomes import Outcome, Reconstruction
+from sltoolkit.contracts.attack import Attack, Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux, Release
+from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 
 @final

@@ -1,10 +1,10 @@
 """One victim with BatchNorm and dropout for the whole contract suite."""
 
 import pytest
+from support.toys import victim as trained
 
-from contract.toys import victim as trained
 from sltoolkit.defenses import GaussianNoise
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,16 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
+from support.toys import Witnessed, differences, module_state, seated, split, witness
 from torch import Tensor, nn
 
-from contract.toys import Witnessed, differences, module_state, seated, split, witness
-from sltoolkit.chain import Guarded
-from sltoolkit.contracts import Defense
-from sltoolkit.naming import parameters_json
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.protocols import Vanilla
+from sltoolkit.rows.names import parameters_json
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy
-from sltoolkit.turns import Turn
+from sltoolkit.training.guarded import Guarded
+from sltoolkit.training.phases import deploy
+from sltoolkit.wire.turn import Turn
 
 
 def check_default_constructible(kind: type[Defense]) -> None:

@@ -10,10 +10,10 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.contracts import Defense, PartySetup
-from sltoolkit.sampling import Sampler
+from sltoolkit.contracts.defense import Defense, PartySetup
+from sltoolkit.parties.sampling import Sampler
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Phase, Turn
+from sltoolkit.wire.turn import Phase, Turn
 
 
 @final

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from contract.fixtures_listening import After
-from sltoolkit.attacks.reconstruction.hijacking import HijackSetup
-from sltoolkit.contracts import ActiveAttack, Family, Role, RoundView, Wiretap
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.parties import Server
+from contract.example_listener import After
+from sltoolkit.attacks.hijacking._hijacker import HijackSetup
+from sltoolkit.contracts.attack import ActiveAttack, Family, Role, RoundView, Wiretap
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.parties.stages import Server
 from sltoolkit.streams import Stream
 
 

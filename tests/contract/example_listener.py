@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from contract.cheats import Cheating, HeardView, NoSetup
-from sltoolkit.attacks.reconstruction.substitute import Architecture
-from sltoolkit.contracts import Family, Listener, Role, RoundView, Task, Wiretap
+from sltoolkit.adversary.learner import Architecture
+from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data.samples import Split
-from sltoolkit.models.inverse import fit_inverse, inverse_network
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.networks.inverse import fit_inverse, inverse_network
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
 
 
 @final

@@ -8,19 +8,19 @@ from typing import Any, final
 from unittest import mock
 
 import torch
+from support.toys import differences, victim_state
+from support.toys import victim as trained
 from torch import Tensor, nn
 
 from contract import attack_checks as checks
-from contract.toys import differences, victim_state
-from contract.toys import victim as trained
 from contract.worlds import Answers, Selected, another_world, selected
-from sltoolkit import taps
-from sltoolkit.contracts import Listener, RoundView, Wiretap
-from sltoolkit.knowledge import knowledge_sources
-from sltoolkit.outcomes import Outcome
+from sltoolkit.contracts.attack import Listener, RoundView, Wiretap
+from sltoolkit.contracts.grants import needs, view_of
+from sltoolkit.contracts.outcomes import Outcome
+from sltoolkit.referee import listening as taps
+from sltoolkit.referee.sources import knowledge_sources
 from sltoolkit.streams import Stream
-from sltoolkit.threat import needs, view_of
-from sltoolkit.victim import Tapped, Victim
+from sltoolkit.training.victim import Tapped, Victim
 
 Make = Callable[[], Listener[Any]]
 

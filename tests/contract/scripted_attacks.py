@@ -6,10 +6,11 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
-from sltoolkit.contracts import Attack, Family, Role, Task
-from sltoolkit.outcomes import Outcome, Reconstruction
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
 
 
 @final

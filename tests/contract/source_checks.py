@@ -13,9 +13,9 @@ ALLOWED_LIBRARIES = frozenset({
 """The rest of the standard library is for looking around (gc, inspect, sys) or for files."""
 
 ALLOWED_CORE = frozenset({
-    "contracts", "outcomes", "threat", "streams", "turns", "tensors", "errors", "models",
-    "rehearsal", "attacks", "wire", "parties", "metrics.image", "metrics.correlation",
-    "metrics.discrepancy", "watching", "memory", "mechanism",
+    "contracts", "adversary", "networks", "attacks", "wire.message", "parties.stages",
+    "parties.honest", "streams", "errors", "shapes", "progress", "metrics.image",
+    "metrics.correlation", "metrics.discrepancy",
 })  # fmt: skip
 """What an attack may know of the toolkit: contracts, models, and metrics that need no truth."""
 

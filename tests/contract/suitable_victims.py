@@ -7,14 +7,14 @@ from functools import cache
 from typing import Any, ClassVar, Literal, final
 
 import torch
+from support import toys
 from torch import nn
 
-from contract import toys
 from sltoolkit.api import train
-from sltoolkit.contracts import Defense, PartySetup
+from sltoolkit.contracts.defense import Defense, PartySetup
 from sltoolkit.defenses import GaussianNoise
 from sltoolkit.protocols import FedAvg, LargeBatchSGD, Vanilla
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 
 @final

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.toys import victim
 from torch import Tensor
 
 from contract import active_checks
@@ -11,17 +12,16 @@ from contract.attack_checks import (
     check_leaves_victim,
     check_non_interference,
 )
-from contract.fixtures_hijack import Hijack, HijackingServer
-from contract.toys import victim
+from contract.example_hijacker import Hijack, HijackingServer
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.attacks.reconstruction.hijacking import HijackSetup
-from sltoolkit.contracts import ActiveAttack, Wiretap
+from sltoolkit.attacks.hijacking._hijacker import HijackSetup
+from sltoolkit.contracts.attack import ActiveAttack, Wiretap
+from sltoolkit.contracts.grants import needs
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.protocols import Protocol, SplitFedV1, UShaped, Vanilla
-from sltoolkit.referee import check_seat
+from sltoolkit.referee.mount import check_seat
 from sltoolkit.streams import Stream
-from sltoolkit.threat import needs
 
 ACTIVE = {k: v for k, v in ATTACKS.items() if issubclass(v, ActiveAttack)}
 PROTOCOLS: dict[str, Protocol] = {

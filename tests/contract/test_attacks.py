@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from contract import attack_checks as checks
-from contract import sources
-from contract.suited import victim_for
+from contract import source_checks as sources
+from contract.suitable_victims import victim_for
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.contracts import ActiveAttack, AnyAttack, Attack, Listener
-from sltoolkit.victim import Victim
+from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Attack, Listener
+from sltoolkit.training.victim import Victim
 
 FOLDER = Path(__file__).parents[2] / "attacks"
 AFTERWARDS = {k: v for k, v in ATTACKS.items() if issubclass(v, Attack)}

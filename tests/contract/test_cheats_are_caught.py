@@ -7,19 +7,21 @@ from typing import Any, ClassVar, cast, final
 
 import pytest
 import torch
+from support.toys import CLASSES, QUICK, TARGETS, differences, split, victim_state
+from support.toys import victim as trained
 from torch import Tensor, nn
 
 from contract import attack_checks as checks
-from contract import cheats, sources
-from contract.toys import CLASSES, QUICK, TARGETS, differences, split, victim_state
-from contract.toys import victim as trained
+from contract import cheats
+from contract import source_checks as sources
 from contract.worlds import selected
 from sltoolkit.api import train
-from sltoolkit.contracts import Attack, Defense
-from sltoolkit.knowledge import knowledge_sources, trained_sources
+from sltoolkit.contracts.attack import Attack
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.referee.sources import knowledge_sources, trained_sources
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
+from sltoolkit.wire.turn import Turn
 
 
 @final
@@ -162,12 +164,14 @@ def test_passivity_catches(kind: type[cheats.Cheating], said: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "from sltoolkit.referee import score", "import sltoolkit.api",
+        "from sltoolkit.referee.judge import score", "import sltoolkit.api",
         "from sltoolkit import train", "x = getattr(release, '_ask')",
-        "from sltoolkit.victim import Victim", "from sltoolkit.transcript import Truth",
+        "from sltoolkit.training.victim import Victim", "from sltoolkit.referee.judge import Truth",
         "from sltoolkit.metrics import leak_auc", "from sltoolkit.metrics.labels import accuracy",
-        "from sltoolkit.targets import image_targets", "import gc", "import inspect", "import sys",
-        "from pathlib import Path", "import sltoolkit", "from sltoolkit.settings import Training",
+        "from sltoolkit.data.targets import image_targets", "import gc", "import inspect",
+        "import sys",
+        "from pathlib import Path", "import sltoolkit",
+        "from sltoolkit.parties.settings import Training",
         "from sltoolkit.data.samples import Split",
         "x = release._ask.__closure__", "y = __import__('gc')",
         "import torch; torch.manual_seed(0)",

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import ClassVar, final
 
 import pytest
+from support.toys import differences, run_state, seated, witness
 
-from contract import attack_checks, sources
+from contract import attack_checks
 from contract import defense_checks as checks
-from contract.toys import differences, run_state, seated, witness
-from sltoolkit.chain import Chain
-from sltoolkit.contracts import Defense, NoDefense
+from contract import source_checks as sources
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.protocols import UShaped, Vanilla
 

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from support.toys import differences, seated, split, victim, witness
 from torch import Tensor, nn
 
 from contract.cheats import Cheating
-from contract.fixtures_defenses import DPSGD, Poisson, Refuse
-from contract.toys import differences, seated, split, victim, witness
-from sltoolkit.casting import Run
-from sltoolkit.chain import Chain, Guarded
-from sltoolkit.contracts import PartySetup
-from sltoolkit.parties import HonestServer
+from contract.example_defenses import DPSGD, Poisson, Refuse
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import PartySetup
+from sltoolkit.parties.honest import HonestServer
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import UShaped, Vanilla
-from sltoolkit.settings import Training
-from sltoolkit.training import deploy
+from sltoolkit.training.guarded import Guarded
+from sltoolkit.training.phases import deploy
+from sltoolkit.training.run import Run
 
 # opacus hooks layers whose inputs need no gradient; torch points that out at the first one
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")

@@ -7,16 +7,16 @@ from functools import cache
 from typing import Any
 
 import pytest
+from support.toys import victim
 
 from contract.active_checks import check_well_formed, granted
-from contract.suited import OTHERS, federated, federated_linear, logits
-from contract.toys import victim
+from contract.suitable_victims import OTHERS, federated, federated_linear, logits
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.contracts import ActiveAttack, Listener
+from sltoolkit.contracts.attack import ActiveAttack, Listener
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ProtocolError
 from sltoolkit.protocols import Vanilla
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 KINDS: dict[str, Any] = {**ATTACKS}
 SMALLEST = {name: kind.smoke() for name, kind in KINDS.items()}

@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 import torch
+from support.toys import TARGETS, victim
 
 from contract.active_checks import check_well_formed, granted
-from contract.suited import OTHERS
-from contract.toys import TARGETS, victim
+from contract.suitable_victims import OTHERS
 from sltoolkit.api import attack, train
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.contracts import ActiveAttack, Listener
+from sltoolkit.contracts.attack import ActiveAttack, Listener
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError
 from sltoolkit.models import MODELS, build, cut_points
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, SplitFedV1, UShaped, Vanilla
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 SHAPES: dict[str, tuple[int, ...]] = {"mlp": (20,), "lenet": (1, 28, 28), "ecg_cnn": (1, 96)}
 REGISTERED: dict[str, Any] = {**ATTACKS}

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from support.toys import TARGETS, differences, module_state, split, victim
 from torch import Tensor
 
 from contract.attack_checks import tensors_of
-from contract.fixtures_hijack import Hijack
-from contract.toys import TARGETS, differences, module_state, split, victim
+from contract.example_hijacker import Hijack
 from sltoolkit.api import attack, frozen
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, SplitFedV1, Vanilla
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 LONG = Training(epochs=12, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from contract import defense_checks as checks
-from sltoolkit.contracts import Defense, PartySetup
+from sltoolkit.contracts.defense import Defense, PartySetup
 from sltoolkit.privacy import Guarantee
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 
 @dataclass(kw_only=True, eq=False)

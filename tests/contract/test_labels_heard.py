@@ -5,19 +5,20 @@ from typing import Any
 
 import pytest
 import torch
+from support.toys import CLASSES, TARGETS, victim
 from torch import Tensor
 from torch.nn import functional
 
 from contract.attack_checks import view_for
-from contract.toys import CLASSES, TARGETS, victim
 from contract.worlds import selected
 from sltoolkit.attacks import SDAR, Decoder
-from sltoolkit.contracts import Defense, Role
-from sltoolkit.knowledge import trained_sources
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, SplitFedV2, UShaped, Vanilla
-from sltoolkit.settings import Training
+from sltoolkit.referee.sources import trained_sources
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 UNTRAINED = Training(epochs=0)
 

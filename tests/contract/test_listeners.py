@@ -8,9 +8,9 @@ import pytest
 from contract import attack_checks as checks
 from contract import listener_checks as listening
 from contract.cheats import Cheating
-from contract.fixtures_listening import Drifts, Overhears, Peeks, PseudoClient, Wearies
+from contract.example_listener import Drifts, Overhears, Peeks, PseudoClient, Wearies
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.contracts import Listener
+from sltoolkit.contracts.attack import Listener
 from sltoolkit.protocols import (
     Protocol,
     SplitFedV1,

@@ -6,19 +6,19 @@ from unittest import mock
 
 import pytest
 import torch
+from support.toys import differences, seated, victim, victim_state, witness
 from torch import Tensor, nn
 
 from contract import attack_checks as checks
 from contract.cheats import Cheating
-from contract.fixtures_listening import PseudoClient
-from contract.toys import differences, seated, victim, victim_state, witness
+from contract.example_listener import PseudoClient
 from sltoolkit.api import attack
-from sltoolkit.contracts import Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import Role, RoundView, Wiretap
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.parties import HonestServer
+from sltoolkit.parties.honest import HonestServer
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS, Protocol, SplitFedV1, SplitFedV3, Vanilla
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
 
 GRANTS = ("aux", "release", "prior", "client_arch")

@@ -4,17 +4,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts.defense import Defense, NoDefense
+from sltoolkit.contracts.grants import GRANTS
 from sltoolkit.errors import ProtocolError
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.protocols.flow import tiny_data, tiny_network
-from sltoolkit.settings import Training
+from sltoolkit.report.message_flow import tiny_data, tiny_network
 from sltoolkit.streams import Stream
-from sltoolkit.threat import GRANTS
-from sltoolkit.training import deploy, run_phases
-from sltoolkit.turns import Turn
-from sltoolkit.wire import Ear, Link, Message
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.wire.message import Link, Message
+from sltoolkit.wire.turn import Turn
+from sltoolkit.wire.wire import Ear
 
 CLIENTS = 2
 QUICK = Training(epochs=2, batch_size=4, lr=1e-2)

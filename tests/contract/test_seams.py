@@ -5,19 +5,20 @@ from typing import Any
 
 import pytest
 import torch
+from support.toys import QUICK, differences, module_state, seated, split, witness
+from support.toys import victim as trained
 from torch import Tensor
 from torch.nn import functional
 
-from contract.fixtures_defenses import LearnedNoise, Refuse, SoftLabels
-from contract.toys import QUICK, differences, module_state, seated, split, witness
-from contract.toys import victim as trained
+from contract.example_defenses import LearnedNoise, Refuse, SoftLabels
 from sltoolkit.api import frozen
-from sltoolkit.casting import Run
-from sltoolkit.chain import Chain, Guarded
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy
+from sltoolkit.training.guarded import Guarded
+from sltoolkit.training.phases import deploy
+from sltoolkit.training.run import Run
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [Vanilla(), UShaped()], ids=["vanilla", "u"])
 

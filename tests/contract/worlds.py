@@ -8,15 +8,15 @@ from unittest import mock
 
 import numpy as np
 import torch
+from support.toys import TARGETS
 from torch import Tensor
 
-from contract.toys import TARGETS
-from sltoolkit.costs import Measured
-from sltoolkit.deployed import Deployed
+from sltoolkit.data.targets import image_targets, label_targets
 from sltoolkit.streams import Stream
-from sltoolkit.targets import image_targets, label_targets
-from sltoolkit.transcript import Record
-from sltoolkit.victim import Victim
+from sltoolkit.training.deployed import Deployed
+from sltoolkit.training.measured import Measured
+from sltoolkit.training.victim import Victim
+from sltoolkit.wire.transcript import Record
 
 
 @final

@@ -7,29 +7,22 @@ from typing import Any, Optional
 
 import pytest
 import torch
-from contract import toys
+from support import toys
 from torch import Tensor, nn
 
-from sltoolkit.chain import Chain
-from sltoolkit.contracts import Defense, Role, Task
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import Defense, Task
+from sltoolkit.contracts.grants import GRANTS, Holdings, Tap, needs, permitted, seat_for, view_of
+from sltoolkit.contracts.knowledge import Release
 from sltoolkit.data.samples import Samples
 from sltoolkit.defenses import GaussianNoise, RandomPruning
-from sltoolkit.deployed import Deployed
 from sltoolkit.errors import ThreatModelError
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import UShaped, Vanilla
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.threat import (
-    GRANTS,
-    Holdings,
-    Release,
-    Tap,
-    needs,
-    permitted,
-    seat_for,
-    view_of,
-)
-from sltoolkit.turns import Turn
+from sltoolkit.training.deployed import Deployed
+from sltoolkit.wire.turn import Turn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ import numpy as np
 import pooch
 import pytest
 import torch
-from datafiles import write
 from PIL import Image
+from support.datafiles import write
 
 from sltoolkit.data import files
 from sltoolkit.errors import DataError

@@ -11,7 +11,7 @@ import numpy as np
 import pooch
 import pytest
 import torch
-from datafiles import write
+from support.datafiles import write
 
 from sltoolkit.data import files
 from sltoolkit.data.pool import Pool

@@ -13,7 +13,7 @@ from sltoolkit.data.split import with_foreign_aux
 from sltoolkit.data.tables import COLUMNS, adult
 from sltoolkit.errors import DataError
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")

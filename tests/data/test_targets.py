@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from contract.toys import TARGETS, split
+from support.toys import TARGETS, split
 
+from sltoolkit.data.targets import Targets, image_targets, label_targets
 from sltoolkit.errors import DataError, SpecError
-from sltoolkit.targets import Targets, image_targets, label_targets
 
 
 @pytest.mark.parametrize("hints", [0, 1, 3])

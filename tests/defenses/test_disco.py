@@ -5,17 +5,17 @@ from collections.abc import Iterable
 
 import pytest
 import torch
-from guarding import begun, images, randn, turn_for
+from support.defense_inputs import begun, images, randn, turn_for
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.defenses import DISCO
 from sltoolkit.defenses.training.disco import masked
 from sltoolkit.errors import ProtocolError
-from sltoolkit.parties import HonestClient
+from sltoolkit.parties.honest import HonestClient
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 SHAPE = (6, 4, 4)
 LABELS = torch.arange(12) % 3

@@ -4,14 +4,14 @@ import math
 
 import pytest
 import torch
-from guarding import IMAGE, PHASES, SHAPES, begun, randn, turn_for
+from support.defense_inputs import IMAGE, PHASES, SHAPES, begun, randn, turn_for
 from torch import nn
 
-from sltoolkit.contracts import PartySetup, Task
+from sltoolkit.contracts.defense import PartySetup, Task
 from sltoolkit.defenses import DPActivations
 from sltoolkit.errors import SpecError
+from sltoolkit.parties.sampling import Shuffled
 from sltoolkit.privacy import compose, delta_of, epsilon_of, noise_for
-from sltoolkit.sampling import Shuffled
 from sltoolkit.streams import Stream
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from guarding import PHASES, SHAPES, begun, images, randn, turn_for
+from support.defense_inputs import PHASES, SHAPES, begun, images, randn, turn_for
 from torch import Tensor
 
-from sltoolkit.chain import Chain
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.defenses import (
     DEFENSES,
     DISCO,
@@ -19,9 +19,9 @@ from sltoolkit.defenses import (
     NoPeek,
     RandomPruning,
 )
-from sltoolkit.defenses.smashed.channels import pruned_count
+from sltoolkit.defenses.smashed._channels import pruned_count
 from sltoolkit.errors import SpecError
-from sltoolkit.turns import PhaseName, Turn
+from sltoolkit.wire.turn import PhaseName, Turn
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -4,13 +4,13 @@ from types import ModuleType
 
 import pytest
 import torch
-from guarding import images, randn, turn_for
+from support.defense_inputs import images, randn, turn_for
 from torch import nn
 
 from sltoolkit.defenses import NoPeek
 from sltoolkit.metrics.correlation import unbiased_distance_correlation
 from sltoolkit.streams import Stream
-from sltoolkit.turns import PhaseName
+from sltoolkit.wire.turn import PhaseName
 
 
 def encoder() -> nn.Sequential:

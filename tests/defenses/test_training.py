@@ -8,9 +8,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.chain import Chain
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.defenses import (
     DEFENSES,
@@ -21,14 +20,15 @@ from sltoolkit.defenses import (
     NoPeek,
     RandomPruning,
 )
-from sltoolkit.deployed import accuracy, evidence
 from sltoolkit.metrics.correlation import unbiased_distance_correlation
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.protocols.base import Clock
-from sltoolkit.protocols.relay import hand_over
-from sltoolkit.settings import Training
+from sltoolkit.protocols._relay import hand_over
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy, run_phases
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.deployed import accuracy, evidence
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import Run, seat_parties
 
 EPOCHS = 4
 DEFENDED: dict[str, Defense] = {

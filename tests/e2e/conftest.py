@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tinybench import tiny
+from support.experiment import tiny
 
 from sltoolkit.bench.run import Finished, run_bench
 

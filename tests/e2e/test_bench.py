@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tinybench import comparable, same_tensors, tiny, toml
+from support.experiment import comparable, same_tensors, tiny, toml
 from typer.testing import CliRunner
 
 from sltoolkit.bench import engine as engines
@@ -18,7 +18,7 @@ from sltoolkit.bench.plan import Plan
 from sltoolkit.bench.run import Finished, Tick, run_bench, write_report
 from sltoolkit.bench.store import Store
 from sltoolkit.bench.todo import Job
-from sltoolkit.cli import app
+from sltoolkit.cli.app import app
 from sltoolkit.errors import StoreError
 from sltoolkit.models import build
 from sltoolkit.streams import Stream

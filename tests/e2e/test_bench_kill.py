@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tinybench import comparable, same_tensors, tiny, toml
+from support.experiment import comparable, same_tensors, tiny, toml
 
 from sltoolkit.bench.run import Finished, run_bench, write_report
 
@@ -20,7 +20,7 @@ LONGEST = 300.0
 HALTING = """
 import os, signal
 from sltoolkit.bench import run
-from sltoolkit.cli import main
+from sltoolkit.cli.app import main
 
 ended = run._Ticker.ended
 

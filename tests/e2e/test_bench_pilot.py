@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tinybench import tiny
+from support.experiment import tiny
 
-from sltoolkit import dress_rehearsal
+from sltoolkit.adversary import training_rehearsal as dress_rehearsal
 from sltoolkit.bench.plan import plan_of
 from sltoolkit.bench.run import run_bench, stored_plan
 from sltoolkit.bench.spec import Spec
@@ -29,7 +29,7 @@ def rehearsals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             counts.append(len(candidates))
             return real(candidates, *args, **kwargs)
 
-        monkeypatch.setattr(f"sltoolkit.contracts.{name}", counted)
+        monkeypatch.setattr(f"sltoolkit.contracts.attack.{name}", counted)
 
     count("rehearse_listening")
     count("rehearse_hijacking")

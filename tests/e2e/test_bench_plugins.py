@@ -5,15 +5,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from contract.fixtures_hijack import Hijack
-from contract.fixtures_listening import PseudoClient
-from tinybench import comparable, tiny
+from contract.example_hijacker import Hijack
+from contract.example_listener import PseudoClient
+from support.experiment import comparable, tiny
+from support.rogues import GIVEN, Nosy, Rogue
 
-from e2e.rogues import GIVEN, Nosy, Rogue
 from sltoolkit import api
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.bench.run import Finished, run_bench, stored_plan
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 
 @pytest.fixture(autouse=True)

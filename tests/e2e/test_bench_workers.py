@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tinybench import comparable, same_tensors, tiny
+from support.experiment import comparable, same_tensors, tiny
 
 from sltoolkit.bench import engine as engines
 from sltoolkit.bench.run import Finished, load_plan, run_bench

@@ -7,7 +7,7 @@ import pytest
 from sltoolkit.bench.plan import plan_of
 from sltoolkit.bench.spec import load_spec
 
-SPECS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.toml"))
+SPECS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)

@@ -7,10 +7,10 @@ from statistics import mean
 from typing import Any
 
 import pytest
-import reference_decoder
-import reference_descent
-import reference_training
-from reference_victims import FOLDER, Found, agreement
+from support.references import decoder as reference_decoder
+from support.references import descent as reference_descent
+from support.references import training_attacks as reference_training
+from support.references.victims import FOLDER, Found, agreement
 
 from sltoolkit.bench.plan import facts_of, plan_of
 from sltoolkit.bench.reproduction import Expectation, Scale, load_reproduction, results_page

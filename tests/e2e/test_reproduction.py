@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from sltoolkit.bench.reproduction import load_reproduction
 from sltoolkit.bench.scales import differences
 from sltoolkit.bench.spec import load_spec
-from sltoolkit.cli import app
+from sltoolkit.cli.app import app
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import t_interval
 

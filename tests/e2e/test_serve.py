@@ -15,18 +15,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.serving import heard, scribes, seated
 
-from e2e.serving import heard, scribes, seated
 from sltoolkit import api
 from sltoolkit.bench.recipes import arguments
 from sltoolkit.bench.spec import load_spec
-from sltoolkit.protocols.base import Clock
 from sltoolkit.serve.recipe import recipe_of
 from sltoolkit.serve.state import RankState
-from sltoolkit.training import run_phases
-from sltoolkit.wire import Toll, tolls_from
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.phases import run_phases
+from sltoolkit.wire.message import Toll, tolls_from
 
-SCRIPT = Path(__file__).with_name("serving.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "serving.py"
 RANKS = 3
 CASES: dict[str, dict[str, Any]] = {
     "vanilla": {"protocol": {"name": "vanilla"}, "listen": True},

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from cutting import Block, X, make, nested
+from support.cuttable import Block, X, make, nested
 from torch import Tensor, nn
 from torch.nn import functional
 

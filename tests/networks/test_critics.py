@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.errors import SpecError
-from sltoolkit.models.conditioning import LabelChannel
-from sltoolkit.models.critics import (
+from sltoolkit.networks.conditioning import LabelChannel
+from sltoolkit.networks.critics import (
     as_real,
     binary_loss,
     feature_critic,

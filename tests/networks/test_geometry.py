@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.models.inverse import inverse_network
-from sltoolkit.models.local_ridge import LocalRidge
-from sltoolkit.models.pilots import pooled_pilot, strided_pilot, transposed_decoder
-from sltoolkit.models.ranks import halvings
+from sltoolkit.adversary.local_ridge import LocalRidge
+from sltoolkit.networks.inverse import inverse_network
+from sltoolkit.networks.layers import halvings
+from sltoolkit.networks.substitutes import pooled_pilot, strided_pilot, transposed_decoder
 from sltoolkit.streams import Stream
 
 LENET = (nn.Conv2d(1, 4, 5), nn.MaxPool2d(2), nn.Conv2d(4, 6, 5))

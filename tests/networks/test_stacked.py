@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from inversion import Normalise
+from support.white_box_views import Normalise
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from sltoolkit.models import build, cut
-from sltoolkit.models.stacked import stack
+from sltoolkit.networks.stacked import stack
 from sltoolkit.streams import Stream
 
 N = 3

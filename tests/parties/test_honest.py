@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.parties import HonestClient, HonestMiddle, HonestServer
+from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.streams import Stream
 
 

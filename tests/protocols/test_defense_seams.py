@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from tiny import (
+from support.tiny import (
     ADAM,
     CLASSES,
     EPOCHS,
@@ -24,15 +24,15 @@ from tiny import (
 )
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Defense, NoDefense, PartySetup
+from sltoolkit.contracts.defense import Defense, NoDefense, PartySetup
 from sltoolkit.errors import ProtocolError
+from sltoolkit.parties.sampling import Sampler, Shuffled
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.sampling import Sampler, Shuffled
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy, run_phases
-from sltoolkit.transcript import Recording, Transcript
-from sltoolkit.turns import Turn
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.wire.transcript import Recording, Transcript
+from sltoolkit.wire.turn import Turn
 
 # ---- defences at the seams -----------------------------------------------------------------------
 

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from blocks import EACH, MERGED, replay
-from family import Monolith, Style, merged, parts, play_parts, schedule, weights
-from tiny import ADAM, EPOCHS, MOMENTUM, SGD, N, close, data, flat, play
+from support.feature_blocks import EACH, MERGED, replay
+from support.feature_networks import Monolith, Style, merged, parts, play_parts, schedule, weights
+from support.tiny import ADAM, EPOCHS, MOMENTUM, SGD, N, close, data, flat, play
 from torch import Tensor, nn
 
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import ExtendedVanilla, MultiTask, Protocol, Vanilla, Vertical
-from sltoolkit.protocols.merging import MergeName
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy
-from sltoolkit.wire import Link
+from sltoolkit.training.merging import MergeName
+from sltoolkit.training.phases import deploy
+from sltoolkit.wire.message import Link
 
 
 @MERGED

@@ -2,18 +2,18 @@
 
 import pytest
 import torch
-from blocks import EACH, MERGED, replay
-from family import Monolith, parts, play_parts, weights
-from tiny import ADAM, EPOCHS, MOMENTUM, SGD, Log, close, data, flat
+from support.feature_blocks import EACH, MERGED, replay
+from support.feature_networks import Monolith, parts, play_parts, weights
+from support.tiny import ADAM, EPOCHS, MOMENTUM, SGD, Log, close, data, flat
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.models.refit import refit
 from sltoolkit.protocols import ExtendedVanilla, MultiTask, Protocol, Vertical
-from sltoolkit.protocols.merging import ImputeName, MergeName
 from sltoolkit.streams import Stream
+from sltoolkit.training.merging import ImputeName, MergeName
+from sltoolkit.training.run import Run
 
 
 def oracle_with_absences(run: Run, log: Log, impute: str) -> tuple[Tensor, list[int]]:

@@ -4,17 +4,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
-from family_victims import ASKED, EACH, cut_of, digits, network, train, undefended
+from support.feature_victims import ASKED, EACH, cut_of, digits, network, train, undefended
 from torch import Tensor, nn
 
 import sltoolkit as sl
-from sltoolkit.contracts import Attack, Listener, Role, RoundView, Task, Wiretap
-from sltoolkit.outcomes import LabelGuess, Outcome, Reconstruction
+from sltoolkit.contracts.attack import Attack, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Release
+from sltoolkit.contracts.outcomes import LabelGuess, Outcome, Reconstruction
 from sltoolkit.protocols import Protocol
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Release
-from sltoolkit.transcript import rows_of
-from sltoolkit.wire import Link
+from sltoolkit.wire.message import Link
+from sltoolkit.wire.transcript import rows_of
 
 ROLES: list[Role] = ["server", "client", "eavesdropper", "colluding"]
 

@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_victims import ASKED, EACH, QUICK, cut_of, digits, network, train, undefended
+from support.feature_victims import ASKED, EACH, QUICK, cut_of, digits, network, train, undefended
 from torch import Tensor, nn
 
 import sltoolkit as sl
 from sltoolkit.api import restored
-from sltoolkit.checkpoint import save_victim, victim_tensors
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.defenses import DISCO, DPActivations, GaussianNoise
 from sltoolkit.errors import SpecError
 from sltoolkit.protocols import Protocol
-from sltoolkit.side_by_side import SideBySide
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.training.checkpoint import save_victim, victim_tensors
+from sltoolkit.training.joint_client import SideBySide
+from sltoolkit.wire.turn import Turn
 
 
 @EACH

@@ -2,17 +2,17 @@
 
 import pytest
 import torch
-from family import parts, play_parts
-from tiny import ADAM, EPOCHS, MOMENTUM, SGD, N, close, data, flat
+from support.feature_networks import parts, play_parts
+from support.tiny import ADAM, EPOCHS, MOMENTUM, SGD, N, close, data, flat
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run
 from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import MultiHop, Vanilla
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy
-from sltoolkit.wire import Link
+from sltoolkit.training.phases import deploy
+from sltoolkit.training.run import Run
+from sltoolkit.wire.message import Link
 
 HOPS = pytest.mark.parametrize("hops", [1, 2])
 WIDTHS = (2 * 6 * 6, 7, 5)  # values per sample at each cut

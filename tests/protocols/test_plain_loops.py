@@ -9,9 +9,9 @@ from torch import Tensor
 from benchmarks.plain import PLAIN, SPLIT
 from benchmarks.protocols import seated
 from benchmarks.training import random_split
-from sltoolkit.casting import Run
 from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.protocols.base import Clock
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.run import Run
 
 LOOPS: list[tuple[str, dict[str, bool]]] = [(name, {}) for name in PROTOCOLS] + [
     (name, {"apart": False}) for name in sorted(SPLIT)

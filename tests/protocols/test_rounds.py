@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rounds import Make, parts, run, weights
-from tiny import ADAM, SGD, N, close, flat
-from tiny import data as tiny_data
+from support.rounds import Make, parts, run, weights
+from support.tiny import ADAM, SGD, N, close, flat
+from support.tiny import data as tiny_data
 from torch import Tensor, nn
 
-from sltoolkit.casting import seat_parties
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import (
     BlindLearning,
     FedAvg,
@@ -21,11 +21,11 @@ from sltoolkit.protocols import (
     SplitFedV3,
     Vanilla,
 )
-from sltoolkit.protocols.averaging import average
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy, run_phases
-from sltoolkit.wire import Link
+from sltoolkit.training.averaging import average
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import seat_parties
+from sltoolkit.wire.message import Link
 
 FULL = replace(SGD, epochs=1, batch_size=N)
 AVERAGING = [SplitFedV1, SplitFedV2, BlindLearning, LocalLoss, FedAvg]

@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rounds import Make, parts, run, weights
-from tiny import SGD, close, flat
-from tiny import data as tiny_data
+from support.rounds import Make, parts, run, weights
+from support.tiny import SGD, close, flat
+from support.tiny import data as tiny_data
 from torch import nn
 
-from sltoolkit.casting import seat_parties
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.defenses import GaussianNoise
 from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.protocols import FedAvg, LargeBatchSGD, SplitFedV1, SplitFedV2, Vanilla
-from sltoolkit.protocols.averaging import average
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy, run_phases
+from sltoolkit.training.averaging import average
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import seat_parties
 
 
 def test_a_round_samples_its_share_of_the_clients() -> None:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 import torch
-from tiny import (
+from support.tiny import (
     ADAM,
     EPOCHS,
     MOMENTUM,
@@ -24,12 +24,12 @@ from tiny import (
 )
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Defense
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.errors import SpecError
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.settings import Training
-from sltoolkit.training import deploy
-from sltoolkit.wire import Link, Message
+from sltoolkit.training.phases import deploy
+from sltoolkit.wire.message import Link, Message
 
 Handover = Literal["peer", "server", "none"]
 HANDOVERS: tuple[Handover, ...] = ("peer", "server", "none")

@@ -7,22 +7,24 @@ from typing import Any, final
 
 import pytest
 import torch
-from tiny import ADAM, MOMENTUM, SGD, Log, flat
-from tiny import data as tiny_data
+from support.tiny import ADAM, MOMENTUM, SGD, Log, flat
+from support.tiny import data as tiny_data
 from torch import Tensor, nn
 
 from benchmarks.together import held
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Defense, NoDefense, RoundView, Wiretap
+from sltoolkit.contracts.attack import RoundView, Wiretap
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import GaussianNoise, NoPeek
-from sltoolkit.protocols import BlindLearning, Protocol, SplitFedV1, SplitFedV3, together
-from sltoolkit.settings import Training
+from sltoolkit.parties.settings import Training
+from sltoolkit.protocols import BlindLearning, Protocol, SplitFedV1, SplitFedV3
+from sltoolkit.protocols import _vmapped as together
+from sltoolkit.referee.listening import TapEar
 from sltoolkit.streams import Stream
-from sltoolkit.taps import TapEar
-from sltoolkit.training import deploy, run_phases
-from sltoolkit.victim import Tapped
-from sltoolkit.wire import Ear
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.training.victim import Tapped
+from sltoolkit.wire.wire import Ear
 
 Played = tuple[Run, Log, list[Tensor]]
 PROTOCOLS = [

@@ -6,21 +6,22 @@ from unittest import mock
 
 import pytest
 import torch
-from contract.saying import Says, SaysLabels, mean_of_aux
-from contract.toys import QUICK, TARGETS, network, split, victim
+from contract.scripted_attacks import Says, SaysLabels, mean_of_aux
+from support.toys import QUICK, TARGETS, network, split, victim
 from torch import Tensor, nn
 
-from sltoolkit import referee, scoring
 from sltoolkit.api import attack, frozen, train
-from sltoolkit.baselines import image_baselines
+from sltoolkit.contracts.knowledge import Release
+from sltoolkit.contracts.outcomes import LabelGuess, Outcome, Reconstruction
 from sltoolkit.data.samples import Split
-from sltoolkit.outcomes import LabelGuess, Outcome, Reconstruction
+from sltoolkit.data.targets import label_targets
 from sltoolkit.protocols import UShaped, Vanilla
-from sltoolkit.referee import judge
+from sltoolkit.referee import baselines, scoring
+from sltoolkit.referee import judge as referee
+from sltoolkit.referee.baselines import image_baselines
+from sltoolkit.referee.judge import judge
 from sltoolkit.streams import Stream
-from sltoolkit.targets import label_targets
-from sltoolkit.threat import Release
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def _guesses(data: Split) -> list[Tensor]:
         kept.append(outcome.images)
         return honest(outcome, truth)
 
-    with mock.patch.object(scoring, "score", keep), mock.patch.object(referee, "score", keep):
+    with mock.patch.object(baselines, "score", keep), mock.patch.object(referee, "score", keep):
         judge(whom, Says(answer=mean_of_aux), seed=0)
     return kept
 

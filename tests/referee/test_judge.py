@@ -6,21 +6,22 @@ from typing import Any
 
 import pytest
 import torch
-from contract.saying import Says, SaysLabels, ToyView, mean_of_aux
-from contract.toys import TARGETS, victim
+from contract.scripted_attacks import Says, SaysLabels, ToyView, mean_of_aux
+from support.toys import TARGETS, victim
 from torch import Tensor, nn
 
 from sltoolkit.api import attack
 from sltoolkit.attacks import Decoder, Direction
-from sltoolkit.contracts import Role
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.outcomes import LabelGuess, MembershipScores, Outcome, Reconstruction
+from sltoolkit.data.targets import Targets, image_targets, label_targets
 from sltoolkit.defenses import DPActivations, GaussianNoise
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
-from sltoolkit.outcomes import LabelGuess, MembershipScores, Outcome, Reconstruction
 from sltoolkit.protocols import UShaped, Vanilla
-from sltoolkit.referee import Verdict, check_seat, judge
+from sltoolkit.referee.judge import Verdict, judge
+from sltoolkit.referee.mount import check_seat
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets, image_targets, label_targets
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 NAN = float("nan")
 

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 import torch
-from contract.toys import AllEars
+from support.toys import AllEars
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction.retrieval import Retrieval, RetrievalView
-from sltoolkit.casting import seat_parties
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.protocols.conversation import converse
+from sltoolkit.attacks.inversion.retrieval import Retrieval, RetrievalView
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.data.targets import image_targets
+from sltoolkit.protocols._conversation import converse
 from sltoolkit.streams import Stream
-from sltoolkit.targets import image_targets
-from sltoolkit.turns import Turn
-from sltoolkit.wire import Wire
+from sltoolkit.training.run import seat_parties
+from sltoolkit.wire.turn import Turn
+from sltoolkit.wire.wire import Wire
 
 DEFENSES = [
     sl.GaussianNoise(std=0.3), sl.RandomPruning(), sl.DPActivations(),

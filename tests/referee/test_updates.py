@@ -5,23 +5,20 @@ from typing import Any
 
 import pytest
 import torch
-from contract import toys
-from contract.suited import NoisySteps
+from contract.suitable_victims import NoisySteps
+from support import toys
+from support.updates import SGD, heard_of, in_groups
 from torch import nn
-from updating import SGD, heard_of, in_groups
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction.gradient_matching import (
-    Matching,
-    cosine_distance,
-)
-from sltoolkit.contracts import Defense, PartySetup
+from sltoolkit.attacks.gradients._matching import Matching, cosine_distance
+from sltoolkit.contracts.defense import Defense, PartySetup
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
-from sltoolkit.order import in_best_order
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.settings import Training
+from sltoolkit.parties.settings import Training
+from sltoolkit.referee.scoring import in_best_order
 from sltoolkit.streams import Stream
-from sltoolkit.wire import Kind
+from sltoolkit.wire.message import Kind
 
 
 class Taught(Defense):

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from made_rows import row
+from support.rows import row
 
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import t_interval

@@ -8,22 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_rows import assert_readable
 from skimage.io import imread
+from support.rows import assert_readable
 from typer.testing import CliRunner
 
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.bench.figures import _grids, write_figures
 from sltoolkit.bench.run import run_bench
-from sltoolkit.cli import app
+from sltoolkit.cli.app import app
 from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.metrics import t_interval
 from sltoolkit.report.canvas import COLUMN, PAGE
 from sltoolkit.report.curves import curves_figure
 from sltoolkit.report.grid import Tiles, grid_figure, ranked
-from sltoolkit.report.names import written
 from sltoolkit.report.series import AXES, CROWD, Chart, charts
 from sltoolkit.report.styles import ORDER, styles
+from sltoolkit.report.written_names import written
 
 SPEC: dict[str, Any] = {
     "name": "figures", "seeds": [0, 1],

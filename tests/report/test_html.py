@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_rows import assert_readable, fail, make_rows, row
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from skimage.io import imread
+from support.rows import assert_readable, fail, make_rows, row
 
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import mse, ssim

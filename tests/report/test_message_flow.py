@@ -11,19 +11,19 @@ from matplotlib.image import imread
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from sltoolkit.casting import seat_parties
-from sltoolkit.cli import app
-from sltoolkit.contracts import NoDefense
+from sltoolkit.cli.app import app
+from sltoolkit.contracts.defense import NoDefense
+from sltoolkit.contracts.grants import GRANTS
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS, Protocol, UShaped, Vanilla
-from sltoolkit.protocols.flow import PER_SAMPLE, Exchange, Step, flow
 from sltoolkit.report.flow import flow_text, seat_order, seats_record, seats_text, size_text
 from sltoolkit.report.flow_figure import flow_figure
-from sltoolkit.settings import Training
+from sltoolkit.report.message_flow import PER_SAMPLE, Exchange, Step, flow
 from sltoolkit.streams import Stream
-from sltoolkit.threat import GRANTS
-from sltoolkit.training import run_phases
-from sltoolkit.wire import SERVER, Kind, Link, Seat
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.run import seat_parties
+from sltoolkit.wire.message import SERVER, Kind, Link, Seat
 
 CLIENT, OTHER = Seat("client"), Seat("client", 1)
 EVERY = pytest.mark.parametrize("name", PROTOCOLS)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_rows import assert_readable
+from support.rows import assert_readable
 
 from sltoolkit.errors import SpecError
 from sltoolkit.report.protocols import formatted_protocols, protocol_figure, protocol_table

@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from made_rows import ACCURACY, GAINS, STRONG, fail, line, make_rows
+from support.rows import ACCURACY, GAINS, STRONG, fail, line, make_rows
 
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import t_interval, worst_case
 from sltoolkit.report.figures import tradeoff_figure
 from sltoolkit.report.formats import formatted, records, setting_text
-from sltoolkit.report.labels import labels
+from sltoolkit.report.plugin_labels import labels
 from sltoolkit.report.sentence import sentence
 from sltoolkit.report.tables import details, failures, summary
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import matplotlib.pyplot
 import pytest
-from contract.toys import CUT, TARGETS, network, split
 from IPython.core.formatters import PNGFormatter
 from matplotlib.figure import Figure
+from support.toys import CUT, TARGETS, network, split
 
 import sltoolkit as sl
 

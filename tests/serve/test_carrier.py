@@ -10,7 +10,7 @@ from torch import Tensor
 from sltoolkit.errors import ProtocolError
 from sltoolkit.serve.carrier import Distributed
 from sltoolkit.serve.header import DTYPES, KINDS, LENGTH, Header, prepared, unpacked
-from sltoolkit.wire import SERVER, Kind, Seat
+from sltoolkit.wire.message import SERVER, Kind, Seat
 
 CLIENT = Seat("client", 1)
 OTHER = Seat("client", 2)

@@ -8,23 +8,24 @@ from typing import Any, get_args
 import pytest
 import torch
 import torch.distributed as dist
-from e2e.serving import run_of, seated
+from support.serving import run_of, seated
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
 from sltoolkit.bench.spec import load_spec
-from sltoolkit.casting import Run
-from sltoolkit.codec import Carry, Codec, Content, Sent
 from sltoolkit.errors import SpecError
-from sltoolkit.protocols.base import Clock
-from sltoolkit.reducers import TopK
 from sltoolkit.serve.__main__ import placed
-from sltoolkit.serve.ghosts import haunt, homes_of
-from sltoolkit.serve.post import connect
-from sltoolkit.serve.rank import rank_at, run_rank
+from sltoolkit.serve.placeholders import haunt, homes_of
+from sltoolkit.serve.process import rank_at, run_rank
 from sltoolkit.serve.recipe import recipe_of
 from sltoolkit.serve.state import Checkpoints, RankState
-from sltoolkit.wire import SERVER, Seat, Wire
+from sltoolkit.serve.transport import connect
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.run import Run
+from sltoolkit.wire.codec import Carry, Codec, Content, Sent
+from sltoolkit.wire.message import SERVER, Seat
+from sltoolkit.wire.reducers import TopK
+from sltoolkit.wire.wire import Wire
 
 ROUTE = (Seat("client", 1), SERVER, "weights", "0.weight")
 SPEC: dict[str, Any] = {

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from e2e.serving import run_of, seated
+from support.serving import run_of, seated
 
 from sltoolkit.errors import SpecError, StoreError
-from sltoolkit.protocols.base import Clock
 from sltoolkit.serve.state import Checkpoints, RankState, check_resumable
 from sltoolkit.streams import Stream
+from sltoolkit.training.cast import Clock
 
 
 def test_a_defense_with_a_state_of_its_own_cannot_be_resumed() -> None:

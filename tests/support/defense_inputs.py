@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Defense, PartySetup, Task
-from sltoolkit.sampling import Shuffled
+from sltoolkit.contracts.defense import Defense, PartySetup, Task
+from sltoolkit.parties.sampling import Shuffled
 from sltoolkit.streams import Stream
-from sltoolkit.turns import PhaseName, Turn
+from sltoolkit.wire.turn import PhaseName, Turn
 
 IMAGE = (1, 8, 8)
 SHAPES = [(6, 4, 4), (6, 20), (10,)]

@@ -1,13 +1,13 @@
 """Protocols of parties with feature blocks of their own, for their tests."""
 
 import pytest
-from family import Style, parts, play_parts
-from tiny import Log
 
-from sltoolkit.casting import Run
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import ExtendedVanilla, MultiTask, Protocol, Vertical
-from sltoolkit.protocols.merging import MERGES
-from sltoolkit.settings import Training
+from sltoolkit.training.merging import MERGES
+from sltoolkit.training.run import Run
+from support.feature_networks import Style, parts, play_parts
+from support.tiny import Log
 
 MERGED = pytest.mark.parametrize("merge", list(MERGES))
 FAMILY: list[Protocol] = [Vertical(clients=3), ExtendedVanilla(clients=3), MultiTask(clients=3)]

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from tiny import CLASSES, EPOCHS, Log, data, flat
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts.defense import Defense, NoDefense
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol
-from sltoolkit.protocols.merging import Merge
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy, run_phases
+from sltoolkit.training.merging import Merge
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import Run, seat_parties
+from support.tiny import CLASSES, EPOCHS, Log, data, flat
 
 Style = Literal["conv", "mlp"]
 

@@ -2,17 +2,17 @@
 
 from dataclasses import replace
 
-from tiny import CLASSES, EPOCHS, Q1, Q2, SGD, data, network
 from torch import nn
 
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Defense, NoDefense
-from sltoolkit.costs import Measured
+from sltoolkit.contracts.defense import Defense, NoDefense
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import run_phases
-from sltoolkit.wire import Kind
+from sltoolkit.training.measured import Measured
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.wire.message import Kind
+from support.tiny import CLASSES, EPOCHS, Q1, Q2, SGD, data, network
 
 BATCHES = replace(SGD, batch_size=4)  # with which no client of 2 or 3 is left with a batch of one
 STEADY = EPOCHS - 1

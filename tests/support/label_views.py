@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from sltoolkit.attacks.labels._gradients import GradientView
 from sltoolkit.attacks.labels.direction import Direction
-from sltoolkit.attacks.labels.gradients import GradientView
 from sltoolkit.attacks.labels.norm import Norm
-from sltoolkit.contracts import Task
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Hints
 from sltoolkit.metrics.labels import leak_auc
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Hints
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:

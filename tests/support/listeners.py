@@ -4,13 +4,15 @@ import copy
 from typing import Any
 
 import torch
-from contract.toys import SHAPE, split
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.substitute import Before, Learner, Substitute
-from sltoolkit.contracts import RoundView, Task
+from sltoolkit.adversary.learner import Learner
+from sltoolkit.attacks.listening._substitute import Before, Substitute
+from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
+from support.toys import SHAPE, split
 
 CODES = (4, 6, 6)
 CLASSES = 3

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from inversion import seeded, task_of
 from torch import Tensor
 
-from sltoolkit.threat import Aux, Release
+from sltoolkit.contracts.knowledge import Aux, Release
+from support.white_box_views import seeded, task_of
 
 V = TypeVar("V")
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sltoolkit.codec import Reducer
+from sltoolkit.wire.codec import Reducer
 
 
 def rng(seed: int = 0) -> torch.Generator:

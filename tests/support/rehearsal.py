@@ -4,13 +4,14 @@ import math
 from typing import Any
 
 import torch
-from contract.toys import SHAPE, split
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.substitute import Before
-from sltoolkit.contracts import RoundView, Task
+from sltoolkit.attacks.listening._substitute import Before
+from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
+from support.toys import SHAPE, split
 
 CODES = (4, 8, 8)
 TASK = Task(input_shape=SHAPE, smashed_shape=CODES, classes=3)

@@ -6,10 +6,11 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from sltoolkit.contracts import Attack, Family, Listener, Role, RoundView, Task, Wiretap
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.contracts.attack import Attack, Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
 
 
 @final

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 
-from tiny import Log, flat
-from tiny import data as tiny_data
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Split
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy, run_phases
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import Run, seat_parties
+from support.tiny import Log, flat
+from support.tiny import data as tiny_data
 
 Make = Callable[..., Protocol]
 

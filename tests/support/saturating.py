@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts import Defense
-from sltoolkit.turns import Turn
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.wire.turn import Turn
 
 
 class Saturating(Defense):

@@ -25,20 +25,22 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Family, Listener, NoDefense, Role, RoundView, Task, Wiretap
+from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.defense import NoDefense, Task
+from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SLToolkitError
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.reducers import REDUCERS
-from sltoolkit.serve.rank import rank_at, run_rank
-from sltoolkit.settings import Training
+from sltoolkit.referee.listening import open_listener
+from sltoolkit.serve.process import rank_at, run_rank
 from sltoolkit.streams import Stream
-from sltoolkit.taps import open_listener
-from sltoolkit.threat import Aux
-from sltoolkit.turns import Turn
-from sltoolkit.wire import Ear, Message, Wire
+from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.wire.message import Message
+from sltoolkit.wire.reducers import REDUCERS
+from sltoolkit.wire.turn import Turn
+from sltoolkit.wire.wire import Ear, Wire
 
 CLASSES = 3
 LIMIT = 600.0

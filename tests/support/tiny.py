@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy, run_phases
-from sltoolkit.turns import Turn
-from sltoolkit.wire import Message
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.wire.message import Message
+from sltoolkit.wire.turn import Turn
 
 N, EPOCHS, CLASSES = 22, 3, 3
 Q1, Q2 = 2 * 4 * 4, 5  # values per sample at the first and the second cut

@@ -10,18 +10,20 @@ from torch import Tensor, nn
 
 from sltoolkit import models
 from sltoolkit.api import train
-from sltoolkit.casting import Run, seat_parties
-from sltoolkit.contracts import Defense, Listener, NoDefense
+from sltoolkit.contracts.attack import Listener
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.data.targets import Targets
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, Vanilla
-from sltoolkit.settings import Training
+from sltoolkit.referee.listening import open_listener
 from sltoolkit.streams import Stream
-from sltoolkit.taps import open_listener
-from sltoolkit.targets import Targets
-from sltoolkit.training import run_phases
-from sltoolkit.turns import Turn
-from sltoolkit.victim import Victim
-from sltoolkit.wire import Message, Wire
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.training.victim import Victim
+from sltoolkit.wire.message import Message
+from sltoolkit.wire.turn import Turn
+from sltoolkit.wire.wire import Wire
 
 CLASSES = 3
 SHAPE = (1, 8, 8)

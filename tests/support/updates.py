@@ -3,12 +3,12 @@
 from torch import Tensor
 from torch.nn import functional
 
+from sltoolkit.contracts.knowledge import Updates
 from sltoolkit.data.samples import Samples
-from sltoolkit.settings import Training
-from sltoolkit.targets import image_targets
-from sltoolkit.threat import Updates
-from sltoolkit.updates import released_updates
-from sltoolkit.victim import Victim
+from sltoolkit.data.targets import image_targets
+from sltoolkit.parties.settings import Training
+from sltoolkit.referee.updates import released_updates
+from sltoolkit.training.victim import Victim
 
 UNTRAINED = Training(epochs=0, optimizer="sgd", lr=0.1)
 SGD = Training(epochs=1, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9, weight_decay=0.01)

@@ -6,10 +6,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.observation import WhiteBoxView
-from sltoolkit.contracts import Defense, Task
+from sltoolkit.attacks.inversion._observation import WhiteBoxView
+from sltoolkit.contracts.defense import Defense, Task
+from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -10,26 +10,26 @@ from torch import Tensor
 
 from sltoolkit import api, data
 from sltoolkit.attacks import ATTACKS, Decoder, Norm, WhiteBox
-from sltoolkit.chain import Chain
-from sltoolkit.checkpoint import (
+from sltoolkit.contracts.chain import Chain
+from sltoolkit.contracts.defense import Defense, NoDefense
+from sltoolkit.contracts.outcomes import Outcome
+from sltoolkit.data.samples import Split
+from sltoolkit.data.targets import Targets
+from sltoolkit.defenses import DISCO, DPActivations, GaussianNoise, NoPeek, RandomPruning
+from sltoolkit.errors import StoreError
+from sltoolkit.models import build
+from sltoolkit.parties.settings import Training
+from sltoolkit.protocols import Protocol, UShaped, Vanilla
+from sltoolkit.referee.baselines import prepared_baselines
+from sltoolkit.streams import Stream
+from sltoolkit.training.checkpoint import (
     read_victim,
     restore_victim,
     save_victim,
     victim_record,
     victim_tensors,
 )
-from sltoolkit.contracts import Defense, NoDefense
-from sltoolkit.data.samples import Split
-from sltoolkit.defenses import DISCO, DPActivations, GaussianNoise, NoPeek, RandomPruning
-from sltoolkit.errors import StoreError
-from sltoolkit.models import build
-from sltoolkit.outcomes import Outcome
-from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.scoring import prepared_baselines
-from sltoolkit.settings import Training
-from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 TARGETS = Targets(count=3, labels=16)
 GRANTS = ("aux", "client_weights", "hints", "mechanism", "prior", "release")

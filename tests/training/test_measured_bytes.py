@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
-from measuring import (
+from support.known_costs import (
     ALL,
     AUXILIARY,
     BATCHES,
@@ -17,11 +17,11 @@ from measuring import (
     ran,
     scalars,
 )
-from tiny import CLASSES, EPOCHS, Q1, Q2, SGD, N, data, network
+from support.tiny import CLASSES, EPOCHS, Q1, Q2, SGD, N, data, network
 from torch import nn
 
 from sltoolkit.api import train
-from sltoolkit.costs import Measured, measure
+from sltoolkit.data.targets import Targets
 from sltoolkit.protocols import (
     CollaborativeInference,
     ExtendedVanilla,
@@ -35,8 +35,8 @@ from sltoolkit.protocols import (
     Vertical,
 )
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
-from sltoolkit.wire import Kind, Seat, Toll
+from sltoolkit.training.measured import Measured, measure
+from sltoolkit.wire.message import Kind, Seat, Toll
 
 
 @pytest.mark.parametrize("clients", [2, 3])

@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from measuring import STEADY, blocks, ran
-from tiny import CLASSES, EPOCHS, Q1, Q2, SGD, N
+from support.known_costs import STEADY, blocks, ran
+from support.tiny import CLASSES, EPOCHS, Q1, Q2, SGD, N
 
-from sltoolkit.casting import Run
-from sltoolkit.costs import measure
 from sltoolkit.protocols import (
     BlindLearning,
     CollaborativeInference,
@@ -23,6 +21,8 @@ from sltoolkit.protocols import (
     UShaped,
     Vanilla,
 )
+from sltoolkit.training.measured import measure
+from sltoolkit.training.run import Run
 
 CONV = 2 * 2 * 9 * 4 * 4  # two per multiply-add: 2 channels of 3x3 at 4x4 places
 HIDDEN, LAST = 2 * Q1 * Q2, 2 * Q2 * CLASSES

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 import pytest
-from measuring import ALL, HEAD, HEAD_BUFFERS, REST_BUFFERS, STEADY, ran, scalars
-from tiny import EPOCHS, Q1, Q2, N
+from support.known_costs import ALL, HEAD, HEAD_BUFFERS, REST_BUFFERS, STEADY, ran, scalars
+from support.tiny import EPOCHS, Q1, Q2, N
 
-from sltoolkit.costs import Volume, Workload, buffers_extra, labels_extra, measure, singh, splitfed
+from sltoolkit.costs import Volume, Workload, buffers_extra, labels_extra, singh, splitfed
 from sltoolkit.protocols import (
     BlindLearning,
     FedAvg,
@@ -19,7 +19,8 @@ from sltoolkit.protocols import (
     UShaped,
     Vanilla,
 )
-from sltoolkit.wire import Kind, Seat
+from sltoolkit.training.measured import measure
+from sltoolkit.wire.message import Kind, Seat
 
 EXTRAS: tuple[Kind, ...] = ("labels", "buffers")
 

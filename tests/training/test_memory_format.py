@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from benchmarks.protocols import CLIENTS, CUTS
 from benchmarks.training import random_split
 from sltoolkit import models
-from sltoolkit.casting import seat_parties, with_format
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.protocols.base import Clock
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
+from sltoolkit.training.cast import Clock
+from sltoolkit.training.run import seat_parties, with_format
 
 
 def trained(name: str, training: Training) -> Tensor:

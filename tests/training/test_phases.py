@@ -7,24 +7,25 @@ from typing import Any, ClassVar, final
 
 import pytest
 import torch
-from contract.fixtures_defenses import LearnedNoise
-from contract.toys import QUICK, differences, module_state, network, seated, split, victim, witness
+from contract.example_defenses import LearnedNoise
+from support.toys import QUICK, differences, module_state, network, seated, split, victim, witness
 from torch import Tensor, nn
 
 from sltoolkit import models
 from sltoolkit.api import train
-from sltoolkit.casting import seat_parties, task_of, with_format
-from sltoolkit.contracts import Defense, NoDefense
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.partition import Dealt, deal
-from sltoolkit.deployed import settle
 from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.models.refit import reinitialise
-from sltoolkit.parties import HonestServer
+from sltoolkit.parties.honest import HonestServer
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import deploy, run_phases
-from sltoolkit.turns import Phase
+from sltoolkit.training.casting import task_of
+from sltoolkit.training.deployed import settle
+from sltoolkit.training.phases import deploy, run_phases
+from sltoolkit.training.run import seat_parties, with_format
+from sltoolkit.wire.turn import Phase
 
 
 def weights(run: Any) -> dict[str, Any]:

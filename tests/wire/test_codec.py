@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from reducing import rng, through
+from support.reducers import rng, through
 from torch import Tensor
 
 from sltoolkit.bench.build import table_into
-from sltoolkit.codec import Codec
 from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.reducers import REDUCERS, HalfPrecision, TopK
+from sltoolkit.wire.codec import Codec
+from sltoolkit.wire.reducers import REDUCERS, HalfPrecision, TopK
 
 
 def test_samples_leave_nothing_behind_for_the_next_batch() -> None:

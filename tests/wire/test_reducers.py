@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from reducing import rng, through
+from support.reducers import rng, through
 from torch import Tensor
 
-from sltoolkit.codec import Reducer
-from sltoolkit.reducers import HalfPrecision, Quantised, TopK
+from sltoolkit.wire.codec import Reducer
+from sltoolkit.wire.reducers import HalfPrecision, Quantised, TopK
 
 ALL: list[Reducer] = [
     HalfPrecision(), HalfPrecision(format="bf16"), TopK(), TopK(fraction=1.0),

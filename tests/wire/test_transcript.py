@@ -8,9 +8,10 @@ from torch import Tensor
 
 from sltoolkit.errors import ProtocolError
 from sltoolkit.streams import Stream
-from sltoolkit.transcript import Record, Recording, Transcript, rows_of
-from sltoolkit.turns import PhaseName, Turn
-from sltoolkit.wire import SERVER, Kind, Link, Seat, Wire
+from sltoolkit.wire.message import SERVER, Kind, Link, Seat
+from sltoolkit.wire.transcript import Record, Recording, Transcript, rows_of
+from sltoolkit.wire.turn import PhaseName, Turn
+from sltoolkit.wire.wire import Wire
 
 UP = Link("client", "server", "smashed")
 DOWN = Link("server", "client", "smashed_grad")

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
-from sltoolkit.wire import SERVER, Kind, Link, Message, Seat, Wire
+from sltoolkit.wire.message import SERVER, Kind, Link, Message, Seat
+from sltoolkit.wire.turn import Turn
+from sltoolkit.wire.wire import Wire
 
 CLIENT = Seat("client")
 

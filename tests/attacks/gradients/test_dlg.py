@@ -6,23 +6,20 @@ from typing import Any
 
 import pytest
 import torch
-from contract import toys
-from contract.suited import NoisySteps
+from contract.suitable_victims import NoisySteps
+from support import toys
+from support.updates import UNTRAINED, heard_of, in_groups
 from torch import nn
-from updating import UNTRAINED, heard_of, in_groups
 
 import sltoolkit as sl
 from benchmarks.dlg_batch import zhu as sigmoid_net
-from sltoolkit.attacks.reconstruction.gradient_matching import (
-    Matching,
-    sole_labels,
-)
-from sltoolkit.attacks.reconstruction.inverting_gradients import InvertingView
+from sltoolkit.attacks.gradients._matching import Matching, sole_labels
+from sltoolkit.attacks.gradients.inverting_gradients import InvertingView
+from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.data.samples import Samples
-from sltoolkit.settings import Training
+from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 
 def relu_net(width: int = 32) -> nn.Sequential:

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from contract import toys
+from support import toys
 from torch import Tensor, nn
 from torch.nn import functional
 
 import sltoolkit as sl
+from sltoolkit.attacks.gradients.first_layer import solve
 from sltoolkit.attacks.labels.logit_gradient import LogitView
-from sltoolkit.attacks.reconstruction.first_layer import solve
-from sltoolkit.contracts import Task
+from sltoolkit.contracts.defense import Task
 from sltoolkit.errors import SpecError
-from sltoolkit.settings import Training
+from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 SGD = Training(epochs=2, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)
 
@@ -31,7 +31,7 @@ def linear(bias: bool = True, hidden: int = 12) -> nn.Sequential:
     return nn.Sequential(layers)
 
 
-def victim(protocol: sl.protocols.base.Protocol, **options: Any) -> Victim:
+def victim(protocol: sl.training.protocol.Protocol, **options: Any) -> Victim:
     settings: dict[str, Any] = {
         "cut": "relu", "training": SGD, "targets": toys.TARGETS, "model": linear, **options
     }  # fmt: skip

@@ -6,19 +6,19 @@ from unittest import mock
 
 import pytest
 import torch
+from support.updates import UNTRAINED, heard_of
 from torch import Tensor, nn
 from torch.nn import functional
-from updating import UNTRAINED, heard_of
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction import inverting_gradients
-from sltoolkit.attacks.reconstruction.inverting_gradients import InvertingView
+from sltoolkit.attacks.gradients import inverting_gradients
+from sltoolkit.attacks.gradients.inverting_gradients import InvertingView
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import SpecError
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
 
 ALPHA = 0.3
 RATES = [0.1] * 6 + [0.01] * 4 + [0.001] * 4 + [0.0001] * 2
@@ -157,7 +157,7 @@ def test_signals_stay_in_range_and_features_do_not(shape: tuple[int, ...], bound
         network = nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape).numel(), 3))
     updates = heard_of(untrained(convolutional, 1))[0]
     heard = {name: torch.ones(1, 1, *w.shape) for name, w in network.named_parameters()}
-    task = sl.contracts.Task(input_shape=shape, smashed_shape=(3,), classes=3)
+    task = sl.contracts.defense.Task(input_shape=shape, smashed_shape=(3,), classes=3)
     view = InvertingView(
         updates=replace(updates, network=network, heard=heard), task=task, labels=None, aux=None
     )

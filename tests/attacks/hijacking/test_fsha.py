@@ -6,31 +6,31 @@ from typing import Any
 
 import pytest
 import torch
-from hijacked import network
-from saturating import Behind, Saturating
+from support.hijacked import network
+from support.saturating import Behind, Saturating
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sltoolkit.adversary.own_defense import OwnDefense
 from sltoolkit.api import attack, train
-from sltoolkit.attacks.reconstruction.fsha import FSHA
-from sltoolkit.attacks.reconstruction.hijacking import (
+from sltoolkit.attacks.hijacking._hijacker import (
     Hijacker,
     HijackingServer,
     HijackSetup,
     HijackView,
     Trio,
 )
-from sltoolkit.contracts import Task
+from sltoolkit.attacks.hijacking.fsha import FSHA
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.data import load
+from sltoolkit.data.targets import Targets
 from sltoolkit.defenses import GaussianNoise, NoPeek
 from sltoolkit.errors import SpecError, ThreatModelError
-from sltoolkit.mechanism import OwnDefense
-from sltoolkit.models.pilots import strided_pilot, transposed_decoder
+from sltoolkit.networks.substitutes import strided_pilot, transposed_decoder
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import LocalLoss, Protocol, SplitFedV1, UShaped, Vanilla
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
-from sltoolkit.threat import Aux
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
 SMALL = FSHA(

@@ -4,24 +4,24 @@ from copy import deepcopy
 
 import pytest
 import torch
-from hijacked import network
+from support.hijacked import network
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sltoolkit.adversary.own_defense import OwnDefense
 from sltoolkit.api import attack, train
-from sltoolkit.attacks.inference.fsha_property import FSHAProperty
-from sltoolkit.attacks.reconstruction.hijacking import Trio
-from sltoolkit.contracts import Task
+from sltoolkit.attacks.hijacking._hijacker import Trio
+from sltoolkit.attacks.hijacking.fsha_property import FSHAProperty
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.outcomes import AttributeGuess
 from sltoolkit.data import load
 from sltoolkit.data.samples import Samples
+from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError, ThreatModelError
-from sltoolkit.mechanism import OwnDefense
-from sltoolkit.outcomes import AttributeGuess
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import UShaped, Vanilla
-from sltoolkit.scoring import score
-from sltoolkit.settings import Training
+from sltoolkit.referee.scoring import score
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=5)
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction.colluding import Colluding
+from sltoolkit.attacks.inversion.colluding import Colluding
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.knowledge import peer_of, peer_samples
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.protocols import Protocol
-from sltoolkit.referee import check_seat
+from sltoolkit.referee.mount import check_seat
+from sltoolkit.referee.sources import peer_of, peer_samples
 from sltoolkit.streams import Stream
 
 LENET = partial(sl.models.build, "lenet", shape=(1, 8, 8), classes=10, padding=2)

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 import torch
-from heard import gaussian_channel, gaussian_minimum, noisy, view_of
-from inversion import conv_client, digits, error, seeded
+from support.query_views import gaussian_channel, gaussian_minimum, noisy, view_of
+from support.white_box_views import conv_client, digits, error, seeded
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.decoder import SETTINGS, Decoder, DecoderView
-from sltoolkit.contracts import Task
+from sltoolkit.attacks.inversion.decoder import SETTINGS, Decoder, DecoderView
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.models.decoders import FAMILIES
-from sltoolkit.models.inverse import decode, fit_inverse, inverse_error, inverse_network
-from sltoolkit.models.ranks import centred
-from sltoolkit.outcomes import Reconstruction
+from sltoolkit.networks.decoders import FAMILIES
+from sltoolkit.networks.inverse import decode, fit_inverse, inverse_error, inverse_network
+from sltoolkit.networks.layers import centred
 from sltoolkit.streams import Stream
 
 EACH = pytest.mark.parametrize("family", FAMILIES)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from inversion import conv_client, digits, error, seeded, whitebox_view
+from support.white_box_views import conv_client, digits, error, seeded, whitebox_view
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.deep_image_prior import TV_WEIGHTS, DeepImagePrior
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
-from sltoolkit.contracts import Task
+from sltoolkit.attacks.inversion.deep_image_prior import TV_WEIGHTS, DeepImagePrior
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.defense import Task
 from sltoolkit.data import pool
-from sltoolkit.models.skip import skip_network
+from sltoolkit.networks.unet import skip_network
 from sltoolkit.streams import Stream
 
 PLAIN = DeepImagePrior(tv_weight=0.0, forward="client", steps=200, width=8)

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from heard import gaussian_channel, gaussian_minimum, noisy, view_of
-from inversion import conv_client, digits, error, seeded
 from sklearn.linear_model import Ridge as Oracle
 from sklearn.preprocessing import StandardScaler
+from support.query_views import gaussian_channel, gaussian_minimum, noisy, view_of
+from support.white_box_views import conv_client, digits, error, seeded
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction import regression
-from sltoolkit.attacks.reconstruction.regression import REACHES, Regression, RegressionView
+from sltoolkit.adversary.local_ridge import LocalRidge
+from sltoolkit.adversary.ridge import Ridge
+from sltoolkit.attacks.inversion import regression
+from sltoolkit.attacks.inversion.regression import REACHES, Regression, RegressionView
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.models.local_ridge import LocalRidge
-from sltoolkit.models.ridge import Ridge
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 
 PRIMAL, DUAL = (40, 7), (12, 50)

@@ -2,17 +2,17 @@
 
 import pytest
 import torch
-from heard import noisy, view_of
-from inversion import conv_client, digits, error, seeded
+from support.query_views import noisy, view_of
+from support.white_box_views import conv_client, digits, error, seeded
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.retrieval import Retrieval, RetrievalView
-from sltoolkit.baselines import nearest_aux
+from sltoolkit.adversary.nearest import DISTANCES, nearest
+from sltoolkit.attacks.inversion.retrieval import Retrieval, RetrievalView
+from sltoolkit.contracts.knowledge import Release
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import SpecError
-from sltoolkit.models.nearest import DISTANCES, nearest
+from sltoolkit.referee.baselines import nearest_aux
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Release
 
 
 def rand(*shape: int, seed: int) -> Tensor:

@@ -8,22 +8,22 @@ from typing import Any
 
 import pytest
 import torch
-from inversion import conv_client, digits, task_of
 from sklearn.datasets import load_digits
+from support.white_box_views import conv_client, digits, task_of
 from torch import Tensor, nn
 from torch.nn import functional
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction.observation import WhiteBoxView, released
-from sltoolkit.attacks.reconstruction.shadow import InTurn, Shadow, ShadowView, fit
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
-from sltoolkit.contracts import Defense
+from sltoolkit.attacks.inversion._observation import WhiteBoxView, released
+from sltoolkit.attacks.inversion.shadow import InTurn, Shadow, ShadowView, fit
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.referee import Verdict
+from sltoolkit.referee.judge import Verdict
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 FIXED = Shadow(
     epochs=2,

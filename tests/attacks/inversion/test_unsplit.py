@@ -7,18 +7,18 @@ from functools import partial
 
 import pytest
 import torch
-from inversion import Normalise, conv_client, digits, error, seeded, task_of
+from support.white_box_views import Normalise, conv_client, digits, error, seeded, task_of
 from torch import Tensor, nn
 
 import sltoolkit as sl
 from benchmarks.unsplit_batch import alone, client_of, measure
-from sltoolkit.attacks.reconstruction import descent
-from sltoolkit.attacks.reconstruction.observation import WhiteBoxView
-from sltoolkit.attacks.reconstruction.unsplit import UnSplit, UnSplitView, stretched
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
+from sltoolkit.adversary import descent
+from sltoolkit.attacks.inversion._observation import WhiteBoxView
+from sltoolkit.attacks.inversion.unsplit import UnSplit, UnSplitView, stretched
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.metrics import mse_affine
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.scoring import score
+from sltoolkit.referee.scoring import score
 from sltoolkit.streams import Stream
 
 Arch = Callable[[Stream], nn.Module]

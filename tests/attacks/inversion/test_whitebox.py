@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from inversion import (
+from support.white_box_views import (
     conv_client,
     digits,
     error,
@@ -15,13 +15,13 @@ from inversion import (
 )
 from torch import Tensor, nn
 
-from sltoolkit.attacks.reconstruction.observation import WhiteBoxView, observe
-from sltoolkit.attacks.reconstruction.smoothness import total_variation
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
-from sltoolkit.contracts import Defense
+from sltoolkit.adversary.total_variation import total_variation
+from sltoolkit.attacks.inversion._observation import WhiteBoxView, observe
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.streams import Stream
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 DEFAULT = WhiteBox().candidates(whitebox_view(conv_client(), digits(1)))[0]
 """What an attacker takes who has nothing to rehearse on."""

@@ -9,10 +9,10 @@ from benchmarks.he_mnist import BARS, measure
 from sltoolkit import api
 from sltoolkit.attacks import WhiteBox
 from sltoolkit.data import load
-from sltoolkit.settings import Training
-from sltoolkit.targets import Targets
+from sltoolkit.data.targets import Targets
+from sltoolkit.parties.settings import Training
 
-ROOT = Path(__file__).parents[2].parent / "shared" / "data"
+ROOT = Path(__file__).parents[3].parent / "shared" / "data"
 needs_mnist = pytest.mark.skipif(
     not (ROOT / "MNIST" / "raw").is_dir(), reason=f"no MNIST under {ROOT}"
 )

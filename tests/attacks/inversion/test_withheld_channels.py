@@ -5,26 +5,21 @@ from typing import Any
 
 import pytest
 import torch
-from inversion import digits, error, whitebox_view
+from support.white_box_views import digits, error, whitebox_view
 from torch import Tensor, nn
 
 import sltoolkit as sl
-from sltoolkit.attacks.reconstruction.colluding import Colluding, ColludingView
-from sltoolkit.attacks.reconstruction.observation import (
-    Observation,
-    StandIn,
-    WhiteBoxView,
-    released,
-)
-from sltoolkit.attacks.reconstruction.shadow import Shadow, ShadowView
-from sltoolkit.attacks.reconstruction.whitebox import WhiteBox
-from sltoolkit.codec import Reducer
-from sltoolkit.contracts import Defense
+from sltoolkit.attacks.inversion._observation import Observation, StandIn, WhiteBoxView, released
+from sltoolkit.attacks.inversion.colluding import Colluding, ColludingView
+from sltoolkit.attacks.inversion.shadow import Shadow, ShadowView
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.knowledge import Aux, Release
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.defenses import RandomPruning
-from sltoolkit.deployed import Deployed
-from sltoolkit.outcomes import Reconstruction
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux, Release
+from sltoolkit.training.deployed import Deployed
+from sltoolkit.wire.codec import Reducer
 
 Answer = Callable[[Tensor], Tensor]
 TARGETS = digits(8)
@@ -110,7 +105,7 @@ def test_the_units_of_a_shadow_all_weigh_the_same(monkeypatch: pytest.MonkeyPatc
 
     view = ShadowView(
         smashed=smashed, server_weights=server, client_arch=fresh, aux=AUX,
-        task=sl.contracts.Task(input_shape=(1, 8, 8), smashed_shape=(96,), classes=10),
+        task=sl.contracts.defense.Task(input_shape=(1, 8, 8), smashed_shape=(96,), classes=10),
         mechanism=None,
     )  # fmt: skip
     shadow = Shadow(epochs=1, least_steps=2)
@@ -137,7 +132,7 @@ def test_a_colluders_network_stands_in_where_releases_are_not_its_own(
     release = Release(deployed())
     view = ColludingView(
         smashed=release(TARGETS), peer_weights=peer,
-        task=sl.contracts.Task(input_shape=(1, 8, 8), smashed_shape=(96,), classes=10),
+        task=sl.contracts.defense.Task(input_shape=(1, 8, 8), smashed_shape=(96,), classes=10),
         peer_samples=AUX if private else None, aux=AUX,
         release=release if granted else None,
         mechanism=(lambda _: Defense()) if mechanism else None,

@@ -5,23 +5,23 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from leaks import auc, cross_entropy_gradients, guess, hints_of, rand, view
+from support.label_views import auc, cross_entropy_gradients, guess, hints_of, rand, view
 from torch import Tensor, nn
 
 from sltoolkit.attacks.labels.direction import Direction
 from sltoolkit.attacks.labels.norm import Norm
-from sltoolkit.casting import seat_parties
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
+from sltoolkit.contracts.knowledge import Hints
+from sltoolkit.contracts.outcomes import LabelGuess
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.outcomes import LabelGuess
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import UShaped, Vanilla
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Hints
-from sltoolkit.training import run_phases
-from sltoolkit.turns import Turn
-from sltoolkit.wire import Message
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.run import seat_parties
+from sltoolkit.wire.message import Message
+from sltoolkit.wire.turn import Turn
 
 ATTACKS = pytest.mark.parametrize("attack", [Norm(), Direction()], ids=["norm", "direction"])
 

@@ -2,21 +2,21 @@
 
 import pytest
 import torch
-from leaks import auc, guess, hints_of, view
 from sklearn.datasets import load_digits
+from support.label_views import auc, guess, hints_of, view
 from torch import Tensor, nn
 
 from sltoolkit.attacks.labels.direction import Direction
 from sltoolkit.attacks.labels.norm import Norm
-from sltoolkit.casting import seat_parties
-from sltoolkit.contracts import NoDefense
+from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import UShaped
-from sltoolkit.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training import run_phases
-from sltoolkit.transcript import Recording, Transcript
-from sltoolkit.wire import Link
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.run import seat_parties
+from sltoolkit.wire.message import Link
+from sltoolkit.wire.transcript import Recording, Transcript
 
 
 def digits(*, zero_or_not: bool) -> Split:

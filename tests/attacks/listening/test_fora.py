@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.api import attack, train
-from sltoolkit.attacks.reconstruction.fora import FORA, Aligned, Alignment, FORASetup
-from sltoolkit.contracts import RoundView, Task
+from sltoolkit.attacks.listening.fora import FORA, Aligned, Alignment, FORASetup
+from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.data import load
+from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError
-from sltoolkit.models.pilots import pooled_pilot, transposed_decoder
-from sltoolkit.settings import Training
+from sltoolkit.networks.substitutes import pooled_pilot, transposed_decoder
+from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.targets import Targets
-from sltoolkit.threat import Aux
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
 SMALL = FORA(

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.api import attack, train
-from sltoolkit.attacks.reconstruction.fora import FORA
-from sltoolkit.attacks.reconstruction.pcat import PCAT
-from sltoolkit.attacks.reconstruction.sdar import SDAR
-from sltoolkit.contracts import Defense, Listener
+from sltoolkit.attacks.listening.fora import FORA
+from sltoolkit.attacks.listening.pcat import PCAT
+from sltoolkit.attacks.listening.sdar import SDAR
+from sltoolkit.contracts.attack import Listener
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.data import load
+from sltoolkit.data.targets import Targets
 from sltoolkit.defenses import GaussianNoise
+from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import SplitFedV1, UShaped
-from sltoolkit.settings import Training
-from sltoolkit.targets import Targets
-from sltoolkit.turns import Turn
+from sltoolkit.wire.turn import Turn
 
 NARROW = SDAR(width=8, critic_width=2, image_critic_width=2, lr=1e-3, decoder_lr=2e-3)
 """Narrow networks, and a decoder that learns within hundreds of batches."""

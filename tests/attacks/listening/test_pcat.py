@@ -5,20 +5,21 @@ from typing import Any
 from unittest import mock
 
 import pytest
-import simulating as sim
 import torch
-from contract import toys
+from support import listeners as sim
+from support import toys
 from torch import Tensor, nn
 
-from sltoolkit import dress_rehearsal
-from sltoolkit.attacks.reconstruction.pcat import PCAT, PseudoClient
-from sltoolkit.attacks.reconstruction.substitute import After, Batch, Before, Substitute
-from sltoolkit.contracts import RoundView, Task
+from sltoolkit.adversary import training_rehearsal as dress_rehearsal
+from sltoolkit.attacks.listening._substitute import After, Batch, Before, Substitute
+from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
+from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.outcomes import Reconstruction
-from sltoolkit.parties import HonestServer
+from sltoolkit.parties.honest import HonestServer
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
 
 
 def ear(attack: PCAT, **options: Any) -> PseudoClient:

@@ -7,18 +7,19 @@ from typing import Any
 from unittest import mock
 
 import pytest
-import simulating as sim
 import torch
-from contract import toys
+from support import listeners as sim
+from support import toys
 from torch import Tensor, nn
 
 from benchmarks.listening import by_hand
-from sltoolkit.attacks.reconstruction.pcat import PCAT
-from sltoolkit.attacks.reconstruction.sdar import SDAR, Simulation
-from sltoolkit.attacks.reconstruction.substitute import After, Before, Substitute
-from sltoolkit.contracts import RoundView, Task
+from sltoolkit.attacks.listening._substitute import After, Before, Substitute
+from sltoolkit.attacks.listening.pcat import PCAT
+from sltoolkit.attacks.listening.sdar import SDAR, Simulation
+from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.streams import Stream
-from sltoolkit.threat import Aux
 
 NARROW = replace(SDAR.smoke(), lambda1=0.3, lambda2=0.2)
 

@@ -4,11 +4,11 @@ import copy
 from math import cos, pi
 
 import torch
-from reference_victims import Found, note, scores, smashed, targets_of, victims
 from torch import Tensor, nn
 
-from sltoolkit.models.inverse import inverse_network
-from sltoolkit.victim import Victim
+from sltoolkit.networks.inverse import inverse_network
+from sltoolkit.training.victim import Victim
+from support.references.victims import Found, note, scores, smashed, targets_of, victims
 
 
 def decoder(name: str, epochs: int, whats: dict[str, str]) -> Found:

@@ -8,11 +8,11 @@ import copy
 from math import cos, pi
 
 import torch
-from reference_victims import Found, note, scores, smashed, targets_of, victims
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.victim import Victim
+from sltoolkit.training.victim import Victim
+from support.references.victims import Found, note, scores, smashed, targets_of, victims
 
 
 def variation(x: Tensor) -> Tensor:

@@ -10,17 +10,17 @@ from math import prod
 from typing import Any
 
 import torch
-from reference_victims import Found, note, scores, targets_of, victims
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.models.conditioning import Conditioned, LabelChannel
-from sltoolkit.models.critics import feature_critic, image_critic, residual_critic
-from sltoolkit.models.inverse import inverse_network
-from sltoolkit.models.pilots import pooled_pilot, strided_pilot, transposed_decoder
-from sltoolkit.settings import Training
-from sltoolkit.targets import label_targets
-from sltoolkit.victim import Victim
+from sltoolkit.data.targets import label_targets
+from sltoolkit.networks.conditioning import Conditioned, LabelChannel
+from sltoolkit.networks.critics import feature_critic, image_critic, residual_critic
+from sltoolkit.networks.inverse import inverse_network
+from sltoolkit.networks.substitutes import pooled_pilot, strided_pilot, transposed_decoder
+from sltoolkit.parties.settings import Training
+from sltoolkit.training.victim import Victim
+from support.references.victims import Found, note, scores, targets_of, victims
 
 cross_entropy = functional.cross_entropy
 

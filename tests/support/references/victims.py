@@ -20,11 +20,11 @@ from sltoolkit.bench.plan import facts_of, plan_of
 from sltoolkit.bench.recipes import arguments
 from sltoolkit.bench.reproduction import load_reproduction
 from sltoolkit.bench.spec import load_spec
-from sltoolkit.settings import Training
-from sltoolkit.targets import image_targets
-from sltoolkit.victim import Victim
+from sltoolkit.data.targets import image_targets
+from sltoolkit.parties.settings import Training
+from sltoolkit.training.victim import Victim
 
-FOLDER = Path(__file__).parents[2] / "reproductions"
+FOLDER = Path(__file__).parents[3] / "reproductions"
 
 Found = dict[tuple[str, str], list[float]]
 """(what, metric) of an expectation -> a number per victim."""

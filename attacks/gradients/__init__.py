@@ -1,0 +1,1 @@
+"""Inputs from gradients or weights."""

@@ -1,0 +1,1 @@
+"""Attacks that take over the server's seat."""

@@ -1,0 +1,1 @@
+"""Inputs from smashed data, after the fact."""

@@ -1,0 +1,1 @@
+"""Attacks that listen while the victim trains."""

@@ -1,0 +1,1 @@
+"""An attacker's toolbox; there is no truth in it."""

@@ -1,0 +1,16 @@
+"""Types and options that commands share."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+Kind = Literal["attacks", "defenses", "protocols", "models", "data", "metrics"]
+"""What there is to list."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
+Workers = Annotated[
+    int, typer.Option(min=1, help="Processes to use; the results don't depend on it.")
+]
+
+
+Record = dict[str, Any]

@@ -1,0 +1,126 @@
+"""The contract of defences."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self, final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.parties.sampling import Sampler
+from sltoolkit.privacy.guarantee import Guarantee
+from sltoolkit.streams import Stream
+from sltoolkit.wire.turn import Phase, Turn
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What everybody knows: the shapes of inputs and smashed data, and the number of classes."""
+
+    input_shape: tuple[int, ...]
+    smashed_shape: tuple[int, ...]
+    classes: int
+
+    @property
+    def bounded(self) -> bool:
+        """Whether inputs lie in [0, 1]: images and signals do, feature vectors have no bounds."""
+        return len(self.input_shape) > 1
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PartySetup:
+    """A party before its run begins, for a defence to wrap.
+
+    Attributes:
+        side: `client` for the party that computes up to the cut; `labels` for another party
+            that holds labels or sends gradients.
+        module: its network.
+        optimizer: its optimiser, None where the network is not trained.
+        sampler: how it draws batches.
+        task: shapes and classes.
+        samples: how many samples it holds.
+        rng: the defence's own stream at this party.
+    """
+
+    side: Literal["client", "labels"]
+    module: nn.Module
+    optimizer: torch.optim.Optimizer | None
+    sampler: Sampler
+    task: Task
+    samples: int
+    rng: Stream
+
+
+class Defense:
+    """A defence: what a party says differently. Every seam defaults to nothing.
+
+    Fields of the dataclass are its hyper-parameters; `strength` names the one that sweeps turn.
+    Every party of a run gets a deep copy of its own, so two parties share no state.
+    """
+
+    citation: ClassVar[str] = ""
+    strength: ClassVar[str] = ""
+    learns: ClassVar[bool] = False
+    """Whether it acts through training, so that a network trained elsewhere can't use it."""
+    per_batch: ClassVar[bool] = False
+    """Whether the examples of a batch share what it draws when deployed: one mask for all, say."""
+    phases: ClassVar[tuple[Phase, ...]] = (Phase("train"),)
+
+    @classmethod
+    def smoke(cls) -> Self:
+        """The smallest setting that executes every step."""
+        return cls()
+
+    def begin(self, setup: PartySetup) -> PartySetup:
+        """Wrap the party's module, optimiser or sampler; build own networks (on `task` shapes)."""
+        return setup
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """Client: what to send in place of `z` (B, ...), keeping the graph."""
+        return z
+
+    def labels(self, y: Tensor, turn: Turn) -> Tensor:
+        """Label holder: what to use in place of `y` (B,): integers, or (B, C) float weights."""
+        return y
+
+    def gradient(self, g: Tensor, turn: Turn) -> Tensor:
+        """Sender of the gradient at the cut: what to send in place of `g` (B, ...)."""
+        return g
+
+    def receive(self, g: Tensor, turn: Turn) -> Tensor | None:
+        """Client: the gradient to learn from; None refuses, and the batch teaches nothing."""
+        return g
+
+    def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
+        """Client: a further loss on what was sent, `z` as returned by `smash`."""
+        return None
+
+    def step(self, turn: Turn) -> None:
+        """Step the defence's own optimisers; the batch's gradients have been computed."""
+
+    def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
+        """What is formally guaranteed after `releases` releases of one record; None: nothing."""
+        return None
+
+    def learned(self) -> Mapping[str, nn.Module]:
+        """The defence's own networks: they are stored, and travel with the client's weights."""
+        return {}
+
+    def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
+        """Self-check on the deployed path: named measurements of what the defence does.
+
+        Args:
+            clean: smashed data before `smash`, (R, B, ...).
+            sent: what crossed the wire for the same inputs, same shape.
+        """
+        return {"changed_rms": float((sent - clean).pow(2).mean().sqrt())}
+
+
+@final
+@dataclass(kw_only=True, eq=False)
+class NoDefense(Defense):
+    """The undefended baseline; bit-identical to having no defence at all."""
+
+    citation: ClassVar[str] = "none: the undefended baseline"

@@ -1,0 +1,1 @@
+"""Networks that attackers and defenses train."""

@@ -1,0 +1,1 @@
+"""Seats the parties and trains a victim."""

@@ -1,0 +1,85 @@
+"""The contract of protocols."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from torch import nn
+
+from sltoolkit.contracts.attack import Role
+from sltoolkit.contracts.grants import Holdings
+from sltoolkit.data.samples import Samples
+from sltoolkit.training.deployed import Deployed
+from sltoolkit.wire.turn import PhaseName
+
+if TYPE_CHECKING:
+    from sltoolkit.training.casting import Casting
+from sltoolkit.training.cast import Cast, Clock
+
+Deployment = tuple[tuple[Deployed, ...], nn.Module]
+"""The clients as deployed (one where they are alike), and the server's network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(ABC):
+    """A protocol scripts the conversation; its dataclass fields are its parameters.
+
+    Class facts: `parts` into which it cuts the network, `citation`, `learns` (whether its parties
+    train), `side_by_side` (whether its clients compute at the same time).
+
+    Attributes:
+        clients: how many; the private training samples are dealt out among them.
+    """
+
+    parts: ClassVar[int]
+    citation: ClassVar[str]
+    learns: ClassVar[bool] = True
+    side_by_side: ClassVar[bool] = False
+
+    clients: int = 1
+
+    @property
+    def alike(self) -> bool:
+        """Whether the clients end up with one and the same network."""
+        return True
+
+    @property
+    def holders(self) -> int:
+        """Among how many the private samples are dealt out."""
+        return self.clients
+
+    def alone(self) -> Self:
+        """The same with one client, who is always there."""
+        return replace(self, clients=1)
+
+    @property
+    @abstractmethod
+    def seats(self) -> Mapping[Role, Holdings]:
+        """What each role holds by its position."""
+
+    @property
+    def labels_travel(self) -> bool:
+        """Whether who only listens to the wire learns labels."""
+        return "eavesdropper" in self.seats and "labels" in self.seats["eavesdropper"].grants
+
+    @abstractmethod
+    def cast(self, casting: "Casting") -> Cast:
+        """Seat the parties."""
+
+    @abstractmethod
+    def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
+        """One pass over all clients' samples."""
+
+    def deploy(self, cast: Cast, samples: Samples) -> Deployment:
+        """What attackers meet: the clients (one where they are alike), and the server's network.
+
+        Where clients take turns, it is the last one to have learned; without a server the clients
+        hold everything, and nothing is left for it to compute. `samples` are all private training
+        samples.
+        """
+        server = cast.server.deployed() if cast.servers else nn.Identity()
+        if not self.alike:
+            return tuple(m.deployed(m.samples) for m in cast.clients), server
+        newest = cast.baton or cast.clients[-1]
+        return (newest.deployed(samples),), server
