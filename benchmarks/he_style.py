@@ -3,7 +3,7 @@
 Run with `python benchmarks/he_style.py`. The loop has one image at a time, two threads (where there
 are two cores), a loss that is propagated back into the victim's weights, too, through the heard
 features as well (hence the graph that is retained), AMSGrad with epsilon 1e-3 and a constant rate
-of 0.01 in pixels normalised to [-1, 1], from zero, 5,000 steps, and their TV. The white box has the
+of 0.01 in pixels normalized to [-1, 1], from zero, 5,000 steps, and their TV. The white box has the
 same objective, one thread, all targets at once and its own descent. The targets are scikit-learn's
 digits at MNIST's size and the client is LeNet's beginning, untrained, so that no file is needed.
 """
@@ -26,7 +26,7 @@ TARGETS = 64
 ALONE = 2
 STEPS = 5000
 TV_WEIGHT = 0.01
-"""Theirs is 1, for a trained client; on this one's weaker outputs it leaves nothing but grey."""
+"""Theirs is 1, for a trained client; on this one's weaker outputs it leaves nothing but gray."""
 
 DEVIATION = 0.5
 """Of the code's pixels: MNIST minus 1/2, divided by 1/2."""
@@ -36,7 +36,7 @@ def he_loop(client: nn.Module, x: Tensor, *, steps: int = STEPS) -> Tensor:
     """One target (1, C, H, W) in [0, 1], recovered as the public code does."""
 
     def seen(pixels: Tensor) -> Tensor:
-        """Smashed data of normalised pixels."""
+        """Smashed data of normalized pixels."""
         z: Tensor = client(pixels * DEVIATION + 0.5)
         return z
 

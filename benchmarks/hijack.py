@@ -3,7 +3,7 @@
     python -m benchmarks.hijack [THREADS]
 
 Both run in this process by turns, in short stretches, so that a noisy machine slows both alike;
-the median of the ratios of neighbouring stretches is reported. The toolkit's side is the whole
+the median of the ratios of neighboring stretches is reported. The toolkit's side is the whole
 batch: client, wire, attacker, client's update. The loop draws the same number of samples.
 """
 
@@ -21,7 +21,7 @@ from sltoolkit.attacks import FSHA
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Split
 from sltoolkit.networks.critics import residual_critic
-from sltoolkit.networks.substitutes import strided_pilot, transposed_decoder
+from sltoolkit.networks.substitutes import strided_substitute, transposed_decoder
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Vanilla
 from sltoolkit.referee.listening import seize
@@ -49,7 +49,7 @@ def by_hand(data: Split, aux: Tensor) -> Callable[[], None]:
     """An epoch of a plain loop: one graph for each loss, the default Adam."""
     f, x = client(), data.private_train.x
     shape = (16, 8, 8)
-    pilot, decoder = strided_pilot(IMAGE, shape), transposed_decoder(shape, IMAGE, width=WIDTH)
+    pilot, decoder = strided_substitute(IMAGE, shape), transposed_decoder(shape, IMAGE, width=WIDTH)
     critic = residual_critic(shape, width=WIDTH, blocks=BLOCKS)
     own = torch.optim.Adam([*pilot.parameters(), *decoder.parameters()], lr=1e-5)
     judge = torch.optim.Adam(critic.parameters(), lr=1e-4)

@@ -3,7 +3,7 @@
     python benchmarks/listening.py [THREADS]
 
 Both sides are timed in this process by turns, so that a noisy machine slows both alike; medians of
-the ratios of neighbours are reported. The threads are torch's; one by default, as in a worker of
+the ratios of neighbors are reported. The threads are torch's; one by default, as in a worker of
 the bench. `identical` says whether the victim of five listeners is bit-identical to one of none.
 """
 
@@ -28,11 +28,11 @@ from benchmarks.training import random_split, seconds
 from sltoolkit import models
 from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
 from sltoolkit.attacks.listening.sdar import SDAR, Simulation
-from sltoolkit.contracts.attack import Listener, RoundView, Wiretap
+from sltoolkit.contracts.attack import BatchView, Listener, ListenerState
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Vanilla
-from sltoolkit.referee.listening import TapEar, open_listener
+from sltoolkit.referee.listening import ListenerEar, open_listener
 from sltoolkit.streams import Stream
 from sltoolkit.training.phases import run_phases
 from sltoolkit.training.run import Run, seat_parties
@@ -59,7 +59,7 @@ def run_of() -> Run:
     )  # fmt: skip
 
 
-def attached(run: Run, listeners: Sequence[Listener[Any]]) -> list[TapEar]:
+def attached(run: Run, listeners: Sequence[Listener[Any]]) -> list[ListenerEar]:
     """The run with listeners on its wire; the ears."""
     ears = [open_listener(x, run, seed=0, grants=GRANTS)[1] for x in listeners]
     run.cast.wire = run.cast.wire.with_ears(ears)
@@ -80,11 +80,11 @@ def trained(listeners: Sequence[Listener[Any]]) -> tuple[float, list[Tensor]]:
 
 @contextmanager
 def own_work() -> Iterator[list[float]]:
-    """Seconds that wiretaps spend on what they hear."""
+    """Seconds that listener states spend on what they hear."""
     spent: list[float] = []
 
-    def timed(hear: Callable[[Any, RoundView], None]) -> Callable[[Any, RoundView], None]:
-        def hearing(self: Wiretap, heard: RoundView) -> None:
+    def timed(hear: Callable[[Any, BatchView], None]) -> Callable[[Any, BatchView], None]:
+        def hearing(self: ListenerState, heard: BatchView) -> None:
             spent.append(seconds(lambda: hear(self, heard)))
 
         return hearing
@@ -110,10 +110,10 @@ Step = Callable[[Tensor, Tensor, nn.Module, Tensor, Tensor], None]
 
 
 def by_hand(tap: Simulation, attack: SDAR) -> Step:
-    """SDAR's step as one would write it for one run, on the networks of a wiretap."""
+    """SDAR's step as one would write it for one run, on the networks of a listener state."""
     substitute, feature, image = tap.substitute, tap.feature_critic, tap.image_critic
     if substitute is None or feature is None or image is None:
-        raise RuntimeError("the wiretap has heard nothing yet")
+        raise RuntimeError("the listener state has heard nothing yet")
     e, d, D_e, D_d = (x.network for x in (substitute.client, substitute.decoder, feature, image))
     lr, decoder_lr, lambda1 = attack.lr or 0.0, attack.decoder_lr or 0.0, attack.lambda1 or 0.0
     rates = lr, decoder_lr, lambda1 * lr, attack.lambda2 * decoder_lr
@@ -149,9 +149,9 @@ def by_hand(tap: Simulation, attack: SDAR) -> Step:
 
 
 def sdar_step(attack: SDAR) -> float:
-    """Seconds of a batch through wire, ear and wiretap over those of the step by hand."""
+    """Seconds of a batch through wire, ear and listener state over those of the step by hand."""
     run = run_of()
-    tapped, ear = open_listener(attack, run, seed=0, grants=GRANTS)
+    attached, ear = open_listener(attack, run, seed=0, grants=GRANTS)
     wire = run.cast.wire.with_ears([ear])
     silent = run.cast.wire.with_ears([])
     held, client, server = run.data.private_train, Seat("client"), run.cast.server.party
@@ -167,9 +167,9 @@ def sdar_step(attack: SDAR) -> float:
         through.close(turn)
 
     say(wire)
-    if not isinstance(tapped.wiretap, Simulation):
-        raise TypeError("SDAR opens another wiretap")
-    hand, aux = by_hand(tapped.wiretap, attack), run.data.aux
+    if not isinstance(attached.listener_state, Simulation):
+        raise TypeError("SDAR opens another listener state")
+    hand, aux = by_hand(attached.listener_state, attack), run.data.aux
 
     def plain() -> None:
         rows = torch.randint(len(aux.y), (BATCH,))

@@ -1,8 +1,8 @@
 """One epoch of every protocol as somebody would write it in plain PyTorch: no parties, no wire.
 
-The loops work on the networks, optimisers, samples and orders of a cast that is not used
+The loops work on the networks, optimizers, samples and orders of a cast that is not used
 otherwise, so that they take the same steps on the same batches as the toolkit's loop does. Where a
-protocol splits the network, every part has an optimiser, and the graph ends at every cut, as it
+protocol splits the network, every part has an optimizer, and the graph ends at every cut, as it
 must where parts are at different parties: what comes out is detached, and each part goes backward
 by itself from the gradient that the next one hands back. (Or, for comparison, one graph runs
 through all parts, which no split learning can do.)
@@ -47,7 +47,7 @@ class Cuts:
         return self._crossed[-1][1]
 
     def follow(self, losses: Sequence[Tensor], optimizers: Sequence[Optimizer]) -> None:
-        """Backward from the losses, cut by cut, and a step of all optimisers."""
+        """Backward from the losses, cut by cut, and a step of all optimizers."""
         for optimizer in optimizers:
             optimizer.zero_grad()
         if not self._apart:
@@ -253,17 +253,17 @@ def batches(me: Member) -> Iterator[Batch]:
 
 
 def parts_of(me: Member) -> list[Part]:
-    """A client's networks with their optimisers."""
+    """A client's networks with their optimizers."""
     return [_part(party) for party in (me.party, me.tail) if party is not None]
 
 
 def part_of(host: Host) -> Part:
-    """A host's network with its optimiser."""
+    """A host's network with its optimizer."""
     return _part(_honest(host))
 
 
 def server_of(cast: Cast) -> nn.Module:
-    """The server's network, which may have no optimiser."""
+    """The server's network, which may have no optimizer."""
     return _honest(cast.server).module
 
 
@@ -275,5 +275,5 @@ def _honest(host: Host) -> HonestMiddle | HonestServer:
 
 def _part(party: HonestClient | HonestMiddle | HonestServer) -> Part:
     if party.optimizer is None:
-        raise ProtocolError("a network without an optimiser can't learn")
+        raise ProtocolError("a network without an optimizer can't learn")
     return party.module, party.optimizer

@@ -6,7 +6,7 @@ LeNet, batches of 64, one thread; four clients (two parties with blocks of the f
 forty batches in all, and the gradients about a tenth of the samples recorded. Both loops use
 torch's fused Adam, so that the ratio is of the loops. They run in this process, in short epochs by
 turns; the processor's time counts, so that other processes on the machine don't; the median of the
-ratios of neighbouring epochs over several builds is reported, because where a network happens to
+ratios of neighboring epochs over several builds is reported, because where a network happens to
 lie in memory moves its ratio by percents.
 
 Where parties are cut apart, the plain loop's graph ends at the cut, too; for comparison the ratio

@@ -73,7 +73,7 @@ def _seconds(call: Callable[[], torch.Tensor]) -> float:
 
 
 def main() -> None:
-    """Print the comparison for grey and for colour images."""
+    """Print the comparison for gray and for color images."""
     for channels, side in ((1, 28), (1, 32), (3, 32)):
         m = measure(channels, side)
         print(

@@ -3,7 +3,7 @@
     python benchmarks/training.py [THREADS]
 
 Both run in this process, in short epochs by turns, so that a noisy machine slows both alike; the
-median of the ratios of neighbouring epochs is reported. The threads are torch's; one by default,
+median of the ratios of neighboring epochs is reported. The threads are torch's; one by default,
 as in a worker of the bench.
 """
 
@@ -100,7 +100,7 @@ def ratios(name: str, *, fused: bool) -> list[float]:
 def measure() -> dict[str, float]:
     """Per model the ratio of split to plain seconds, and the bar it must stay below.
 
-    The toolkit uses torch's fused optimisers, so the ratio to a plain loop with those is shown too.
+    The toolkit uses torch's fused optimizers, so the ratio to a plain loop with those is shown too.
 
     Several builds, because where a network happens to lie in memory moves its ratio by percents.
     """

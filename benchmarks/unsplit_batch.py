@@ -3,7 +3,7 @@
 Run with `python benchmarks/unsplit_batch.py`; one thread, as a worker has. The client is LeNet's
 first convolution, and everything up to its first pooling and to its second ReLU (UnSplit's MNIST
 network is the same LeNet). The loop is the published one, written with torch's own layers and
-optimisers, and computes no gradient that it doesn't use. Both start from the same clones. The
+optimizers, and computes no gradient that it doesn't use. Both start from the same clones. The
 targets are scikit-learn's digits at MNIST's size, so that no file is needed.
 """
 

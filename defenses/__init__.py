@@ -1,4 +1,4 @@
-"""The defences, by where they act: one file and one line here each."""
+"""The defenses, by where they act: one file and one line here each."""
 
 from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.defenses.smashed.dp_activations import DPActivations

@@ -1,4 +1,4 @@
-"""How a defence refuses impossible hyper-parameters."""
+"""How a defense refuses impossible hyper-parameters."""
 
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.errors import SpecError
@@ -8,7 +8,7 @@ def require(defense: Defense, name: str, holds: bool, expected: str) -> None:
     """Refuse the value of the hyper-parameter `name` unless it `holds`.
 
     Raises:
-        SpecError: naming the defence, the hyper-parameter, what was expected and what was given.
+        SpecError: naming the defense, the hyper-parameter, what was expected and what was given.
     """
     if not holds:
         given = getattr(defense, name)

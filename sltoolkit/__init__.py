@@ -84,7 +84,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     from sltoolkit.rows.result import Result
     from sltoolkit.streams import Stream
     from sltoolkit.training.victim import Victim
-    from sltoolkit.wire.reducers import HalfPrecision, Quantised, TopK
+    from sltoolkit.wire.reducers import HalfPrecision, Quantized, TopK
 
 _HOMES = {
     "sltoolkit": ("data", "metrics", "models"),
@@ -108,7 +108,7 @@ _HOMES = {
         "LocalLoss", "MultiHop", "MultiTask", "PROTOCOLS", "SplitFedV1", "SplitFedV2", "SplitFedV3",
         "UShaped", "Vanilla", "Vertical",
     ),
-    "sltoolkit.wire.reducers": ("HalfPrecision", "Quantised", "TopK"),
+    "sltoolkit.wire.reducers": ("HalfPrecision", "Quantized", "TopK"),
     "sltoolkit.data.partition": (
         "DirichletLabels", "Shards", "ShuffleSplit", "WithReplacement", "class_counts",
         "heterogeneity",
@@ -133,7 +133,7 @@ __all__ = [
     "Defense", "Direction", "DirichletLabels", "ExtendedVanilla", "FSHAProperty", "FedAvg",
     "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients", "LaplaceNoise",
     "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient", "MultiHop", "MultiTask",
-    "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantised", "RandomPruning", "Regression",
+    "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantized", "RandomPruning", "Regression",
     "Result", "Retrieval", "Shadow", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2",
     "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "UnSplit", "Vanilla",
     "Vertical", "Victim", "WhiteBox", "WithReplacement", "attack", "attack_table", "class_counts",

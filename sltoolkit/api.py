@@ -81,9 +81,9 @@ def train(
         protocol: a protocol, or its name.
         partition: which client holds which samples, or its name; dealt out in turn by default.
         reducer: a lossy codec that messages pass, or its name; None sends them as they are.
-        defense: a defence, its name, or None.
-        seed: the victim's seed: initialisation, batches, dropout, the defence's noise.
-        training: epochs, batch size, optimiser.
+        defense: a defense, its name, or None.
+        seed: the victim's seed: initialization, batches, dropout, the defense's noise.
+        training: epochs, batch size, optimizer.
         targets: which records attacks will be asked about.
         listeners: attacks that listen to the training.
         active: an attack that takes over a seat.
@@ -187,7 +187,7 @@ def frozen(
         protocol: who holds what, and what travels; `u_shaped` with a tail and `vanilla` without
             one, unless you say otherwise (`Vanilla(labels_at="server")` for label attacks).
         defense: put in front of the wire; one that acts by training the client is refused.
-        seed: seed of the defence's noise.
+        seed: seed of the defense's noise.
         targets: which records attacks will be asked about.
         device: where to compute.
     """
@@ -251,7 +251,7 @@ def attack(
 
 def _victim(
     run: Run, facts: dict[str, Any], transcript: Transcript, losses: tuple[float, ...],
-    targets: Targets, tapped: list[Any],
+    targets: Targets, attached: list[Any],
 ) -> Victim:  # fmt: skip
     deployed, server = deploy(run)
     return Victim(
@@ -266,9 +266,9 @@ def _victim(
         losses=losses,
         costs=measure(run, seconds=facts["train_seconds"]),
         rng=run.rng,
-        pristine=run.defense,
+        configured_defense=run.defense,
         targets=targets,
-        tapped=tuple(tapped),
+        attached=tuple(attached),
     )
 
 

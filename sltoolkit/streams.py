@@ -1,6 +1,6 @@
 """Independent named random streams from one seed.
 
-Layer initialisation, dropout and opacus draw from torch's *global* generator, so handing out
+Layer initialization, dropout and opacus draw from torch's *global* generator, so handing out
 named generators does not separate the parties: an attacker that builds a network would shift the
 victim's dropout masks. A `Stream` therefore also owns a *scope*, in which the global generators
 are its own; what runs inside two different streams' scopes can never influence each other.

@@ -45,7 +45,7 @@ def test_an_own_module_in_a_few_lines() -> None:
     result = sl.attack(victim, sl.Decoder.smoke(), seed=0)
     assert isinstance(result.outcome, Reconstruction)
     assert differences(before, module_state(model)) == []  # a copy was trained
-    trained = {**victim.member.client.state_dict(), **victim.server.state_dict()}
+    trained = {**victim.client.client.state_dict(), **victim.server.state_dict()}
     assert differences({k: v for k, v in before.items() if k in trained}, trained) != []
     assert victim.facts["model"] == "Sequential"
 
@@ -53,8 +53,8 @@ def test_an_own_module_in_a_few_lines() -> None:
 def test_an_own_module_starts_from_its_weights_and_a_function_from_the_seed() -> None:
     still = sl.Training(epochs=0)
     model = network()
-    given = [sl.train(model, split(), cut=CUT, seed=s, training=still).member for s in (0, 1)]
-    made = [sl.train(network, split(), cut=CUT, seed=s, training=still).member for s in (0, 1)]
+    given = [sl.train(model, split(), cut=CUT, seed=s, training=still).client for s in (0, 1)]
+    made = [sl.train(network, split(), cut=CUT, seed=s, training=still).client for s in (0, 1)]
     for member in given:
         assert torch.equal(
             member.client.state_dict()["conv.weight"], model.state_dict()["conv.weight"]
@@ -89,7 +89,7 @@ def test_a_registered_model_by_name() -> None:
         ({"defense": "gaussian"}, "did you mean 'gaussian_noise'"),
     ],
 )
-def test_a_misspelt_name_is_refused_with_the_nearest(change: dict[str, Any], said: str) -> None:
+def test_a_misspelled_name_is_refused_with_the_nearest(change: dict[str, Any], said: str) -> None:
     given: dict[str, Any] = {"model": network, "data": split(), "cut": CUT} | change
     with pytest.raises(SpecError, match=said):
         sl.train(**given)
@@ -97,7 +97,7 @@ def test_a_misspelt_name_is_refused_with_the_nearest(change: dict[str, Any], sai
 
 def test_two_cuts_for_a_u_shaped_network() -> None:
     victim = sl.train(network, split(), cut=[CUT, "flatten"], protocol="u_shaped", **SETTINGS)
-    assert victim.member.tail is not None
+    assert victim.client.tail is not None
     assert victim.facts["cut"] == "drop+flatten"
     assert {k.kind for k in victim.bytes} == {"smashed", "smashed_grad"}  # no label travels
     result = sl.attack(victim, sl.Direction(), grants=HINTED)
@@ -110,7 +110,7 @@ def test_private_clients_have_a_network_each_and_share_the_utility() -> None:
     protocol = sl.Vanilla(clients=2, handover="none", labels_at="server")
     victim = sl.train(network, split(), cut=CUT, protocol=protocol, **SETTINGS)
     assert len(victim.deployed) == 2
-    assert len(victim.member.samples) == 24
+    assert len(victim.client.samples) == 24
     logits = [
         victim.server(m.client(victim.data.private_holdout.x)).argmax(1) for m in victim.deployed
     ]
@@ -119,7 +119,7 @@ def test_private_clients_have_a_network_each_and_share_the_utility() -> None:
     verdict = sl.attack(victim, sl.Decoder.smoke()).verdict
     assert verdict.truth.ids.min() >= 1000
     labels = sl.attack(victim, sl.Direction(), grants=HINTED).verdict
-    assert set(labels.truth.ids.tolist()) <= set(victim.member.samples.ids.tolist())
+    assert set(labels.truth.ids.tolist()) <= set(victim.client.samples.ids.tolist())
 
 
 def test_listeners_ride_along_and_change_nothing(victim: sl.Victim) -> None:
@@ -136,7 +136,7 @@ def test_listeners_ride_along_and_change_nothing(victim: sl.Victim) -> None:
 
 
 def _at(victim: sl.Victim, name: str) -> nn.Module:
-    return victim.server if name == "server" else victim.member.client
+    return victim.server if name == "server" else victim.client.client
 
 
 def test_a_missing_grant_is_refused_before_any_training() -> None:
@@ -178,7 +178,7 @@ def test_rows_are_long_form_and_complete(victim: sl.Victim) -> None:
     assert (rows["value"] <= rows["ci_high"]).all()
 
 
-def test_rows_name_the_defence_and_its_parameters() -> None:
+def test_rows_name_the_defense_and_its_parameters() -> None:
     noisy = sl.train(
         network, split(), cut=CUT, protocol=PRIVATE, defense=sl.GaussianNoise(std=0.25), **SETTINGS
     )
@@ -206,7 +206,7 @@ def test_a_figure_shows_originals_and_reconstructions(victim: sl.Victim) -> None
         sl.attack(private, sl.Direction(), grants=HINTED).figure()
 
 
-def test_a_table_has_a_line_per_defence() -> None:
+def test_a_table_has_a_line_per_defense() -> None:
     results = []
     for defense in (None, sl.GaussianNoise(std=1.0)):
         for seed in (0, 1):
@@ -225,7 +225,7 @@ def test_a_table_has_a_line_per_defence() -> None:
 
 
 def test_hints_are_gradients_and_labels_of_the_same_records(victim: sl.Victim) -> None:
-    _, hinted = label_targets(victim.member.samples, TARGETS)
+    _, hinted = label_targets(victim.client.samples, TARGETS)
     record = victim.transcript.record(Link("server", "client", "smashed_grad"))
     hints = Hints(smashed_grad=rows_of(record, hinted.ids), y=hinted.y)
     assert hints.smashed_grad.shape == (6, 4, 8, 8)
@@ -242,7 +242,7 @@ def test_the_device_is_an_argument(device: str | torch.device) -> None:
 def test_the_same_call_gives_the_same_victim_whatever_ran_before(victim: sl.Victim) -> None:
     torch.rand(5)
     again = sl.train(network, split(), cut=CUT, **SETTINGS)
-    assert differences(victim.member.client.state_dict(), again.member.client.state_dict()) == []
+    assert differences(victim.client.client.state_dict(), again.client.client.state_dict()) == []
     assert victim.losses == again.losses
 
 
@@ -253,7 +253,7 @@ def test_attacking_does_not_touch_the_global_generators(victim: sl.Victim) -> No
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_utility_is_measured_through_the_defence() -> None:
+def test_utility_is_measured_through_the_defense() -> None:
     class Mute(sl.Defense):
         citation = "nobody 2026"
 
@@ -268,5 +268,5 @@ def test_utility_is_measured_through_the_defence() -> None:
 def test_names_of_layers_survive_the_cut() -> None:
     layers = OrderedDict(a=nn.Flatten(), b=nn.Linear(64, 8), c=nn.Linear(8, 3))
     victim = sl.train(nn.Sequential(layers), split(), cut="b", **SETTINGS)
-    assert set(victim.member.client.state_dict()) == {"b.weight", "b.bias"}
+    assert set(victim.client.client.state_dict()) == {"b.weight", "b.bias"}
     assert set(victim.server.state_dict()) == {"c.weight", "c.bias"}

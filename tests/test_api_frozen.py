@@ -23,12 +23,12 @@ def victim() -> sl.Victim:
 
 
 def test_a_victim_trained_elsewhere_keeps_its_weights(victim: sl.Victim) -> None:
-    client, server = copy.deepcopy(victim.member.client), copy.deepcopy(victim.server)
+    client, server = copy.deepcopy(victim.client.client), copy.deepcopy(victim.server)
     before = [module_state(m) for m in (client, server)]
     again = sl.frozen(client, server, split(), targets=TARGETS)
     for module, state in zip((client, server), before, strict=True):
         assert differences(state, module_state(module)) == []
-    assert differences(again.member.client.state_dict(), client.state_dict()) == []
+    assert differences(again.client.client.state_dict(), client.state_dict()) == []
     assert differences(again.server.state_dict(), server.state_dict()) == []
     assert again.utility == victim.utility
     assert sl.attack(again, sl.Decoder.smoke()).verdict.scores["mse"].shape == (6,)
@@ -36,12 +36,12 @@ def test_a_victim_trained_elsewhere_keeps_its_weights(victim: sl.Victim) -> None
 
 def test_its_gradients_are_those_of_its_weights(victim: sl.Victim) -> None:
     again = sl.frozen(
-        victim.member.client, victim.server, split(), targets=TARGETS,
+        victim.client.client, victim.server, split(), targets=TARGETS,
         protocol=sl.Vanilla(labels_at="server"),
     )  # fmt: skip
     held = again.data.private_train
     record = again.transcript.record(Link("server", "client", "smashed_grad"))
-    z = again.member.client(held.x).detach().requires_grad_()
+    z = again.client.client(held.x).detach().requires_grad_()
     functional.cross_entropy(again.server(z), held.y, reduction="sum").backward()
     assert z.grad is not None
     # one pass in one batch of 48: each row is that of the mean
@@ -70,13 +70,13 @@ def test_a_u_shaped_one_and_a_defended_one_can_be_frozen() -> None:
     assert sl.attack(shaped, sl.Direction(), grants=HINTED).verdict.role == "server"
     client, server = sl.cut(network(), CUT)
     noisy = sl.frozen(client, server, split(), defense="gaussian_noise", targets=TARGETS)
-    clean, sent = noisy.member.replica().smash(split().aux.x, sl.Stream(0))
+    clean, sent = noisy.client.replica().smash(split().aux.x, sl.Stream(0))
     assert float((sent - clean).std()) == pytest.approx(0.5, rel=0.05)
 
 
 def test_its_protocol_must_fit_its_parts(victim: sl.Victim) -> None:
     with pytest.raises(ProtocolError, match="3 parts, got 2"):
-        sl.frozen(victim.member.client, victim.server, split(), protocol="u_shaped")
+        sl.frozen(victim.client.client, victim.server, split(), protocol="u_shaped")
 
 
 def test_a_frozen_network_may_have_blocks_of_any_kind() -> None:
@@ -90,7 +90,7 @@ def test_a_frozen_network_may_have_blocks_of_any_kind() -> None:
 
 
 def test_named_cuts_of_one_network_are_lines_of_one_table(victim: sl.Victim) -> None:
-    whole, found = nn.Sequential(victim.member.client, victim.server), []
+    whole, found = nn.Sequential(victim.client.client, victim.server), []
     for cut in ("0.conv", "1.conv2"):
         client, server = sl.cut(whole, cut)
         frozen = sl.frozen(client, server, split(), cut=cut, targets=TARGETS)

@@ -32,10 +32,10 @@ def test_a_partition_says_who_holds_what(digits: Split) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reducer", "bits"), [("half", 16), (sl.Quantised(bits=4), 4)], ids=["half", "quantised"]
+    ("reducer", "bits"), [("half", 16), (sl.Quantized(bits=4), 4)], ids=["half", "quantized"]
 )
 def test_a_reducer_saves_bytes_and_reaches_the_attacked_path(
-    digits: Split, reducer: sl.HalfPrecision | sl.Quantised | str, bits: int
+    digits: Split, reducer: sl.HalfPrecision | sl.Quantized | str, bits: int
 ) -> None:
     plain = sl.train("mlp", digits, cut=1, training=QUICK)
     reduced = sl.train("mlp", digits, cut=1, training=QUICK, reducer=reducer)
@@ -44,7 +44,7 @@ def test_a_reducer_saves_bytes_and_reaches_the_attacked_path(
     assert reduced.bytes[up] - ranges == plain.bytes[up] * bits // 32
     x = digits.private_holdout.x
     sent = reduced.release(sl.Stream(0))(x)[0]
-    clean = reduced.member.client(x)
+    clean = reduced.client.client(x)
     assert not torch.equal(sent, clean)
     wrong = ((sent - clean).square().sum() / clean.square().sum()).item()
     assert 0.2 * wrong < reduced.facts["reducer_error"] < 5 * wrong  # while training, on other data
@@ -62,8 +62,8 @@ def test_a_spec_takes_both_and_checks_them() -> None:
     assert load_spec({**table, **good}).reducer == {"name": "top_k"}
     with pytest.raises(SpecError, match=r"partition\.name.*dirichlet"):
         load_spec({**table, "partition": {"name": "dirichelt"}})
-    with pytest.raises(SpecError, match=r"reducer: Quantised: bits must be .* 16, got 40"):
-        load_spec({**table, "reducer": {"name": "quantise", "bits": 40}})
+    with pytest.raises(SpecError, match=r"reducer: Quantized: bits must be .* 16, got 40"):
+        load_spec({**table, "reducer": {"name": "quantize", "bits": 40}})
 
 
 def test_a_spec_with_several_protocols_gives_each_its_cut_and_its_attacks() -> None:

@@ -128,7 +128,7 @@ def test_scopes_of_different_streams_nest_without_touching_each_other() -> None:
 def test_a_stream_entered_again_within_itself_never_repeats_a_number(
     enter: Callable[[Stream, Stream, Callable[[], float]], float],
 ) -> None:
-    # a defence that enters its own turn's scope is already inside of it
+    # a defense that enters its own turn's scope is already inside of it
     a, b = Stream(0).child("a"), Stream(0).child("b")
     drawn = [enter(a, b, lambda: float(torch.rand(()))) for _ in range(3)]
     with Stream(0).child("a").scope():

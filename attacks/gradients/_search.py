@@ -125,7 +125,7 @@ class Leak(Attack[UpdatesView]):
 
 @final
 class _Problem:
-    """What is minimised: points (M, P) are groups' inputs and, where unknown, labels' logits."""
+    """What is minimized: points (M, P) are groups' inputs and, where unknown, labels' logits."""
 
     def __init__(
         self, matching: Matching, labels: Tensor | None, view: UpdatesView, rng: Stream

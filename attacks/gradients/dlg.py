@@ -3,7 +3,7 @@
 Adversary: whoever hears the gradients (or weights) that a client sends, and the network: the
 server and every eavesdropper in large-batch SGD and federated averaging. No data is needed.
 
-Idea (Zhu, Liu and Han 2019, equation 3, algorithm 1): from noise, minimise over inputs and labels
+Idea (Zhu, Liu and Han 2019, equation 3, algorithm 1): from noise, minimize over inputs and labels
     min over x, v   || u(x, softmax v) - heard ||^2
 by L-BFGS, with u(x, y) the gradients of the batch's mean cross-entropy with label probabilities y.
 The network must be smooth: the paper replaces ReLU by sigmoid and pooling by strides. Behind ReLU

@@ -1,4 +1,4 @@
-"""The first layer's gradient, solved for its input: exact, without optimisation.
+"""The first layer's gradient, solved for its input: exact, without optimization.
 
 Adversary: whoever hears the gradients (or weights) that a client sends of a single sample, where
 the network begins with a linear layer with a bias. No data is needed.

@@ -19,7 +19,7 @@ are searched along with the inputs, as in dlg.
 All groups of targets descend at once: torch.func.vmap computes a gradient of the weights per
 group, and Adam works element by element.
 
-Adaptive: own samples are heard as the targets were, through the client's own program, defence and
+Adaptive: own samples are heard as the targets were, through the client's own program, defense and
 local steps included, and the prior's weight is what recovers them best; R releases are averaged.
 
 Departures from the paper (text P, public code C, github.com/JonasGeiping/invertinggradients, whose
@@ -28,7 +28,7 @@ defaults, where they differ, are ours):
 2. `signed` is off (C's default); P's experiments have it on.
 3. TV is isotropic with its epsilon under the root, shared by all attacks here; C has the mean of
    |dx| plus that of |dy|.
-4. C normalises by the data set's channel statistics; we by mean and standard deviation of all aux
+4. C normalizes by the data set's channel statistics; we by mean and standard deviation of all aux
    values (without aux 1/2 and 1/4, of feature vectors 0 and 1), which scale start and steps.
 5. tv_weight is chosen by rehearsal; C states 0.1, P one per experiment.
 6. After a step of Adam, heard are signs of gradients; both papers know SGD alone.
@@ -44,7 +44,7 @@ from torch.nn import functional
 
 from sltoolkit.adversary.descent import Descent
 from sltoolkit.adversary.rehearsal import SAMPLES, chosen
-from sltoolkit.adversary.total_variation import has_neighbours, total_variation
+from sltoolkit.adversary.total_variation import has_neighbors, total_variation
 from sltoolkit.attacks.gradients._matching import Matching, cosine_distance, sole_labels
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Task
@@ -114,10 +114,10 @@ class InvertingGradients(Attack[InvertingView]):
         return self.tv_weight is None
 
     def candidates(self, view: InvertingView) -> Sequence[Self]:
-        """The weights of the total variation; inputs without neighbours have none."""
+        """The weights of the total variation; inputs without neighbors have none."""
         if self.tv_weight is not None:
             return [self]
-        weights = TV_WEIGHTS if has_neighbours(view.task.input_shape) else (0.0,)
+        weights = TV_WEIGHTS if has_neighbors(view.task.input_shape) else (0.0,)
         return [replace(self, tv_weight=weight) for weight in weights]
 
     def stage(self, view: InvertingView, *, rng: Stream) -> tuple[InvertingView, Tensor] | None:
@@ -187,7 +187,7 @@ class _Pixels:
 
     @classmethod
     def of(cls, view: InvertingView) -> Self:
-        """Statistics of aux; of a grey guess without."""
+        """Statistics of aux; of a gray guess without."""
         if view.aux is not None:
             x = view.aux.x
             return cls(mean=float(x.mean()), std=max(float(x.std()), 1e-3))
@@ -205,7 +205,7 @@ class _Pixels:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Problem:
-    """What is minimised, for G groups and each of their restarts."""
+    """What is minimized, for G groups and each of their restarts."""
 
     matching: Matching
     labels: Tensor | None

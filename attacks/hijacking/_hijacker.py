@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sltoolkit.adversary.learner import Architecture, Learner, Losses, learn
 from sltoolkit.adversary.own_defense import OwnDefense
 from sltoolkit.adversary.rehearsal import chosen, settled
-from sltoolkit.contracts.attack import ActiveAttack, Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import ActiveAttack, BatchView, ListenerState, Role
 from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Outcome
@@ -100,12 +100,12 @@ class Hijacking(ActiveAttack[HijackSetup]):
         """The published rates, for clients that follow 1e-5 for 10,000 batches."""
         return cls(lr=1e-5, critic_lr=1e-4, critic_steps=1, penalty=500.0)
 
-    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, Wiretap]:
+    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, ListenerState]:
         """Take the server's seat: behind the cut, or between a client's head and tail."""
         hijacker = Hijacker(self, setup, rng)
         if isinstance(honest, HonestMiddle):
-            return HijackingMiddle(hijacker, honest), HijackTap(hijacker)
-        return HijackingServer(hijacker), HijackTap(hijacker)
+            return HijackingMiddle(hijacker, honest), HijackerState(hijacker)
+        return HijackingServer(hijacker), HijackerState(hijacker)
 
     @abstractmethod
     def pilot(self, task: Task, signed: bool) -> nn.Module:
@@ -117,26 +117,26 @@ class Hijacking(ActiveAttack[HijackSetup]):
 
     @abstractmethod
     def read_loss(self, read: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """What reader and pilot minimise on own samples; `read` is of the codes of `x`."""
+        """What reader and pilot minimize on own samples; `read` is of the codes of `x`."""
 
     @abstractmethod
     def outcome(self, reader: nn.Module, z: Tensor, **told: Any) -> Outcome:
         """What is read from the targets' smashed data (N, ...); `told` goes into the outcome."""
 
-    def judge_loss(self, codes: Tensor, smashed: Tensor) -> Tensor:
-        """What the critic minimises, besides the penalty, from its scores (B, 1) of both."""
+    def critic_loss(self, codes: Tensor, smashed: Tensor) -> Tensor:
+        """What the critic minimizes, besides the penalty, from its scores (B, 1) of both."""
         if self.loss == "bce":
             return binary_loss(codes, smashed) / 2
         return wasserstein_loss(codes, smashed)
 
     def fool_loss(self, smashed: Tensor) -> Tensor:
-        """What the client is made to minimise, from the critic's scores (B, 1)."""
+        """What the client is made to minimize, from the critic's scores (B, 1)."""
         return as_real(smashed) if self.loss == "bce" else smashed.mean()
 
 
 @final
 class Trio:
-    """Pilot, reader and critic, and their optimisers.
+    """Pilot, reader and critic, and their optimizers.
 
     Args:
         attack: hyper-parameters, none of them open.
@@ -173,19 +173,19 @@ class Trio:
         read = attack.read_loss(self.reader(codes), x, y)
         codes, heard = codes.detach(), smashed.detach().requires_grad_()
         for _ in range(attack.critic_steps - 1):
-            learn((self._judged(codes, heard, self.critic(heard)), [self.critic]))
+            learn((self._critic_loss(codes, heard, self.critic(heard)), [self.critic]))
         theirs = self.critic(heard)
         fool = attack.fool_loss(theirs)
         (gradient,) = torch.autograd.grad(fool, heard, retain_graph=True)
-        judge = self._judged(codes, heard, theirs)
+        judge = self._critic_loss(codes, heard, theirs)
         learn((read, [self.pilot, self.reader]), (judge, [self.critic]))
-        self.losses.note(read_loss=read, judge_loss=judge, fool_loss=fool)
+        self.losses.note(read_loss=read, critic_loss=judge, fool_loss=fool)
         return attack.scale * gradient
 
-    def _judged(self, codes: Tensor, heard: Tensor, theirs: Tensor) -> Tensor:
+    def _critic_loss(self, codes: Tensor, heard: Tensor, theirs: Tensor) -> Tensor:
         """The critic's loss; `theirs` are its scores of what was heard."""
         attack = self.attack
-        judge = attack.judge_loss(self.critic(codes), theirs)
+        judge = attack.critic_loss(self.critic(codes), theirs)
         if attack.loss == "bce":
             return judge
         penalty = gradient_penalty(self.critic, heard, codes, over=attack.penalty_over)
@@ -267,13 +267,13 @@ class HijackingMiddle(Middle):
 
 
 @final
-class HijackTap(Wiretap):
+class HijackerState(ListenerState):
     """Reads the targets' smashed data when the run is over; what it heard, its seat learned."""
 
     def __init__(self, hijacker: Hijacker) -> None:
         self._hijacker = hijacker
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         """Nothing: the seat learned from it already."""
 
     def finish(self, view: HijackView) -> Outcome:

@@ -15,11 +15,11 @@ reconstruction of z, in evaluation mode. The task is never learned.
 
 It hijacks a server behind the cut as well as one between a client's head and tail (U-shaped), and
 copies of a server (SplitFed) all at once. A client's own loss (NoPeek's, say) adds to L_f where
-the client steps: `scale` weighs against it. Where the defence's public parameters (mechanism) are
+the client steps: `scale` weighs against it. Where the defense's public parameters (mechanism) are
 known, the pilot sends through an own copy of it, as the client does.
 
 Departures from the paper (P) and its public code (C):
-1. The client keeps its own optimiser and learning rate; C updates it with the attacker's, 1e-5.
+1. The client keeps its own optimizer and learning rate; C updates it with the attacker's, 1e-5.
 2. The penalty's norm is per sample (P); C takes it per sample and channel (`penalty_over`).
 3. The critic strides down to sides of 4 (P); C overwrites its strided layers by a plain one
    (`shrink=False`).
@@ -50,7 +50,7 @@ from sltoolkit.contracts.attack import Family
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.networks.inverse import decode
-from sltoolkit.networks.substitutes import strided_pilot, transposed_decoder
+from sltoolkit.networks.substitutes import strided_substitute, transposed_decoder
 
 RATES, CRITIC_RATES = (1e-3, 3e-3), (3e-3, 1e-3)
 """What a dress rehearsal compares."""
@@ -86,7 +86,7 @@ class FSHA(Hijacking):
 
     def pilot(self, task: Task, signed: bool) -> nn.Module:
         """Linear, as the paper's."""
-        return strided_pilot(task.input_shape, task.smashed_shape, signed=signed)
+        return strided_substitute(task.input_shape, task.smashed_shape, signed=signed)
 
     def reader(self, task: Task) -> nn.Module:
         """The decoder."""

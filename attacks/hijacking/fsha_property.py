@@ -29,7 +29,7 @@ from sltoolkit.contracts.attack import Family
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import AttributeGuess
 from sltoolkit.errors import SpecError
-from sltoolkit.networks.substitutes import strided_pilot
+from sltoolkit.networks.substitutes import strided_substitute
 
 
 @final
@@ -60,7 +60,7 @@ class FSHAProperty(Hijacking):
 
     def pilot(self, task: Task, signed: bool) -> nn.Module:
         """With SiLU, as the code's."""
-        return strided_pilot(
+        return strided_substitute(
             task.input_shape, task.smashed_shape, activation=nn.SiLU, signed=signed
         )
 

@@ -158,10 +158,10 @@ def _loudness(z: Tensor) -> Tensor:
 def defended(
     client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
 ) -> Network:
-    """The client followed by the mean of a few draws of an own copy of the defence."""
+    """The client followed by the mean of a few draws of an own copy of the defense."""
     if mechanism is None:
         raise ThreatModelError(
-            "forward='mechanism' needs the defence's public parameters: grant mechanism"
+            "forward='mechanism' needs the defense's public parameters: grant mechanism"
         )
     own = OwnDefense(mechanism, rng)
     return lambda x: own.mean(client(x), x)
@@ -170,7 +170,7 @@ def defended(
 def released(
     client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
 ) -> Release:
-    """What a client would answer, through an own copy of the defence where that is known."""
+    """What a client would answer, through an own copy of the defense where that is known."""
     own = OwnDefense(mechanism, rng)
     return Release(lambda x: own(client(x.clone()), x), per_batch=own.per_batch)
 

@@ -11,7 +11,7 @@ server learned to read, and what this attack finds by inverting it says what the
 
 The colluder's samples join aux for the rehearsal. It is made with the target's release where
 queries are granted, so that it tells how much to smooth through a network that is another's; else
-with the colluder's own, defended as far as the defence's public parameters (mechanism) are known.
+with the colluder's own, defended as far as the defense's public parameters (mechanism) are known.
 
 Departure from the paper: its colluder trains a decoder on its own samples; here the white box
 inverts its network, which needs no samples. With queries, a decoder trained on the target's own

@@ -7,8 +7,8 @@ parties. It knows no weights. Where it sees the targets' labels y, it uses them.
 Idea (He, Zhang and Lee 2019, section 5): learn d with d(z) = x from the attacker's own pairs,
     min_d  E over aux of || d(z(x), y) - x ||^2,
 and apply it to what was heard. It is adaptive by nature: it is trained on exactly what crosses the
-wire, defence included, with fresh noise in every epoch, so at best it computes the posterior mean
-under the defence. R releases of one target are averaged, and so are those it is trained on.
+wire, defense included, with fresh noise in every epoch, so at best it computes the posterior mean
+under the defense. R releases of one target are averaged, and so are those it is trained on.
 
 Families of d (`sltoolkit.networks.decoders`): `mirror`, the client's mirror image (He et al.), and
 `conv_norm` and `res_norm` with N blocks of C channels (Li et al. 2022, ResSFL, up to N4C64; Xia et
@@ -17,7 +17,7 @@ channel, as in Zhu et al. 2025 (SDAR).
 
 Departures from the papers:
 1. The networks infer strides from shapes instead of mirroring a known architecture, which this
-   adversary does not know. Each normalises what it hears, has a learned offset per pixel, and
+   adversary does not know. Each normalizes what it hears, has a learned offset per pixel, and
    starts from the mean image (`sltoolkit.networks.inverse`).
 2. The learning rate falls along a cosine from 3e-3 over 30 epochs, instead of 50 at 1e-3. (10 are
    enough on undefended smashed data, but understate what NoPeek leaks; 1e-2 is as good behind

@@ -13,11 +13,11 @@ target has weights of its own; all start at the same ones and from the same n, s
 image depends on how many others there are.
 
 Adaptive as the white box is (`_observation`): releases are averaged, withheld channels left out,
-and with the defence's public parameters (mechanism) the rehearsal tries the defended client as f.
+and with the defense's public parameters (mechanism) the rehearsal tries the defended client as f.
 
 Departures from the paper:
 1. The U-Net has `width` channels instead of 128, and as many levels as keep 4 pixels at the bottom
-   instead of 5; its normalisation is by image, which is what BatchNorm is there, at batches of one.
+   instead of 5; its normalization is by image, which is what BatchNorm is there, at batches of one.
 2. Adam and the optional TV as in the paper; the feature error is a mean over units, without the
    paper's jitter and without noise added to n.
 3. Weights of the TV are compared on the attacker's own samples; the paper has none here.

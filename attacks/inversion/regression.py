@@ -3,7 +3,7 @@
 Adversary: whoever hears the smashed data z of the targets, holds samples x of its own (aux) and can
 put them through the deployed, defended client (release): no weights, no labels, no training.
 
-Idea (ridge regression, Hoerl and Kennard 1970): with standardised features Z and centred pixels X,
+Idea (ridge regression, Hoerl and Kennard 1970): with standardized features Z and centered pixels X,
     x = mean + W' (z - mean z) / std z,   W = argmin ||Z W - X||^2 + weight * s * ||W||^2,
 s the mean eigenvalue of Z'Z that is not zero. The first layers of a client are nearly linear, and
 a linear map is what a few hundred own samples can teach. Either every pixel sees every smashed unit

@@ -3,7 +3,7 @@
 Adversary: whoever hears the smashed data z of the targets, holds samples x_j of its own (aux) and
 can put them through the deployed, defended client f (release). It knows no weights and no labels.
 
-Idea (the nearest-neighbour rule of Cover and Hart 1967, in the space of smashed data):
+Idea (the nearest-neighbor rule of Cover and Hart 1967, in the space of smashed data):
     x = x_j  with  j = argmin_j  distance(f(x_j), z).
 It learns nothing, costs one release of aux, and returns a real image; what it can reach is limited
 by how close the nearest own image is. So it is shown beside the prior-only baselines of every
@@ -13,7 +13,7 @@ R releases of one target are averaged, and so are those of each own sample: for 
 Euclidean distance, that is the same as averaging the distances over the target's releases.
 
 The distance is `euclidean`, the `cosine` (which ignores the length that clipping changes), or
-Euclidean between units `standardised` by their spread over aux (so that a few loud units do not
+Euclidean between units `standardized` by their spread over aux (so that a few loud units do not
 decide alone); a rehearsal on own samples chooses. No paper fixes one.
 """
 
@@ -49,7 +49,7 @@ class Retrieval(Attack[RetrievalView]):
     """Return the nearest own sample.
 
     Attributes:
-        distance: `euclidean`, `cosine` or `standardised`; None rehearses.
+        distance: `euclidean`, `cosine` or `standardized`; None rehearses.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")

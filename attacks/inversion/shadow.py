@@ -1,7 +1,7 @@
 """The shadow: a client of one's own that the server's network can't tell from the victim's.
 
 Adversary: an honest-but-curious server (or who colludes with it) that hears smashed data z, knows
-the client's architecture and its own trained network f_s, and has labelled samples (x', y') of the
+the client's architecture and its own trained network f_s, and has labeled samples (x', y') of the
 same task. It makes no queries.
 
 Idea (He, Zhang and Lee 2019, section 6, equations 5 and 6): train a shadow f^ of the client on
@@ -10,9 +10,9 @@ and invert what was heard with the white box, as if f^ were the client. Classify
 computing alike: this works behind a first layer, and fades with every further one.
 `shadow_accuracy`, of f_s behind f^ on own samples that were held out, tells whether f^ is trained.
 
-The white box rehearses on own samples, and adapts to defences, as it does itself: see there. To
+The white box rehearses on own samples, and adapts to defenses, as it does itself: see there. To
 attack through a network that is not quite the client, it must rehearse so, too: other shadows, from
-other random weights, play the client, with the defence where its public parameters (mechanism) are
+other random weights, play the client, with the defense where its public parameters (mechanism) are
 known. Invert the first one's own answers, and hardly any smoothing seems best. How far two shadows
 are apart is luck, so several play it in turn, each for every third sample.
 
@@ -56,7 +56,7 @@ HALVINGS = 9
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShadowView:
-    """What the shadow needs, and the defence's public parameters where they are known."""
+    """What the shadow needs, and the defense's public parameters where they are known."""
 
     smashed: Tensor
     server_weights: nn.Module

@@ -8,7 +8,7 @@ weights w of the client explain what was heard,
     min over x, w   mean over sent units (f(x; w) - z)^2 + tv_weight * TV(x) + l2_weight * mean x^2,
 in turns: `input_steps` of Adam on x with all three terms, then `client_steps` on w with the first
 alone, `rounds` times over. Every target has a clone of its own, from its own random weights, and
-two optimisers of its own; all descend at once (`sltoolkit.networks.stacked`).
+two optimizers of its own; all descend at once (`sltoolkit.networks.stacked`).
 
 What it can't know: scaling or negating x and the first layer's weights alike changes nothing but
 the two small terms, which shrink x as long as the descent lasts. So x is a rescaled, sometimes an
@@ -22,7 +22,7 @@ out of the loss (`_observation`).
 Departures from the paper (P) and its published code (C; P leaves open what only C says):
 1. Fewer and longer steps than C's, which are `UnSplit.paper()`: 2 * 10^5 steps of 1e-3 per target.
    A target stops when its loss has not fallen by a thousandth within `window` rounds.
-2. A clone starts anew for every target, with weights from the layers' own initialisation. C hands
+2. A clone starts anew for every target, with weights from the layers' own initialization. C hands
    the same clone on from target to target, so that its results depend on their order.
 3. The clone is in evaluation mode, as the deployed client is: BatchNorm with its statistics at 0
    and 1 is a learned scale and shift per channel, as the client's is. With the statistics of a
@@ -45,7 +45,7 @@ from torch.func import functional_call
 from sltoolkit.adversary.descent import snapshots, squared_error
 from sltoolkit.adversary.memory import fitting
 from sltoolkit.adversary.plateau import Plateau, keep_rows
-from sltoolkit.adversary.total_variation import has_neighbours, total_variation
+from sltoolkit.adversary.total_variation import has_neighbors, total_variation
 from sltoolkit.attacks.inversion._observation import observe, unit_weights
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Task
@@ -74,7 +74,7 @@ class UnSplit(Attack[UnSplitView]):
         rounds: in which inputs and clones take turns.
         input_steps: on the input, per round.
         client_steps: on the clone's weights, per round; 0 leaves the clone as it is.
-        lr: of both optimisers, Adam with AMSGrad.
+        lr: of both optimizers, Adam with AMSGrad.
         tv_weight: weight of the total variation.
         tv_beta: its exponent, 1 or 2.
         l2_weight: weight of the mean squared input.
@@ -205,7 +205,7 @@ class _Turns:
         for _ in range(self._how.input_steps):
             (x,) = self._inputs
             loss = self._error() + self._how.l2_weight * x.square().flatten(1).mean(1)
-            if self._how.tv_weight and has_neighbours(x.shape[1:]):
+            if self._how.tv_weight and has_neighbors(x.shape[1:]):
                 loss = loss + self._how.tv_weight * total_variation(x, beta=self._how.tv_beta)
             _step(self._on_inputs, self._inputs, loss)
         if self._on_own is not None:
@@ -253,6 +253,6 @@ def _step(optimizer: torch.optim.Optimizer, leaves: list[Tensor], loss: Tensor) 
     """One step of all targets on the sum of their losses (M,): each moves by its own alone."""
     for leaf in leaves:
         leaf.grad = None
-    # not autograd.grad, whose gradients may lie in memory as no fused optimiser expects them
+    # not autograd.grad, whose gradients may lie in memory as no fused optimizer expects them
     torch.autograd.backward(loss.sum(), inputs=leaves)
     optimizer.step()

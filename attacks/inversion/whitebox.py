@@ -1,4 +1,4 @@
-"""The white box: regularised maximum likelihood against a known client (rMLE).
+"""The white box: regularized maximum likelihood against a known client (rMLE).
 
 Adversary: whoever hears the smashed data z of the targets and holds the client's trained weights
 (colluding parties, clients that share weights, a published first part). No data is needed; with
@@ -9,17 +9,17 @@ one whose smashed data is what was heard, preferring piecewise smooth ones. Per 
     min over x in [0, 1]   mean over sent units (f(x) - z)^2  +  tv_weight * TV(x),
 with f the client and TV the total variation with exponent beta (`total_variation`). All targets
 descend at once, each on its own, until its loss stands still or the steps are spent (`descent`).
-Feature vectors have no neighbours and no TV.
+Feature vectors have no neighbors and no TV.
 
 Adaptive: releases are averaged and withheld channels left out of the loss (`_observation`). With
-the defence's public parameters (mechanism) the rehearsal also tries the defended client as f: the
+the defense's public parameters (mechanism) the rehearsal also tries the defended client as f: the
 mean of a few draws.
 
 Departures from the paper (text P, published code C; they differ from each other):
 1. Feature error as a mean over units (C), not a sum (P); TV as a mean over pixels. P has beta = 1,
    C has beta = 2 (with another mean for dx than for dy): both are offered, and rehearsed.
 2. x starts at the mean of aux, or at 1/2, and is clamped to [0, 1] after every step (`box`); C
-   starts at 0 in normalised space and doesn't clamp. Clamping adds information: pixels at bounds.
+   starts at 0 in normalized space and doesn't clamp. Clamping adds information: pixels at bounds.
 3. Plain Adam with a rate that falls along a cosine; C uses AMSGrad with epsilon 1e-3 and a constant
    rate (`optimizer="amsgrad"`, `schedule="constant"`), 5,000 steps from 0.01.
 4. TV, rate and steps are chosen by rehearsal on the attacker's own samples; P and C state them per
@@ -36,7 +36,7 @@ from torch import Tensor
 
 from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Descended, Descent
 from sltoolkit.adversary.rehearsal import can_rehearse, chosen
-from sltoolkit.adversary.total_variation import has_neighbours, total_variation
+from sltoolkit.adversary.total_variation import has_neighbors, total_variation
 from sltoolkit.attacks.inversion._observation import (
     Forward,
     Observation,
@@ -57,7 +57,7 @@ SMOOTHNESS = (
 
 The first is taken where there is nothing to rehearse on. Of exponent 2, 4 and 200 are C's weights
 for MNIST and CIFAR-10 behind the second activation. The largest matter against noise: with 1.0 as
-the largest, noise of std 2 looked like a perfect defence (SSIM 0.04 on photographs, where 10.0
+the largest, noise of std 2 looked like a perfect defense (SSIM 0.04 on photographs, where 10.0
 gives 0.37).
 """
 
@@ -78,7 +78,7 @@ class WhiteBox(Attack[WhiteBoxView]):
         lr: initial step size.
         optimizer: `adam`, `amsgrad` (with C's epsilon), or `sgd` (plain gradient descent).
         schedule: of the step size: to zero along a `cosine`, or `constant`.
-        start: `mean` of aux (1/2 without aux, and `grey` always), or `zero`.
+        start: `mean` of aux (1/2 without aux, and `gray` always), or `zero`.
         box: whether inputs are kept in [0, 1]; feature vectors never are.
         tv_weight: weight of the total variation.
         tv_beta: its exponent, 1 or 2.
@@ -98,7 +98,7 @@ class WhiteBox(Attack[WhiteBoxView]):
     lr: float | None = None
     optimizer: Literal["adam", "amsgrad", "sgd"] = "adam"
     schedule: Literal["cosine", "constant"] = "cosine"
-    start: Literal["mean", "grey", "zero"] = "mean"
+    start: Literal["mean", "gray", "zero"] = "mean"
     box: bool = True
     tv_weight: float | None = None
     tv_beta: int | None = None
@@ -124,7 +124,7 @@ class WhiteBox(Attack[WhiteBoxView]):
 
         Raises:
             ThreatModelError: if `forward` asks for a mechanism that is not granted.
-            SpecError: if the optimiser or the schedule is unknown.
+            SpecError: if the optimizer or the schedule is unknown.
         """
         fixed = self.tune(view, rng=rng.child("rehearsal"))
         heard = Observation.of(view, fixed.forward, rng=rng)
@@ -138,7 +138,7 @@ class WhiteBox(Attack[WhiteBoxView]):
 
     def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
         """With every setting fixed; forward models and TV terms compete jointly."""
-        terms = self._smoothness() if has_neighbours(view.task.input_shape) else [(1, 0.0)]
+        terms = self._smoothness() if has_neighbors(view.task.input_shape) else [(1, 0.0)]
         lr, steps = self._schedules()[0]
         return [
             replace(self, tv_weight=weight, tv_beta=beta, forward=forward, lr=lr, steps=steps)
@@ -171,12 +171,12 @@ class WhiteBox(Attack[WhiteBoxView]):
         """The common starting point, of the input's shape."""
         if self.start == "mean" and view.aux is not None:
             return view.aux.x.mean(0)
-        grey = 0.5 if self.start != "zero" and view.task.bounded else 0.0
-        return view.smashed.new_full(view.task.input_shape, grey)
+        gray = 0.5 if self.start != "zero" and view.task.bounded else 0.0
+        return view.smashed.new_full(view.task.input_shape, gray)
 
     def _weight(self, x: Tensor) -> float:
         """Of the total variation, where inputs (N, ...) have one."""
-        return (self.tv_weight or 0.0) if has_neighbours(x.shape[1:]) else 0.0
+        return (self.tv_weight or 0.0) if has_neighbors(x.shape[1:]) else 0.0
 
     def _descend(self, heard: Observation, view: WhiteBoxView) -> Descended:
         """Inputs (N, ...) whose smashed data approach what was heard, all from one start."""
@@ -206,4 +206,4 @@ class WhiteBox(Attack[WhiteBoxView]):
 
 def _variation(x: Tensor, beta: int | None) -> Tensor:
     """The total variation (N,); 0 for inputs that have none."""
-    return total_variation(x, beta=beta or 1) if has_neighbours(x.shape[1:]) else x.new_zeros(())
+    return total_variation(x, beta=beta or 1) if has_neighbors(x.shape[1:]) else x.new_zeros(())

@@ -73,7 +73,7 @@ def _best_per_class(cosines: Tensor, hinted: Tensor, classes: int) -> Tensor:
 def _split(directions: Tensor) -> Tensor:
     """(N,) whose signs are the two clusters, positive for the smaller one.
 
-    The leading eigenvector maximises v' K v over unit vectors, K the pairwise cosines: it relaxes
+    The leading eigenvector maximizes v' K v over unit vectors, K the pairwise cosines: it relaxes
     the division into two clusters with the most similarity within, and scores each member's part.
     """
     v: Tensor = torch.linalg.eigh(directions @ directions.T).eigenvectors[:, -1]

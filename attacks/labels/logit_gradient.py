@@ -6,7 +6,7 @@ cut but the loss (no "top model"), as where several parties' logits are added up
 Idea (section 4.1; Zhao et al. 2020, equation 3): the gradient of cross-entropy at the logits is
     dL/dlogits = (softmax - onehot) / B,
 whose only negative entry is the label's. The scores are the negated gradient, so the guess is the
-most negative entry: that also stands a label defence that smooths, until the network is more sure
+most negative entry: that also stands a label defense that smooths, until the network is more sure
 than the smoothed label. A saturated softmax gives a row of zeros, which tells nothing: then the
 prior decides, where it is granted.
 

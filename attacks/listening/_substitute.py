@@ -1,7 +1,7 @@
 """A substitute client and its decoder, trained beside the victim: what PCAT and SDAR share.
 
 An honest-but-curious server holds its own network f_s at every moment of the training. A substitute
-client e that makes f_s predict the labels of the server's own samples x' is drawn towards the
+client e that makes f_s predict the labels of the server's own samples x' is drawn toward the
 victim's client, because f_s learns together with that one. What a decoder d learns from the pairs
 (e(x'), x') then carries over to what the victim sends. Nothing of this touches the victim: f_s is a
 frozen replica in evaluation mode, and gradients are taken for the attacker's own weights alone.
@@ -9,7 +9,7 @@ frozen replica in evaluation mode, and gradients are taken for the attacker's ow
 Where labels are private (U-shaped), f_s ends in features; a tail of the attacker's own makes logits
 of them, and learns together with e.
 
-Where the defence's public parameters (mechanism) are known, e sends through an own copy of it, as
+Where the defense's public parameters (mechanism) are known, e sends through an own copy of it, as
 the victim does: f_s, critics and decoder see e's codes as they would arrive.
 """
 
@@ -24,20 +24,20 @@ from torch.nn import functional
 
 from sltoolkit.adversary.learner import Architecture, Learner, Losses
 from sltoolkit.adversary.own_defense import Defended, OwnDefense
-from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.errors import SpecError
 from sltoolkit.networks.conditioning import Conditioned, LabelChannel
 from sltoolkit.networks.inverse import inverse_network
-from sltoolkit.networks.substitutes import pooled_pilot, tail_network
+from sltoolkit.networks.substitutes import pooled_substitute, tail_network
 from sltoolkit.shapes import Scalar
 from sltoolkit.streams import Stream
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Before:
+class SubstituteSetup:
     """What the server has when the training begins; without the architecture it makes one up."""
 
     aux: Aux
@@ -48,7 +48,7 @@ class Before:
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class After:
+class SubstituteView:
     """What it has at the end; in a U-shape without labels.
 
     Its own network may have moved after the last batch, where copies are averaged.
@@ -69,7 +69,7 @@ class Batch:
     server: nn.Module
 
     @classmethod
-    def of(cls, heard: RoundView) -> "Batch | None":
+    def of(cls, heard: BatchView) -> "Batch | None":
         """What a server heard; None of a batch that is too small for BatchNorm to learn from."""
         z = heard.messages.get(("smashed", "in"))
         if z is None or len(z) < 2 or heard.network is None:
@@ -90,19 +90,19 @@ class Substitute:
         lr: of client and tail.
         decoder_lr: of the decoder.
         width: of the decoder.
-        rng: for the client's initialisation and the defence; all else draws from the open scope.
+        rng: for the client's initialization and the defense; all else draws from the open scope.
     """
 
     def __init__(
-        self, setup: Before, first: Batch, *, conditional: bool, lr: float, decoder_lr: float,
-        width: int, rng: Stream,
+        self, setup: SubstituteSetup, first: Batch, *, conditional: bool, lr: float,
+        decoder_lr: float, width: int, rng: Stream,
     ) -> None:  # fmt: skip
         aux, task = setup.aux, setup.task
         self.aux, self.classes = aux, task.classes
         self.conditional = conditional and first.y is not None
         if setup.client_arch is None:
             signed = bool((first.z < 0).any())
-            client = pooled_pilot(task.input_shape, task.smashed_shape, signed=signed)
+            client = pooled_substitute(task.input_shape, task.smashed_shape, signed=signed)
         else:
             client = setup.client_arch(rng)
         self.client = Learner(client, aux.x, lr)
@@ -166,7 +166,7 @@ class Substitute:
     def finished(self) -> nn.Module:
         """The client as it is by now, (B, ...) -> (B, ...): the mean of a few draws of its codes.
 
-        Before the defence these are anything that suits f_s behind it. The draws are the same
+        Before the defense these are anything that suits f_s behind it. The draws are the same
         whenever it is asked for.
         """
         return Defended(
@@ -184,7 +184,7 @@ class Substitute:
         return (y,) if self.conditional and y is not None else ()
 
 
-def started(substitute: Substitute | None, view: After, name: str) -> Substitute:
+def started(substitute: Substitute | None, view: SubstituteView, name: str) -> Substitute:
     """The substitute of a listener that heard something, behind the server's network of the end.
 
     Raises:

@@ -12,9 +12,9 @@ heard batch, with as many own samples x', in this order:
 with z^ at random between both and the first line's f^(x'). At the end x = d(z). MK-MMD
 sums five Gaussian kernels (`sltoolkit.metrics.discrepancy`). R releases of a target are averaged.
 
-Where the defence's public parameters (mechanism) are known, f^ sends through an own copy of it, so
+Where the defense's public parameters (mechanism) are known, f^ sends through an own copy of it, so
 that defended codes are aligned with defended ones, and d learns to decode those. Else f^ is aligned
-as it is, noise or not. Of a defence that learns, the copy is as it began, which may mislead.
+as it is, noise or not. Of a defense that learns, the copy is as it began, which may mislead.
 
 a = 0.8, as the authors run it; their code's default of a = 1 switches the critic off.
 
@@ -44,7 +44,7 @@ from torch.nn import functional
 from sltoolkit.adversary.learner import Learner, Losses, learn
 from sltoolkit.adversary.own_defense import OwnDefense
 from sltoolkit.adversary.rehearsal import chosen, settings, settled
-from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
@@ -52,7 +52,7 @@ from sltoolkit.errors import SpecError
 from sltoolkit.metrics.discrepancy import mk_mmd
 from sltoolkit.networks.critics import gradient_penalty, residual_critic, wasserstein_loss
 from sltoolkit.networks.inverse import decode, fit_inverse
-from sltoolkit.networks.substitutes import pooled_pilot, transposed_decoder
+from sltoolkit.networks.substitutes import pooled_substitute, transposed_decoder
 from sltoolkit.streams import Stream
 
 SHARES, RATES, CRITIC_RATES = (0.8, 1.0), (1e-4, 1e-3, 1e-2), (3e-4, 3e-3)
@@ -133,7 +133,7 @@ class FORA(Listener[FORASetup]):
         """Unless everything is given."""
         return None in (self.mmd_share, self.lr, self.critic_lr)
 
-    def open(self, setup: FORASetup, *, rng: Stream) -> Wiretap:
+    def open(self, setup: FORASetup, *, rng: Stream) -> ListenerState:
         """Attach."""
         return Alignment(self, setup, rng)
 
@@ -152,7 +152,7 @@ class Aligned:
         attack: hyper-parameters, none of them open.
         setup: shapes and own samples.
         first: the first smashed data heard, (B, ...).
-        rng: for the defence; all else draws from the open scope.
+        rng: for the defense; all else draws from the open scope.
     """
 
     def __init__(self, attack: FORA, setup: FORASetup, first: Tensor, rng: Stream) -> None:
@@ -160,7 +160,7 @@ class Aligned:
         signed, lr = bool((first < 0).any()), settled(attack.lr, "lr")
         self.penalty, self.mmd_share = attack.penalty, settled(attack.mmd_share, "mmd_share")
         self.substitute = Learner(
-            pooled_pilot(task.input_shape, task.smashed_shape, signed=signed), like, lr
+            pooled_substitute(task.input_shape, task.smashed_shape, signed=signed), like, lr
         )
         self.decoder = Learner(
             transposed_decoder(
@@ -208,7 +208,7 @@ class Aligned:
 
         Args:
             x: own samples, (N, ...).
-            epochs: passes, each with fresh draws of the defence.
+            epochs: passes, each with fresh draws of the defense.
             lr: the initial learning rate.
             repeats: releases whose mean is decoded.
         """
@@ -222,7 +222,7 @@ class Aligned:
 
 
 @final
-class Alignment(Wiretap):
+class Alignment(ListenerState):
     """FORA's ear.
 
     Attributes:
@@ -234,7 +234,7 @@ class Alignment(Wiretap):
         self._attack = attack
         self.aligned: Aligned | None = None
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         """Learn from a batch's smashed data."""
         z = heard.messages.get(("smashed", "in"))
         if z is None or len(z) < 2:
@@ -245,7 +245,7 @@ class Alignment(Wiretap):
             rows = torch.randint(len(own), (len(z),), device=own.device)
             aligned.step(z, own[rows])
 
-    def _begin(self, z: Tensor, heard: RoundView) -> Aligned:
+    def _begin(self, z: Tensor, heard: BatchView) -> Aligned:
         self._attack = self._given.tune(self._setup, heard, rng=self._rng.child("rehearsal"))
         self.aligned = Aligned(self._attack, self._setup, z, self._rng.child("substitute"))
         return self.aligned

@@ -1,7 +1,7 @@
 """PCAT: a pseudo-client that learns through the server's own network, while that one learns.
 
 Adversary: an honest-but-curious server that hears smashed data z and labels y and holds its own
-network f_s at every moment, with a few labelled samples (x', y') of the same task. It knows neither
+network f_s at every moment, with a few labeled samples (x', y') of the same task. It knows neither
 the client's weights nor, unless that is granted, its architecture, and makes no queries.
 
 Idea (Gao and Zhang 2023, section 4 and algorithm 2). For every batch (z, y) of the training:
@@ -13,9 +13,9 @@ frozen. f_s learns from the honest gradients alone, so that no client can notice
 labels are heard: x' are drawn at random, a pseudo-tail makes logits of the server's features, and
 pseudo-tail(f_s(z)) guesses the victim's labels.
 
-R releases of a target are averaged. Where the defence's public parameters (mechanism) are known, f^
+R releases of a target are averaged. Where the defense's public parameters (mechanism) are known, f^
 sends through an own copy of it, as the victim does; else it can only imitate what the server's
-network has learned to read. Of a defence that learns, the copy is as it began, which may mislead.
+network has learned to read. Of a defense that learns, the copy is as it began, which may mislead.
 
 Departures from the paper:
 1. The decoder learns beside f^ in every batch, with the rates 1e-3 (f^) and 5e-4 (d) of the public
@@ -38,8 +38,14 @@ from torch.nn import functional
 from sltoolkit.adversary.descent import Descended, Descent, constant, squared_error
 from sltoolkit.adversary.learner import learn
 from sltoolkit.adversary.rehearsal import chosen, settings, settled
-from sltoolkit.attacks.listening._substitute import After, Batch, Before, Substitute, started
-from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.attacks.listening._substitute import (
+    Batch,
+    Substitute,
+    SubstituteSetup,
+    SubstituteView,
+    started,
+)
+from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.networks.inverse import decode
 from sltoolkit.streams import Stream
@@ -50,7 +56,7 @@ RATES, DECODER_RATES, REFINE_STEPS = (1e-3, 3e-3), (5e-4, 2e-3), (20, 0, 100)
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class PCAT(Listener[Before]):
+class PCAT(Listener[SubstituteSetup]):
     """Reconstruct inputs with a pseudo-client that was trained beside the victim.
 
     `lr`, `decoder_lr` and (on request) `refine_steps` of None are chosen by a dress rehearsal, when
@@ -71,8 +77,8 @@ class PCAT(Listener[Before]):
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
-    setup: ClassVar[type] = Before
-    view: ClassVar[type] = After
+    setup: ClassVar[type] = SubstituteSetup
+    view: ClassVar[type] = SubstituteView
     citation: ClassVar[str] = (
         "Gao & Zhang 2023, PCAT: Functionality and data stealing from split learning by "
         "pseudo-client attack (USENIX Security)"
@@ -102,35 +108,35 @@ class PCAT(Listener[Before]):
         """Unless everything is given."""
         return None in (self.lr, self.decoder_lr, self.refine_steps)
 
-    def open(self, setup: Before, *, rng: Stream) -> Wiretap:
+    def open(self, setup: SubstituteSetup, *, rng: Stream) -> ListenerState:
         """Attach."""
         return PseudoClient(self, setup, rng)
 
-    def candidates(self, setup: Before) -> Sequence[Self]:
+    def candidates(self, setup: SubstituteSetup) -> Sequence[Self]:
         """Every combination of what is open."""
         rehearsed = replace(self, late_start=0)
         return settings(rehearsed, lr=RATES, decoder_lr=DECODER_RATES, refine_steps=REFINE_STEPS)
 
-    def tune(self, setup: Before, first: RoundView, *, rng: Stream) -> Self:
+    def tune(self, setup: SubstituteSetup, first: BatchView, *, rng: Stream) -> Self:
         """The setting that does best on small victims; the late start remains as given."""
         return replace(super().tune(setup, first, rng=rng), late_start=self.late_start)
 
 
 @final
-class PseudoClient(Wiretap):
+class PseudoClient(ListenerState):
     """PCAT's ear: the pseudo-client with its decoder.
 
     Attributes:
         substitute: the networks; None before the first batch that is learned from.
     """
 
-    def __init__(self, attack: PCAT, setup: Before, rng: Stream) -> None:
+    def __init__(self, attack: PCAT, setup: SubstituteSetup, rng: Stream) -> None:
         self._given, self._setup, self._rng = attack, setup, rng
         self._attack = attack
         self._heard = 0
         self.substitute: Substitute | None = None
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         """Learn from a batch."""
         batch = Batch.of(heard)
         self._heard += 1
@@ -146,7 +152,7 @@ class PseudoClient(Wiretap):
             if len(y) > 1:
                 step(substitute, batch, x, y)
 
-    def _begin(self, batch: Batch, heard: RoundView) -> Substitute:
+    def _begin(self, batch: Batch, heard: BatchView) -> Substitute:
         attack = self._given.tune(self._setup, heard, rng=self._rng.child("rehearsal"))
         self._attack = attack
         self.substitute = Substitute(
@@ -156,7 +162,7 @@ class PseudoClient(Wiretap):
         )  # fmt: skip
         return self.substitute
 
-    def finish(self, view: After) -> Reconstruction:
+    def finish(self, view: SubstituteView) -> Reconstruction:
         """Decode the targets, and refine what came out."""
         substitute = started(self.substitute, view, "PCAT")
         z = view.smashed.mean(0)

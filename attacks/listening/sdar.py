@@ -1,7 +1,7 @@
-"""SDAR: a simulator of the client and a decoder, both regularised by adversaries.
+"""SDAR: a simulator of the client and a decoder, both regularized by adversaries.
 
 Adversary: an honest-but-curious server that hears smashed data z and (in vanilla split learning)
-labels y, holds its own network g at every moment, and has labelled samples (x', y') of the same
+labels y, holds its own network g at every moment, and has labeled samples (x', y') of the same
 distribution. The paper lets it know the client's architecture; here that is an optional grant.
 
 Idea (Zhu et al. 2025). After every honest step of the training, which z was computed before:
@@ -17,8 +17,8 @@ In a U-shape the server hears no labels: the networks see none, a tail simulator
 loss together with e, and y' is drawn anew from all classes with probability `flip`, which keeps e
 from learning x' by heart. Argmax of the tail behind g(z) guesses the targets' labels.
 
-R releases of a target are averaged. Where the defence's public parameters (mechanism) are known, e
-sends through an own copy of it, so that D_e compares, and d decodes, what is sent. Of a defence
+R releases of a target are averaged. Where the defense's public parameters (mechanism) are known, e
+sends through an own copy of it, so that D_e compares, and d decodes, what is sent. Of a defense
 that learns, the copy is as it began, which may mislead.
 
 Rates: Adam 1e-3 for e (and the tail), 5e-4 for d, lambda1 times e's for D_e, lambda2 times d's for
@@ -46,8 +46,14 @@ from torch.nn import functional
 
 from sltoolkit.adversary.learner import Learner, learn
 from sltoolkit.adversary.rehearsal import chosen, settings, settled
-from sltoolkit.attacks.listening._substitute import After, Batch, Before, Substitute, started
-from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.attacks.listening._substitute import (
+    Batch,
+    Substitute,
+    SubstituteSetup,
+    SubstituteView,
+    started,
+)
+from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.networks.critics import as_real, binary_loss, feature_critic, image_critic
 from sltoolkit.networks.inverse import decode
@@ -59,7 +65,7 @@ LAMBDAS, RATES, DECODER_RATES = (0.02, 0.2), (1e-3, 3e-3), (5e-4, 2e-3)
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SDAR(Listener[Before]):
+class SDAR(Listener[SubstituteSetup]):
     """Reconstruct inputs with a simulator that was trained beside the victim, and its decoder.
 
     `lr`, `decoder_lr` and (on request) `lambda1` of None are chosen by a dress rehearsal, when the
@@ -81,8 +87,8 @@ class SDAR(Listener[Before]):
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
-    setup: ClassVar[type] = Before
-    view: ClassVar[type] = After
+    setup: ClassVar[type] = SubstituteSetup
+    view: ClassVar[type] = SubstituteView
     citation: ClassVar[str] = (
         "Zhu et al. 2025, Passive inference attacks on split learning via adversarial "
         "regularization (NDSS; arXiv:2310.10483)"
@@ -114,17 +120,17 @@ class SDAR(Listener[Before]):
         """Unless everything is given."""
         return None in (self.lambda1, self.lr, self.decoder_lr)
 
-    def open(self, setup: Before, *, rng: Stream) -> Wiretap:
+    def open(self, setup: SubstituteSetup, *, rng: Stream) -> ListenerState:
         """Attach."""
         return Simulation(self, setup, rng)
 
-    def candidates(self, setup: Before) -> Sequence[Self]:
+    def candidates(self, setup: SubstituteSetup) -> Sequence[Self]:
         """Every combination of what is open."""
         return settings(self, lambda1=LAMBDAS, lr=RATES, decoder_lr=DECODER_RATES)
 
 
 @final
-class Simulation(Wiretap):
+class Simulation(ListenerState):
     """SDAR's ear: simulator, decoder and their critics.
 
     Attributes:
@@ -133,7 +139,7 @@ class Simulation(Wiretap):
         image_critic: D_d; None before the first batch, or with lambda2 = 0.
     """
 
-    def __init__(self, attack: SDAR, setup: Before, rng: Stream) -> None:
+    def __init__(self, attack: SDAR, setup: SubstituteSetup, rng: Stream) -> None:
         self._given, self._setup, self._rng = attack, setup, rng
         self._attack = attack
         self._lambda1 = 0.0
@@ -141,7 +147,7 @@ class Simulation(Wiretap):
         self.feature_critic: Learner | None = None
         self.image_critic: Learner | None = None
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         """Learn from a batch."""
         batch = Batch.of(heard)
         if batch is None:
@@ -155,7 +161,7 @@ class Simulation(Wiretap):
             self._simulate(substitute, batch, x, y)
             self._decode(substitute, batch, x, y)
 
-    def finish(self, view: After) -> Reconstruction:
+    def finish(self, view: SubstituteView) -> Reconstruction:
         """Decode the targets."""
         substitute = started(self.substitute, view, "SDAR")
         y, z = view.labels if substitute.conditional else None, view.smashed.mean(0)
@@ -168,7 +174,7 @@ class Simulation(Wiretap):
             guess=substitute.guess(z),
         )
 
-    def _begin(self, batch: Batch, heard: RoundView) -> Substitute:
+    def _begin(self, batch: Batch, heard: BatchView) -> Substitute:
         task, like = self._setup.task, self._setup.aux.x
         attack = self._given.tune(self._setup, heard, rng=self._rng.child("rehearsal"))
         self._attack, self._lambda1 = attack, settled(attack.lambda1, "lambda1")

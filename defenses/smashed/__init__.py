@@ -1,1 +1,1 @@
-"""Defences that change what is sent at the cut."""
+"""Defenses that change what is sent at the cut."""

@@ -7,7 +7,7 @@ Idea (the Gaussian mechanism on clipped activations): for every example x of a b
 
     M(x) = clip_C(f(x)) + N(0, sigma^2 I),   clip_C(v) = v min(1, C / |v|_2),
 
-with the norm over all numbers of the example. Something is always sent, so neighbours replace an
+with the norm over all numbers of the example. Something is always sent, so neighbors replace an
 example rather than add or remove one, and the l2 sensitivity is Delta = 2C. sigma is calibrated
 exactly (`sltoolkit.privacy.gaussian`), not by the textbook formula.
 
@@ -104,7 +104,7 @@ class DPActivations(Defense):
             ),
             released="its smashed data",
             unit="one example",
-            neighbours="replacement of the example",
+            neighbors="replacement of the example",
             epsilon=epsilon_of(delta, ratio),
             delta=delta,
             releases=releases,

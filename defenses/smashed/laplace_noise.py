@@ -39,7 +39,7 @@ class LaplaceNoise(Defense):
     """
 
     citation: ClassVar[str] = (
-        "Titcombe et al. 2021, Practical defences against model inversion attacks for split "
+        "Titcombe et al. 2021, Practical defenses against model inversion attacks for split "
         "neural networks (arXiv:2104.05743)"
     )
     strength: ClassVar[str] = "scale"

@@ -1,1 +1,1 @@
-"""Defences that change how the client learns."""
+"""Defenses that change how the client learns."""

@@ -23,7 +23,7 @@ Departures from the paper and its authors' code:
    kept, and none through the pruner's scores.
 3. The pruner is a small network (one hidden layer), the adversary the inverse network that the
    `decoder` attack uses; the paper takes ResNet-18's tail and a larger decoder. A proxy weaker
-   than the real attacker makes the defence look good to itself alone.
+   than the real attacker makes the defense look good to itself alone.
 4. ratio = 0.65 and alpha = 0.5: the values of the authors' first published code, which prunes
    hard as well; their later configuration says 0.99. Adam at 3e-4 for both, as there.
 5. In training, standard Gumbel noise is added to the scores and T = 1 instead of 1/30
@@ -56,7 +56,7 @@ from sltoolkit.wire.turn import Turn
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Networks:
-    """The pruner, the proxy adversary, and their optimisers."""
+    """The pruner, the proxy adversary, and their optimizers."""
 
     pruner: nn.Module
     adversary: nn.Module

@@ -2,7 +2,7 @@
 
 Adversary: whoever receives smashed data and tries to reconstruct inputs from it.
 
-Idea (Vepakomma et al. 2020): besides the task, the client minimises the distance correlation of a
+Idea (Vepakomma et al. 2020): besides the task, the client minimizes the distance correlation of a
 batch's inputs and its smashed data,
 
     L = CE + weight * dCor(x, z).
@@ -70,7 +70,7 @@ class NoPeek(Defense):
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
         """What the last training batch saw, besides the (unchanged) release.
 
-        `train_dcor` is the batch estimate that was minimised, `train_privacy_grad_norm` the l2
+        `train_dcor` is the batch estimate that was minimized, `train_privacy_grad_norm` the l2
         norm of the privacy term's gradient at the cut; both are absent before any training.
         """
         seen = {name: float(value) for name, value in self._seen.items()}

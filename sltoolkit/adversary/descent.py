@@ -1,7 +1,7 @@
-"""Descending on many targets at once: the loop that optimisation attacks share.
+"""Descending on many targets at once: the loop that optimization attacks share.
 
 Every target has leaves of its own (pixels, or the weights of a generator), stacked along the first
-dimension. Their losses are summed and the optimisers work element by element, so no target touches
+dimension. Their losses are summed and the optimizers work element by element, so no target touches
 another. One that has arrived leaves the batch (`plateau`).
 """
 

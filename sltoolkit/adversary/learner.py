@@ -51,7 +51,7 @@ def learn(*lessons: tuple[Scalar, Sequence[Learner]]) -> None:
             more = number < len(lessons)
             for weight in weights:
                 weight.grad = None
-            # not autograd.grad: fused optimisers read a gradient in the weight's memory layout,
+            # not autograd.grad: fused optimizers read a gradient in the weight's memory layout,
             # which only `backward` keeps to; that of a gradient penalty differs
             torch.autograd.backward(loss, inputs=weights, retain_graph=more)
     for _, learners in lessons:

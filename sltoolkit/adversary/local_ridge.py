@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltoolkit.networks.layers import centred, halvings
+from sltoolkit.networks.layers import centered, halvings
 
 FOLDS = 5
 CHUNK = 16
@@ -25,8 +25,8 @@ class LocalRidge:
 
     As far as the sides tell, one cell of the features lies over a block of s x s pixels (s a power
     of two); that block is predicted from the `reach` x `reach` cells around. Features and pixels
-    are centred place by place, features scaled channel by channel. With Z the windows and X the
-    blocks it minimises || Z W - X ||^2 + weight * scale * || W ||^2, where `scale` is the mean
+    are centered place by place, features scaled channel by channel. With Z the windows and X the
+    blocks it minimizes || Z W - X ||^2 + weight * scale * || W ||^2, where `scale` is the mean
     eigenvalue of Z'Z.
 
     Args:
@@ -44,7 +44,7 @@ class LocalRidge:
         self._sides = tuple(sides)
         self._kernel = (1, reach) if flat else (reach, reach)
         self._block = (1, stride) if flat else (stride, stride)
-        self._mean, self._deviation = _centre_and_scale(features)
+        self._mean, self._deviation = _center_and_scale(features)
         self.intercept = outputs.mean(0)
         self._numbers = outputs.numel() * features.shape[1]
         # per fold: Z'Z, Z'X and the sum of X's squares
@@ -72,13 +72,13 @@ class LocalRidge:
                 blocks, self._tall(self._padded), self._block, stride=self._block
             )
             image = image.reshape(len(part), -1, *self._padded)
-            found.append(centred(image, self._sides) + self.intercept)
+            found.append(centered(image, self._sides) + self.intercept)
         return torch.cat(found)
 
     def _rows(self, features: Tensor, outputs: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Windows (r, C k k) and blocks (r, c s s), a few samples at a time."""
         for z, x in zip(features.split(CHUNK), outputs.split(CHUNK), strict=True):
-            whole = centred(x - self.intercept, self._padded)
+            whole = centered(x - self.intercept, self._padded)
             whole = whole.reshape(len(x), -1, *self._tall(self._padded))
             blocks = functional.unfold(whole, self._block, stride=self._block).mT.flatten(0, 1)
             for draw in z.unbind(1):
@@ -86,7 +86,7 @@ class LocalRidge:
 
     def _windows(self, z: Tensor) -> Tensor:
         """Features (n, C, ...) to the window around each cell, (n, cells, C k k)."""
-        z = centred((z - self._mean) / self._deviation, self._cells)
+        z = centered((z - self._mean) / self._deviation, self._cells)
         z = z.reshape(len(z), -1, *self._tall(self._cells))
         around = self._kernel[0] // 2, self._kernel[1] // 2
         return functional.unfold(z, self._kernel, padding=around).mT
@@ -122,7 +122,7 @@ def _products(rows: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Te
     return total
 
 
-def _centre_and_scale(features: Tensor) -> tuple[Tensor, Tensor]:
+def _center_and_scale(features: Tensor) -> tuple[Tensor, Tensor]:
     """The mean at every place, (C, ...), and the deviation from it per channel, (C, 1, ...)."""
     places = tuple(range(1, features.dim() - 2))
     mean = features.mean((0, 1))

@@ -19,7 +19,7 @@ CUDA_SHARE = 0.5
 """The share of a GPU's free memory that they may take there."""
 
 STATES = 4
-"""Tensors of a leaf's size that its optimiser needs: the gradient, and AMSGrad's three."""
+"""Tensors of a leaf's size that its optimizer needs: the gradient, and AMSGrad's three."""
 
 
 def fitting(most: int, count: int, step: Callable[[int], Sequence[Tensor]]) -> int:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from sltoolkit.errors import lookup
 
-Distance = Literal["euclidean", "cosine", "standardised"]
+Distance = Literal["euclidean", "cosine", "standardized"]
 DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
 
@@ -19,7 +19,7 @@ def nearest(z: Tensor, own: Tensor, distance: str = "euclidean") -> tuple[Tensor
     Args:
         z: smashed data of the targets, (N, ...).
         own: smashed data of own samples, (n, ...).
-        distance: `euclidean`, `cosine` or `standardised`.
+        distance: `euclidean`, `cosine` or `standardized`.
 
     Returns:
         Indices into own samples, (N,), the first of equals; and their distances, (N,).
@@ -45,12 +45,12 @@ def _cosine(own: Tensor) -> Space:
     return lambda z: functional.normalize(z, dim=1)
 
 
-def _standardised(own: Tensor) -> Space:
+def _standardized(own: Tensor) -> Space:
     spread = own.std(0, correction=0)
     scale = torch.where(spread > 0, spread, torch.ones_like(spread))
     return lambda z: z / scale
 
 
 _SPACES: dict[str, Callable[[Tensor], Space]] = {
-    "euclidean": _euclidean, "cosine": _cosine, "standardised": _standardised,
+    "euclidean": _euclidean, "cosine": _cosine, "standardized": _standardized,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What attackers make of the grant `mechanism`: an own copy of the client's defence."""
+"""What attackers make of the grant `mechanism`: an own copy of the client's defense."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, final
@@ -21,9 +21,9 @@ _CHUNK = 64
 
 @final
 class OwnDefense:
-    """An own copy of the defence, in use as a deployed client has it: it learns nothing.
+    """An own copy of the defense, in use as a deployed client has it: it learns nothing.
 
-    Where the mechanism isn't known, codes stay as they are and nothing is drawn. Of a defence that
+    Where the mechanism isn't known, codes stay as they are and nothing is drawn. Of a defense that
     learns beside its client, the copy is as it began, for good.
 
     Args:
@@ -73,7 +73,7 @@ class OwnDefense:
 
 @final
 class Defended(nn.Module):
-    """A client whose codes are the mean of a few draws of a defence."""
+    """A client whose codes are the mean of a few draws of a defense."""
 
     def __init__(self, client: nn.Module, defense: OwnDefense) -> None:
         super().__init__()

@@ -49,14 +49,14 @@ class Plateau:
 
 
 def keep_rows(optimizer: torch.optim.Optimizer, rows: Tensor) -> list[Tensor]:
-    """Go on with some targets only: their rows of all leaves and of the optimiser's state.
+    """Go on with some targets only: their rows of all leaves and of the optimizer's state.
 
     Args:
         optimizer: works element by element on leaves whose first dimension is the target.
         rows: indices or a mask, of the first dimension.
 
     Returns:
-        The new leaves, which take the old ones' places in the optimiser.
+        The new leaves, which take the old ones' places in the optimizer.
     """
     leaves = []
     for group in optimizer.param_groups:

@@ -1,7 +1,7 @@
 """Ridge regression in closed form, with its leave-one-out error for every weight at once.
 
 Hoerl and Kennard 1970; the dual form where features outnumber rows, after Saunders, Gammerman and
-Vovk 1998. Features are standardised and there is an intercept, which is not penalised.
+Vovk 1998. Features are standardized and there is an intercept, which is not penalized.
 """
 
 from typing import final
@@ -17,13 +17,13 @@ TINY = 1e-10
 class Ridge:
     """Outputs as a linear function of features, for any weight of the penalty.
 
-    With standardised features Z (r rows) and centred outputs X it minimises
+    With standardized features Z (r rows) and centered outputs X it minimizes
         || Z W - X ||^2 + weight * scale * || W ||^2,
     where `scale` is the mean of the eigenvalues of Z'Z that are not zero: so one weight means as
     much for few features as for many.
 
     Args:
-        features: (n, K, d), K observations of each of n samples. They are standardised in place.
+        features: (n, K, d), K observations of each of n samples. They are standardized in place.
         outputs: (n, p).
 
     Attributes:
@@ -67,7 +67,7 @@ class Ridge:
 
         In closed form: if H maps outputs to fitted ones and r are the residuals of the fit, then
         without sample i they are (I - H_ii)^-1 r_i, with H_ii of its K rows (Cook 1977). The
-        standardisation is that of all rows.
+        standardization is that of all rows.
 
         Args:
             weight: of the penalty.

@@ -3,7 +3,7 @@
     TV(x) = mean over pixels of (dx^2 + dy^2)^(beta / 2)
 
 (He, Zhang and Lee 2019, section 4; Mahendran and Vedaldi 2015, equation 5, as sums), with dx and dy
-the differences to the right and lower neighbour, 0 beyond the border. A signal has dx alone.
+the differences to the right and lower neighbor, 0 beyond the border. A signal has dx alone.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ _EPSILON = 1e-6
 """Added under the root of beta = 1, which has no derivative at a constant image."""
 
 
-def has_neighbours(shape: Sequence[int]) -> bool:
-    """Whether inputs of this shape have neighbours: images (C, H, W), signals (C, L)."""
+def has_neighbors(shape: Sequence[int]) -> bool:
+    """Whether inputs of this shape have neighbors: images (C, H, W), signals (C, L)."""
     return len(shape) in (2, 3)
 
 
@@ -34,12 +34,12 @@ def total_variation(x: Tensor, *, beta: int = 1) -> Tensor:
         (N,): the mean over pixels (and channels).
 
     Raises:
-        SpecError: for another exponent, or for inputs without neighbours.
+        SpecError: for another exponent, or for inputs without neighbors.
     """
     if beta not in (1, 2):
         raise SpecError(f"the exponent of the total variation is 1 or 2, not {beta}")
-    if not has_neighbours(x.shape[1:]):
-        raise SpecError(f"inputs of shape {tuple(x.shape[1:])} have no neighbours to vary between")
+    if not has_neighbors(x.shape[1:]):
+        raise SpecError(f"inputs of shape {tuple(x.shape[1:])} have no neighbors to vary between")
     squares = functional.pad(x.diff(dim=-1), (0, 1)).square()
     if x.dim() == 4:
         squares = squares + functional.pad(x.diff(dim=-2), (0, 0, 0, 1)).square()

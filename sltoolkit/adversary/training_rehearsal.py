@@ -7,7 +7,7 @@ of the same first weights and batches), and takes the one that then reconstructs
 neither that victim nor any candidate has seen. Nothing of the real run enters but what the attacker
 has in its hands when that begins: its own network's architecture, the size of a batch, whether
 labels are heard, and whether smashed data can be negative. That victim is defended as the real one
-is if the attacker knows the defence's public parameters (mechanism), else undefended; where it
+is if the attacker knows the defense's public parameters (mechanism), else undefended; where it
 doesn't know the client's architecture, strided convolutions play it.
 
 A substitute's first weights decide as much as its settings do: the same setting may be twice as
@@ -30,13 +30,13 @@ from sltoolkit.adversary.own_defense import OwnDefense
 from sltoolkit.adversary.rehearsal import first_among_equals
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
-from sltoolkit.models.refit import reinitialise
-from sltoolkit.networks.substitutes import strided_pilot, tail_network
+from sltoolkit.models.resize import reinitialize
+from sltoolkit.networks.substitutes import strided_substitute, tail_network
 from sltoolkit.progress import advance, part, rehearsal
 from sltoolkit.streams import Stream
 
 if TYPE_CHECKING:
-    from sltoolkit.contracts.attack import ActiveAttack, Listener, RoundView, Wiretap
+    from sltoolkit.contracts.attack import ActiveAttack, BatchView, Listener, ListenerState
 
     L = TypeVar("L", bound=Listener[Any])
     H = TypeVar("H", bound=ActiveAttack[Any])
@@ -58,7 +58,7 @@ LR = 1e-3
 
 
 def rehearse_listening(
-    candidates: "Sequence[L]", setup: Any, first: "RoundView", *, rng: Stream
+    candidates: "Sequence[L]", setup: Any, first: "BatchView", *, rng: Stream
 ) -> "L":
     """The candidate that reconstructs best after listening to a training of the attacker's own.
 
@@ -79,7 +79,7 @@ def rehearse_listening(
 
 
 def rehearse_hijacking(
-    candidates: "Sequence[H]", setup: Any, first: "RoundView", *, rng: Stream
+    candidates: "Sequence[H]", setup: Any, first: "BatchView", *, rng: Stream
 ) -> "H":
     """The same of candidates that take the server's seat, each in a training of its own.
 
@@ -111,7 +111,7 @@ def _best(attacked: Callable[[Stream], tuple[Tensor, Tensor]], rng: Stream) -> i
 
 
 def _hijacked(
-    candidates: "Sequence[H]", setup: Any, first: "RoundView", rng: Stream
+    candidates: "Sequence[H]", setup: Any, first: "BatchView", rng: Stream
 ) -> tuple[Tensor, Tensor]:
     """Mean squared errors on one victim: of each candidate, (candidates,), and of a guess, ()."""
     errors = []
@@ -128,24 +128,24 @@ def _hijacked(
 
 
 def _listened(
-    candidates: "Sequence[L]", setup: Any, first: "RoundView", rng: Stream
+    candidates: "Sequence[L]", setup: Any, first: "BatchView", rng: Stream
 ) -> tuple[Tensor, Tensor]:
     """Mean squared errors on one victim: of each candidate, (candidates,), and of a guess, ()."""
     with rng.scope():
         stage = _Stage(setup, first, rng)
     own = replace(setup, aux=stage.rest)
-    taps: list[tuple[Wiretap, Stream]] = []
+    states: list[tuple[ListenerState, Stream]] = []
     for candidate in candidates:
         stream = rng.fresh("candidate")
         with stream.scope():
-            taps.append((candidate.open(own, rng=stream), stream))
+            states.append((candidate.open(own, rng=stream), stream))
     with part(LISTENING):
         for heard in stage.rounds(BATCHES):
             advance(heard.step, BATCHES)
-            for tap, stream in taps:
+            for tap, stream in states:
                 with stream.scope():
                     tap.hear(heard)
-    errors = [stage.error(candidates[0].view, tap, stream) for tap, stream in taps]
+    errors = [stage.error(candidates[0].view, tap, stream) for tap, stream in states]
     return torch.stack(errors), stage.guess
 
 
@@ -153,7 +153,7 @@ def _listened(
 class _Stage:
     """The attacker's own victim, and who rehearses what on it."""
 
-    def __init__(self, setup: Any, first: "RoundView", rng: Stream) -> None:
+    def __init__(self, setup: Any, first: "BatchView", rng: Stream) -> None:
         x, y, task = setup.aux.x, setup.aux.y, setup.task
         count = min(SAMPLES, len(y) // 4)
         if count < 1 or len(y) // 2 - count < 2:
@@ -167,13 +167,13 @@ class _Stage:
         self._x, self._y, self._task, self._rng = x, y, task, rng
         rest = order[len(y) // 2 :]
         self.rest = replace(setup.aux, x=x[rest], y=y[rest])
-        self._first, self._labelled = first, ("labels", "in") in first.messages
+        self._first, self._labeled = first, ("labels", "in") in first.messages
         heard = first.messages["smashed", "in"]
         arch = getattr(setup, "client_arch", None)
         self._client = (
             arch(rng.child("client")) if arch is not None
             # of another family than listeners' own substitutes, which would match it too easily
-            else strided_pilot(
+            else strided_substitute(
                 task.input_shape, task.smashed_shape, activation=nn.ReLU,
                 signed=bool((heard < 0).any()),
             ).to(x)
@@ -190,14 +190,14 @@ class _Stage:
         if self._first.network is None:
             return [tail_network(self._task.smashed_shape, self._task.classes).to(z)]
         server = copy.deepcopy(self._first.network()).train().requires_grad_(True)
-        reinitialise(server)
-        if self._labelled:
+        reinitialize(server)
+        if self._labeled:
             return [server]
         with torch.no_grad():
             features = copy.deepcopy(server).eval()(z.clone())
         return [server, tail_network(features.shape[1:], self._task.classes).to(z)]
 
-    def rounds(self, count: int) -> "Iterator[RoundView]":
+    def rounds(self, count: int) -> "Iterator[BatchView]":
         """Train, batch by batch: what the listener would hear of it."""
         for step in range(count):
             with self._rng.scope():
@@ -233,9 +233,9 @@ class _Stage:
         self._optimizer.step()
         return sent
 
-    def _heard(self, step: int, rows: Tensor, z: Tensor) -> "RoundView":
+    def _heard(self, step: int, rows: Tensor, z: Tensor) -> "BatchView":
         messages: dict[tuple[Any, Any], Tensor] = {("smashed", "in"): z}
-        if self._labelled:
+        if self._labeled:
             messages["labels", "in"] = self._y[rows]
         network = None
         if self._first.network is not None:
@@ -254,7 +254,7 @@ class _Stage:
         off: Tensor = images - self._x[self.targets]
         return off.square().mean()
 
-    def error(self, view: type, tap: "Wiretap", rng: Stream) -> Tensor:
+    def error(self, view: type, tap: "ListenerState", rng: Stream) -> Tensor:
         """A candidate's mean squared error, ()."""
         x = self._x[self.targets]
         own = OwnDefense(self._mechanism, self._rng.fresh("defense"))  # all hear the same draws
@@ -262,7 +262,7 @@ class _Stage:
             smashed = own(self._client.eval()(x), x)[None]
         held: Mapping[str, Any] = {
             "smashed": smashed, "task": self._task, "aux": self.rest,
-            "labels": self._y[self.targets] if self._labelled else None,
+            "labels": self._y[self.targets] if self._labeled else None,
         }  # fmt: skip
         with rng.fresh("finish").scope():
             outcome = tap.finish(view(**{f.name: held.get(f.name) for f in fields(view)}))

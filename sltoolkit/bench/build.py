@@ -76,10 +76,10 @@ def _entry(registry: Mapping[str, Any], name: str, what: str, path: str) -> Any:
 
 
 def defense_from(table: Mapping[str, Any], path: str) -> Defense:
-    """A defence from `{name, ...}`, or a chain from `{chain: [{name, ...}, ...]}`."""
+    """A defense from `{name, ...}`, or a chain from `{chain: [{name, ...}, ...]}`."""
     if isinstance(table, Mapping) and "chain" in table:
         if len(table) > 1 or not isinstance(table["chain"], list) or not table["chain"]:
-            raise SpecError(f"{path}.chain: expected a list of defences, and no other key")
+            raise SpecError(f"{path}.chain: expected a list of defenses, and no other key")
         links = enumerate(table["chain"])
         return Chain(*(defense_from(link, f"{path}.chain[{i}]") for i, link in links))
     name, rest = _named(table, path)

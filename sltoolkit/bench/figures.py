@@ -29,7 +29,7 @@ def write_figures(folder: Path) -> list[Path]:
     A grid of reconstructions per setting, and quality by cut, amount and domain of the attacker's
     samples, training of the victim, and steps of the attack, where the experiment varied them. A
     grid shows, of the targets whose images are kept, those that are best, median and worst by
-    their mean rank among all targets, over all attacks and defences that it shows.
+    their mean rank among all targets, over all attacks and defenses that it shows.
 
     Returns:
         The files.

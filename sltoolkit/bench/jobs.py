@@ -49,7 +49,7 @@ def execute(job: Job, plan: Plan, store: Store) -> None:
             _attack(plan.cells[job.cells[0]], plan, store)
     except (Exception, SystemExit) as e:  # noqa: BLE001 - whatever a plug-in raises becomes a row
         fail(job, plan, store, reason_of(e))
-    if job.kind == "run":  # networks and optimisers in cycles; not free, so not after every cell
+    if job.kind == "run":  # networks and optimizers in cycles; not free, so not after every cell
         gc.collect()
 
 

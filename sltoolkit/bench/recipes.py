@@ -100,13 +100,13 @@ def from_checkpoint(recipe: Table) -> Victim:
 def trained_apart(recipe: Table) -> Victim:
     """The victim of a protocol in which nobody learns: its networks are trained by `vanilla`.
 
-    One client trains them, with the recipe's defence, data and seed, before they are used.
+    One client trains them, with the recipe's defense, data and seed, before they are used.
     """
     given = arguments(recipe)
     protocol = given.pop("protocol")
     before = api.train(**given, protocol="vanilla")
     made = api.frozen(
-        before.member.client, before.server, given["data"], protocol=protocol,
+        before.client.client, before.server, given["data"], protocol=protocol,
         **{k: given[k] for k in ("defense", "seed", "targets", "device")},
     )  # fmt: skip
     own = ("training", "epochs", "train_seconds", "model", "cut")

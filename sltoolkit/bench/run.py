@@ -146,10 +146,10 @@ def collect(plan: Plan, store: Store) -> pd.DataFrame:
 
 
 def _pictures(store: Store, rows: pd.DataFrame) -> dict[str, Tensor]:
-    """Originals, then the worst attack's reconstructions per defence, for the first victim.
+    """Originals, then the worst attack's reconstructions per defense, for the first victim.
 
     Of several settings (data, model, cut, protocol) the first is shown, and of several splits or
-    target sets the first one's targets: others would not show what the defences change.
+    target sets the first one's targets: others would not show what the defenses change.
     """
     shown: dict[str, Tensor] = {}
     images = rows[(rows.family == "reconstruction") & (rows.status == "ok")]

@@ -75,14 +75,14 @@ class DataSpec(BaseModel):
 
 @final
 class Spec(BaseModel):
-    """One experiment: every defence, attacked by every attack, on every victim seed.
+    """One experiment: every defense, attacked by every attack, on every victim seed.
 
     Attributes:
         name: the experiment's name, in every row.
         seeds: victim seeds; five for any claim.
         attacker_seeds: attacker seeds, for every attack on every victim.
         grants: what attacks are granted beyond what their seat holds.
-        tune: whether attacks rehearse on each victim, or once per defence on a pilot victim.
+        tune: whether attacks rehearse on each victim, or once per defense on a pilot victim.
         pilot_seed: the pilot's victim seed; never a reported one.
         demonstration: mark every output as a demonstration.
         device: where to compute.
@@ -92,7 +92,7 @@ class Spec(BaseModel):
             of the model's; an attack that one of several can't seat is left out there.
         partition: which client holds which samples.
         reducer: a lossy codec that messages pass.
-        defense: one table per defence (or `chain = [...]`, a list of tables).
+        defense: one table per defense (or `chain = [...]`, a list of tables).
         attack: one table per attack; `grants` and `role` may be given per attack.
         sweep: dotted path -> values; all combinations are run.
     """
@@ -141,7 +141,7 @@ class Spec(BaseModel):
     def points(self) -> list["Spec"]:
         """One spec per protocol and combination of swept values, fully checked.
 
-        Each keeps as its sweep the one value of what was swept outside the defences.
+        Each keeps as its sweep the one value of what was swept outside the defenses.
 
         Raises:
             SpecError: with the dotted path of what is wrong.

@@ -14,7 +14,7 @@ _SECTIONS = (
 
 
 def swept_defenses(table: Mapping[str, Any], sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """A defence's table with every combination of what is swept of this defence."""
+    """A defense's table with every combination of what is swept of this defense."""
     name = str(table.get("name", ""))
     mine = {p: v for p, v in sweep.items() if p.split(".")[:2] == ["defense", name]}
     keys = [p.split(".")[2] for p in mine]
@@ -23,7 +23,7 @@ def swept_defenses(table: Mapping[str, Any], sweep: Sweep) -> Iterator[dict[str,
 
 
 def swept_elsewhere(sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """Every combination of what is swept outside the defences: path -> value."""
+    """Every combination of what is swept outside the defenses: path -> value."""
     elsewhere = {p: v for p, v in sweep.items() if p.split(".")[0] != "defense"}
     for values in itertools.product(*elsewhere.values()):
         yield dict(zip(elsewhere, values, strict=True))
@@ -40,7 +40,7 @@ def check_paths(sweep: Sweep, defenses: Collection[str]) -> None:
 
     Args:
         sweep: paths and their values.
-        defenses: the names of the spec's defences.
+        defenses: the names of the spec's defenses.
 
     Raises:
         SpecError: with the nearest valid one.

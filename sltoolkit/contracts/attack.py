@@ -1,4 +1,4 @@
-"""The contracts that plug-ins implement: defences, attacks, listeners and active attacks.
+"""The contracts that plug-ins implement: defenses, attacks, listeners and active attacks.
 
 A plug-in is a dataclass of hyper-parameters with the paper's defaults; data only arrives when it
 is called. It measures nothing, prints nothing and writes nothing: the referee does.
@@ -26,7 +26,7 @@ V = TypeVar("V")
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RoundView:
+class BatchView:
     """What a seat heard in one batch's conversation.
 
     Attributes:
@@ -113,11 +113,11 @@ class Attack(_Adversary[V], ABC):
         return tuned(self, view, rng=rng)
 
 
-class Wiretap(ABC):
+class ListenerState(ABC):
     """A listener's ear and memory during one run."""
 
     @abstractmethod
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         """Hear one batch's conversation."""
 
     @abstractmethod
@@ -134,14 +134,14 @@ class Listener(_Adversary[V], ABC):
     setup: ClassVar[type]
 
     @abstractmethod
-    def open(self, setup: V, *, rng: Stream) -> Wiretap:
+    def open(self, setup: V, *, rng: Stream) -> ListenerState:
         """Attach to a run."""
 
     def candidates(self, setup: V) -> Sequence[Self]:
         """The settings that a dress rehearsal compares, the default first; one: no choice."""
         return (self,)
 
-    def tune(self, setup: V, first: RoundView, *, rng: Stream) -> Self:
+    def tune(self, setup: V, first: BatchView, *, rng: Stream) -> Self:
         """The setting that does best on small victims of the attacker's own.
 
         All candidates listen to `training_rehearsal.VICTIMS` trainings of `BATCHES` batches each.
@@ -166,7 +166,7 @@ class ActiveAttack(_Adversary[V], ABC):
     setup: ClassVar[type]
 
     @abstractmethod
-    def seize(self, honest: Any, setup: V, *, rng: Stream) -> tuple[Any, Wiretap]:
+    def seize(self, honest: Any, setup: V, *, rng: Stream) -> tuple[Any, ListenerState]:
         """Replace the honest party by one with the same interface."""
 
     def candidates(self, setup: V) -> Sequence[Self]:
@@ -187,7 +187,7 @@ class ActiveAttack(_Adversary[V], ABC):
         candidates = self.candidates(setup)
         if len(candidates) == 1:
             return candidates[0]
-        first = RoundView(
+        first = BatchView(
             messages={("smashed", "in"): smashed}, ids=torch.arange(len(smashed)), step=0, epoch=0,
             network=None,
         )  # fmt: skip

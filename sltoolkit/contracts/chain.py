@@ -1,4 +1,4 @@
-"""`Chain(a, b)`: several defences as one; and the scope that keeps a defence's randomness apart."""
+"""`Chain(a, b)`: several defenses as one; and the scope that keeps a defense's randomness apart."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from sltoolkit.wire.turn import Phase, Turn
 @final
 @dataclass(eq=False, init=False)
 class Chain(Defense):
-    """Defences one after the other.
+    """Defenses one after the other.
 
     What is sent passes through them in order, what is received in reverse order; their losses
     add up; a refusal of one is the refusal of all.

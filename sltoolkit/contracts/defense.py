@@ -1,4 +1,4 @@
-"""The contract of defences."""
+"""The contract of defenses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,17 +31,17 @@ class Task:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PartySetup:
-    """A party before its run begins, for a defence to wrap.
+    """A party before its run begins, for a defense to wrap.
 
     Attributes:
         side: `client` for the party that computes up to the cut; `labels` for another party
             that holds labels or sends gradients.
         module: its network.
-        optimizer: its optimiser, None where the network is not trained.
+        optimizer: its optimizer, None where the network is not trained.
         sampler: how it draws batches.
         task: shapes and classes.
         samples: how many samples it holds.
-        rng: the defence's own stream at this party.
+        rng: the defense's own stream at this party.
     """
 
     side: Literal["client", "labels"]
@@ -54,7 +54,7 @@ class PartySetup:
 
 
 class Defense:
-    """A defence: what a party says differently. Every seam defaults to nothing.
+    """A defense: what a party says differently. Every seam defaults to nothing.
 
     Fields of the dataclass are its hyper-parameters; `strength` names the one that sweeps turn.
     Every party of a run gets a deep copy of its own, so two parties share no state.
@@ -74,7 +74,7 @@ class Defense:
         return cls()
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """Wrap the party's module, optimiser or sampler; build own networks (on `task` shapes)."""
+        """Wrap the party's module, optimizer or sampler; build own networks (on `task` shapes)."""
         return setup
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
@@ -98,18 +98,18 @@ class Defense:
         return None
 
     def step(self, turn: Turn) -> None:
-        """Step the defence's own optimisers; the batch's gradients have been computed."""
+        """Step the defense's own optimizers; the batch's gradients have been computed."""
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
         """What is formally guaranteed after `releases` releases of one record; None: nothing."""
         return None
 
     def learned(self) -> Mapping[str, nn.Module]:
-        """The defence's own networks: they are stored, and travel with the client's weights."""
+        """The defense's own networks: they are stored, and travel with the client's weights."""
         return {}
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
-        """Self-check on the deployed path: named measurements of what the defence does.
+        """Self-check on the deployed path: named measurements of what the defense does.
 
         Args:
             clean: smashed data before `smash`, (R, B, ...).
@@ -121,6 +121,6 @@ class Defense:
 @final
 @dataclass(kw_only=True, eq=False)
 class NoDefense(Defense):
-    """The undefended baseline; bit-identical to having no defence at all."""
+    """The undefended baseline; bit-identical to having no defense at all."""
 
     citation: ClassVar[str] = "none: the undefended baseline"

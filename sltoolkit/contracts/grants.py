@@ -24,7 +24,7 @@ GRANTS: dict[str, str] = {
     "server_weights": "a copy of the server network with its trained weights",
     "updates": "what a client's weights, or their gradients, that were heard say about the targets",
     "release": "queries to the deployed, defended client with inputs of the attacker's choice",
-    "mechanism": "the defence's public parameters: a function from a stream to a fresh copy",
+    "mechanism": "the defense's public parameters: a function from a stream to a fresh copy",
 }
 PUBLIC = "task"
 """The one view field that is no grant: shapes and classes are known to everybody."""
@@ -32,7 +32,7 @@ PUBLIC = "task"
 
 @final
 @dataclass(frozen=True)
-class Tap:
+class LinkSource:
     """Which messages fill a grant: their kind and direction, by seat names."""
 
     kind: Kind
@@ -51,14 +51,14 @@ class Holdings:
         hops: how many further parties the smashed data have passed where it hears them.
     """
 
-    taps: Mapping[str, Tap]
+    links: Mapping[str, LinkSource]
     knows: frozenset[str] = frozenset()
     hops: int = 0
 
     @property
     def grants(self) -> frozenset[str]:
         """All of it."""
-        return frozenset(self.taps) | self.knows
+        return frozenset(self.links) | self.knows
 
 
 V = TypeVar("V")

@@ -48,8 +48,8 @@ class Updates:
             is a part, and its gradients came back over the wire.
         batch: targets per group.
         steps: how many steps the client took, each on the whole group.
-        training: how it steps (everybody runs the same program); its optimiser starts fresh.
-        client: that program, defence included, for samples of the attacker's own: what would be
+        training: how it steps (everybody runs the same program); its optimizer starts fresh.
+        client: that program, defense included, for samples of the attacker's own: what would be
             heard of x (N, ...) and y (N,), in groups; its randomness is the attacker's. None where
             the attacker doesn't know all of the network.
     """
@@ -98,7 +98,7 @@ class Release:
 
     Args:
         ask: what answers one query, (B, C, H, W) -> (B, ...).
-        per_batch: whether the inputs of one query share what the defence draws (`Defense.per_batch`
+        per_batch: whether the inputs of one query share what the defense draws (`Defense.per_batch`
             is public).
 
     Attributes:
@@ -116,7 +116,7 @@ class Release:
         Args:
             x: inputs, (B, C, H, W) in [0, 1].
             repeats: how many releases of each input.
-            chunk: inputs per query, for memory; where they share what the defence draws, each
+            chunk: inputs per query, for memory; where they share what the defense draws, each
                 query has draws of its own.
 
         Returns:

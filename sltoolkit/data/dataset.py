@@ -33,7 +33,7 @@ def from_dataset(
 ) -> Pool:  # fmt: skip
     """A pool from a map-style data set, read once from beginning to end.
 
-    Turn augmentation and normalisation off: pixels must be uint8 or lie in [0, 1].
+    Turn augmentation and normalization off: pixels must be uint8 or lie in [0, 1].
 
     Args:
         dataset: gives (x, y, ...) at 0 to len-1. x is a picture of PIL, or a tensor or array of

@@ -42,7 +42,7 @@ def faces() -> Pool:
 
 
 def photos() -> Pool:
-    """32x32 colour patches of six photographs; the class is the photograph (scikit-image).
+    """32x32 color patches of six photographs; the class is the photograph (scikit-image).
 
     A photograph is scaled to a short side of 240 pixels and laid out in tiles of 40. A tile
     belongs wholly to one part, and a patch lies wholly within a tile, so no pixel of a private

@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 Layout = Literal["NCHW", "NHWC"]
 
 CHANNELS = (1, 3, 4)
-"""Numbers of channels by which a layout is recognised: grey, RGB, RGBA."""
+"""Numbers of channels by which a layout is recognized: gray, RGB, RGBA."""
 
 KEYS: tuple[tuple[str, ...], ...] = (
     ("x", "y"),
@@ -32,7 +32,7 @@ def npz(path: Path | str, *, layout: Layout | None = None) -> Pool:
     """The data set in an `.npz` file.
 
     The arrays are named as in `KEYS`; train and test parts are joined in this order. Inputs are
-    images of four dimensions, grey images (N, H, W) or features (N, d), uint8 or float in
+    images of four dimensions, gray images (N, H, W) or features (N, d), uint8 or float in
     [0, 1]; an array `classes` gives the class names. The pool is called after the file.
 
     Args:

@@ -111,7 +111,7 @@ class DirichletLabels(Partition):
     2019 draw the mixture of classes per *client*, of equal size: another partition.)
 
     Departures: (1) a class is cut at the nearest whole sample rather than at the one below, so
-    that rounding favours no client; (2) the least size is an option where Li et al.'s code always
+    that rounding favors no client; (2) the least size is an option where Li et al.'s code always
     redraws up to 10 samples; (3) redraws are capped at `REDRAWS`; (4) no class share is withheld
     from clients that already hold N/K samples, a step of Li et al.'s code that the papers don't
     have.

@@ -97,7 +97,7 @@ def _scaled(x: Tensor, name: str) -> Tensor:
     if x.ndim > 2 and (float(x.min()) < 0 or float(x.max()) > 1):
         raise DataError(
             f"{name}: values lie in [{float(x.min()):.3g}, {float(x.max()):.3g}], expected "
-            "[0, 1]: divide by 255, or undo the normalisation"
+            "[0, 1]: divide by 255, or undo the normalization"
         )
     return x.float()
 

@@ -24,7 +24,7 @@ class DatasetEntry:
     Attributes:
         loader: reads it: from the root folder, or from nothing where it is embedded.
         description: one line.
-        citation: where it comes from, and its licence as far as known.
+        citation: where it comes from, and its license as far as known.
         sizes: default numbers of private_train, private_holdout and aux samples.
         shape: of one input, without the batch axis.
         classes: number of classes.

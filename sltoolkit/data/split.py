@@ -13,7 +13,7 @@ from sltoolkit.errors import DataError
 from sltoolkit.streams import Stream
 
 NEAR = 0.02
-"""Two images are near-duplicates if their 8x8 grey thumbnails differ by less, root mean square."""
+"""Two images are near-duplicates if their 8x8 gray thumbnails differ by less, root mean square."""
 
 
 def split(pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0) -> Split:

@@ -32,7 +32,7 @@ def distance_correlation(x: Batch, z: Batch) -> Scalar:
         SpecError: the numbers of samples differ, or there are fewer than two.
     """
     _check(x, z, at_least=2)
-    a, b = _centre(_distances(x)), _centre(_distances(z))
+    a, b = _center(_distances(x)), _center(_distances(z))
     scale = (a.square().mean() * b.square().mean()).clamp(min=_EPS**2).sqrt()
     return ((a * b).mean() / scale).clamp(min=_EPS).sqrt().to(z.dtype)
 
@@ -55,7 +55,7 @@ def unbiased_distance_correlation(x: Batch, z: Batch) -> Scalar:
         SpecError: the numbers of samples differ, or there are fewer than four.
     """
     _check(x, z, at_least=4)
-    a, b = _u_centre(_distances(x)), _u_centre(_distances(z))
+    a, b = _u_center(_distances(x)), _u_center(_distances(z))
     scale = (a.square().sum() * b.square().sum()).clamp(min=_EPS**2).sqrt()
     return ((a * b).sum() / scale).to(z.dtype)
 
@@ -85,15 +85,15 @@ def _distances(x: Tensor) -> Tensor:
     return squared.clamp(min=_EPS).sqrt() * (squared > _EPS)
 
 
-def _centre(d: Tensor) -> Tensor:
+def _center(d: Tensor) -> Tensor:
     """Double centring: rows and columns have mean 0."""
     return d - d.mean(0, keepdim=True) - d.mean(1, keepdim=True) + d.mean()
 
 
-def _u_centre(d: Tensor) -> Tensor:
+def _u_center(d: Tensor) -> Tensor:
     """U-centring: off the diagonal, rows and columns sum to 0; the diagonal is 0."""
     n = len(d)
     rows = d.sum(0, keepdim=True) / (n - 2)
     columns = d.sum(1, keepdim=True) / (n - 2)
-    centred = d - rows - columns + d.sum() / ((n - 1) * (n - 2))
-    return centred.fill_diagonal_(0)
+    centered = d - rows - columns + d.sum() / ((n - 1) * (n - 2))
+    return centered.fill_diagonal_(0)

@@ -60,7 +60,7 @@ def mk_mmd(
 def _squared_distances(x: Tensor) -> Tensor:
     """Between all rows of (n, d), (n, n): by products, since the differences would fill (n, n, d).
 
-    Rows are centred, which costs nothing and keeps digits where they are far from the origin.
+    Rows are centered, which costs nothing and keeps digits where they are far from the origin.
     """
     x = x - x.detach().mean(0)
     squares = x.square().sum(1)

@@ -34,7 +34,7 @@ def pareto_front(points: Sequence[Point]) -> list[bool]:
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
     """The area between the reference and the front (Zitzler and Thiele 1998, in 2-D).
 
-    Normalise both axes by constants that were fixed before the runs.
+    Normalize both axes by constants that were fixed before the runs.
 
     Args:
         points: (utility, privacy) of each; what isn't above the reference adds nothing.

@@ -26,7 +26,7 @@ class CutProfile:
         parameters: number of the client's parameters.
         parameter_share: the client's share of all parameters, in [0, 1].
         flops: of the client's forward pass: 2 per multiply-add of convolutions and matrix
-            products; element-wise operations, normalisation and pooling are not counted.
+            products; element-wise operations, normalization and pooling are not counted.
         flop_share: the client's share of the forward pass' FLOPs, in [0, 1].
     """
 

@@ -96,9 +96,9 @@ MODELS: dict[str, ModelEntry] = {
 
 
 def build(name: str, *, shape: Sequence[int], classes: int, **params: Any) -> nn.Sequential:
-    """A new model of named blocks with torch's default initialisation.
+    """A new model of named blocks with torch's default initialization.
 
-    Initialisation draws from torch's global generator: call it in a `Stream` scope.
+    Initialization draws from torch's global generator: call it in a `Stream` scope.
 
     Args:
         name: key of `MODELS`.

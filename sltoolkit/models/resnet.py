@@ -18,13 +18,13 @@ Norm = Callable[[int], nn.Module]
 
 
 def _group_norm(channels: int) -> nn.Module:
-    # At least four channels a group: with one channel it would be instance normalisation, which
+    # At least four channels a group: with one channel it would be instance normalization, which
     # erases each channel's mean.
     return nn.GroupNorm(min(32, channels // 4), channels)
 
 
 NORMS: dict[str, Norm] = {"batch": nn.BatchNorm2d, "group": _group_norm}
-"""Normalisations: `batch`, or `group` (32 groups, fewer in narrow layers) as DP-SGD needs."""
+"""Normalizations: `batch`, or `group` (32 groups, fewer in narrow layers) as DP-SGD needs."""
 
 
 class PadShortcut(nn.Module):
@@ -50,7 +50,7 @@ class ResidualBlock(nn.Module):
         channels: of the input.
         wider: channels of the output.
         stride: of the first convolution.
-        norm: makes the normalisation of so many channels.
+        norm: makes the normalization of so many channels.
         shortcut: fits the input to the output.
     """
 

@@ -1,6 +1,6 @@
-"""Critics: networks that tell two kinds of smashed data or images apart, and what they minimise.
+"""Critics: networks that tell two kinds of smashed data or images apart, and what they minimize.
 
-Two families. `residual_critic` (FSHA, FORA) has neither normalisation nor dropout, so that each
+Two families. `residual_critic` (FSHA, FORA) has neither normalization nor dropout, so that each
 score is a function of its own sample and a gradient penalty per sample makes sense.
 `feature_critic` and `image_critic` (SDAR) have both, and may be conditioned on labels. A critic
 maps (B, ...) to scores (B, 1), logits for the losses of the binary kind.
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from sltoolkit.errors import SpecError
 from sltoolkit.networks.conditioning import LabelChannel
-from sltoolkit.networks.layers import check_shape, mixing, normalising, strided
+from sltoolkit.networks.layers import check_shape, mixing, normalizing, strided
 from sltoolkit.shapes import Scalar
 
 Layout = tuple[tuple[int, int], ...]
@@ -62,7 +62,7 @@ def gradient_penalty(
 
 
 def wasserstein_loss(low: Tensor, high: Tensor) -> Scalar:
-    """What a critic minimises to score one kind (B, 1) low and the other (B, 1) high."""
+    """What a critic minimizes to score one kind (B, 1) low and the other (B, 1) high."""
     return low.mean() - high.mean()
 
 
@@ -72,12 +72,12 @@ def binary_loss(real: Tensor, fake: Tensor) -> Scalar:
 
 
 def as_real(scores: Tensor) -> Scalar:
-    """Binary cross-entropy of logits (B, 1) against the verdict `real`: what a forger minimises."""
+    """Binary cross-entropy of logits (B, 1) against the verdict `real`: what a forger minimizes."""
     return functional.softplus(-scores).mean()
 
 
 class _Residual(nn.Module):
-    """x + f(x) with two layers, each behind a ReLU; no normalisation."""
+    """x + f(x) with two layers, each behind a ReLU; no normalization."""
 
     def __init__(self, rank: int, width: int) -> None:
         super().__init__()
@@ -92,10 +92,10 @@ class _Residual(nn.Module):
 def residual_critic(
     shape: Sequence[int], *, width: int = 256, blocks: int = 6, shrink: bool = True
 ) -> nn.Module:
-    """FSHA's and FORA's discriminator, in the scope's initialisation.
+    """FSHA's and FORA's discriminator, in the scope's initialization.
 
     Strided convolutions down to sides of 4 (one plain convolution where they are no larger),
-    residual blocks without normalisation, one more strided convolution, and a linear score. Of a
+    residual blocks without normalization, one more strided convolution, and a linear score. Of a
     vector, linear layers take the convolutions' places.
 
     Args:
@@ -127,7 +127,7 @@ def residual_critic(
 def feature_critic(
     shape: Sequence[int], *, classes: int | None = None, width: int = 32, normed: bool = True
 ) -> "DropoutCritic":
-    """SDAR's critic of smashed data (C, H, W), (C, L) or (d,), in the scope's initialisation.
+    """SDAR's critic of smashed data (C, H, W), (C, L) or (d,), in the scope's initialization.
 
     From its layouts for sides of 32, 16 and 8: `width` channels at 32, twice as many at each half,
     8 times as many from 8 on.
@@ -148,7 +148,7 @@ def feature_critic(
 def image_critic(
     shape: Sequence[int], *, classes: int | None = None, width: int = 64
 ) -> "DropoutCritic":
-    """SDAR's critic of inputs (C, H, W), (C, L) or (d,), in the scope's initialisation.
+    """SDAR's critic of inputs (C, H, W), (C, L) or (d,), in the scope's initialization.
 
     Args:
         shape: of one input.
@@ -186,7 +186,7 @@ class DropoutCritic(nn.Module):
         for i, (wide, stride) in enumerate(layout):
             last = i == len(layout) - 1
             layers.append(mixing(rank, channels, wide, stride=stride))
-            layers += [normalising(rank, wide)] if normed and i > 0 and not last else []
+            layers += [normalizing(rank, wide)] if normed and i > 0 and not last else []
             layers += [] if last and leaves_raw else [nn.LeakyReLU(0.2)]
             channels, sides = wide, list(strided(sides, stride))
         layers += [nn.Flatten(), nn.Dropout(0.4), nn.Linear(channels * prod(sides), 1)]

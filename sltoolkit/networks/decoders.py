@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from sltoolkit.networks.layers import doubling, mixing, normalising
+from sltoolkit.networks.layers import doubling, mixing, normalizing
 
 Body = OrderedDict[str, nn.Module]
 Family = Callable[[int, int, int, int, int, int], Body]
@@ -63,24 +63,24 @@ def _plain(
     for number in range(doublings, 2):  # the code has two layers here even without a doubling
         layers[f"refine{number}"] = block(rank, width, width)
     layers["leave"] = mixing(rank, width, out)
-    layers["norm"] = normalising(rank, out)
+    layers["norm"] = normalizing(rank, out)
     return layers
 
 
 class Residual(nn.Module):
-    """A residual block with normalisation and ReLU before each of two convolutions."""
+    """A residual block with normalization and ReLU before each of two convolutions."""
 
     def __init__(self, rank: int, channels: int, out: int) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            normalising(rank, channels), nn.ReLU(), mixing(rank, channels, out),
-            normalising(rank, out), nn.ReLU(), mixing(rank, out, out),
+            normalizing(rank, channels), nn.ReLU(), mixing(rank, channels, out),
+            normalizing(rank, out), nn.ReLU(), mixing(rank, out, out),
         )  # fmt: skip
         self.shortcut: nn.Module = nn.Identity()
         if channels != out:
             project = nn.Conv1d if rank == 2 else nn.Conv2d
             self.shortcut = nn.Sequential(
-                project(channels, out, 1, bias=False), normalising(rank, out)
+                project(channels, out, 1, bias=False), normalizing(rank, out)
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,11 +90,11 @@ class Residual(nn.Module):
 
 
 def _convolution(rank: int, channels: int, out: int) -> nn.Module:
-    return nn.Sequential(mixing(rank, channels, out, bias=False), normalising(rank, out), nn.ReLU())
+    return nn.Sequential(mixing(rank, channels, out, bias=False), normalizing(rank, out), nn.ReLU())
 
 
 def _doubling(rank: int, width: int) -> nn.Module:
-    return nn.Sequential(doubling(rank, width, width), normalising(rank, width), nn.ReLU())
+    return nn.Sequential(doubling(rank, width, width), normalizing(rank, width), nn.ReLU())
 
 
 def _into_space(rank: int) -> nn.Module:
@@ -102,7 +102,7 @@ def _into_space(rank: int) -> nn.Module:
 
 
 class _Interleave(nn.Module):
-    """Pairs of channels become neighbours: (B, 2C, L) to (B, C, 2L)."""
+    """Pairs of channels become neighbors: (B, 2C, L) to (B, C, 2L)."""
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x.unflatten(1, (-1, 2)).transpose(2, 3).flatten(2)

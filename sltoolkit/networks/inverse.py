@@ -1,7 +1,7 @@
 """The inverse network: from smashed data back to inputs, and its training.
 
 Shared by the decoder attack, by the prior-only baseline that is trained on shuffled pairs, and by
-defences that train against a decoder of their own.
+defenses that train against a decoder of their own.
 """
 
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from sltoolkit.errors import lookup
 from sltoolkit.networks.decoders import FAMILIES
-from sltoolkit.networks.layers import Centre, check_shape, halvings
+from sltoolkit.networks.layers import Center, check_shape, halvings
 
 
 def inverse_network(
@@ -28,7 +28,7 @@ def inverse_network(
     mean: Tensor | None = None,
     scaled: bool = True,
 ) -> nn.Module:
-    """A decoder for a client of any depth, in the scope's initialisation.
+    """A decoder for a client of any depth, in the scope's initialization.
 
     It infers the client's stride as the largest power of two that fits, pads what convolutions
     without padding cut off (so that cells keep their place), and leaves the rest to the family.
@@ -67,12 +67,12 @@ def inverse_network(
     if alike:
         entering = smashed_shape[0]
         layers["scale"] = _scale(rank, entering) if scaled else nn.Identity()
-        layers["fit"] = Centre(low)
+        layers["fit"] = Center(low)
     else:
         entering = width * 2**doublings
         layers["spread"] = _spread(prod(smashed_shape), entering, low, scaled=scaled)
     layers.update(build(rank, entering, channels, doublings, blocks, width))
-    layers["crop"] = Centre(size)
+    layers["crop"] = Center(size)
     start = torch.full(tuple(image_shape), 0.5) if mean is None else mean
     layers["offset"] = _Offset(start.logit(eps=1e-3))
     layers["range"] = nn.Sigmoid()
@@ -95,7 +95,7 @@ def fit_inverse(
 ) -> nn.Module:
     """Train a network to reconstruct inputs with the least mean squared error.
 
-    Adam, with a learning rate that falls to zero along a cosine. The initialisation and the
+    Adam, with a learning rate that falls to zero along a cosine. The initialization and the
     batches' order draw from torch's global generator: call it in a `Stream` scope.
 
     Args:

@@ -24,13 +24,13 @@ def check_shape(shape: Sequence[int], what: str) -> None:
 
 
 def mixing(rank: int, channels: int, out: int, *, stride: int = 1, bias: bool = True) -> nn.Module:
-    """A convolution over 3 neighbours (to ceil(n / stride) of n places); for vectors, linear."""
+    """A convolution over 3 neighbors (to ceil(n / stride) of n places); for vectors, linear."""
     if rank == 1:
         return nn.Linear(channels, out, bias=bias)
     return _CONVOLUTIONS[rank](channels, out, 3, stride=stride, padding=1, bias=bias)
 
 
-def normalising(rank: int, channels: int) -> nn.Module:
+def normalizing(rank: int, channels: int) -> nn.Module:
     """BatchNorm, per channel."""
     return nn.BatchNorm2d(channels) if rank == 3 else nn.BatchNorm1d(channels)
 
@@ -59,7 +59,7 @@ def doubling(rank: int, channels: int, out: int) -> nn.Module:
     return kind(channels, out, 3, stride=2, padding=1, output_padding=1)
 
 
-def centred(x: Tensor, sides: Sequence[int]) -> Tensor:
+def centered(x: Tensor, sides: Sequence[int]) -> Tensor:
     """Maps or signals (B, C, ...) padded with zeros, or cropped, to sides, equally at both ends.
 
     Of an odd number the larger half comes last, so that cropping takes off what padding put on.
@@ -72,8 +72,8 @@ def centred(x: Tensor, sides: Sequence[int]) -> Tensor:
 
 
 @final
-class Centre(nn.Module):
-    """`centred`, as a layer: what convolutions without padding cut off, so that cells keep place.
+class Center(nn.Module):
+    """`centered`, as a layer: what convolutions without padding cut off, so that cells keep place.
 
     Maps leave in channels-last, in which narrow convolutions train twice as fast on a CPU.
     """
@@ -84,5 +84,5 @@ class Centre(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) to (B, C, *sides)."""
-        x = centred(x, self.sides)
+        x = centered(x, self.sides)
         return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x

@@ -5,7 +5,7 @@ two that fits, and what is left was cut off at the borders by convolutions witho
 pilot's cell lies where the client's does; if it were stretched over the whole image, a decoder
 would learn to draw everything too large. And it is given inputs as the client is, in [0, 1] (in the
 papers both are given [-1, 1]): moved to [-1, 1], a dark background alone would make its codes many
-times as large. Maps (C, H, W), signals (C, L) and vectors (d,) are served alike. Initialisation
+times as large. Maps (C, H, W), signals (C, L) and vectors (d,) are served alike. Initialization
 draws from torch's global generator: call them in a `Stream` scope.
 """
 
@@ -15,7 +15,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from sltoolkit.networks.layers import Centre, check_shape, doubling, halvings, mixing, normalising
+from sltoolkit.networks.layers import Center, check_shape, doubling, halvings, mixing, normalizing
 
 Activation = Callable[[], nn.Module]
 Layers = list[nn.Module]
@@ -33,7 +33,7 @@ HIDDEN = 256
 """Units of the hidden layers between feature vectors and smashed data."""
 
 
-def strided_pilot(
+def strided_substitute(
     input_shape: Sequence[int],
     smashed_shape: Sequence[int],
     *,
@@ -61,10 +61,10 @@ def strided_pilot(
     def end(rank: int, channels: int) -> Layers:
         return [mixing(rank, channels, channels), *([] if signed else [nn.ReLU()])]
 
-    return _pilot(input_shape, smashed_shape, stage, end, signed=signed)
+    return _substitute(input_shape, smashed_shape, stage, end, signed=signed)
 
 
-def pooled_pilot(
+def pooled_substitute(
     input_shape: Sequence[int], smashed_shape: Sequence[int], *, signed: bool = False
 ) -> nn.Module:
     """The beginning of VGG-16 with BatchNorm, which FORA's code substitutes for the client.
@@ -84,14 +84,14 @@ def pooled_pilot(
     def stage(rank: int, channels: int, out: int, stride: int, number: int) -> Layers:
         layers: Layers = []
         for width in (channels, *(out,) * (1 if number < 2 else 2)):
-            layers += [mixing(rank, width, out), normalising(rank, out), nn.ReLU()]
+            layers += [mixing(rank, width, out), normalizing(rank, out), nn.ReLU()]
         pool = nn.MaxPool2d if rank == 3 else nn.MaxPool1d
         return [*layers, pool(stride, ceil_mode=True)] if stride > 1 else layers
 
     def end(rank: int, channels: int) -> Layers:
         return [mixing(rank, channels, channels)] if signed else []
 
-    return _pilot(input_shape, smashed_shape, stage, end, signed=signed)
+    return _substitute(input_shape, smashed_shape, stage, end, signed=signed)
 
 
 def transposed_decoder(
@@ -123,17 +123,17 @@ def transposed_decoder(
     maps = len(smashed_shape) == rank
     doublings = halvings(sides, smashed_shape[1:]) if maps else DENSE_HALVINGS
     low = [ceil(side / 2**doublings) for side in sides]
-    layers: Layers = [Centre(low)] if maps else _spread(prod(smashed_shape), width, low)
+    layers: Layers = [Center(low)] if maps else _spread(prod(smashed_shape), width, low)
     channels = smashed_shape[0] if maps else width
     direct = not normed and doublings > 2
     for i in range(doublings):
         wide = out if direct and i == doublings - 1 else max(width >> i, 1)
         layers.append(doubling(rank, channels, wide))
-        layers += [normalising(rank, wide), nn.LeakyReLU(0.2)] if normed else []
+        layers += [normalizing(rank, wide), nn.LeakyReLU(0.2)] if normed else []
         channels = wide
     layers += [] if direct else [mixing(rank, channels, out)]
-    layers += [normalising(rank, out)] if normed else []
-    return nn.Sequential(*layers, Centre(sides), *([_Unsigned()] if rank == 3 else []))
+    layers += [normalizing(rank, out)] if normed else []
+    return nn.Sequential(*layers, Center(sides), *([_Unsigned()] if rank == 3 else []))
 
 
 def tail_network(features: Sequence[int], classes: int) -> nn.Module:
@@ -148,7 +148,7 @@ def tail_network(features: Sequence[int], classes: int) -> nn.Module:
     return nn.Sequential(*pools, nn.Flatten(), nn.Linear(features[0] * prod(sides), classes))
 
 
-def _pilot(
+def _substitute(
     input_shape: Sequence[int],
     smashed_shape: Sequence[int],
     stage: Callable[[int, int, int, int, int], Layers],
@@ -171,7 +171,7 @@ def _pilot(
         layers += stage(rank, channels, out, 2 if times else 1, i)
         channels = out
     if maps:
-        return nn.Sequential(*layers, Centre(smashed_shape[1:]), *end(rank, last))
+        return nn.Sequential(*layers, Center(smashed_shape[1:]), *end(rank, last))
     low = [ceil(side / 2**times) for side in sides]
     layers += [nn.Flatten(), nn.Linear(last * prod(low), prod(smashed_shape)), *rectify]
     return nn.Sequential(*layers, nn.Unflatten(1, tuple(smashed_shape)))

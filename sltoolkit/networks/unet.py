@@ -2,7 +2,7 @@
 
 Ulyanov, Vedaldi and Lempitsky 2018, figure 21: a level halves the resolution with a convolution of
 stride 2 and one more, a 1x1 convolution carries a few channels across, and the way up doubles the
-resolution and has two convolutions; each is followed by a normalisation and a leaky ReLU.
+resolution and has two convolutions; each is followed by a normalization and a leaky ReLU.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _COARSEST = 4
 class Level(nn.Module):
     """One level of the U-Net, with the coarser ones inside.
 
-    The normalisation is by image (in the paper, batches hold one image, so its BatchNorm is, too).
+    The normalization is by image (in the paper, batches hold one image, so its BatchNorm is, too).
 
     Args:
         entering: channels that come in.
@@ -49,7 +49,7 @@ class Level(nn.Module):
 
 
 def skip_network(image_shape: Sequence[int], *, noise: int = 32, width: int = 16) -> nn.Module:
-    """From noise (N, noise, H, W) to images (N, C, H, W) in [0, 1], in the scope's initialisation.
+    """From noise (N, noise, H, W) to images (N, C, H, W) in [0, 1], in the scope's initialization.
 
     Args:
         image_shape: (C, H, W), with sides of at least 8.

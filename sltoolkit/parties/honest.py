@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.parties.entry import Entry, may_work_in_place
+from sltoolkit.parties.received import Entry, may_work_in_place
 from sltoolkit.parties.stages import Client, Middle, Server
 from sltoolkit.streams import Stream
 
@@ -23,12 +23,12 @@ class Lap(NamedTuple):
 
 
 class _Network:
-    """A network with its optimiser and its random stream; without an optimiser it is frozen.
+    """A network with its optimizer and its random stream; without an optimizer it is frozen.
 
     Attributes:
         learning: whether it follows gradients.
         deferred: whether it leaves its gradients where they are until `follow`.
-        wrapped: whether its optimiser is none of torch's own, because a defence wrapped it.
+        wrapped: whether its optimizer is none of torch's own, because a defense wrapped it.
         weights: the network's, in its order.
         laps: what it computed, by epoch.
     """
@@ -49,7 +49,7 @@ class _Network:
         self._draws = _may_draw(module) or self.wrapped
 
     def learn(self, learning: bool) -> None:
-        """Train or stand still; a network without optimiser always stands still."""
+        """Train or stand still; a network without optimizer always stands still."""
         self.learning = learning and self.optimizer is not None
         self.module.train(self.learning)
 
@@ -85,9 +85,9 @@ class _Network:
         self._forward = self._backward = 0
 
     def zero(self) -> None:
-        """Forget old gradients: through a wrapped optimiser, which keeps more of them.
+        """Forget old gradients: through a wrapped optimizer, which keeps more of them.
 
-        Torch's own optimisers keep none, and their `zero_grad` costs far more than this loop.
+        Torch's own optimizers keep none, and their `zero_grad` costs far more than this loop.
         """
         if self.optimizer is not None and self.wrapped:
             self.optimizer.zero_grad()
@@ -95,7 +95,7 @@ class _Network:
             weight.grad = None
 
     def move(self) -> None:
-        """Step the optimiser, if learning and not deferred."""
+        """Step the optimizer, if learning and not deferred."""
         if self.learning and not self.deferred and self.optimizer is not None:
             self.optimizer.step()
 

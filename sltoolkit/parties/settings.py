@@ -43,7 +43,7 @@ class Training:
                 )
 
     def optimizer_for(self, module: nn.Module) -> Optimizer | None:
-        """A fresh optimiser; None for a network without parameters."""
+        """A fresh optimizer; None for a network without parameters."""
         parameters = list(module.parameters())
         if not parameters:
             return None
@@ -55,7 +55,7 @@ class Training:
 def _lay_out(optimizer: Optimizer, *_: Any) -> None:
     """Give every gradient the memory layout of its weight.
 
-    Torch's fused CPU optimisers read both as if they were laid out alike. Gradients that autograd
+    Torch's fused CPU optimizers read both as if they were laid out alike. Gradients that autograd
     accumulates are; one that was averaged, or that opacus put together, may not be, and would
     silently be taken for another.
     """

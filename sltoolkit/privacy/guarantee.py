@@ -13,7 +13,7 @@ class Guarantee:
         mechanism: the mechanism and its parameters.
         released: what is released (smashed data, gradients, weights, labels).
         unit: whose difference is hidden (one example, one pixel ball, one person).
-        neighbours: the neighbouring relation.
+        neighbors: the neighboring relation.
         epsilon, delta: the parameters after all `releases`.
         releases: how many releases of one record are composed.
         accountant: how they were composed, and the subsampling that was assumed.
@@ -23,7 +23,7 @@ class Guarantee:
     mechanism: str
     released: str
     unit: str
-    neighbours: str
+    neighbors: str
     epsilon: float
     delta: float
     releases: int
@@ -34,7 +34,7 @@ class Guarantee:
         """The guarantee in a sentence."""
         times = "1 release" if self.releases == 1 else f"{self.releases} releases"
         return (
-            f"({self.epsilon:.3g}, {self.delta:.3g})-DP for {self.unit} under {self.neighbours}, "
+            f"({self.epsilon:.3g}, {self.delta:.3g})-DP for {self.unit} under {self.neighbors}, "
             f"over {times} of {self.released} by {self.mechanism} ({self.accountant}); "
             f"not protected: {self.limits}"
         )

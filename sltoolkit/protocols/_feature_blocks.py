@@ -12,12 +12,12 @@ from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import ProtocolError
-from sltoolkit.models.refit import refit
+from sltoolkit.models.resize import resize
 from sltoolkit.protocols._holdings import PEER, split_seats
 from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Cast, Clock, rows_at, without_labels
 from sltoolkit.training.deployed import Deployed
-from sltoolkit.training.joint_client import Blocks, SideBySide, block_samples
+from sltoolkit.training.joint_client import Blocks, JointClient, block_samples
 from sltoolkit.training.member import Member
 from sltoolkit.training.protocol import Deployment, Protocol
 from sltoolkit.wire.message import Seat
@@ -82,7 +82,7 @@ class FeatureBlocks(Protocol):
         together = Deployed(
             client=Blocks([one.client for one in each]).eval(),
             tail=None,
-            defense=SideBySide([one.defense for one in each], widths_of(dry_pass(cast.clients))),
+            defense=JointClient([one.defense for one in each], widths_of(dry_pass(cast.clients))),
             samples=samples,
             hops=tuple(hop.deployed() for hop in cast.hops),
         )
@@ -115,7 +115,7 @@ def dry_pass(parties: Sequence[Member]) -> list[Tensor]:
         ProtocolError: if they don't fit side by side.
     """
     with torch.no_grad(), Stream(0).scope():
-        said = [copy.deepcopy(p.blank[0]).eval()(p.samples.x[:1]) for p in parties]
+        said = [copy.deepcopy(p.initial[0]).eval()(p.samples.x[:1]) for p in parties]
     if len({z.shape[:-1] for z in said}) > 1:
         shapes = ", ".join("x".join(map(str, z.shape[1:])) for z in said)
         raise ProtocolError(
@@ -153,4 +153,4 @@ def init_stream(casting: "Casting", name: str) -> Stream:
 
 
 def _head(casting: "Casting", held: Samples, k: int) -> nn.Module:
-    return refit(casting.parts[0], held.x[:1], init_stream(casting, f"client{k}"))
+    return resize(casting.parts[0], held.x[:1], init_stream(casting, f"client{k}"))

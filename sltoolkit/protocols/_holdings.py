@@ -6,7 +6,7 @@ from typing import Literal
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.chain import Chain
 from sltoolkit.contracts.defense import Defense
-from sltoolkit.contracts.grants import Holdings, Tap
+from sltoolkit.contracts.grants import Holdings, LinkSource
 from sltoolkit.errors import ProtocolError
 
 CLIENT_NETWORKS = frozenset({"client_arch", "client_weights"})
@@ -37,17 +37,17 @@ def split_seats(
             hear what it learned.
         alike: whether all clients have one network.
     """
-    up = {"smashed": Tap("smashed", "client", "server")}
-    down = {"smashed_grad": Tap("smashed_grad", "server", "client")} if gradients else {}
+    up = {"smashed": LinkSource("smashed", "client", "server")}
+    down = {"smashed_grad": LinkSource("smashed_grad", "server", "client")} if gradients else {}
     sent_up = LABELS if labels_at == "client" else frozenset()
     server, eavesdropper = weights_heard(weights_heard_by)
     if updates:
         server, eavesdropper = (s | UPDATES if s else s for s in (server, eavesdropper))
     return {
-        "server": Holdings(taps=up | down, knows=LABELS | SERVER_NETWORK | server),
-        "client": Holdings(taps=down, knows=CLIENT_NETWORKS | sent_up),
-        "eavesdropper": Holdings(taps=up | down, knows=sent_up | eavesdropper),
-        "colluding": Holdings(taps=up | down, knows=LABELS | SERVER_NETWORK | colluder(alike)),
+        "server": Holdings(links=up | down, knows=LABELS | SERVER_NETWORK | server),
+        "client": Holdings(links=down, knows=CLIENT_NETWORKS | sent_up),
+        "eavesdropper": Holdings(links=up | down, knows=sent_up | eavesdropper),
+        "colluding": Holdings(links=up | down, knows=LABELS | SERVER_NETWORK | colluder(alike)),
     }
 
 
@@ -79,10 +79,10 @@ def whole_seats() -> Mapping[Role, Holdings]:
     """
     networks = CLIENT_NETWORKS | SERVER_NETWORK
     return {
-        "server": Holdings(taps={}, knows=networks | UPDATES),
-        "client": Holdings(taps={}, knows=networks | LABELS),
-        "eavesdropper": Holdings(taps={}, knows=networks | UPDATES),
-        "colluding": Holdings(taps={}, knows=networks | LABELS | UPDATES),
+        "server": Holdings(links={}, knows=networks | UPDATES),
+        "client": Holdings(links={}, knows=networks | LABELS),
+        "eavesdropper": Holdings(links={}, knows=networks | UPDATES),
+        "colluding": Holdings(links={}, knows=networks | LABELS | UPDATES),
     }
 
 
@@ -90,15 +90,15 @@ _SEAMS = ("smash", "labels", "gradient", "receive", "client_loss", "step")
 
 
 def refuse_inert(defense: Defense, protocol: str) -> None:
-    """Refuse a defence of messages that the protocol doesn't send: it would do nothing unseen.
+    """Refuse a defense of messages that the protocol doesn't send: it would do nothing unseen.
 
     Raises:
-        ProtocolError: with the defence's name.
+        ProtocolError: with the defense's name.
     """
     for link in defense.links if isinstance(defense, Chain) else (defense,):
         if any(getattr(type(link), seam) is not getattr(Defense, seam) for seam in _SEAMS):
             raise ProtocolError(
                 f"{protocol} sends no smashed data and no gradients at a cut, so "
                 f"{type(link).__name__} would be silently inert: use a protocol that splits the "
-                "network, or no defence"
+                "network, or no defense"
             )

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from torch import Tensor
 
 from sltoolkit.contracts.attack import Role
-from sltoolkit.contracts.grants import Holdings, Tap
+from sltoolkit.contracts.grants import Holdings, LinkSource
 from sltoolkit.errors import ProtocolError
 from sltoolkit.parties.stages import Middle
 from sltoolkit.protocols._conversation import answer
@@ -56,18 +56,18 @@ def hop_seats(
     """
     server, eavesdropper = weights_heard(weights_heard_by)
     first, last, behind = hops[0], hops[-1], [*hops, "server"][1]
-    from_source = {"smashed": Tap("smashed", "client", first)}
-    from_server = {"smashed_grad": Tap("smashed_grad", "server", last)}
-    at_server = {"smashed": Tap("smashed", last, "server")}
-    at_first = {"smashed_grad": Tap("smashed_grad", behind, first)}
+    from_source = {"smashed": LinkSource("smashed", "client", first)}
+    from_server = {"smashed_grad": LinkSource("smashed_grad", "server", last)}
+    at_server = {"smashed": LinkSource("smashed", last, "server")}
+    at_first = {"smashed_grad": LinkSource("smashed_grad", behind, first)}
     everything = LABELS | SERVER_NETWORK | colluder(alike)
     return {
         "server": Holdings(
-            taps=at_server | from_server, knows=LABELS | SERVER_NETWORK | server, hops=len(hops)
+            links=at_server | from_server, knows=LABELS | SERVER_NETWORK | server, hops=len(hops)
         ),
-        "client": Holdings(taps=from_source | at_first),
-        "eavesdropper": Holdings(taps=from_source | from_server, knows=eavesdropper),
-        "colluding": Holdings(taps=from_source | from_server, knows=everything),
+        "client": Holdings(links=from_source | at_first),
+        "eavesdropper": Holdings(links=from_source | from_server, knows=eavesdropper),
+        "colluding": Holdings(links=from_source | from_server, knows=everything),
     }
 
 

@@ -28,7 +28,7 @@ class Relay(Protocol):
             counts twice), `none` leaves every client a network of its own.
         turns: a client keeps its turn for a whole `epoch` of its own samples, or for one `batch`
             (alternate mini-batch).
-        optimizer_state: whether the optimisers' states are handed over, too; usually not.
+        optimizer_state: whether the optimizers' states are handed over, too; usually not.
     """
 
     handover: Literal["peer", "server", "none"] = "peer"
@@ -70,10 +70,10 @@ class Relay(Protocol):
         streams = [zip(repeat(me), clock.batches(me, phase)) for me in cast.clients]
         rounds = zip_longest(*streams) if self.turns == "batch" else streams
         for me, (x, y, turn) in filter(None, chain.from_iterable(rounds)):
-            giver = cast.baton
+            giver = cast.last_to_learn
             if self.alike and giver is not None and giver is not me:
                 self._hand_over(giver, me, cast.wire, clock.idle(me))
-            cast.baton = me
+            cast.last_to_learn = me
             yield me, x, y, turn
 
     def _hand_over(self, giver: Member, taker: Member, wire: Wire, turn: Turn) -> None:
@@ -104,7 +104,7 @@ def hand_over(giver: Member, taker: Member, way: list[Seat], wire: Wire, turn: T
 def hand_over_optimizers(
     giver: Member, taker: Member, way: list[Seat], wire: Wire, turn: Turn
 ) -> None:
-    """Send the state of the giver's optimisers (Adam's moments, say) along a way to the taker."""
+    """Send the state of the giver's optimizers (Adam's moments, say) along a way to the taker."""
     pairs = ((giver.party, taker.party), (giver.tail, taker.tail))
     for mine, theirs in pairs:
         if mine is None or theirs is None or mine.optimizer is None or theirs.optimizer is None:

@@ -88,7 +88,7 @@ class Rounds(Protocol):
         """Where the fed server keeps common networks, they are what is deployed."""
         if cast.fed is not None:  # the next round would begin with handing them out
             cast.fed.install(cast.clients[0])
-            cast.baton = cast.clients[0]
+            cast.last_to_learn = cast.clients[0]
         return super().deploy(cast, samples)
 
 

@@ -2,7 +2,7 @@
 
 Simulated one by one, a hundred small networks cost mostly what surrounds the arithmetic. Where
 they differ in their weights alone, `torch.vmap` runs all of them over stacked weights; gradients
-flow back into every network's own weights, so that every party keeps its own optimiser, and every
+flow back into every network's own weights, so that every party keeps its own optimizer, and every
 message crosses the wire as ever.
 """
 
@@ -44,7 +44,7 @@ class Pair(NamedTuple):
     batch: Batch
 
 
-def converse_side_by_side(there: Sequence[Attendance], hosts: Sequence[Host], wire: Wire) -> None:
+def converse_jointly(there: Sequence[Attendance], hosts: Sequence[Host], wire: Wire) -> None:
     """All batches of a round, every client with its own host; together where that is possible.
 
     Args:
@@ -58,13 +58,13 @@ def converse_side_by_side(there: Sequence[Attendance], hosts: Sequence[Host], wi
         pairs = [Pair(me, own[me], batch) for me, batch in step]
         for group in _groups(pairs) if together else [[pair] for pair in pairs]:
             if len(group) > 1:
-                converse_together(group, wire)
+                converse_vmapped(group, wire)
             else:
                 me, host, (x, y, turn) = group[0]
                 converse(me, host, x, y, turn, wire)
 
 
-def converse_together(pairs: Sequence[Pair], wire: Wire) -> None:
+def converse_vmapped(pairs: Sequence[Pair], wire: Wire) -> None:
     """Equal batches of several clients at once; each says and hears what it does in `converse`.
 
     Args:
@@ -148,7 +148,7 @@ def update(
 
 
 def _groups(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
-    """Neighbours with batches of one size, not too many at once."""
+    """Neighbors with batches of one size, not too many at once."""
     for size, run in groupby(pairs, key=lambda pair: len(pair.batch[1])):
         equal, most = list(run), max(1, ROWS // size) if 0 < size <= LARGEST else 1
         yield from (equal[i : i + most] for i in range(0, len(equal), most))

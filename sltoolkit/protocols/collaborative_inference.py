@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import torch
 
 from sltoolkit.contracts.attack import Role
-from sltoolkit.contracts.grants import Holdings, Tap
+from sltoolkit.contracts.grants import Holdings, LinkSource
 from sltoolkit.errors import ProtocolError
 from sltoolkit.parties.stages import Middle
 from sltoolkit.protocols._holdings import CLIENT_NETWORKS, LABELS, SERVER_NETWORK, colluder
@@ -37,12 +37,12 @@ class CollaborativeInference(Protocol):
     @property
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what."""
-        up = {"smashed": Tap("smashed", "client", "server")}
+        up = {"smashed": LinkSource("smashed", "client", "server")}
         return {
-            "server": Holdings(taps=up, knows=SERVER_NETWORK),
-            "client": Holdings(taps={}, knows=CLIENT_NETWORKS | LABELS),
-            "eavesdropper": Holdings(taps=up),
-            "colluding": Holdings(taps=up, knows=LABELS | SERVER_NETWORK | colluder(True)),
+            "server": Holdings(links=up, knows=SERVER_NETWORK),
+            "client": Holdings(links={}, knows=CLIENT_NETWORKS | LABELS),
+            "eavesdropper": Holdings(links=up),
+            "colluding": Holdings(links=up, knows=LABELS | SERVER_NETWORK | colluder(True)),
         }
 
     def cast(self, casting: "Casting") -> Cast:

@@ -15,7 +15,7 @@ import torch
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
-from sltoolkit.models.refit import refit
+from sltoolkit.models.resize import resize
 from sltoolkit.protocols._exchange import Said
 from sltoolkit.protocols._feature_blocks import (
     FeatureBlocks,
@@ -56,10 +56,10 @@ class ExtendedVanilla(FeatureBlocks):
         """Every party with a copy of the first part, the joining client with the second."""
         parties = self.parties(casting)
         joined = torch.cat(dry_pass(parties), dim=-1)
-        joiner = refit(casting.parts[1], joined, init_stream(casting, str(JOINER)))
+        joiner = resize(casting.parts[1], joined, init_stream(casting, str(JOINER)))
         with torch.no_grad():
             onward = copy.deepcopy(joiner).eval()(joined)
-        server = refit(casting.parts[2], onward, init_stream(casting, str(SERVER)))
+        server = resize(casting.parts[2], onward, init_stream(casting, str(SERVER)))
         return casting.cast(
             clients=parties,
             hops=[casting.middle(JOINER, joiner)],

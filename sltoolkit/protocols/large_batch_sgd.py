@@ -2,7 +2,7 @@
 
 In every step each client computes the gradient of the whole network on a batch of its own, the
 server averages them, weighted by the batches' sizes, and everybody steps along the mean: one step
-on the union of the batches. Per client and step 2N numbers travel. The clients' optimisers see the
+on the union of the batches. Per client and step 2N numbers travel. The clients' optimizers see the
 same gradients, so their weights stay alike; BatchNorm's running statistics are averaged after
 every epoch.
 
@@ -57,8 +57,8 @@ class LargeBatchSGD(Protocol):
         for network in (n for me in clients for n in _networks(me)):
             if network.wrapped:
                 raise ProtocolError(
-                    "large_batch_sgd sends gradients before anybody steps, so a defence that acts "
-                    "in the optimiser's step would leave them as they are: use fedavg"
+                    "large_batch_sgd sends gradients before anybody steps, so a defense that acts "
+                    "in the optimizer's step would leave them as they are: use fedavg"
                 )
             network.deferred = True
         return casting.cast(clients=clients, servers=[])

@@ -7,7 +7,7 @@ averages client networks and heads, weighted by n_k.
 Departures: (1) the auxiliary head is a pooling to at most 4x4 and one linear layer, where the paper
 tries several small networks; (2) one server network meets the clients one by one, where the paper
 averages server copies; (3) the local loss is computed on what is sent, so that client and server
-learn with the same defence in place.
+learn with the same defense in place.
 """
 
 from collections.abc import Mapping

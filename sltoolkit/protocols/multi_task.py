@@ -17,7 +17,7 @@ from torch import Tensor
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.errors import SpecError, lookup
-from sltoolkit.models.refit import refit, reinitialise
+from sltoolkit.models.resize import reinitialize, resize
 from sltoolkit.protocols._conversation import answer
 from sltoolkit.protocols._exchange import Said
 from sltoolkit.protocols._feature_blocks import (
@@ -82,10 +82,10 @@ class MultiTask(FeatureBlocks):
     def _server(self, casting: "Casting", t: int, joined: Tensor) -> Host:
         seat = Seat(f"server{t}") if t else SERVER
         rng = init_stream(casting, str(seat))
-        rest = refit(casting.parts[1], joined, rng)
+        rest = resize(casting.parts[1], joined, rng)
         if t:  # every task starts from weights of its own
             with rng.scope():
-                reinitialise(rest)
+                reinitialize(rest)
         return casting.server(seat, rest)
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:

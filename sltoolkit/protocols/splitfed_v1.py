@@ -4,7 +4,7 @@ The main server keeps one copy of its network per client of a round. Every clien
 learning against its copy; at the round's end the main server averages its copies, and the fed
 server the clients' networks, both weighted by n_k.
 
-Departures: (1) optimisers persist over rounds, where the authors' code makes a new one for every
+Departures: (1) optimizers persist over rounds, where the authors' code makes a new one for every
 batch, so that Adam always takes its first step; (2) means are weighted by n_k as the paper says,
 where the code divides by K; (3) integer buffers aren't averaged.
 """
@@ -17,7 +17,7 @@ from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.protocols._holdings import FED_LINKS, split_seats
 from sltoolkit.protocols._rounds import Rounds, fed_server
-from sltoolkit.protocols._vmapped import converse_side_by_side
+from sltoolkit.protocols._vmapped import converse_jointly
 from sltoolkit.training.averaging import Copies
 from sltoolkit.training.cast import Cast, Clock
 from sltoolkit.wire.message import SERVER
@@ -58,7 +58,7 @@ class SplitFedV1(Rounds):
         there = self.attending(cast, clock, phase)
         for a in there:
             fed.hand_out(a.member, wire, clock.idle(a.member))
-        converse_side_by_side(there, cast.servers, wire)
+        converse_jointly(there, cast.servers, wire)
         for a in there:
             if a.stays:
                 fed.collect(a.member, wire, clock.idle(a.member))

@@ -12,7 +12,7 @@ from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.protocols._holdings import split_seats
 from sltoolkit.protocols._rounds import Rounds
-from sltoolkit.protocols._vmapped import converse_side_by_side
+from sltoolkit.protocols._vmapped import converse_jointly
 from sltoolkit.training.averaging import Copies
 from sltoolkit.training.cast import Cast, Clock
 from sltoolkit.wire.message import SERVER
@@ -55,7 +55,7 @@ class SplitFedV3(Rounds):
         """One round."""
         copies = Copies(cast.servers)
         there = self.attending(cast, clock, phase)
-        converse_side_by_side(there, cast.servers, cast.wire)
+        converse_jointly(there, cast.servers, cast.wire)
         for a in there:
             if a.stays:
                 copies.count(a.slot, len(a.member.samples))

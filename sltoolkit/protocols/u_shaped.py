@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, final
 
 from sltoolkit.contracts.attack import Role
-from sltoolkit.contracts.grants import Holdings, Tap
+from sltoolkit.contracts.grants import Holdings, LinkSource
 from sltoolkit.errors import ProtocolError
 from sltoolkit.parties.stages import Middle
 from sltoolkit.protocols._holdings import (
@@ -44,16 +44,16 @@ class UShaped(Relay):
     def seats(self) -> Mapping[Role, Holdings]:
         """Who holds what: `smashed_grad` is the gradient that the tail sends to the server."""
         up = {
-            "smashed": Tap("smashed", "client", "server"),
-            "smashed_grad": Tap("smashed_grad", "client", "server"),
+            "smashed": LinkSource("smashed", "client", "server"),
+            "smashed_grad": LinkSource("smashed_grad", "client", "server"),
         }
         server, eavesdropper = weights_heard(self.weights_heard_by)
         return {
-            "server": Holdings(taps=up, knows=SERVER_NETWORK | server),
-            "client": Holdings(taps={}, knows=CLIENT_NETWORKS | LABELS),
-            "eavesdropper": Holdings(taps=up, knows=eavesdropper),
+            "server": Holdings(links=up, knows=SERVER_NETWORK | server),
+            "client": Holdings(links={}, knows=CLIENT_NETWORKS | LABELS),
+            "eavesdropper": Holdings(links=up, knows=eavesdropper),
             "colluding": Holdings(
-                taps=up, knows=LABELS | SERVER_NETWORK | colluder(self.share_weights)
+                links=up, knows=LABELS | SERVER_NETWORK | colluder(self.share_weights)
             ),
         }
 

@@ -3,7 +3,7 @@
 Clients take turns in a fixed order. Each sends smashed data (and labels), the server finishes
 the forward pass, learns, and returns the gradient at the cut. With hand-over every client starts
 from its predecessor's weights: peer to peer or through the server, once per epoch or batch by
-batch; optimiser states stay where they are unless `optimizer_state` says otherwise.
+batch; optimizer states stay where they are unless `optimizer_state` says otherwise.
 
 With `labels_at="server"` the server owns the labels (two parties, entity-aligned): they don't
 travel, and the label-less client is the one who may infer them from the gradients it gets back.

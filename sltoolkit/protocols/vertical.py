@@ -23,7 +23,7 @@ from torch import nn
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.models.refit import refit
+from sltoolkit.models.resize import resize
 from sltoolkit.protocols._conversation import answer
 from sltoolkit.protocols._exchange import Said
 from sltoolkit.protocols._feature_blocks import (
@@ -36,7 +36,7 @@ from sltoolkit.protocols._feature_blocks import (
 )
 from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Cast, Clock
-from sltoolkit.training.merging import MERGES, ImputeName, Intake, Merge, MergeName
+from sltoolkit.training.merging import MERGES, ImputeName, Imputer, Merge, MergeName
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
 
@@ -85,22 +85,22 @@ class Vertical(FeatureBlocks):
         said = dry_pass(parties)
         merge = Merge(self.merge, widths_of(said))
         merged = merge(torch.cat(said, dim=-1))
-        rest = refit(casting.parts[1], merged, init_stream(casting, str(SERVER)))
+        rest = resize(casting.parts[1], merged, init_stream(casting, str(SERVER)))
         # what arrives lies side by side already: concatenation is nothing more to do
         network = rest if self.merge == "concat" else nn.Sequential(merge, rest)
         cast = casting.cast(clients=parties, servers=[casting.server(SERVER, network)])
-        cast.intake = Intake(widths_of(said), self.impute)
+        cast.imputer = Imputer(widths_of(said), self.impute)
         return cast
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
         """Every batch with the parties that are there."""
-        wire, host, intake = cast.wire, cast.server, cast.intake
-        if intake is None:
+        wire, host, imputer = cast.wire, cast.server, cast.imputer
+        if imputer is None:
             raise ProtocolError("vertical needs an intake at the server")
         for views, y, turn in aligned(cast, clock, phase):
             said = {k: Said.by(*views[k]) for k in self._present(cast.rng)}
-            z = intake.join({k: s.send(host.seat, wire) for k, s in said.items()})
-            owed = answer(host, z, y, turn).split(intake.widths, dim=-1)
+            z = imputer.join({k: s.send(host.seat, wire) for k, s in said.items()})
+            owed = answer(host, z, y, turn).split(imputer.widths, dim=-1)
             for k, s in said.items():
                 s.learn(s.hear(owed[k], host.seat, wire))
             wire.close(turn)

@@ -179,10 +179,10 @@ def prepared_baselines(
     They depend on no attack, so they are computed once and kept in `victim.prepared`.
     """
     key = (targets, sees_labels, hops)
-    if key not in victim.prepared:
-        truth = image_targets(victim.data, victim.member.samples, targets)
-        victim.prepared[key] = _image_baselines(victim, truth, targets, sees_labels, hops)
-    found: Baselines = victim.prepared[key]
+    if key not in victim.baseline_cache:
+        truth = image_targets(victim.data, victim.client.samples, targets)
+        victim.baseline_cache[key] = _image_baselines(victim, truth, targets, sees_labels, hops)
+    found: Baselines = victim.baseline_cache[key]
     return found
 
 

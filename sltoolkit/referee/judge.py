@@ -63,7 +63,7 @@ class Verdict:
     scores: Mapping[str, Tensor]
     progress: Mapping[int, Mapping[str, float]]
     baselines: Mapping[str, Mapping[str, float]]
-    beside: Mapping[str, float]
+    retrieval_score: Mapping[str, float]
     releases: int
     seconds: float
     peak_mb: float
@@ -95,7 +95,7 @@ def judge(
     role, filled = check_seat(attack, victim.protocol, grants, role)
     name = type(attack).__name__
     refuse_unsuited(attack, victim.task_at(victim.protocol.seats[role].hops))
-    held = victim.member.samples
+    held = victim.client.samples
     known, hinted = label_targets(held, targets)
     steals_images = attack.family == "reconstruction"
     images = image_targets(victim.data, held, targets) if steals_images else known
@@ -116,9 +116,9 @@ def judge(
     visible = sees_labels(victim.protocol, role, grants)
     hops = victim.protocol.seats[role].hops
     if isinstance(outcome, Reconstruction):
-        baselines, beside = prepared_baselines(victim, targets, visible, hops)
+        baselines, retrieval_score = prepared_baselines(victim, targets, visible, hops)
     else:
-        baselines, beside = prior_baseline(victim, attack, outcome, truth), {}
+        baselines, retrieval_score = prior_baseline(victim, attack, outcome, truth), {}
     if outcome.model is not None:
         own, guess = model_accuracy(outcome.model, victim.data)
         scores, baselines = scores | own, baselines | guess
@@ -134,7 +134,7 @@ def judge(
         scores=scores,
         progress=stages,
         baselines=baselines,
-        beside=beside,
+        retrieval_score=retrieval_score,
         releases=int(victim.facts["epochs"]) if heard_training else targets.releases,
         seconds=seconds,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -148,11 +148,11 @@ def _outcome(
     if isinstance(attack, Attack):
         with rng.scope():
             return attack.run(view, rng=rng), frozenset()
-    tapped = next((t for t in victim.tapped if t.attack is attack), None)
-    if tapped is None:
+    attached = next((t for t in victim.attached if t.attack is attack), None)
+    if attached is None:
         raise ThreatModelError(
             f"{type(attack).__name__} listens while the victim trains: pass this very object to "
             "train(..., listeners=[...]) (or active=...) before attacking"
         )
-    with tapped.rng.fresh("finish").scope():  # the same however often it is asked
-        return tapped.wiretap.finish(view), tapped.grants
+    with attached.rng.fresh("finish").scope():  # the same however often it is asked
+        return attached.listener_state.finish(view), attached.grants

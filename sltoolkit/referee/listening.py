@@ -11,7 +11,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts.attack import ActiveAttack, Listener, Role, RoundView
+from sltoolkit.contracts.attack import ActiveAttack, BatchView, Listener, Role
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.contracts.grants import needs, view_of
 from sltoolkit.errors import ThreatModelError
@@ -23,7 +23,7 @@ from sltoolkit.training.casting import task_of
 from sltoolkit.training.member import Host
 from sltoolkit.training.phases import deploy
 from sltoolkit.training.run import Run
-from sltoolkit.training.victim import Tapped
+from sltoolkit.training.victim import AttachedListener
 from sltoolkit.wire.message import SERVER, Kind, Message, Seat
 from sltoolkit.wire.turn import Turn
 
@@ -31,12 +31,12 @@ Direction = Literal["in", "out"]
 
 
 @final
-class TapEar:
-    """Collects what a role hears in a batch, and lets its wiretap hear it at the batch's end."""
+class ListenerEar:
+    """Collects what a role hears in a batch, and lets its listener hear it at the batch's end."""
 
     def __init__(
         self,
-        tapped: Tapped,
+        attached: AttachedListener,
         role: Role,
         *,
         replica: "Replica | None" = None,
@@ -46,13 +46,13 @@ class TapEar:
         """An ear.
 
         Args:
-            tapped: whose.
+            attached: whose.
             role: from where it listens.
             replica: a copy of the seat's network; None where it has none.
             labels: those of a batch's ids, which the seat holds itself and nobody sends.
             only: source ids of the samples whose batches it follows; None: all.
         """
-        self._tapped = tapped
+        self._tapped = attached
         self._role = role
         self._replica = replica
         self._labels = labels
@@ -93,12 +93,12 @@ class TapEar:
         said = {key: _joined(messages) for key, messages in heard.items()}
         if self._labels is not None and ("labels", "in") not in said:
             said["labels", "in"] = self._labels(turn.ids)
-        view = RoundView(
+        view = BatchView(
             messages=said, ids=turn.ids.clone(), step=turn.step, epoch=turn.epoch,
             network=self._network(heard.values()),
         )  # fmt: skip
         with self._tapped.rng.scope():
-            self._tapped.wiretap.hear(view)
+            self._tapped.listener_state.hear(view)
 
     def _network(self, heard: Iterable[list[Message]]) -> Callable[[], nn.Module] | None:
         """The replica of the network that took part in this conversation."""
@@ -155,37 +155,41 @@ def _joined(messages: list[Message]) -> Tensor:
 
 def open_listener(
     listener: Listener[Any], run: Run, *, seed: int, grants: Collection[str]
-) -> tuple[Tapped, TapEar]:
+) -> tuple[AttachedListener, ListenerEar]:
     """Attach a listener to a seated run, before it begins."""
     role, filled, setup, rng = _setup(listener, run, seed, grants)
     with rng.scope():
-        wiretap = listener.open(setup, rng=rng)
-    tapped = Tapped(attack=listener, role=role, grants=filled, wiretap=wiretap, rng=rng)
+        listener_state = listener.open(setup, rng=rng)
+    attached = AttachedListener(
+        attack=listener, role=role, grants=filled, listener_state=listener_state, rng=rng
+    )
     first = run.cast.clients[0].samples.ids
-    ear = TapEar(
-        tapped, role, replica=_replica(run, role), labels=_own_labels(run, role),
+    ear = ListenerEar(
+        attached, role, replica=_replica(run, role), labels=_own_labels(run, role),
         only=None if run.protocol.alike else frozenset(first.tolist()),
     )  # fmt: skip
-    return tapped, ear
+    return attached, ear
 
 
 def seize(
     attack: ActiveAttack[Any], run: Run, *, seed: int, grants: Collection[str]
-) -> tuple[Tapped, TapEar]:
+) -> tuple[AttachedListener, ListenerEar]:
     """Let an active attack take over its seat in a seated run, before it begins."""
     role, filled, setup, rng = _setup(attack, run, seed, grants)
     member = run.cast.clients[0]
     with rng.scope():
         if role == "client":
-            member.party, wiretap = attack.seize(member.party, setup, rng=rng)
+            member.party, listener_state = attack.seize(member.party, setup, rng=rng)
         else:
             copies = _hosts_to_seize(type(attack).__name__, run, role)
-            seized, wiretap = attack.seize(copies[0].party, setup, rng=rng)
+            seized, listener_state = attack.seize(copies[0].party, setup, rng=rng)
             for host in copies:  # one attacker is behind all copies of its network
                 host.party = seized
                 host.defense = NoDefense()  # it defends nothing against itself
-    tapped = Tapped(attack=attack, role=role, grants=filled, wiretap=wiretap, rng=rng)
-    return tapped, TapEar(tapped, role)
+    attached = AttachedListener(
+        attack=attack, role=role, grants=filled, listener_state=listener_state, rng=rng
+    )
+    return attached, ListenerEar(attached, role)
 
 
 def _hosts_to_seize(name: str, run: Run, role: Role) -> list[Host]:
@@ -195,7 +199,7 @@ def _hosts_to_seize(name: str, run: Run, role: Role) -> list[Host]:
         ThreatModelError: if there is no server, or nobody learns from what it sends back.
     """
     hosts = [host for host in run.cast.servers if host.seat == SERVER]
-    if not hosts or "smashed_grad" not in run.protocol.seats[role].taps:
+    if not hosts or "smashed_grad" not in run.protocol.seats[role].links:
         raise ThreatModelError(
             f"{name} acts through the gradients that a server sends back, and in this protocol "
             "no server does: use one whose clients learn from such gradients, vanilla say"

@@ -13,7 +13,7 @@ from sltoolkit.contracts.knowledge import Aux, Hints
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.models.refit import reinitialise
+from sltoolkit.models.resize import reinitialize
 from sltoolkit.parties.sampling import Shuffled
 from sltoolkit.referee.updates import released_updates
 from sltoolkit.streams import Stream
@@ -24,23 +24,29 @@ from sltoolkit.wire.transcript import rows_of
 
 
 def knowledge_sources(
-    data: Split, task: Task, blank: nn.Module, defense: Defense, rng: Stream, *, trains: bool = True
+    data: Split,
+    task: Task,
+    initial: nn.Module,
+    defense: Defense,
+    rng: Stream,
+    *,
+    trains: bool = True,
 ) -> dict[str, Callable[[], Any]]:
     """Sources of the grants that exist before the training: own data, architecture, mechanism.
 
     Args:
         data: the private data and the attacker's.
         task: shapes and classes.
-        blank: the client network, as it is or will be deployed.
+        initial: the client network, as it is or will be deployed.
         defense: as configured.
         rng: the victim's root stream.
         trains: whether the client is trained; not one that was trained elsewhere.
     """
 
     def fresh_client(stream: Stream) -> nn.Module:
-        client = copy.deepcopy(blank).requires_grad_(True).train()
+        client = copy.deepcopy(initial).requires_grad_(True).train()
         with stream.scope():
-            reinitialise(client)
+            reinitialize(client)
         return client
 
     def mechanism(stream: Stream) -> Defense:
@@ -82,9 +88,9 @@ def trained_sources(
         family: of the attack.
         noise: of what the victim answers to queries.
     """
-    member = victim.member
+    member = victim.client
     seat = victim.protocol.seats[role]
-    tap = seat.taps.get("smashed_grad")
+    tap = seat.links.get("smashed_grad")
     steals = images if family == "reconstruction" else known
     behind = (*member.hops[seat.hops :], victim.server)
 
@@ -96,8 +102,8 @@ def trained_sources(
 
     return {
         **knowledge_sources(
-            victim.data, victim.task_at(seat.hops), member.network(seat.hops), victim.pristine,
-            victim.rng, trains=victim.facts["training"] is not None,
+            victim.data, victim.task_at(seat.hops), member.network(seat.hops),
+            victim.configured_defense, victim.rng, trains=victim.facts["training"] is not None,
         ),
         "smashed": lambda: released_targets(victim, images, targets.releases, seat.hops),
         "smashed_grad": lambda: gradients(known),
@@ -122,7 +128,7 @@ def told_labels(victim: Victim, samples: Samples, role: Role) -> Tensor:
     hears = role != "client" and "labels" in victim.protocol.seats[role].grants
     if not hears or not victim.protocol.labels_travel:
         return samples.y.clone()
-    return victim.member.replica().labels(samples, victim.rng.fresh("labels"))
+    return victim.client.replica().labels(samples, victim.rng.fresh("labels"))
 
 
 def peer_of(victim: Victim) -> Deployed:

@@ -2,7 +2,7 @@
 
 The referee lets a client of the protocol take part once more, from the deployed weights and with
 a batch of targets in place of its samples, over a wire with the victim's codec and through its
-defence; what it says about its weights is what is heard. Nothing is computed in another way than
+defense; what it says about its weights is what is heard. Nothing is computed in another way than
 in the training.
 """
 
@@ -40,7 +40,7 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
             knows how its clients step.
         SpecError: if the samples don't fill the last group, or clients don't move.
     """
-    protocol, member = victim.protocol, victim.member
+    protocol, member = victim.protocol, victim.client
     if not any("updates" in seat.grants for seat in protocol.seats.values()):
         raise ThreatModelError(
             f"nobody hears what a single client learned in {victim.facts['protocol']}: use fedavg, "
@@ -51,7 +51,7 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
     program = _Program(
         protocol=protocol.alone(),
         parts=tuple(copy.deepcopy(p).requires_grad_(True) for p in parts),
-        defense=copy.deepcopy(victim.pristine),
+        defense=copy.deepcopy(victim.configured_defense),
         learned={
             name: copy.deepcopy(module.state_dict())  # an attacker gets to hold the program
             for name, module in member.defense.learned().items()
@@ -92,7 +92,7 @@ class _Program:
         protocol: with one client.
         parts: the cut network as deployed.
         defense: as configured.
-        learned: the states of the defence's own networks.
+        learned: the states of the defense's own networks.
         training: how parties learn.
         reducer: the lossy codec on the wire, if any.
         classes: class names.

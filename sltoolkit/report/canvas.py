@@ -1,4 +1,4 @@
-"""What all figures share: colours, sizes, plain axes, and that a notebook shows them by itself."""
+"""What all figures share: colors, sizes, plain axes, and that a notebook shows them by itself."""
 
 from io import BytesIO
 
@@ -6,7 +6,7 @@ from matplotlib import figure
 from matplotlib.axes import Axes
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Okabe and Ito's palette, told apart with any colour vision."""
+"""Okabe and Ito's palette, told apart with any color vision."""
 
 COLUMN, PAGE = 3.35, 6.9
 """Inches: the width of a column and of a page in the usual two-column templates."""

@@ -1,4 +1,4 @@
-"""Quality against what was varied: a panel per defence or knowledge, a line per method."""
+"""Quality against what was varied: a panel per defense or knowledge, a line per method."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def curves_figure(chart: Chart) -> Figure:
     """The chart as a figure of the width of a column, or of a page where there are many panels.
 
     Bands are t intervals over victims (none with a single one), bars where places have no order;
-    the dash-dotted line is the best prior-only baseline. Panels by defence share a legend; panels
+    the dash-dotted line is the best prior-only baseline. Panels by defense share a legend; panels
     by knowledge hold different methods, so each has its own.
     """
     panels = list(dict.fromkeys(line.panel for line in chart.lines))

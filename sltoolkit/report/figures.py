@@ -31,7 +31,7 @@ def reconstruction_figure(images: Mapping[str, Tensor]) -> Figure:
     images of their size: SSIM, or MSE where it isn't defined. The figure is as wide as a page.
 
     Args:
-        images: name -> (N, C, H, W) in [0, 1], grey (C = 1) or RGB (C = 3); the same shape in all.
+        images: name -> (N, C, H, W) in [0, 1], gray (C = 1) or RGB (C = 3); the same shape in all.
 
     Raises:
         SpecError: no images, different numbers or shapes of them, or another number of channels.

@@ -21,10 +21,10 @@ def seats_record(seats: Mapping[Role, Holdings]) -> dict[str, dict[str, str]]:
     """What each role holds by its position: grant -> `held`, or where it is heard."""
 
     def holding(held: Holdings, grant: str) -> str:
-        if grant not in held.taps:
+        if grant not in held.links:
             return "held"
         passed = f" after {held.hops} hops" if held.hops and grant == "smashed" else ""
-        return f"heard from {held.taps[grant].src} to {held.taps[grant].dst}{passed}"
+        return f"heard from {held.links[grant].src} to {held.links[grant].dst}{passed}"
 
     return {
         role: {grant: holding(held, grant) for grant in GRANTS if grant in held.grants}
@@ -40,8 +40,8 @@ def seats_text(seats: Mapping[Role, Holdings]) -> str:
     """
 
     def cell(held: Holdings, grant: str) -> str:
-        if grant in held.taps:
-            return f"{held.taps[grant].src}▶{held.taps[grant].dst}"
+        if grant in held.links:
+            return f"{held.links[grant].src}▶{held.links[grant].dst}"
         return "held" if grant in held.knows else ""
 
     rows = [["", *seats]]
@@ -91,7 +91,7 @@ def seat_order(exchanges: Sequence[Exchange]) -> list[Seat]:
 
 
 def scenes(exchanges: Sequence[Exchange]) -> list[Scene]:
-    """Exchanges under their headings; of neighbours that say the same one heading."""
+    """Exchanges under their headings; of neighbors that say the same one heading."""
     return [
         (title, [step for exchange in group for step in exchange.steps])
         for title, group in groupby(exchanges, key=_heading)

@@ -1,4 +1,4 @@
-"""Reconstruction grids: originals, every attack, every defence, at the best and worst targets."""
+"""Reconstruction grids: originals, every attack, every defense, at the best and worst targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ _LEFT, _TOP, _BOTTOM = 1.12, 0.32, 0.42
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tiles:
-    """One attack's reconstructions under one defence.
+    """One attack's reconstructions under one defense.
 
     Attributes:
-        defense: the defence, in words.
+        defense: the defense, in words.
         attack: the attack, in words.
         images: (N, C, H, W) images or (N, C, L) signals in [0, 1].
         scores: (N,) in the metric of the grid.
@@ -43,7 +43,7 @@ def ranked(
     """The best, the median and the worst of targets by their mean rank among all.
 
     Args:
-        scores: (N,) of every attack under every defence that is shown.
+        scores: (N,) of every attack under every defense that is shown.
         higher_is_better: the metric's direction.
         kept: only the first so many targets have images and can be chosen; None for all.
     """
@@ -55,14 +55,14 @@ def ranked(
 def grid_figure(
     truth: Tensor, tiles: Sequence[Tiles], chosen: Sequence[int], metric: str
 ) -> Figure:
-    """Originals on top, a row per attack, and for each defence the chosen targets side by side.
+    """Originals on top, a row per attack, and for each defense the chosen targets side by side.
 
-    The same targets everywhere, so that a row shows what a defence changes and a column what an
+    The same targets everywhere, so that a row shows what a defense changes and a column what an
     attack does. Below each tile stands its own score; an attack without a result leaves a gap.
 
     Args:
         truth: the originals, (N, ...) as the tiles' images.
-        tiles: of every attack under every defence that has a result.
+        tiles: of every attack under every defense that has a result.
         chosen: the best, the median and the worst target, from `ranked`.
         metric: what the scores are.
 

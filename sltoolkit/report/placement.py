@@ -14,7 +14,7 @@ from sltoolkit.report.canvas import SMALL
 Box = np.ndarray[Any, np.dtype[np.float64]]
 """x0, y0, x1, y1 in pixels: (4,), or (n, 4) of them."""
 
-Labelled = tuple[float, float, str]
+Labeled = tuple[float, float, str]
 """x and y in data units, and the text."""
 
 _RADII = (6, 12, 20, 30, 42, 56, 72, 90, 110)  # points, from near to far
@@ -23,16 +23,16 @@ _DOT = 4  # points around a marker that stay free
 _LEADER = 15  # points; from this distance on a line leads to the label
 
 
-def place(axis: Axes, labelled: Sequence[Labelled], renderer: RendererAgg, dpi: float) -> None:
+def place(axis: Axes, labeled: Sequence[Labeled], renderer: RendererAgg, dpi: float) -> None:
     """Write each text at the first free place near its point; where none is, at the least covered.
 
     The axes must have their final position and limits.
     """
     scale = dpi / 72
     inside = np.array(axis.get_window_extent(renderer).extents)
-    anchors = [axis.transData.transform((x, y)) for x, y, _ in labelled]
+    anchors = [axis.transData.transform((x, y)) for x, y, _ in labeled]
     taken = [_box(x, y, 2 * _DOT * scale, 2 * _DOT * scale) for x, y in anchors]
-    for (x, y, text), (px, py) in zip(labelled, anchors, strict=True):
+    for (x, y, text), (px, py) in zip(labeled, anchors, strict=True):
         note = axis.annotate(
             text, (x, y), (0, 0), textcoords="offset points", ha="center", va="center",
             fontsize=SMALL,
@@ -58,7 +58,7 @@ def place(axis: Axes, labelled: Sequence[Labelled], renderer: RendererAgg, dpi: 
 
 
 def _offset(radius: float, angle: float, width: float, height: float) -> tuple[float, float]:
-    """From a point to the centre of a label that starts `radius` away, off the point's bars."""
+    """From a point to the center of a label that starts `radius` away, off the point's bars."""
     dx, dy = (radius * f(math.radians(angle)) for f in (math.cos, math.sin))
     return (
         dx + math.copysign(width / 2, dx) * (angle % 180 != 90),

@@ -1,4 +1,4 @@
-"""Short names for defences and attacks: the name, and the parameters that tell two apart."""
+"""Short names for defenses and attacks: the name, and the parameters that tell two apart."""
 
 import json
 from collections.abc import Sequence

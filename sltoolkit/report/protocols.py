@@ -53,7 +53,7 @@ def protocol_table(
     if len(twice):
         raise SpecError(
             f"a table of protocols needs one line each, got several of {twice.iloc[0]}: give the "
-            "rows of one defence, data set and model"
+            "rows of one defense, data set and model"
         )
     table = summary.copy()
     table["epoch_mb"] = table["protocol"].map(bytes_per_epoch).astype(float) / 1e6

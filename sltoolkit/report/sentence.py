@@ -1,4 +1,4 @@
-"""The closing sentence of a run: which cut and defence leaked what."""
+"""The closing sentence of a run: which cut and defense leaked what."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ Line = Mapping[str, Any]
 
 
 def sentence(summary: pd.DataFrame) -> str:
-    """Per setting, in plain words: the undefended leak, and what the best defence leaves of it.
+    """Per setting, in plain words: the undefended leak, and what the best defense leaves of it.
 
-    The best defence is the one with the smallest worst case that is complete and still useful (a
+    The best defense is the one with the smallest worst case that is complete and still useful (a
     gain below 0 counts as 0).
     It says so where an interval contains 0, where an attack is missing, and where one victim
     gives no interval.

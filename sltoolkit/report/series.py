@@ -29,7 +29,7 @@ SWEPT: Mapping[str, str] = {
 """What titles call settings that were varied besides."""
 
 CROWD = 5
-"""So many methods fill a panel; if there are more, and one defence, each knowledge has its own."""
+"""So many methods fill a panel; if there are more, and one defense, each knowledge has its own."""
 
 Place = float | str
 
@@ -40,7 +40,7 @@ class Line:
     """One method in one panel.
 
     Attributes:
-        panel: the defence, or what the methods know beside what is heard.
+        panel: the defense, or what the methods know beside what is heard.
         method: the attack; "" for the prior alone.
         points: place on the axis -> mean over victims with its interval, in the spec's order.
     """
@@ -60,7 +60,7 @@ class Chart:
         setting: what all of it has in common, in words.
         metric: what is measured.
         lines: panel by panel; in each the prior alone comes last.
-        by_knowledge: whether a panel is a knowledge and not a defence.
+        by_knowledge: whether a panel is a knowledge and not a defense.
     """
 
     axis: str

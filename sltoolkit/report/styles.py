@@ -1,4 +1,4 @@
-"""How a method looks: the same colour, mark and line in every figure."""
+"""How a method looks: the same color, mark and line in every figure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ ORDER = (
     "shadow", "pcat", "colluding", "fora", "deep_image_prior", "inverting_gradients", "dlg",
     "first_layer", "idlg",
 )  # fmt: skip
-"""Methods in the order in which they take colours; any other's look follows from its name alone.
+"""Methods in the order in which they take colors; any other's look follows from its name alone.
 
 Never reorder: a method keeps its look from paper to paper.
 """
@@ -21,13 +21,13 @@ LineStyle = Literal["-", "--", ":", "-."]
 
 _LINES: tuple[LineStyle, ...] = ("-", "--", ":")
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
-_APART = 3  # marks between variants: those between belong to methods of the same colour
+_APART = 3  # marks between variants: those between belong to methods of the same color
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """A colour, a line and a mark, as matplotlib names them."""
+    """A color, a line and a mark, as matplotlib names them."""
 
     color: str
     linestyle: LineStyle
@@ -39,7 +39,7 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
 
     Args:
         methods: attacks by name, with their parameters in brackets where those tell two apart;
-            further variants of one method keep its colour and take other lines and marks.
+            further variants of one method keep its color and take other lines and marks.
     """
     found: dict[str, Style] = {}
     seen: dict[str, int] = {}

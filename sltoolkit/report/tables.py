@@ -1,4 +1,4 @@
-"""Tables of results: one line per defence, the attacks behind it, and what failed.
+"""Tables of results: one line per defense, the attacks behind it, and what failed.
 
 The input is the long form of results: one metric of one cell per row, failed cells included.
 """
@@ -23,7 +23,7 @@ SETTING = [
     "reducer",
     "swept",
 ]
-"""What must be equal for two defences to be compared."""
+"""What must be equal for two defenses to be compared."""
 
 DEFENSE = ["defense", "defense_params"]
 
@@ -45,13 +45,13 @@ _OPTIONAL: dict[str, Any] = {
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per defence (and its parameters) in each setting, undefended first.
+    """One line per defense (and its parameters) in each setting, undefended first.
 
-    Columns: the setting and the defence; `label`; `seeds`; `accuracy`, `_low`, `_high` (t interval
+    Columns: the setting and the defense; `label`; `seeds`; `accuracy`, `_low`, `_high` (t interval
     over victim seeds); per family of attacks `F` the worst case over attacks: `F_gain`, `_low`,
     `_high`, `F_metric` (the family's primary one), `F_attack`, that attack's mean `F_value` and
     `F_baseline`, `F_incomplete` (the gain is a lower bound) and `F_missing` (the attacks that
-    failed, lack a seed, or were only run against other defences of the setting);
+    failed, lack a seed, or were only run against other defenses of the setting);
     `reconstruction_psnr_db` of the same attack; `epsilon`, `delta` and `releases` composed over
     the most releases that an attack received; `chance` where the rows state it, and `unusable`:
     the accuracy's upper end doesn't exceed it.
@@ -80,7 +80,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def details(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per defence, attack and metric: means over victim seeds, the gain's t interval."""
+    """One line per defense, attack and metric: means over victim seeds, the gain's t interval."""
     frame = prepared(rows)
     frame["label"] = labels(list(frame["defense"]), list(frame["defense_params"]), lone=2)
     keys = [*SETTING, "label", "family", "variant", "metric"]

@@ -29,9 +29,9 @@ def draw(axis: Axes, image: Tensor, truth: Tensor | None = None) -> None:
         axis.set_ylim(-0.05, 1.05)
         return
     pixels = values.permute(1, 2, 0).numpy()
-    grey = pixels.shape[-1] == 1
+    gray = pixels.shape[-1] == 1
     axis.imshow(
-        pixels[..., 0] if grey else pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+        pixels[..., 0] if gray else pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest"
     )
 
 

@@ -16,12 +16,12 @@ from sltoolkit.errors import SpecError
 from sltoolkit.metrics import hypervolume, pareto_front
 from sltoolkit.report.canvas import COLORS, COLUMN, NORMAL, PAGE, SMALL, Figure, tidy
 from sltoolkit.report.formats import FAMILY_NAMES, METRIC_NAMES, records
-from sltoolkit.report.placement import Labelled, place
+from sltoolkit.report.placement import Labeled, place
 from sltoolkit.report.plugin_labels import UNDEFENDED
 from sltoolkit.report.tables import FAMILIES, SETTING
 from sltoolkit.report.written_names import written
 
-_MANY = 10  # points labelled in place; more get numbers and a key
+_MANY = 10  # points labeled in place; more get numbers and a key
 _HEIGHT = 3.1  # inches per row of panels
 _WRAP = 44  # characters below a panel
 _KEY, _KEY_LINE = 1.7, 0.15  # inches: width of the key of numbered points, height of a line
@@ -59,13 +59,13 @@ def tradeoff_figure(summary: pd.DataFrame, family: str | None = None) -> Figure:
     figure = Figure(figsize=size, dpi=200, layout=ConstrainedLayoutEngine(w_pad=0.08))
     renderer = cast(Any, FigureCanvasAgg(figure)).get_renderer()
     grid = figure.subplots(len(datasets), len(widths), squeeze=False, width_ratios=widths)
-    labelled: list[tuple[Axes, list[Labelled]]] = []
+    labeled: list[tuple[Axes, list[Labeled]]] = []
     for axes, dataset in zip(grid, datasets, strict=True):
         lines = list(records(summary[summary["dataset"] == dataset]))
         for i, line in enumerate(lines, start=1):
             line["label"] = written(line["label"])
             line["mark"] = str(i) if many else line["label"]
-        labelled += [
+        labeled += [
             (axis, _panel(axis, lines, f, colors)) for axis, f in zip(axes, families, strict=False)
         ]
         if many:
@@ -73,14 +73,14 @@ def tradeoff_figure(summary: pd.DataFrame, family: str | None = None) -> Figure:
     _legend(figure, summary, families, colors)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # labels are placed where the panels lie now
-    for axis, texts in labelled:
+    for axis, texts in labeled:
         place(axis, texts, renderer, figure.dpi)
     return figure
 
 
 def _panel(
     axis: Axes, lines: Sequence[Line], family: str, colors: Mapping[str, str]
-) -> list[Labelled]:  # fmt: skip
+) -> list[Labeled]:  # fmt: skip
     """Draw one panel; what is to be written beside its points."""
     gain = f"{family}_gain"
     drawn = [x for x in lines if math.isfinite(x["accuracy"]) and math.isfinite(x[gain])]
@@ -158,7 +158,7 @@ def _chance(drawn: Sequence[Line]) -> float:
 
 
 def _series(line: Line) -> str:
-    """What gives a point its colour: the setting it was measured in."""
+    """What gives a point its color: the setting it was measured in."""
     named = [c for c in SETTING if c not in ("dataset", "protocol_params") and line[c] != ""]
     return " ".join(str(line[c]) for c in named)
 
@@ -177,7 +177,7 @@ def _colors(lines: Sequence[Line]) -> dict[str, str]:
 def _legend(
     figure: Figure, summary: pd.DataFrame, families: Sequence[str], colors: Mapping[str, str]
 ) -> None:  # fmt: skip
-    """What marks and colours mean, below all panels."""
+    """What marks and colors mean, below all panels."""
     handles: list[Artist] = [Line2D([], [], color="0.35", lw=1.2, ls="--", label="Pareto front")]
     mark: dict[str, Any] = {"color": "0.3", "ls": "none", "markersize": 5}
     if summary[[f"{family}_incomplete" for family in families]].any(axis=None):

@@ -6,7 +6,7 @@ WRITTEN = {
     # attacks
     "whitebox": "white box", "unsplit": "UnSplit", "sdar": "SDAR", "pcat": "PCAT", "fora": "FORA",
     "fsha": "FSHA", "dlg": "DLG", "idlg": "iDLG",
-    # defences
+    # defenses
     "dp_activations": "DP activations", "nopeek": "NoPeek", "disco": "DISCO",
     # protocols
     "u_shaped": "U-shaped", "multi_hop": "multi-hop", "multi_task": "multi-task",

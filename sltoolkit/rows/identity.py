@@ -48,7 +48,7 @@ def attack_facts(
     victim: Victim, attack: AnyAttack, verdict: Verdict, *, seed: int, targets: Targets
 ) -> dict[str, Any]:
     """Of a judged attack, and of the victim it was mounted on; experiment and cell are blank."""
-    guarantee = victim.pristine.guarantee(releases=verdict.releases, delta=1e-5)
+    guarantee = victim.configured_defense.guarantee(releases=verdict.releases, delta=1e-5)
     return {
         "experiment": "",
         "cell": "",
@@ -73,6 +73,6 @@ def _mounted(attack: AnyAttack) -> str:
 
 
 def _adaptive(attack: AnyAttack, knowledge: Collection[str]) -> bool:
-    """Whether it knows the defence: learns from what crosses the wire, or holds its parameters."""
+    """Whether it knows the defense: learns from what crosses the wire, or holds its parameters."""
     learns = attack.family == "labels" or not isinstance(attack, Attack)
     return learns or bool({"release", "mechanism", "updates"} & set(knowledge))

@@ -137,7 +137,7 @@ def _numbers(metric: str, verdict: Verdict) -> dict[str, Any]:
         "baseline": priors[name],
         "baseline_name": name,
         "gain": gain(facts, value, priors[name]),
-        "retrieval": verdict.beside.get(metric, math.nan),
+        "retrieval": verdict.retrieval_score.get(metric, math.nan),
     }
 
 
@@ -161,5 +161,5 @@ def _commit() -> str:
 
 
 def table(results: Sequence[Result]) -> pd.DataFrame:
-    """The privacy/accuracy table over many results: one line per defence, with intervals."""
+    """The privacy/accuracy table over many results: one line per defense, with intervals."""
     return summary(pd.concat([r.rows() for r in results], ignore_index=True))

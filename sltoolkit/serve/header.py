@@ -105,7 +105,7 @@ def check(header: Header, like: Tensor, *, sequence: int, kind: Kind, classes: i
     Args:
         header: what was announced.
         like: a tensor of the shape and dtype that must come; labels may also come as weights of
-            all classes, (B, classes) floats, because a defence may send them so.
+            all classes, (B, classes) floats, because a defense may send them so.
         sequence: the number that must come.
         kind: the kind that must come.
         classes: how many there are.

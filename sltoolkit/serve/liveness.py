@@ -51,7 +51,7 @@ class _Beat:
 
 
 @final
-class Board:
+class Liveness:
     """One rank's view of the board; a thread keeps it up to date.
 
     Args:

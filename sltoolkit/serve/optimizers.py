@@ -1,4 +1,4 @@
-"""The optimiser of an absent party: what it would hand over, without numbers."""
+"""The optimizer of an absent party: what it would hand over, without numbers."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -10,15 +10,15 @@ from sltoolkit.errors import SpecError
 from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer, Optimizer
 
 Layout = Mapping[int, Mapping[str, Tensor | None]]
-"""An optimiser's state by weight and name; of tensors only the shape, on the `meta` device."""
+"""An optimizer's state by weight and name; of tensors only the shape, on the `meta` device."""
 
 
 @final
 class History:
-    """What a member's optimisers have been through, together: they step in the same batches.
+    """What a member's optimizers have been through, together: they step in the same batches.
 
     Attributes:
-        begun: whether they have a state; torch's optimisers have none before their first step.
+        begun: whether they have a state; torch's optimizers have none before their first step.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class GhostOptimizer(Optimizer):
 
 
 def layout_of(party: HonestClient | HonestServer | HonestMiddle) -> Layout:
-    """The state that a party's optimiser has after a step; it makes one, and spoils the party.
+    """The state that a party's optimizer has after a step; it makes one, and spoils the party.
 
     Raises:
         SpecError: if there is more in it than tensors.

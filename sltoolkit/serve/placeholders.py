@@ -1,7 +1,7 @@
 """Ghosts: every process seats the whole cast, and keeps only its own parties.
 
 An absent party is a ghost: its networks are on torch's `meta` device, where shapes flow and nothing
-is computed, its samples are blanks, its defence says nothing, and it has no optimiser (or the shape
+is computed, its samples are blanks, its defense says nothing, and it has no optimizer (or the shape
 of one, where states are handed over). So one and the same protocol loop runs in all processes; what
 really happens in it happens at one of them.
 """
@@ -33,7 +33,7 @@ P = TypeVar("P")
 
 @final
 class Absent(Defense):
-    """The defence of a party that is elsewhere; its networks travel, so they have shapes."""
+    """The defense of a party that is elsewhere; its networks travel, so they have shapes."""
 
     def __init__(self, learned: Mapping[str, nn.Module]) -> None:
         self._learned = {name: module.to(_META) for name, module in learned.items()}
@@ -72,11 +72,11 @@ def homes_of(cast: Cast) -> dict[Seat, int]:
     return homes | {seat: 0 for seat in (FED, SERVER) if seat not in homes}
 
 
-def haunt(run: Run, here: Collection[Seat]) -> None:
+def keep_local(run: Run, here: Collection[Seat]) -> None:
     """Turn every party of a seated run that isn't here into a ghost, and forget its samples.
 
     Raises:
-        SpecError: if the state of an optimiser that must be handed over isn't made of tensors.
+        SpecError: if the state of an optimizer that must be handed over isn't made of tensors.
     """
     cast = run.cast
     states = getattr(run.protocol, "optimizer_state", False)
@@ -150,7 +150,7 @@ def _client_ghost(member: Member, history: History | None) -> HonestClient:
 
 
 def _ghost(party: P, history: History | None = None) -> P:
-    """The party's ghost; with a history also of its optimiser."""
+    """The party's ghost; with a history also of its optimizer."""
     if not isinstance(party, HonestClient | HonestServer | HonestMiddle):
         raise ProtocolError(f"{type(party).__name__} was taken over, and can't be elsewhere")
     optimizer = None if history is None else GhostOptimizer(layout_of(party), history)

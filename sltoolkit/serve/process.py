@@ -17,8 +17,8 @@ from torch.distributed.rendezvous import rendezvous
 from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.parties.honest import HonestServer
 from sltoolkit.serve.carrier import Distributed
-from sltoolkit.serve.liveness import Board
-from sltoolkit.serve.placeholders import haunt, homes_of, name_samples
+from sltoolkit.serve.liveness import Liveness
+from sltoolkit.serve.placeholders import homes_of, keep_local, name_samples
 from sltoolkit.serve.state import Checkpoints, RankState, check_resumable, digest, write
 from sltoolkit.serve.transport import GroupPost, connect
 from sltoolkit.training.cast import Clock
@@ -44,7 +44,7 @@ class Rank:
     number: int
     size: int
     store: Store
-    board: Board
+    board: Liveness
     gpu: bool = False
 
 
@@ -87,7 +87,7 @@ def rank_at(store: Store, number: int, size: int, timeout: float) -> Rank:
     """This process among others that meet at a store; one store serves one run."""
     names = [f"rank {r}" for r in range(size)]
     own = PrefixStore("board", store).clone()  # type: ignore[attr-defined]  # a connection
-    board = Board(own, number, names, timeout)
+    board = Liveness(own, number, names, timeout)
     return Rank(number=number, size=size, store=store, board=board)
 
 
@@ -125,7 +125,7 @@ def run_rank(
         check_resumable(run)
     heard = ears(run)
     device = next(_devices(run), torch.device("cpu"))
-    haunt(run, here)
+    keep_local(run, here)
     with _telling(rank.board):
         post = connect(rank.number, rank.size, rank.store, rank.board, gpu=rank.gpu)
         carrier = Distributed(post, homes, classes=run.task.classes, device=device)
@@ -175,7 +175,7 @@ def _train(
 
 
 @contextmanager
-def _telling(board: Board) -> Iterator[None]:
+def _telling(board: Liveness) -> Iterator[None]:
     """Tell the others if this rank stops before its time."""
     try:
         yield
@@ -236,7 +236,7 @@ def _loss(post: GroupPost, run: Run) -> float:
     if not bool(mean.isfinite()):
         raise post.fail(
             f"{post.board.name}: the training diverged (the loss is not a finite "
-            "number): lower the learning rate or the defence's strength"
+            "number): lower the learning rate or the defense's strength"
         )
     return float(mean)
 

@@ -16,7 +16,7 @@ from sltoolkit.wire.wire import Wire
 
 
 def recipe_of(spec: Spec) -> Table:
-    """The only victim of a spec: its defence, its first seed.
+    """The only victim of a spec: its defense, its first seed.
 
     Raises:
         SpecError: if it describes several, or one that is trained already.

@@ -76,7 +76,7 @@ class RankState:
         return tensors
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weights, the optimisers' states, and what the reducer remembers."""
+        """The weights, the optimizers' states, and what the reducer remembers."""
         reducer = {
             f"reducer/{i}/{key}": t
             for i, kept in enumerate(self._routes().values())
@@ -106,7 +106,9 @@ class RankState:
         return {
             "step": clock.step,
             "epoch": clock.epoch,
-            "baton": None if cast.baton is None else list(cast.clients).index(cast.baton),
+            "baton": None
+            if cast.last_to_learn is None
+            else list(cast.clients).index(cast.last_to_learn),
             "losses": self.losses,
             "begun": [history.begun for history in _histories(self.run)],
             "reducer": [_route_record(route, kept) for route, kept in self._routes().items()],
@@ -133,7 +135,7 @@ class RankState:
                 _load_optimizer(party.optimizer, tensors, f"optimizer/{name}/")
         cast = self.run.cast
         self.clock.step, self.clock.epoch = record["step"], record["epoch"]
-        cast.baton = None if record["baton"] is None else cast.clients[record["baton"]]
+        cast.last_to_learn = None if record["baton"] is None else cast.clients[record["baton"]]
         self.losses = list(record["losses"])
         for history, begun in zip(_histories(self.run), record["begun"], strict=True):
             history.begun = begun
@@ -147,7 +149,7 @@ def check_resumable(run: Run) -> None:
     """Refuse what keeps a state that is not in a checkpoint.
 
     Raises:
-        SpecError: which defence does, or that a server remembers absent parties.
+        SpecError: which defense does, or that a server remembers absent parties.
     """
     if getattr(run.protocol, "impute", "") == "mean":
         raise SpecError(
@@ -193,7 +195,7 @@ def _parties(run: Run) -> Iterator[tuple[str, HonestClient | HonestServer | Hone
 
 
 def _histories(run: Run) -> Iterator[History]:
-    """Of the absent members' optimisers."""
+    """Of the absent members' optimizers."""
     for member in run.cast.clients:
         if isinstance(member.party.optimizer, GhostOptimizer):
             yield member.party.optimizer.history

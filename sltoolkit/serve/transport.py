@@ -21,7 +21,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import Store
 
 from sltoolkit.errors import ProtocolError
-from sltoolkit.serve.liveness import EVERYBODY, LINGER, Board
+from sltoolkit.serve.liveness import EVERYBODY, LINGER, Liveness
 
 _FOREVER = timedelta(days=365)  # a receive that gloo itself gives up breaks all connections
 
@@ -46,7 +46,7 @@ class GroupPost:
         gpu: a group for tensors on a GPU; None moves them through this machine's memory.
     """
 
-    def __init__(self, board: Board, rank: int, gpu: dist.ProcessGroup | None) -> None:
+    def __init__(self, board: Liveness, rank: int, gpu: dist.ProcessGroup | None) -> None:
         self.board, self.rank = board, rank
         self._gpu = gpu
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
@@ -179,7 +179,7 @@ class GroupPost:
             task.over.set()
 
 
-def connect(rank: int, world: int, store: Store, board: Board, *, gpu: bool) -> GroupPost:
+def connect(rank: int, world: int, store: Store, board: Liveness, *, gpu: bool) -> GroupPost:
     """Connect this rank with all others.
 
     Args:

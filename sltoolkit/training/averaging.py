@@ -3,7 +3,7 @@
 The fed server keeps the common networks. In every round a client first receives them and, if it
 is still there at the round's end, sends its own back; the new common ones are their mean, weighted
 by n_k. Who dropped out contributes nothing, and who comes back starts from the common networks, so
-neither ever corrupts an average. Optimisers stay with the clients and persist.
+neither ever corrupts an average. Optimizers stay with the clients and persist.
 
 Buffers: floating ones (BatchNorm's running statistics) are averaged like weights; of integer ones
 (its batch counter) the largest is kept, since a mean of counters counts nothing.
@@ -29,7 +29,7 @@ class Averager:
     """The fed server.
 
     Args:
-        networks: what the clients have in common, as it is initialised.
+        networks: what the clients have in common, as it is initialized.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:

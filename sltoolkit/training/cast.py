@@ -15,7 +15,7 @@ from sltoolkit.wire.wire import Wire
 
 if TYPE_CHECKING:
     from sltoolkit.training.averaging import Averager
-    from sltoolkit.training.merging import Intake
+    from sltoolkit.training.merging import Imputer
 
 
 @final
@@ -40,8 +40,8 @@ class Cast:
     rng: Stream
     hops: Sequence[Host] = ()
     fed: "Averager | None" = None
-    intake: "Intake | None" = None
-    baton: Member | None = None
+    imputer: "Imputer | None" = None
+    last_to_learn: Member | None = None
 
     @property
     def server(self) -> Host:
@@ -58,12 +58,12 @@ class Cast:
     def networks(self) -> Iterator[tuple[Seat, Honest, nn.Module]]:
         """Every honest network: at which seat, who computes it, and as it was at the beginning."""
         for member in self.clients:
-            yield member.seat, member.party, member.blank[0]
+            yield member.seat, member.party, member.initial[0]
             if member.tail is not None:
-                yield member.seat, member.tail, member.blank[1]
+                yield member.seat, member.tail, member.initial[1]
         for host in (*self.hops, *self.servers):
             if isinstance(host.party, HonestServer | HonestMiddle):
-                yield host.seat, host.party, host.blank
+                yield host.seat, host.party, host.initial
 
 
 @final
@@ -119,5 +119,5 @@ def without_labels(turn: Turn) -> Turn:
 
 
 def without_inputs(turn: Turn, rng: Stream) -> Turn:
-    """The same batch as a party sees it that holds labels only; `rng` is its defence's stream."""
+    """The same batch as a party sees it that holds labels only; `rng` is its defense's stream."""
     return replace(turn, x=None, rng=rng)

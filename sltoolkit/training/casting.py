@@ -11,7 +11,7 @@ from torch import nn
 from sltoolkit.contracts.defense import Defense, NoDefense, PartySetup, Task
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import SpecError
-from sltoolkit.models.refit import reinitialise
+from sltoolkit.models.resize import reinitialize
 from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.parties.sampling import Shuffled
 from sltoolkit.parties.settings import Training
@@ -27,13 +27,13 @@ from sltoolkit.wire.wire import Wire
 @final
 @dataclass(kw_only=True, eq=False)
 class Casting:
-    """Builds the parties of a run, each with a copy of its network and of the defence.
+    """Builds the parties of a run, each with a copy of its network and of the defense.
 
     Attributes:
         parts: the cut network.
         data: the private and aux samples.
         shards: every client's samples.
-        defense: the defence as it was given.
+        defense: the defense as it was given.
         training: how parties learn; None: nobody ever does.
         rng: the victim's root stream.
         wire: between the parties.
@@ -78,13 +78,13 @@ class Casting:
         """
         rng = self.rng.child(f"client{k}")
         samples = self.shards[k] if samples is None else samples
-        blank = tuple(networks)
+        initial = tuple(networks)
         if k > 0 and not self.alike:  # private networks start apart
-            blank = copy.deepcopy(blank)
+            initial = copy.deepcopy(initial)
             with rng.child("init").scope():
-                for module in blank:
-                    reinitialise(module)
-        head, *tails = (copy.deepcopy(module) for module in blank)
+                for module in initial:
+                    reinitialize(module)
+        head, *tails = (copy.deepcopy(module) for module in initial)
         own = guard(self.defense, rng.child("defense"))
         setup = own.begin(
             self._setup("client", head, samples, task_of(head, samples, self.data), rng)
@@ -97,28 +97,28 @@ class Casting:
             seat=seat or Seat("client", k),
             party=HonestClient(setup.module, setup.optimizer, rng.child("net")), tail=end,
             defense=own, samples=samples, sampler=setup.sampler, order=rng.child("order"),
-            rng=rng.child("defense"), blank=blank,
+            rng=rng.child("defense"), initial=initial,
         )  # fmt: skip
 
-    def server(self, seat: Seat, blank: nn.Module, *, copy: int = 0) -> Host:
+    def server(self, seat: Seat, initial: nn.Module, *, copy: int = 0) -> Host:
         """Who computes the loss; a server may keep several copies of its network."""
         name = f"{seat}.{copy}" if copy else str(seat)
-        return self._host(replace(seat, copy=copy), blank, HonestServer, name)
+        return self._host(replace(seat, copy=copy), initial, HonestServer, name)
 
-    def middle(self, seat: Seat, blank: nn.Module) -> Host:
+    def middle(self, seat: Seat, initial: nn.Module) -> Host:
         """Who sits between two cuts."""
-        return self._host(seat, blank, HonestMiddle, str(seat))
+        return self._host(seat, initial, HonestMiddle, str(seat))
 
     def _host(
-        self, seat: Seat, blank: nn.Module, kind: type[HonestServer | HonestMiddle], name: str
+        self, seat: Seat, initial: nn.Module, kind: type[HonestServer | HonestMiddle], name: str
     ) -> Host:
         rng = self.rng.child(name)
         own = guard(self.defense, rng.child("defense"))
         task = task_of(self.parts[0], self.data.private_train, self.data)
         everything = self.data.private_train
-        setup = own.begin(self._setup("labels", copy.deepcopy(blank), everything, task, rng))
+        setup = own.begin(self._setup("labels", copy.deepcopy(initial), everything, task, rng))
         party = kind(setup.module, setup.optimizer, rng.child("network"))
-        return Host(seat=seat, party=party, defense=own, rng=rng.child("defense"), blank=blank)
+        return Host(seat=seat, party=party, defense=own, rng=rng.child("defense"), initial=initial)
 
     def _setup(
         self, side: str, module: nn.Module, samples: Samples, task: Task, rng: Stream
@@ -147,5 +147,5 @@ def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
 
 
 def guard(defense: Defense, rng: Stream) -> Defense:
-    """A party's own copy of the defence, in its own random scope."""
+    """A party's own copy of the defense, in its own random scope."""
     return defense if isinstance(defense, NoDefense) else Guarded(copy.deepcopy(defense), rng)

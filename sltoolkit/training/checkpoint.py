@@ -43,7 +43,7 @@ def victim_record(victim: Victim) -> dict[str, Any]:
         "losses": list(victim.losses),
         "baselines": [
             [seen, hops, *found]
-            for (asked, seen, hops), found in victim.prepared.items()
+            for (asked, seen, hops), found in victim.baseline_cache.items()
             if asked == victim.targets
         ],
         "costs": _costs_record(victim.costs),
@@ -88,7 +88,7 @@ def restore_victim(
         rows = {k: tensors[f"heard/{src}/{dst}/{kind}/{k}"] for k in ("rows", "ids", "steps")}
         blank.transcript.restore(Link(src, dst, kind), Record(**rows))  # type: ignore[arg-type]
     for seen, hops, *found in record["baselines"]:
-        blank.prepared[blank.targets, seen, hops] = tuple(found)
+        blank.baseline_cache[blank.targets, seen, hops] = tuple(found)
     return replace(
         blank,
         facts=record["facts"],

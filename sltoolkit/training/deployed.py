@@ -23,7 +23,7 @@ class Deployed:
     Attributes:
         client: the network up to the first wire.
         tail: the network behind the server; None without one.
-        defense: its trained copy of the defence.
+        defense: its trained copy of the defense.
         samples: the private training samples it held.
         hops: networks of other clients that the smashed data pass before the server, in order.
         reducer: the lossy codec that smashed data pass on each wire; None for none.
@@ -37,11 +37,11 @@ class Deployed:
     reducer: Reducer | None = None
 
     def smash(self, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
-        """Smashed data without and with the defence, as released for inputs (B, C, H, W).
+        """Smashed data without and with the defense, as released for inputs (B, C, H, W).
 
         Args:
             x: inputs.
-            rng: the stream the defence draws from.
+            rng: the stream the defense draws from.
             hops: how many hops the smashed data have passed where they are heard.
         """
         z: Tensor = self.client(x)
@@ -58,7 +58,7 @@ class Deployed:
 
         Args:
             samples: N of them.
-            rng: the stream the defence draws from.
+            rng: the stream the defense draws from.
         """
         turn = Turn(
             ids=samples.ids, x=samples.x, y=samples.y, step=0, epoch=0, phase="train", rng=rng
@@ -73,7 +73,7 @@ class Deployed:
         return self.reducer.unpack(self.reducer.pack(sent))
 
     def network(self, hops: int) -> nn.Module:
-        """From the inputs to where smashed data have passed this many hops, without defence."""
+        """From the inputs to where smashed data have passed this many hops, without defense."""
         return nn.Sequential(self.client, *self.hops[:hops]) if hops else self.client
 
     def replica(self) -> "Deployed":
@@ -82,9 +82,9 @@ class Deployed:
         return Deployed(**own, samples=self.samples[:0])
 
 
-def settle(blank: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+def settle(initial: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """A copy of `blank` with these weights, in evaluation mode, without gradients."""
-    module = copy.deepcopy(blank)
+    module = copy.deepcopy(initial)
     # opacus wraps a module as `_module`; what is deployed is the plain network
     module.load_state_dict({name.removeprefix("_module."): value for name, value in state.items()})
     return module.eval().requires_grad_(False)
@@ -107,7 +107,7 @@ def accuracy(
 
 
 def evidence(member: Deployed, x: Tensor, rng: Stream) -> dict[str, float]:
-    """The defence's self-check on inputs (B, C, H, W): what it measurably does when deployed."""
+    """The defense's self-check on inputs (B, C, H, W): what it measurably does when deployed."""
     own = member.replica()
     with torch.no_grad():
         clean, sent = own.smash(x, rng.child("evidence"))

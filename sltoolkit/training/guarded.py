@@ -1,4 +1,4 @@
-"""The scope that keeps a defence's randomness apart."""
+"""The scope that keeps a defense's randomness apart."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -11,10 +11,10 @@ from sltoolkit.wire.turn import Turn
 
 @final
 class Guarded(Defense):
-    """A defence at one party: every call runs inside the scope of its own stream there.
+    """A defense at one party: every call runs inside the scope of its own stream there.
 
     Its learning seams (`client_loss`, `step`) and its answers alike draw from that stream, so a
-    defence that draws from the global generators shifts nobody else's randomness.
+    defense that draws from the global generators shifts nobody else's randomness.
     """
 
     def __init__(self, inner: Defense, rng: Any) -> None:

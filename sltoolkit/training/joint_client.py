@@ -1,4 +1,4 @@
-"""Parties that hold different features: their networks and their defences as one client's."""
+"""Parties that hold different features: their networks and their defenses as one client's."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,23 +48,23 @@ class Blocks(nn.Module):
 
 @final
 @dataclass(eq=False, init=False)
-class SideBySide(Defense):
-    """Each party's own defence on its own slice of the smashed data.
+class JointClient(Defense):
+    """Each party's own defense on its own slice of the smashed data.
 
     Args:
         parties: the parties' copies, in order.
         widths: how wide each party's smashed data are along the last axis.
     """
 
-    citation: ClassVar[str] = "composition of the parties' defences"
+    citation: ClassVar[str] = "composition of the parties' defenses"
 
     def __init__(self, parties: Sequence[Defense], widths: Sequence[int]) -> None:
         self.parties = tuple(parties)
         self.widths = tuple(widths)
 
-    def as_configured(self, defense: Defense) -> "SideBySide":
+    def as_configured(self, defense: Defense) -> "JointClient":
         """The same parties before any training."""
-        return SideBySide([copy.deepcopy(defense) for _ in self.parties], self.widths)
+        return JointClient([copy.deepcopy(defense) for _ in self.parties], self.widths)
 
     @property
     def phases(self) -> tuple[Phase, ...]:  # type: ignore[override]

@@ -3,7 +3,7 @@
 A byte is counted when it is sent: labels, buffers and everything else that the published formulas
 leave out are among them, and can be told apart by kind. A party's FLOPs are those of one sample's
 forward and backward pass through its networks, as torch's counter sees them, times the samples
-that they really took; what a defence computes, losses, optimisers and averages are not counted.
+that they really took; what a defense computes, losses, optimizers and averages are not counted.
 """
 
 from collections import Counter
@@ -161,11 +161,11 @@ def measure(run: "Run", *, seconds: float = 0.0) -> Measured:
     """
     flops: Counter[tuple[Seat, int]] = Counter()
     known: dict[tuple[str, Shape, bool], PartCost] = {}
-    for seat, party, blank in run.cast.networks():
+    for seat, party, initial in run.cast.networks():
         # clients by the hundred have equal networks: equal in print and in what they take
-        key = (str(blank), tuple(party.inlet.shape), isinstance(party, HonestClient))
+        key = (str(initial), tuple(party.inlet.shape), isinstance(party, HonestClient))
         if any(lap.forward for lap in party.laps) and key not in known:
-            known[key] = _sample_cost(party, blank)
+            known[key] = _sample_cost(party, initial)
         each = known.get(key, PartCost())
         for epoch, lap in enumerate(party.laps):
             backward = each.training_flops - each.forward_flops
@@ -173,10 +173,10 @@ def measure(run: "Run", *, seconds: float = 0.0) -> Measured:
     return Measured(tolls=run.cast.wire.tolls, flops=flops, seconds=seconds)
 
 
-def _sample_cost(party: Honest, blank: nn.Module) -> PartCost:
+def _sample_cost(party: Honest, initial: nn.Module) -> PartCost:
     """Of one sample; whoever holds the inputs needs no gradient of them."""
     inlet = party.inlet.new_zeros((1, *party.inlet.shape[1:]))
     with Stream(0).scope():
-        part = deepcopy(blank).eval()
+        part = deepcopy(initial).eval()
         cost, _ = part_cost(part, inlet.requires_grad_(not isinstance(party, HonestClient)))
     return cost

@@ -25,12 +25,12 @@ class Member:
         seat: its position.
         party: the network up to the cut.
         tail: a network with which it computes a loss itself, where the protocol has one.
-        defense: its own copy of the defence.
+        defense: its own copy of the defense.
         samples: its private samples.
         sampler: how it draws batches.
         order: the stream it draws batches from.
-        rng: the stream its defence draws from.
-        blank: the client and the tail network as they were before a defence wrapped them.
+        rng: the stream its defense draws from.
+        blank: the client and the tail network as they were before a defense wrapped them.
     """
 
     seat: Seat
@@ -41,7 +41,7 @@ class Member:
     sampler: Sampler
     order: Stream
     rng: Stream
-    blank: tuple[nn.Module, ...]
+    initial: tuple[nn.Module, ...]
 
     def networks(self) -> list[nn.Module]:
         """Everything that a hand-over hands over, in a fixed order."""
@@ -58,8 +58,8 @@ class Member:
         """As deployed, in evaluation mode; `samples` are the private ones behind its weights."""
         behind = None if self.tail is None else self.tail.module.state_dict()
         return Deployed(
-            client=settle(self.blank[0], self.party.module.state_dict()),
-            tail=None if behind is None else settle(self.blank[1], behind),
+            client=settle(self.initial[0], self.party.module.state_dict()),
+            tail=None if behind is None else settle(self.initial[1], behind),
             defense=self.defense.inner if isinstance(self.defense, Guarded) else self.defense,
             samples=samples,
         )
@@ -73,19 +73,19 @@ class Host:
     Attributes:
         seat: its position.
         party: a `Server` (it knows labels), or a `Middle` between two cuts.
-        defense: its own copy of the defence.
+        defense: its own copy of the defense.
         rng: the stream that copy draws from.
-        blank: its network as it was before a defence wrapped it.
+        blank: its network as it was before a defense wrapped it.
     """
 
     seat: Seat
     party: Server | Middle
     defense: Defense
     rng: Stream
-    blank: nn.Module
+    initial: nn.Module
 
     def deployed(self) -> nn.Module:
         """Its network in evaluation mode; one that was taken over never learned."""
         if isinstance(self.party, HonestServer | HonestMiddle):
-            return settle(self.blank, self.party.module.state_dict())
-        return settle(self.blank, self.blank.state_dict())
+            return settle(self.initial, self.party.module.state_dict())
+        return settle(self.initial, self.initial.state_dict())

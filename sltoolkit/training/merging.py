@@ -52,7 +52,7 @@ class Merge(nn.Module):
 
 
 @final
-class Intake:
+class Imputer:
     """All parties' smashed data along the last axis, with something in place of missing ones.
 
     Args:

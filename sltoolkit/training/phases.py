@@ -25,7 +25,7 @@ def phase_of_epochs(defense: Defense, epochs: int) -> list[Literal["train", "fit
 
 
 def run_phases(run: Run, epochs: int, progress: Progress | None = None) -> tuple[float, ...]:
-    """Run every phase of the defence; returns the mean loss of each epoch.
+    """Run every phase of the defense; returns the mean loss of each epoch.
 
     Raises:
         ProtocolError: if the training diverges.
@@ -45,7 +45,7 @@ def run_phases(run: Run, epochs: int, progress: Progress | None = None) -> tuple
             if not bool(batches.isfinite().all()) and name == "train":
                 raise ProtocolError(
                     f"the training diverged in epoch {clock.epoch} of {total} (the loss is not a "
-                    "finite number): lower the learning rate or the defence's strength"
+                    "finite number): lower the learning rate or the defense's strength"
                 )
             if progress is not None:
                 progress(clock.epoch, total)

@@ -81,5 +81,5 @@ class Protocol(ABC):
         server = cast.server.deployed() if cast.servers else nn.Identity()
         if not self.alike:
             return tuple(m.deployed(m.samples) for m in cast.clients), server
-        newest = cast.baton or cast.clients[-1]
+        newest = cast.last_to_learn or cast.clients[-1]
         return (newest.deployed(samples),), server

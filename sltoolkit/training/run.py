@@ -16,7 +16,7 @@ from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Cast
 from sltoolkit.training.casting import Casting, task_of
-from sltoolkit.training.joint_client import SideBySide
+from sltoolkit.training.joint_client import JointClient
 from sltoolkit.training.protocol import Protocol
 from sltoolkit.wire.wire import Ear, Wire
 
@@ -28,10 +28,10 @@ class Run:
 
     Attributes:
         protocol: its script.
-        parts: the cut network as it is initialised: (client, server) or (head, middle, tail).
+        parts: the cut network as it is initialized: (client, server) or (head, middle, tail).
         cast: the seated parties.
         task: shapes and classes, as they are known at the first wire.
-        defense: the defence as it was given, untouched.
+        defense: the defense as it was given, untouched.
         data: the private and aux samples.
         rng: the victim's root stream.
     """
@@ -88,7 +88,7 @@ def seat_parties(
     cast = protocol.cast(casting)
     first = protocol.deploy(cast, data.private_train[:0])[0][0]
     task = task_of(first.client, data.private_train, data)
-    if isinstance(first.defense, SideBySide):
+    if isinstance(first.defense, JointClient):
         defense = first.defense.as_configured(defense)
     return Run(
         protocol=protocol, parts=parts, cast=cast, task=task, defense=defense, data=data, rng=rng

@@ -1,4 +1,4 @@
-"""A trained victim: the deployed networks and defence, and what its training let out."""
+"""A trained victim: the deployed networks and defense, and what its training let out."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from sltoolkit.contracts.attack import Wiretap
+from sltoolkit.contracts.attack import ListenerState
 from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Release
 from sltoolkit.data.samples import Split
@@ -24,21 +24,21 @@ from sltoolkit.wire.transcript import Transcript
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tapped:
-    """An attack that listened to the training, and its wiretap.
+class AttachedListener:
+    """An attack that listened to the training, and its listener state.
 
     Attributes:
         attack: whose.
         role: from where it listened.
         grants: those that it was filled with before the training, or will be at the end.
-        wiretap: its ear and memory.
+        listener_state: its ear and memory.
         rng: the attacker's stream.
     """
 
     attack: Any
     role: str
     grants: frozenset[str]
-    wiretap: Wiretap
+    listener_state: ListenerState
     rng: Stream
 
 
@@ -48,21 +48,21 @@ class Victim:
     """A trained victim, or one that was trained elsewhere (`frozen`).
 
     Attributes:
-        facts: what identifies it: protocol, model, cut, data, defence, training, seed.
+        facts: what identifies it: protocol, model, cut, data, defense, training, seed.
         data: the split it was trained on.
         protocol: the protocol with its parameters.
         deployed: its clients as deployed (one where weights are handed over).
         server: the server's network, in evaluation mode.
         task: shapes and classes.
         transcript: what was recorded of the training.
-        utility: accuracy on `private_holdout`, through the defence.
+        utility: accuracy on `private_holdout`, through the defense.
         losses: mean training loss of each epoch.
         costs: bytes on the wire and FLOPs, by party and epoch.
-        pristine: the defence as configured, before any training: its public parameters.
+        configured_defense: the defense as configured, before any training: its public parameters.
         targets: which records attacks are asked about.
-        tapped: attacks that listened.
+        attached: attacks that listened.
         rng: the root of the victim's random streams.
-        prepared: prior-only baselines, by targets, by whether labels are seen, and by hops.
+        baseline_cache: prior-only baselines, by targets, by whether labels are seen, and by hops.
     """
 
     facts: Mapping[str, Any]
@@ -76,10 +76,10 @@ class Victim:
     losses: tuple[float, ...]
     costs: Measured
     rng: Stream
-    pristine: Defense
+    configured_defense: Defense
     targets: Targets
-    tapped: tuple[Tapped, ...] = ()
-    prepared: dict[tuple[Targets, bool, int], Any] = field(default_factory=dict)
+    attached: tuple[AttachedListener, ...] = ()
+    baseline_cache: dict[tuple[Targets, bool, int], Any] = field(default_factory=dict)
 
     @property
     def bytes(self) -> Mapping[Link, int]:
@@ -87,13 +87,13 @@ class Victim:
         return by_link(self.costs.tolls)
 
     @property
-    def member(self) -> Deployed:
+    def client(self) -> Deployed:
         """The client under attack: the first (they are alike, or it is the only one)."""
         return self.deployed[0]
 
     def release(self, rng: Stream, *, hops: int = 0) -> Release:
         """An oracle over an own copy of the deployed client; its noise comes from `rng`."""
-        member = self.member.replica()
+        member = self.client.replica()
         return Release(
             lambda x: member.smash(x, rng, hops=hops)[1], per_batch=member.defense.per_batch
         )
@@ -103,7 +103,7 @@ class Victim:
         if not hops:
             return self.task
         with torch.no_grad():
-            z = self.member.network(hops)(self.data.private_train.x[:1])
+            z = self.client.network(hops)(self.data.private_train.x[:1])
         return replace(self.task, smashed_shape=tuple(z.shape[1:]))
 
     def __repr__(self) -> str:

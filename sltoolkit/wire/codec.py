@@ -140,7 +140,7 @@ class Sent(NamedTuple):
     Attributes:
         received: what the receiver gets, detached and a private copy; on the `meta` device where
             neither the sender nor the receiver is in this process.
-        nbytes: what travelled.
+        nbytes: what traveled.
         here: whether the receiver is in this process.
     """
 

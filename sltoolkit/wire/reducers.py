@@ -1,4 +1,4 @@
-"""Communication reducers: half precision, k-bit quantisation, top-k.
+"""Communication reducers: half precision, k-bit quantization, top-k.
 
 How they are used, `sltoolkit.wire.codec` says.
 
@@ -49,8 +49,8 @@ class HalfPrecision(Reducer):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Quantised(Reducer):
-    """Uniform k-bit quantisation between each row's least and greatest number.
+class Quantized(Reducer):
+    """Uniform k-bit quantization between each row's least and greatest number.
 
     With s = (high - low) / (2^k - 1): q = round((x - low) / s), x' = low + q s, so that the error
     is at most s / 2 (and one rounding of the dtype). Per row travel k bits per number, the rows'
@@ -137,7 +137,7 @@ class TopK(Reducer):
 
 REDUCERS: dict[str, type[Reducer]] = {
     "half": HalfPrecision,
-    "quantise": Quantised,
+    "quantize": Quantized,
     "top_k": TopK,
 }
 

@@ -21,8 +21,8 @@ class Turn:
         y: labels (B,), int64.
         step: batches since the run began.
         epoch: passes over the data since the run began.
-        phase: `train`; `fit` (a defence learns, both networks are frozen); `release` (deployed).
-        rng: the defence's own random stream at this party.
+        phase: `train`; `fit` (a defense learns, both networks are frozen); `release` (deployed).
+        rng: the defense's own random stream at this party.
     """
 
     ids: Tensor

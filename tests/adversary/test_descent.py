@@ -1,4 +1,4 @@
-"""What optimisation attacks share: total variation, early stopping, the batched descent."""
+"""What optimization attacks share: total variation, early stopping, the batched descent."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ def test_the_gradient_is_finite_at_a_constant_image(beta: int) -> None:
 
 
 def test_features_have_no_total_variation() -> None:
-    with pytest.raises(SpecError, match="no neighbours"):
+    with pytest.raises(SpecError, match="no neighbors"):
         total_variation(torch.rand(3, 5))
     with pytest.raises(SpecError, match="1 or 2"):
         total_variation(torch.rand(3, 1, 4, 4), beta=3)
@@ -190,7 +190,7 @@ def test_as_many_descend_at_once_as_memory_holds(monkeypatch: pytest.MonkeyPatch
 
     whole = descend(2**30)
     assert together[2:] == [9] * 6  # after one and two targets to measure; 5 steps, and the end
-    # a target's leaf has 200 bytes, its optimiser 800, its graph less than 4,000
+    # a target's leaf has 200 bytes, its optimizer 800, its graph less than 4,000
     few = descend(12_000)
     assert 2 <= max(together[2:]) <= 5
     torch.testing.assert_close(few, whole)

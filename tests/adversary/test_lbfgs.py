@@ -1,4 +1,4 @@
-"""L-BFGS row by row against torch's, which minimises one thing at a time."""
+"""L-BFGS row by row against torch's, which minimizes one thing at a time."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def start() -> Tensor:
 
 
 def torchs(row: int, history: int) -> Tensor:
-    """Where torch's optimiser has been after each of its moves, (MOVES, SIZE)."""
+    """Where torch's optimizer has been after each of its moves, (MOVES, SIZE)."""
     x = start()[row].clone().requires_grad_()
     optimizer = torch.optim.LBFGS([x], lr=1, max_iter=1, history_size=history)
 

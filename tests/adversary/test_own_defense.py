@@ -15,15 +15,15 @@ from torch import Tensor
 
 from sltoolkit.adversary.own_defense import DRAWS, OwnDefense
 from sltoolkit.attacks.listening import fora
-from sltoolkit.attacks.listening._substitute import After
+from sltoolkit.attacks.listening._substitute import SubstituteView
 from sltoolkit.attacks.listening.fora import FORA, FORASetup
 from sltoolkit.attacks.listening.pcat import PCAT
 from sltoolkit.attacks.listening.sdar import SDAR
-from sltoolkit.contracts.attack import Wiretap
+from sltoolkit.contracts.attack import ListenerState
 from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.defenses import GaussianNoise, RandomPruning
-from sltoolkit.networks.substitutes import pooled_pilot
+from sltoolkit.networks.substitutes import pooled_substitute
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
 
@@ -36,33 +36,35 @@ LISTENERS = pytest.mark.parametrize(
 
 @contextmanager
 def built_in() -> Iterator[None]:
-    """Meanwhile every client that a listener makes has that defence built in."""
+    """Meanwhile every client that a listener makes has that defense built in."""
     arch = sim.client
     with (
         mock.patch.object(sim, "client", lambda stream: Behind(arch(stream))),
-        mock.patch.object(fora, "pooled_pilot", lambda *a, **k: Behind(pooled_pilot(*a, **k))),
+        mock.patch.object(
+            fora, "pooled_substitute", lambda *a, **k: Behind(pooled_substitute(*a, **k))
+        ),
     ):
         yield
 
 
-def heard(attack: Any, mechanism: Mechanism) -> Wiretap:
+def heard(attack: Any, mechanism: Mechanism) -> ListenerState:
     """A listener's ear after three batches."""
     if isinstance(attack, FORA):
         setup: Any = FORASetup(aux=sim.own_samples(), task=sim.TASK, mechanism=mechanism)
     else:
         setup = replace(sim.before(), mechanism=mechanism)
     with Stream(2).scope():
-        tap: Wiretap = attack.open(setup, rng=Stream(3))
+        tap: ListenerState = attack.open(setup, rng=Stream(3))
         for seed in range(3):
             tap.hear(sim.heard(sim.server(), seed=seed))
     return tap
 
 
-def found(tap: Wiretap) -> Reconstruction:
+def found(tap: ListenerState) -> Reconstruction:
     """What it makes of some targets."""
     said = sim.heard(sim.server(), seed=7).messages
     # FORA doesn't mind labels
-    view = After(smashed=said["smashed", "in"][None], labels=said["labels", "in"])
+    view = SubstituteView(smashed=said["smashed", "in"][None], labels=said["labels", "in"])
     with Stream(4).scope():
         outcome = tap.finish(view)
     assert isinstance(outcome, Reconstruction)
@@ -70,7 +72,7 @@ def found(tap: Wiretap) -> Reconstruction:
 
 
 @LISTENERS
-def test_granted_it_learns_as_if_its_client_had_the_defence_built_in(attack: Any) -> None:
+def test_granted_it_learns_as_if_its_client_had_the_defense_built_in(attack: Any) -> None:
     # decoder, critics, f_s, refining, polishing and the stolen model: all see defended codes
     granted = found(heard(attack, lambda _: Saturating()))
     with built_in():
@@ -133,7 +135,7 @@ def test_fora_decodes_the_mean_of_as_many_releases_as_there_are() -> None:
     tap = heard(replace(ALIGNING, polish=3), lambda _: copy)
     copy.sent.clear()
     z = sim.heard(sim.server(), seed=7).messages["smashed", "in"]
-    tap.finish(After(smashed=z.expand(5, *z.shape), labels=None))
+    tap.finish(SubstituteView(smashed=z.expand(5, *z.shape), labels=None))
     assert len(copy.sent) == 3 * 5  # epochs, releases
     assert len({float(sent.detach().sum()) for sent in copy.sent}) == 15
 

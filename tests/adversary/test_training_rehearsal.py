@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from sltoolkit.adversary import training_rehearsal as dress_rehearsal
 from sltoolkit.api import attack
-from sltoolkit.attacks.listening._substitute import After, Before
+from sltoolkit.attacks.listening._substitute import SubstituteSetup, SubstituteView
 from sltoolkit.attacks.listening.fora import FORA, Aligned, FORASetup
 from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
 from sltoolkit.attacks.listening.sdar import SDAR
-from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
@@ -37,18 +37,18 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Guesser(Listener[Before]):
+class Guesser(Listener[SubstituteSetup]):
     """Misses the truth by a known squared error on each victim, whose client is the identity."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
-    setup: ClassVar[type] = Before
-    view: ClassVar[type] = After
+    setup: ClassVar[type] = SubstituteSetup
+    view: ClassVar[type] = SubstituteView
     citation: ClassVar[str] = "none 2000"
 
     mse: tuple[float, ...]
 
-    def open(self, setup: Before, *, rng: Stream) -> Wiretap:
+    def open(self, setup: SubstituteSetup, *, rng: Stream) -> ListenerState:
         opened[self] += 1
         drawn[self].append(float(torch.rand(())))
         return Guess(self.mse[opened[self] - 1])
@@ -59,14 +59,14 @@ drawn: defaultdict[Guesser, list[float]] = defaultdict(list)
 
 
 @final
-class Guess(Wiretap):
+class Guess(ListenerState):
     def __init__(self, mse: float) -> None:
         self.mse = mse
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         """Nothing is learned."""
 
-    def finish(self, view: After) -> Reconstruction:
+    def finish(self, view: SubstituteView) -> Reconstruction:
         return Reconstruction(images=view.smashed[0] + self.mse**0.5)
 
 
@@ -182,7 +182,7 @@ def test_its_victim_is_defended_if_the_mechanism_is_known(monkeypatch: pytest.Mo
     targets: list[Tensor] = []
     finish = PseudoClient.finish
 
-    def noting(self: PseudoClient, view: After) -> Reconstruction:
+    def noting(self: PseudoClient, view: SubstituteView) -> Reconstruction:
         assert self._setup.mechanism is known.mechanism
         targets.append(view.smashed)
         return finish(self, view)

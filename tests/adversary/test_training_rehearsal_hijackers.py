@@ -15,7 +15,7 @@ from sltoolkit.api import attack
 from sltoolkit.attacks.hijacking._hijacker import HijackSetup, HijackView
 from sltoolkit.attacks.hijacking.fsha import CRITIC_RATES, FSHA, RATES
 from sltoolkit.attacks.hijacking.fsha_property import FSHAProperty
-from sltoolkit.contracts.attack import ActiveAttack, Family, Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import ActiveAttack, BatchView, Family, ListenerState, Role
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.parties.stages import Server
 from sltoolkit.streams import Stream
@@ -29,7 +29,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Puller(ActiveAttack[HijackSetup]):
-    """Pulls its client's smashed data towards the inputs times `gain`, and reads them as they are.
+    """Pulls its client's smashed data toward the inputs times `gain`, and reads them as they are.
 
     The client is one number, which starts at 0 and takes steps of the rehearsal's rate.
     """
@@ -40,9 +40,9 @@ class Puller(ActiveAttack[HijackSetup]):
     view: ClassVar[type] = HijackView
     citation: ClassVar[str] = "none 2000"
 
-    towards: float
+    toward: float
 
-    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, Wiretap]:
+    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, ListenerState]:
         batches[self].append([])
         return Pulling(self), Reader()
 
@@ -60,12 +60,12 @@ class Pulling(Server):
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
         batches[self._attack][-1].append(labels.numpy().tobytes())
-        return torch.full_like(smashed, -self._attack.towards)
+        return torch.full_like(smashed, -self._attack.toward)
 
 
 @final
-class Reader(Wiretap):
-    def hear(self, heard: RoundView) -> None:
+class Reader(ListenerState):
+    def hear(self, heard: BatchView) -> None:
         """Nothing."""
 
     def finish(self, view: HijackView) -> Reconstruction:
@@ -88,9 +88,9 @@ def hijack_setup() -> HijackSetup:
     )  # fmt: skip
 
 
-def hijack(*towards: float, rate: float = 0.05) -> Puller:
+def hijack(*toward: float, rate: float = 0.05) -> Puller:
     batches.clear()
-    candidates = [Puller(towards=t) for t in towards]
+    candidates = [Puller(toward=t) for t in toward]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dress_rehearsal, "LR", rate)
         return dress_rehearsal.rehearse_hijacking(
@@ -103,16 +103,16 @@ def hijack(*towards: float, rate: float = 0.05) -> Puller:
 
 def test_each_hijacker_has_clients_of_its_own_that_follow_it_on_the_same_batches() -> None:
     # 12 steps of 0.05 by Adam make the client show 0.6 of its inputs, or minus 0.6, or nothing
-    assert hijack(-1.0, 1.0, 0.0).towards == 1.0
-    assert hijack(1.0, -1.0).towards == 1.0
-    told = [batches[Puller(towards=t)] for t in (1.0, -1.0)]
+    assert hijack(-1.0, 1.0, 0.0).toward == 1.0
+    assert hijack(1.0, -1.0).toward == 1.0
+    told = [batches[Puller(toward=t)] for t in (1.0, -1.0)]
     assert told[0] == told[1]
     assert [len(victim) for victim in told[0]] == [12] * dress_rehearsal.VICTIMS
     assert told[0][0] != told[0][1]
 
 
 def test_where_no_hijacker_beats_the_mean_of_own_samples_the_first_is_kept() -> None:
-    assert hijack(0.0, 1.0, rate=1e-4).towards == 0.0
+    assert hijack(0.0, 1.0, rate=1e-4).toward == 0.0
 
 
 def test_fsha_rehearses_what_is_open_when_it_first_hears_anything() -> None:

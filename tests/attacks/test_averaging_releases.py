@@ -1,4 +1,4 @@
-"""Attackers adapt: releases are averaged, and who faces a learned defence learns from it."""
+"""Attackers adapt: releases are averaged, and who faces a learned defense learns from it."""
 
 from dataclasses import replace
 from functools import cache, partial
@@ -55,9 +55,9 @@ def test_sixteen_releases_give_more_away_than_one(attack: Any, metric: str) -> N
     assert often < 0.9 * once
 
 
-def test_a_decoder_that_learns_from_a_learned_defence_beats_one_that_does_not() -> None:
+def test_a_decoder_that_learns_from_a_learned_defense_beats_one_that_does_not() -> None:
     plain, nopeek = trained(None), trained(sl.NoPeek(weight=4.0))
-    aux, targets = plain.data.aux, image_targets(plain.data, plain.member.samples, TARGETS)
+    aux, targets = plain.data.aux, image_targets(plain.data, plain.client.samples, TARGETS)
 
     def error(taught_by: sl.Victim) -> float:
         view = DecoderView(

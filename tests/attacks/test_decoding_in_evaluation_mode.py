@@ -1,4 +1,4 @@
-"""Who decodes does so in evaluation mode: a target's neighbours don't matter, nor does asking."""
+"""Who decodes does so in evaluation mode: a target's neighbors don't matter, nor does asking."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from support.white_box_views import conv_client, digits
 from torch import Tensor, nn
 
 from sltoolkit.attacks.inversion.decoder import Decoder, DecoderView
-from sltoolkit.attacks.listening._substitute import After
+from sltoolkit.attacks.listening._substitute import SubstituteView
 from sltoolkit.attacks.listening.fora import FORA, Alignment, FORASetup, FORAView
 from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
 from sltoolkit.attacks.listening.sdar import SDAR, Simulation
@@ -37,7 +37,7 @@ def test_the_decoder_attack() -> None:
 
 
 def decoder_of(tap: Any) -> nn.Module:
-    """What a wiretap that heard something decodes with."""
+    """What a listener state that heard something decodes with."""
     if isinstance(tap, Alignment):
         assert tap.aligned is not None
         return tap.aligned.decoder.network
@@ -48,8 +48,8 @@ def decoder_of(tap: Any) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("attack", "setup", "view"),
-    [(FORA.smoke(), FORA_SETUP, FORAView), (SDAR.smoke(), sim.before(), After),
-     (PCAT.smoke(), sim.before(), After)],
+    [(FORA.smoke(), FORA_SETUP, FORAView), (SDAR.smoke(), sim.before(), SubstituteView),
+     (PCAT.smoke(), sim.before(), SubstituteView)],
     ids=["fora", "sdar", "pcat"],
 )  # fmt: skip
 def test_listeners(attack: Listener[Any], setup: Any, view: Any) -> None:
@@ -64,7 +64,7 @@ def test_listeners(attack: Listener[Any], setup: Any, view: Any) -> None:
     z, y = batches[0].messages["smashed", "in"][:5], torch.arange(5) % sim.CLASSES
 
     def run(rows: slice) -> Tensor:
-        held = {"smashed": z[None, rows]} | ({"labels": y[rows]} if view is After else {})
+        held = {"smashed": z[None, rows]} | ({"labels": y[rows]} if view is SubstituteView else {})
         return images(tap.finish(view(**held)))
 
     together = run(slice(None))

@@ -14,7 +14,7 @@ from sltoolkit.attacks.gradients.inverting_gradients import InvertingView
 from sltoolkit.attacks.inversion.deep_image_prior import DeepImagePrior
 from sltoolkit.attacks.inversion.unsplit import UnSplit, UnSplitView
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
-from sltoolkit.attacks.listening._substitute import After, Before
+from sltoolkit.attacks.listening._substitute import SubstituteSetup, SubstituteView
 from sltoolkit.attacks.listening.pcat import PCAT
 from sltoolkit.attacks.listening.sdar import SDAR
 from sltoolkit.contracts.knowledge import Updates
@@ -73,13 +73,17 @@ def test_listeners_with_a_substitute(attack: PCAT | SDAR) -> None:
         def arch(stream: Stream) -> nn.Module:
             return nn.Sequential(nn.Hardtanh(0.0, 0.5, inplace=in_place), sim.client(stream))
 
-        setup = Before(aux=sim.own_samples(), task=sim.TASK, client_arch=arch, mechanism=None)
+        setup = SubstituteSetup(
+            aux=sim.own_samples(), task=sim.TASK, client_arch=arch, mechanism=None
+        )
         with Stream(9).scope():
             tap = attack.open(setup, rng=Stream(3))
             tap.hear(sim.heard(sim.server()))
             targets = sim.heard(sim.server(), seed=7)
             y = targets.messages["labels", "in"]
-            outcome = tap.finish(After(smashed=targets.messages["smashed", "in"][None], labels=y))
+            outcome = tap.finish(
+                SubstituteView(smashed=targets.messages["smashed", "in"][None], labels=y)
+            )
         assert isinstance(outcome, Reconstruction)
         return outcome.images
 

@@ -1,1 +1,1 @@
-"""The contract suite: what every registered attack and defence must keep to."""
+"""The contract suite: what every registered attack and defense must keep to."""

@@ -13,10 +13,10 @@ from sltoolkit.contracts.attack import (
     ActiveAttack,
     AnyAttack,
     Attack,
+    BatchView,
     Family,
+    ListenerState,
     Role,
-    RoundView,
-    Wiretap,
 )
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.contracts.grants import needs
@@ -26,7 +26,7 @@ from sltoolkit.protocols import Protocol
 from sltoolkit.referee.listening import seize
 from sltoolkit.streams import Stream
 from sltoolkit.training.phases import run_phases
-from sltoolkit.training.victim import Tapped, Victim
+from sltoolkit.training.victim import AttachedListener, Victim
 from sltoolkit.wire.message import Message
 from sltoolkit.wire.wire import Wire
 
@@ -109,7 +109,7 @@ class Puppet(ActiveAttack[Nothing]):
 
     said: tuple[Message, ...]
 
-    def seize(self, honest: Any, setup: Nothing, *, rng: Stream) -> tuple[Any, Wiretap]:
+    def seize(self, honest: Any, setup: Nothing, *, rng: Stream) -> tuple[Any, ListenerState]:
         """Sit where the other sat."""
         script = iter(self.said)
         kind = PuppetMiddle if isinstance(honest, Middle) else PuppetServer
@@ -151,8 +151,8 @@ class PuppetMiddle(_Puppet, Middle):
 
 
 @final
-class _Deaf(Wiretap):
-    def hear(self, heard: RoundView) -> None:
+class _Deaf(ListenerState):
+    def hear(self, heard: BatchView) -> None:
         """Nothing."""
 
     def finish(self, view: Any) -> Outcome:
@@ -160,9 +160,9 @@ class _Deaf(Wiretap):
         return Outcome()
 
 
-def finishing(tapped: Tapped) -> Attack[Any]:
-    """What a wiretap does at the end, as an attack after the fact: that one's checks apply."""
-    heard = tapped.attack
+def finishing(attached: AttachedListener) -> Attack[Any]:
+    """What a listener state does at the end, as an attack after the fact, whose checks apply."""
+    heard = attached.attack
 
     @dataclass(frozen=True, kw_only=True)
     class Finishing(Attack[Any]):
@@ -172,7 +172,7 @@ def finishing(tapped: Tapped) -> Attack[Any]:
         citation: ClassVar[str] = heard.citation
 
         def run(self, view: Any, *, rng: Stream) -> Outcome:
-            return tapped.wiretap.finish(view)
+            return attached.listener_state.finish(view)
 
     Finishing.__name__ = type(heard).__name__
     return Finishing()

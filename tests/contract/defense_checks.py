@@ -1,4 +1,4 @@
-"""What every defence must keep to; each check raises an AssertionError that is a sentence."""
+"""What every defense must keep to; each check raises an AssertionError that is a sentence."""
 
 import copy
 import math
@@ -73,7 +73,7 @@ def check_release_path_uses_it(defense: Defense) -> None:
 
 
 def released(defense: Defense, *, seed: int = 11) -> tuple[Tensor, Tensor]:
-    """Smashed data before and after the defence, from the deployed client."""
+    """Smashed data before and after the defense, from the deployed client."""
     run = seated(defense)
     witness(run, epochs=1)
     member = deploy(run)[0][0]
@@ -127,7 +127,7 @@ def check_says_whether_a_batch_shares_its_draws(defense: Defense) -> None:
 
 
 def check_parties_share_no_state(defense: Defense) -> None:
-    """Two clients, the server and the defence as configured hold no object in common."""
+    """Two clients, the server and the defense as configured hold no object in common."""
     name = type(defense).__name__
     untouched = parameters_json(defense), sorted(map(repr, vars(defense)))
     run = seated(defense, protocol=Vanilla(clients=2, handover="none"))
@@ -141,7 +141,7 @@ def check_parties_share_no_state(defense: Defense) -> None:
             shared = mine.keys() & theirs.keys()
             assert not shared, f"{name}: two parties share {[mine[k] for k in shared][:2]}"
     now = parameters_json(defense), sorted(map(repr, vars(defense)))
-    assert now == untouched, f"{name}: a run changed the defence as configured"
+    assert now == untouched, f"{name}: a run changed the defense as configured"
     on_class = {
         k: v for k, v in vars(type(defense)).items()
         if isinstance(v, Tensor | list | dict | set | torch.Generator) and not k.startswith("__")

@@ -1,4 +1,4 @@
-"""Defences that use the seams which the registered ones don't need yet."""
+"""Defenses that use the seams which the registered ones don't need yet."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -175,7 +175,7 @@ class DPSGD(Defense):
     sampling: Poisson | None = None
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """Wrap module, optimiser and sampler."""
+        """Wrap module, optimizer and sampler."""
         if setup.side != "client" or setup.optimizer is None:
             return setup
         wrapped = GradSampleModule(setup.module, loss_reduction="mean")

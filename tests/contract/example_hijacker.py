@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from contract.example_listener import After
+from contract.example_listener import SubstituteView
 from sltoolkit.attacks.hijacking._hijacker import HijackSetup
-from sltoolkit.contracts.attack import ActiveAttack, Family, Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import ActiveAttack, BatchView, Family, ListenerState, Role
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.parties.stages import Server
 from sltoolkit.streams import Stream
@@ -27,13 +27,15 @@ class Hijack(ActiveAttack[HijackSetup]):
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
     setup: ClassVar[type] = HijackSetup
-    view: ClassVar[type] = After
+    view: ClassVar[type] = SubstituteView
     citation: ClassVar[str] = "Pasquini et al. 2021, FSHA (CCS)"
 
     lr: float = 0.005
     scale: float = 1.0
 
-    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Server, Wiretap]:
+    def seize(
+        self, honest: Any, setup: HijackSetup, *, rng: Stream
+    ) -> tuple[Server, ListenerState]:
         """Take the server's seat."""
         server = HijackingServer(self, setup, rng)
         return server, _Memory(server)
@@ -85,15 +87,15 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 @final
-class _Memory(Wiretap):
+class _Memory(ListenerState):
     def __init__(self, server: HijackingServer) -> None:
         self.server = server
         self.heard = 0
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         self.heard += 1
 
-    def finish(self, view: After) -> Reconstruction:
+    def finish(self, view: SubstituteView) -> Reconstruction:
         with torch.no_grad():
             images = self.server.decoder(view.smashed.mean(0))
         counts = {"steps": float(self.server.steps), "heard": float(self.heard)}

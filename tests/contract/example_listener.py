@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from contract.cheats import Cheating, HeardView, NoSetup
 from sltoolkit.adversary.learner import Architecture
-from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
@@ -22,7 +22,7 @@ from sltoolkit.streams import Stream
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Before:
+class SubstituteSetup:
     """What it has when the training begins."""
 
     client_arch: Architecture
@@ -32,7 +32,7 @@ class Before:
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class After:
+class SubstituteView:
     """What it has at the end."""
 
     smashed: Tensor
@@ -40,7 +40,7 @@ class After:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class PseudoClient(Listener[Before]):
+class PseudoClient(Listener[SubstituteSetup]):
     """Fits a client of its own to the server as it learns, and inverts that one.
 
     Attributes:
@@ -50,27 +50,27 @@ class PseudoClient(Listener[Before]):
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
-    setup: ClassVar[type] = Before
-    view: ClassVar[type] = After
+    setup: ClassVar[type] = SubstituteSetup
+    view: ClassVar[type] = SubstituteView
     citation: ClassVar[str] = "Gao & Zhang 2023, PCAT (USENIX Security)"
 
     lr: float = 0.01
     epochs: int = 60
 
-    def open(self, setup: Before, *, rng: Stream) -> Wiretap:
+    def open(self, setup: SubstituteSetup, *, rng: Stream) -> ListenerState:
         """Attach."""
         return _PseudoClientEar(self, setup, rng)
 
 
 @final
-class _PseudoClientEar(Wiretap):
-    def __init__(self, attack: PseudoClient, setup: Before, rng: Stream) -> None:
+class _PseudoClientEar(ListenerState):
+    def __init__(self, attack: PseudoClient, setup: SubstituteSetup, rng: Stream) -> None:
         self.attack, self.aux, self.task, self.rng = attack, setup.aux, setup.task, rng
         self.client = setup.client_arch(rng.child("client"))
         self.optimizer = torch.optim.Adam(self.client.parameters(), lr=attack.lr)
         self.rounds = 0
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         """One step on aux samples of the batch's labels, through a replica of the server."""
         assert heard.network is not None
         server = heard.network()
@@ -82,7 +82,7 @@ class _PseudoClientEar(Wiretap):
         self.optimizer.step()
         self.rounds += 1
 
-    def finish(self, view: After) -> Reconstruction:
+    def finish(self, view: SubstituteView) -> Reconstruction:
         """Invert the pseudo-client on aux, and apply that to what was really sent."""
         self.client.eval()
         with torch.no_grad():
@@ -103,7 +103,7 @@ class _PseudoClientEar(Wiretap):
 class Peeks(Cheating):
     """Looks for the private samples in memory while it listens."""
 
-    def open(self, setup: NoSetup, *, rng: Stream) -> Wiretap:
+    def open(self, setup: NoSetup, *, rng: Stream) -> ListenerState:
         """An ear that searches."""
         return _Brightness(
             lambda: [o.private_holdout.x for o in gc.get_objects() if type(o) is Split]
@@ -115,7 +115,7 @@ class Peeks(Cheating):
 class Drifts(Cheating):
     """Draws from a generator that nobody seeds."""
 
-    def open(self, setup: NoSetup, *, rng: Stream) -> Wiretap:
+    def open(self, setup: NoSetup, *, rng: Stream) -> ListenerState:
         """An ear with a generator of its own."""
         generator = torch.Generator()
         generator.seed()
@@ -127,7 +127,7 @@ class Drifts(Cheating):
 class Wearies(Cheating):
     """Answers by the state of its stream, which goes on."""
 
-    def open(self, setup: NoSetup, *, rng: Stream) -> Wiretap:
+    def open(self, setup: NoSetup, *, rng: Stream) -> ListenerState:
         """An ear that draws."""
         return _Brightness(lambda: [torch.rand(3, generator=rng.torch())])
 
@@ -140,20 +140,20 @@ OPENED: list[str] = []
 class Overhears(Cheating):
     """Knows how many ears there are."""
 
-    def open(self, setup: NoSetup, *, rng: Stream) -> Wiretap:
+    def open(self, setup: NoSetup, *, rng: Stream) -> ListenerState:
         """One more."""
         OPENED.append("ear")
         return _Brightness(lambda: [torch.tensor([float(len(OPENED))])])
 
 
 @final
-class _Brightness(Wiretap):
+class _Brightness(ListenerState):
     """Hears nothing, and answers with images of one brightness."""
 
     def __init__(self, look: Callable[[], list[Tensor]]) -> None:
         self.look = look
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         """Nothing."""
 
     def finish(self, view: HeardView) -> Reconstruction:

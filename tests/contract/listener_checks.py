@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from contract import attack_checks as checks
 from contract.worlds import Answers, Selected, another_world, selected
-from sltoolkit.contracts.attack import Listener, RoundView, Wiretap
+from sltoolkit.contracts.attack import BatchView, Listener, ListenerState
 from sltoolkit.contracts.grants import needs, view_of
 from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.referee import listening as taps
 from sltoolkit.referee.sources import knowledge_sources
 from sltoolkit.streams import Stream
-from sltoolkit.training.victim import Tapped, Victim
+from sltoolkit.training.victim import AttachedListener, Victim
 
 Make = Callable[[], Listener[Any]]
 
@@ -33,13 +33,13 @@ def grants_of(listener: Listener[Any]) -> frozenset[str]:
 
 @final
 @dataclass(kw_only=True, eq=False)
-class Tape(Wiretap):
-    """Records what a wiretap hears, as plain bytes, before it hears it."""
+class Tape(ListenerState):
+    """Records what a listener state hears, as plain bytes, before it hears it."""
 
-    inner: Wiretap
-    rounds: list[Callable[[nn.Module], RoundView]] = field(default_factory=list)
+    inner: ListenerState
+    rounds: list[Callable[[nn.Module], BatchView]] = field(default_factory=list)
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         """Record it, and pass it on."""
         self.rounds.append(_recorded(heard))
         self.inner.hear(heard)
@@ -49,7 +49,7 @@ class Tape(Wiretap):
         return self.inner.finish(view)
 
 
-def _recorded(heard: RoundView) -> Callable[[nn.Module], RoundView]:
+def _recorded(heard: BatchView) -> Callable[[nn.Module], BatchView]:
     """From the seat's replica, which is one object throughout, to a batch as it was heard."""
     messages = {key: _kept(t) for key, t in heard.messages.items()}
     ids, step, epoch = _kept(heard.ids), heard.step, heard.epoch
@@ -57,12 +57,12 @@ def _recorded(heard: RoundView) -> Callable[[nn.Module], RoundView]:
     if heard.network is not None:
         state = {name: _kept(t) for name, t in heard.network().state_dict().items()}
 
-    def again(replica: nn.Module) -> RoundView:
+    def again(replica: nn.Module) -> BatchView:
         def network() -> nn.Module:
             replica.load_state_dict({name: t() for name, t in (state or {}).items()})
             return replica.eval().requires_grad_(False)
 
-        return RoundView(
+        return BatchView(
             messages={key: t() for key, t in messages.items()}, ids=ids(), step=step,
             epoch=epoch, network=None if state is None else network,
         )  # fmt: skip
@@ -80,14 +80,14 @@ def _kept(t: Tensor) -> Callable[[], Tensor]:
 
 @contextmanager
 def taping() -> Iterator[list[Tape]]:
-    """Every wiretap that is opened meanwhile is taped."""
+    """Every listener state that is opened meanwhile is taped."""
     tapes: list[Tape] = []
 
-    def taped(**options: Any) -> Tapped:
-        tapes.append(Tape(inner=options["wiretap"]))
-        return Tapped(**(options | {"wiretap": tapes[-1]}))
+    def taped(**options: Any) -> AttachedListener:
+        tapes.append(Tape(inner=options["listener_state"]))
+        return AttachedListener(**(options | {"listener_state": tapes[-1]}))
 
-    with mock.patch.object(taps, "Tapped", taped):
+    with mock.patch.object(taps, "AttachedListener", taped):
         yield tapes
 
 
@@ -102,10 +102,10 @@ def listened(
 
 def finished(victim: Victim, listener: Listener[Any]) -> Outcome:
     """The outcome of one that listened to this victim's training."""
-    tapped = next(t for t in victim.tapped if t.attack is listener)
+    attached = next(t for t in victim.attached if t.attack is listener)
     view = checks.view_for(listener, victim, selected(victim), Stream(8).child("noise"))
-    with tapped.rng.fresh("finish").scope():
-        return tapped.wiretap.finish(view)
+    with attached.rng.fresh("finish").scope():
+        return attached.listener_state.finish(view)
 
 
 def check_determinism(make: Make) -> None:
@@ -172,11 +172,11 @@ def _played(
     listener: Listener[Any],
     victim: Victim,
     chosen: Selected,
-    rounds: list[Callable[[nn.Module], RoundView]],
+    rounds: list[Callable[[nn.Module], BatchView]],
 ) -> Outcome:
     """A fresh ear hears the recorded batches, in another victim's world."""
     sources = knowledge_sources(
-        victim.data, victim.task, victim.member.client, victim.pristine, victim.rng
+        victim.data, victim.task, victim.client.client, victim.configured_defense, victim.rng
     )
     required, usable = needs(listener.setup)
     setup: Any = view_of(listener.setup, required | (usable & set(sources)), sources)

@@ -1,4 +1,4 @@
-"""Checks of an attack's or a defence's source text."""
+"""Checks of an attack's or a defense's source text."""
 
 import ast
 import re

@@ -27,14 +27,14 @@ class NoisySteps(Defense):
     std: float = 0.1
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """Wrap the optimiser."""
+        """Wrap the optimizer."""
         if setup.side != "client" or setup.optimizer is None:
             return setup
         return replace(setup, optimizer=_Noisy(setup.optimizer, self.std, setup.rng.torch()))
 
 
 class _Noisy(torch.optim.Optimizer):
-    """An optimiser that adds noise to the gradients that it follows."""
+    """An optimizer that adds noise to the gradients that it follows."""
 
     def __init__(self, inner: torch.optim.Optimizer, std: float, draws: torch.Generator) -> None:
         self._inner, self._std, self._draws = inner, std, draws

@@ -15,7 +15,7 @@ from contract.attack_checks import (
 from contract.example_hijacker import Hijack, HijackingServer
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.attacks.hijacking._hijacker import HijackSetup
-from sltoolkit.contracts.attack import ActiveAttack, Wiretap
+from sltoolkit.contracts.attack import ActiveAttack, ListenerState
 from sltoolkit.contracts.grants import needs
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ThreatModelError
@@ -71,7 +71,7 @@ def test_at_the_end_it_uses_what_it_was_granted_and_changes_nobody(
     active = kind.smoke()
     taken = active_checks.hijacked(active, protocol)
     active_checks.check_well_formed(taken, active)
-    finishing = active_checks.finishing(taken.tapped[0])
+    finishing = active_checks.finishing(taken.attached[0])
     check_non_interference(finishing, taken)
     check_leaves_victim(finishing, taken)
 
@@ -108,9 +108,9 @@ class Meddling(HijackingServer):
 class Meddler(Hijack):
     """Puts it in the seat."""
 
-    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, Wiretap]:
-        _, wiretap = super().seize(honest, setup, rng=rng)
-        return Meddling(self, setup, rng), wiretap
+    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, ListenerState]:
+        _, listener_state = super().seize(honest, setup, rng=rng)
+        return Meddling(self, setup, rng), listener_state
 
 
 def test_who_acts_by_more_than_it_says_is_caught() -> None:

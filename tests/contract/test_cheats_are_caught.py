@@ -69,7 +69,7 @@ def test_non_interference_catches(cheat: Attack[Any], noisy_victim: Victim) -> N
         checks.check_non_interference(cheat, noisy_victim)
 
 
-def test_non_interference_catches_who_takes_the_live_defences_noise() -> None:
+def test_non_interference_catches_who_takes_the_live_defenses_noise() -> None:
     victim = trained(RememberedNoise())
     with pytest.raises(AssertionError, match="depends on what it was not granted"):
         checks.check_non_interference(cheats.ReadsLiveDefense(), victim)
@@ -136,7 +136,11 @@ def test_a_granted_architecture_carries_nothing_that_was_learned() -> None:
     for seed in (0, 1):
         trained = train(make, split(), cut="client", seed=seed, training=QUICK, targets=TARGETS)
         sources = knowledge_sources(
-            trained.data, trained.task, trained.member.client, trained.pristine, trained.rng
+            trained.data,
+            trained.task,
+            trained.client.client,
+            trained.configured_defense,
+            trained.rng,
         )
         built.append(sources["client_arch"]()(Stream(3)).state_dict())
     assert differences(*built) == []

@@ -1,4 +1,4 @@
-"""Every registered defence, at its smallest setting, keeps to the contract."""
+"""Every registered defense, at its smallest setting, keeps to the contract."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def test_runs_on_any_device(path: str) -> None:
 
 @pytest.mark.parametrize("protocol", [Vanilla(), Vanilla(labels_at="server"), UShaped()])
 @pytest.mark.parametrize("nothing", [NoDefense(), Chain(), Chain(NoDefense(), NoDefense())])
-def test_no_defense_is_bit_identical_to_a_defence_that_does_nothing(
+def test_no_defense_is_bit_identical_to_a_defense_that_does_nothing(
     nothing: Defense, protocol: Vanilla | UShaped
 ) -> None:
     plain, with_nothing = (

@@ -1,4 +1,4 @@
-"""DP-SGD on the client part through opacus: module, optimiser and sampler are wrapped."""
+"""DP-SGD on the client part through opacus: module, optimizer and sampler are wrapped."""
 
 import copy
 import itertools
@@ -129,8 +129,8 @@ def test_the_noise_is_the_clients_own() -> None:
 
 def test_what_is_deployed_is_the_plain_network() -> None:
     trained = victim(DPSGD(), training=PLAIN)
-    assert type(trained.member.client) is nn.Sequential
-    z = trained.member.client(split().private_holdout.x)
+    assert type(trained.client.client) is nn.Sequential
+    z = trained.client.client(split().private_holdout.x)
     assert z.shape == (18, 4, 8, 8)
 
 

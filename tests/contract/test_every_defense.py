@@ -1,4 +1,4 @@
-"""Every registered attack meets every registered defence, at their smallest settings.
+"""Every registered attack meets every registered defense, at their smallest settings.
 
 Active attacks do so where they are mounted (test_active).
 """

@@ -116,5 +116,5 @@ def heard(protocol: str) -> Victim:
 @pytest.mark.parametrize("name", [n for n, k in KINDS.items() if not issubclass(k, ActiveAttack)])
 def test_every_kind_of_protocol(name: str, protocol: str) -> None:
     whom = heard(protocol)
-    listening = [t.attack for t in whom.tapped if isinstance(t.attack, KINDS[name])]
+    listening = [t.attack for t in whom.attached if isinstance(t.attack, KINDS[name])]
     check_well_formed(whom, listening[0] if listening else KINDS[name].smoke())

@@ -26,7 +26,7 @@ def test_a_hijacked_client_serves_the_attacker_and_not_the_task() -> None:
     honest, hijacked = victim(training=LONG), victim(training=LONG, active=thief)
     assert honest.utility == 1.0
     assert hijacked.utility < 0.7
-    assert differences(module_state(honest.member.client), module_state(hijacked.member.client))
+    assert differences(module_state(honest.client.client), module_state(hijacked.client.client))
     # the honest server's network was replaced: what is deployed in its place never learned
     untrained = victim(training=Training(epochs=0))
     assert differences(module_state(hijacked.server), module_state(untrained.server)) == []
@@ -48,7 +48,7 @@ def test_the_client_learns_from_the_attackers_gradient_alone() -> None:
     still = Training(epochs=1, batch_size=16, lr=0.05, optimizer="sgd")
     paused, moved = (victim(training=still, active=Hijack(scale=s)) for s in (0.0, 1.0))
     untrained = victim(training=Training(epochs=0, optimizer="sgd"))
-    weights = [module_state(v.member.client) for v in (paused, moved, untrained)]
+    weights = [module_state(v.client.client) for v in (paused, moved, untrained)]
     assert differences(weights[0], weights[2]) == []
     assert differences(weights[1], weights[2]) != []
 
@@ -68,7 +68,7 @@ def test_a_malicious_label_holder_does_not_defend_itself(protocol: Protocol) -> 
         victim(defense, protocol=protocol, training=once, active=Hijack())
         for defense in (None, Silenced())
     )
-    weights = [module_state(v.member.client) for v in (undefended, defended)]
+    weights = [module_state(v.client.client) for v in (undefended, defended)]
     assert differences(*weights) == []
 
 
@@ -87,6 +87,6 @@ def test_it_is_refused_before_the_training_without_its_grants() -> None:
 
 
 def test_it_cannot_attack_who_it_did_not_hijack() -> None:
-    parts = victim().member.client, victim().server
+    parts = victim().client.client, victim().server
     with pytest.raises(ThreatModelError, match="pass this very object"):
         attack(frozen(*parts, split(), targets=TARGETS), Hijack())

@@ -1,4 +1,4 @@
-"""Planted broken defences, most of them seen in public code: the contract suite catches each."""
+"""Planted broken defenses, most of them seen in public code: the contract suite catches each."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -134,7 +134,7 @@ class Promises(Planted):
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
         return Guarantee(
             mechanism="noise", released="smashed data", unit="one example",
-            neighbours="replacement", epsilon=self.base + self.growth * releases, delta=delta,
+            neighbors="replacement", epsilon=self.base + self.growth * releases, delta=delta,
             releases=releases, accountant="none", limits=self.limits,
         )  # fmt: skip
 
@@ -149,7 +149,7 @@ CHECKS: tuple[Callable[[Defense], None], ...] = (
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("sound", [Planted(), Promises()], ids=["noise", "guarantee"])
-def test_a_sound_defence_passes(sound: Defense, check: Callable[[Defense], None]) -> None:
+def test_a_sound_defense_passes(sound: Defense, check: Callable[[Defense], None]) -> None:
     check(sound)
 
 
@@ -174,7 +174,7 @@ def test_a_sound_defence_passes(sound: Defense, check: Callable[[Defense], None]
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Defense) else None,
 )  # fmt: skip
-def test_a_broken_defence_is_caught(
+def test_a_broken_defense_is_caught(
     broken: Defense, check: Callable[[Defense], None], said: str
 ) -> None:
     with pytest.raises(AssertionError, match=said):

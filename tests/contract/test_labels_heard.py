@@ -1,4 +1,4 @@
-"""Who hears labels on the wire is told what the defence says; who owns them has the true ones."""
+"""Who hears labels on the wire is told what the defense says; who owns them has the true ones."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +85,7 @@ def test_owners_and_those_who_are_only_granted_labels_have_the_true_ones(
     assert torch.equal(heard, truth)
 
 
-def test_a_random_defence_says_the_same_however_often_it_is_asked() -> None:
+def test_a_random_defense_says_the_same_however_often_it_is_asked() -> None:
     (first, truth), (second, _) = (labels_of(Vanilla(), "server", AnyClass()) for _ in range(2))
     assert torch.equal(first, second)
     assert not torch.equal(first, truth)

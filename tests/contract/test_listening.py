@@ -13,7 +13,7 @@ from contract import attack_checks as checks
 from contract.cheats import Cheating
 from contract.example_listener import PseudoClient
 from sltoolkit.api import attack
-from sltoolkit.contracts.attack import Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import BatchView, ListenerState, Role
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.parties.honest import HonestServer
@@ -81,7 +81,7 @@ def test_a_setup_that_asks_for_what_is_not_there_yet_is_refused() -> None:
     class Impatient(PseudoClient.__base__):  # type: ignore[misc, name-defined]
         roles, family, setup, view = ("server",), "reconstruction", TooEarly, TooEarly
 
-        def open(self, setup: TooEarly, *, rng: Stream) -> Wiretap:
+        def open(self, setup: TooEarly, *, rng: Stream) -> ListenerState:
             raise NotImplementedError
 
     with pytest.raises(ThreatModelError, match="client_weights before the training"):
@@ -96,15 +96,15 @@ class Everything(Cheating):
         object.__setattr__(self, "rounds", [])
         object.__setattr__(self, "networks", [])
 
-    def open(self, setup: Any, *, rng: Stream) -> Wiretap:
+    def open(self, setup: Any, *, rng: Stream) -> ListenerState:
         return _Note(vars(self)["rounds"], vars(self)["networks"])
 
 
-class _Note(Wiretap):
-    def __init__(self, rounds: list[RoundView], networks: list[list[Tensor]]) -> None:
+class _Note(ListenerState):
+    def __init__(self, rounds: list[BatchView], networks: list[list[Tensor]]) -> None:
         self.rounds, self.networks = rounds, networks
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         self.rounds.append(heard)
         if heard.network is not None:
             network = heard.network()
@@ -132,7 +132,7 @@ def test_every_message_of_a_round_is_heard_once(protocol: str, role: Role) -> No
     seen = witness(
         seated(protocol=PROTOCOLS[protocol]()), listeners=[ear], grants=frozenset({"smashed"})
     )
-    rounds: list[RoundView] = vars(ear)["rounds"]
+    rounds: list[BatchView] = vars(ear)["rounds"]
     assert [set(r.messages) for r in rounds] == [HEARD[protocol, role]] * 6
     heard = [t for r in rounds for t in r.messages.values()]
     sent = [m.payload for m in seen.heard]
@@ -160,7 +160,7 @@ def test_a_servers_listener_is_given_the_copy_that_took_part(protocol: Protocol)
     with mock.patch.object(HonestServer, "move", stepping):
         witness(run, epochs=1, listeners=[ear], grants=frozenset({"smashed"}))
     owners = {int(i): k for k, m in enumerate(run.cast.clients) for i in m.samples.ids}
-    rounds: list[RoundView] = vars(ear)["rounds"]
+    rounds: list[BatchView] = vars(ear)["rounds"]
     heard = [owners[int(r.ids[0])] for r in rounds]
     assert heard == ([0, 1, 2] if protocol.alike else [0])
     for client, network in zip(heard, vars(ear)["networks"], strict=True):
@@ -173,7 +173,7 @@ def test_a_server_that_holds_the_labels_knows_those_of_what_it_hears() -> None:
     ear = Everything("server")
     run = seated(protocol=Vanilla(labels_at="server"))
     witness(run, listeners=[ear], grants=frozenset({"smashed"}))
-    rounds: list[RoundView] = vars(ear)["rounds"]
+    rounds: list[BatchView] = vars(ear)["rounds"]
     held = run.data.private_train
     known = {int(i): int(c) for i, c in zip(held.ids, held.y, strict=True)}
     for heard in rounds:
@@ -183,12 +183,12 @@ def test_a_server_that_holds_the_labels_knows_those_of_what_it_hears() -> None:
 class Vandal(Everything):
     """Overwrites the network it is given, and asks for it again."""
 
-    def open(self, setup: Any, *, rng: Stream) -> Wiretap:
+    def open(self, setup: Any, *, rng: Stream) -> ListenerState:
         return _Vandal(vars(self)["rounds"], vars(self)["networks"])
 
 
 class _Vandal(_Note):
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         assert heard.network is not None
         for t in heard.network().state_dict().values():
             t.zero_()

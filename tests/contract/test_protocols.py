@@ -38,7 +38,7 @@ class Meddler:
 
 
 class LookAlike(Defense):
-    """A defence with no seam of its own: bit-identical to none."""
+    """A defense with no seam of its own: bit-identical to none."""
 
 
 def played(
@@ -87,7 +87,7 @@ def test_who_listens_changes_nothing_whatever_it_does_to_what_it_hears(name: str
 
 
 @every
-def test_a_defence_without_seams_is_no_defence(name: str) -> None:
+def test_a_defense_without_seams_is_no_defense(name: str) -> None:
     assert torch.equal(weights(played(name)), weights(played(name, defense=LookAlike())))
 
 
@@ -97,7 +97,7 @@ def test_every_seat_hears_what_really_travels(name: str) -> None:
     run = played(name)
     for role, held in run.protocol.seats.items():
         assert held.grants <= set(GRANTS), role
-        for tap in held.taps.values():
+        for tap in held.links.values():
             assert run.cast.wire.bytes[Link(tap.src, tap.dst, tap.kind)] > 0, (role, tap)
 
 

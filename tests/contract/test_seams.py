@@ -1,4 +1,4 @@
-"""The seams of a defence that the registered ones don't use yet."""
+"""The seams of a defense that the registered ones don't use yet."""
 
 import itertools
 from typing import Any
@@ -24,7 +24,7 @@ PROTOCOLS = pytest.mark.parametrize("protocol", [Vanilla(), UShaped()], ids=["va
 
 
 def live(run: Run, kind: type[Defense] = Defense, k: int = 0) -> Any:
-    """A client's own copy of the defence."""
+    """A client's own copy of the defense."""
     guarded = run.cast.clients[k].defense
     assert isinstance(guarded, Guarded)
     assert isinstance(guarded.inner, kind)
@@ -69,8 +69,8 @@ def test_the_fit_phase_is_seen_on_the_wire_and_hidden_from_recordings() -> None:
 
 def test_the_learned_noise_is_deployed() -> None:
     victim = trained(LearnedNoise())
-    clean, sent = victim.member.replica().smash(split().private_holdout.x, Stream(0))
-    noise = victim.member.defense.learned()["noise"].state_dict()["values"]
+    clean, sent = victim.client.replica().smash(split().private_holdout.x, Stream(0))
+    noise = victim.client.defense.learned()["noise"].state_dict()["values"]
     assert torch.equal(sent, clean + noise)
 
 
@@ -82,7 +82,7 @@ def test_learned_networks_travel_with_the_weights() -> None:
     assert (first - second).abs().mean() < 0.5 * (mine - theirs).abs().mean()
 
 
-def test_a_chain_fits_in_front_of_another_defence() -> None:
+def test_a_chain_fits_in_front_of_another_defense() -> None:
     run = witness(seated(Chain(LearnedNoise(epochs=1), SoftLabels()))).run
     assert list(live(run, Chain).learned()) == ["0.noise"]
     assert deploy(run)[0][0].defense.learned().keys() == {"0.noise"}
@@ -90,10 +90,10 @@ def test_a_chain_fits_in_front_of_another_defence() -> None:
 
 def test_a_frozen_pair_can_fit_its_noise_and_keeps_its_weights() -> None:
     victim = trained()
-    again = frozen(victim.member.client, victim.server, split(), defense=LearnedNoise())
+    again = frozen(victim.client.client, victim.server, split(), defense=LearnedNoise())
     for name in ("client", "server"):
         a, b = (
-            (v.member.client if name == "client" else v.server).state_dict()
+            (v.client.client if name == "client" else v.server).state_dict()
             for v in (victim, again)
         )
         assert differences(a, b) == []

@@ -31,9 +31,9 @@ class Selected:
 
 def selected(victim: Victim) -> Selected:
     """The targets and hints of a victim; the referee selects the same."""
-    known, hinted = label_targets(victim.member.samples, TARGETS)
+    known, hinted = label_targets(victim.client.samples, TARGETS)
     return Selected(
-        images=image_targets(victim.data, victim.member.samples, TARGETS), known=known,
+        images=image_targets(victim.data, victim.client.samples, TARGETS), known=known,
         hinted=hinted,
     )  # fmt: skip
 
@@ -75,7 +75,7 @@ class Answers:
 @contextmanager
 def another_world(victim: Victim, granted: frozenset[str], chosen: Selected) -> Iterator[Victim]:
     """Meanwhile everything of the victim that is not granted is different, in place."""
-    member = victim.member
+    member = victim.client
     noise = np.random.default_rng(77)
     changed: list[Tensor] = [
         victim.data.private_train.x, victim.data.private_holdout.x,

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.chain import Chain
 from sltoolkit.contracts.defense import Defense, Task
-from sltoolkit.contracts.grants import GRANTS, Holdings, Tap, needs, permitted, seat_for, view_of
+from sltoolkit.contracts.grants import (
+    GRANTS,
+    Holdings,
+    LinkSource,
+    needs,
+    permitted,
+    seat_for,
+    view_of,
+)
 from sltoolkit.contracts.knowledge import Release
 from sltoolkit.data.samples import Samples
 from sltoolkit.defenses import GaussianNoise, RandomPruning
@@ -36,10 +44,11 @@ class View:
 
 SEATS: dict[Role, Holdings] = {
     "server": Holdings(
-        taps={"smashed": Tap("smashed", "client", "server")}, knows=frozenset({"server_weights"})
+        links={"smashed": LinkSource("smashed", "client", "server")},
+        knows=frozenset({"server_weights"}),
     ),
-    "eavesdropper": Holdings(taps={"smashed": Tap("smashed", "client", "server")}),
-    "client": Holdings(taps={}, knows=frozenset({"client_weights"})),
+    "eavesdropper": Holdings(links={"smashed": LinkSource("smashed", "client", "server")}),
+    "client": Holdings(links={}, knows=frozenset({"client_weights"})),
 }
 
 

@@ -55,7 +55,7 @@ def test_train_and_test_parts_are_joined_in_this_order(tmp_path: Path) -> None:
     assert pool.samples.y.tolist() == LABELS.tolist()
 
 
-def test_grey_images_get_a_channel(tmp_path: Path) -> None:
+def test_gray_images_get_a_channel(tmp_path: Path) -> None:
     assert npz(saved(tmp_path, x=NCHW[:, 0], y=LABELS)).samples.x.equal(PIXELS[:, :1])
 
 
@@ -207,7 +207,7 @@ def test_a_tensor_dataset_of_features_keeps_its_groups() -> None:
     assert pool.samples.groups.equal(groups)
 
 
-def test_grey_pictures_get_a_channel() -> None:
+def test_gray_pictures_get_a_channel() -> None:
     pool = from_dataset([(Image.fromarray(image), 0) for image in NCHW[:, 0]])
 
     assert pool.samples.x.equal(PIXELS[:, :1])
@@ -243,6 +243,6 @@ def test_a_data_set_of_ambiguous_layout_is_refused() -> None:
         from_dataset([(np.zeros((3, 8, 3), np.uint8), 0)], name="mine")
 
 
-def test_normalised_pixels_are_refused() -> None:
-    with pytest.raises(DataError, match=r"mine: .*expected \[0, 1\].*undo the normalisation"):
+def test_normalized_pixels_are_refused() -> None:
+    with pytest.raises(DataError, match=r"mine: .*expected \[0, 1\].*undo the normalization"):
         from_dataset([(PIXELS[0] - 0.5, 0)], name="mine")

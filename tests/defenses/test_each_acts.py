@@ -1,4 +1,4 @@
-"""Each defence is seen to act: on the shapes, sizes and phases in which it is used."""
+"""Each defense is seen to act: on the shapes, sizes and phases in which it is used."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every defence through a small training on real digits: it learns, deploys, and is handed over."""
+"""Every defense through a small training on real digits: it learns, deploys, and is handed over."""
 
 import copy
 from dataclasses import replace

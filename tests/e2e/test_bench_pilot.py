@@ -1,4 +1,4 @@
-"""The pilot victim: on which attacks and listeners rehearse, once per defence, for the others."""
+"""The pilot victim: on which attacks and listeners rehearse, once per defense, for the others."""
 
 from pathlib import Path
 from typing import Any

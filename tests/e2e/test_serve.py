@@ -60,13 +60,13 @@ CASES: dict[str, dict[str, Any]] = {
         "protocol": {"name": "u_shaped", "optimizer_state": True, "handover": "server"},
         "optimizer": "sgd", "momentum": 0.9,
     },
-    "states of a stateless optimiser": {
+    "states of a stateless optimizer": {
         "protocol": {"name": "u_shaped", "optimizer_state": True}, "optimizer": "sgd"
     },
     "half": {"protocol": {"name": "vanilla"}, "reducer": {"name": "half"}, "listen": True},
-    "quantise": {
+    "quantize": {
         "protocol": {"name": "u_shaped"}, "listen": True,
-        "reducer": {"name": "quantise", "bits": 3, "kinds": ["smashed", "weights"]},
+        "reducer": {"name": "quantize", "bits": 3, "kinds": ["smashed", "weights"]},
     },
     "top_k with feedback": {
         "protocol": {"name": "vanilla", "handover": "server", "turns": "batch"}, "listen": True,
@@ -117,10 +117,10 @@ def launch(folder: Path, cases: list[dict[str, Any]], *, timeout: float) -> list
 def in_process(case: dict[str, Any]) -> tuple[dict[str, torch.Tensor], Counter[Toll], list[str]]:
     """Weights, bytes, and hashes of what was heard, of the same run in this process."""
     run, epochs = seated(case)
-    taps = scribes(run) if case.get("listen") else []
-    run.cast.wire = run.cast.wire.with_ears([ear for _, ear in taps])
+    links = scribes(run) if case.get("listen") else []
+    run.cast.wire = run.cast.wire.with_ears([ear for _, ear in links])
     run_phases(run, epochs)
-    return RankState(run, Clock()).weights(), run.cast.wire.tolls, heard(taps)
+    return RankState(run, Clock()).weights(), run.cast.wire.tolls, heard(links)
 
 
 def assert_same(

@@ -152,7 +152,7 @@ def test_resnet_shortcut_halves_the_image_and_pads_channels_with_zeros() -> None
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_initialisation_is_a_function_of_the_stream(name: str) -> None:
+def test_initialization_is_a_function_of_the_stream(name: str) -> None:
     shape = BEAT if name == "ecg_cnn" else CIFAR
     with Stream(5).scope():
         one = build(name, shape=shape, classes=3)

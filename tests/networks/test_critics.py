@@ -75,7 +75,7 @@ def test_the_penalty_teaches_the_critic_and_not_who_made_the_ends() -> None:
     assert all(taught)
 
 
-def test_a_flat_critic_is_penalised_without_dividing_by_zero() -> None:
+def test_a_flat_critic_is_penalized_without_dividing_by_zero() -> None:
     critic = nn.Linear(6, 1, bias=False).double()
     nn.init.zeros_(critic.weight)
     penalty = gradient_penalty(critic, batch((6,)), batch((6,), seed=1))
@@ -156,7 +156,7 @@ def test_sdars_critics_have_the_papers_layers() -> None:
     assert [(m.num_features, m.momentum, m.eps) for m in norms] == [(256, 0.1, 1e-5)] * 3
 
 
-def test_without_normalisation_a_score_is_of_its_own_sample_alone() -> None:
+def test_without_normalization_a_score_is_of_its_own_sample_alone() -> None:
     x = batch((3, 8, 8)).float()
     with Stream(0).scope():
         critic = residual_critic((3, 8, 8), width=8, blocks=1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sltoolkit.adversary.local_ridge import LocalRidge
 from sltoolkit.networks.inverse import inverse_network
 from sltoolkit.networks.layers import halvings
-from sltoolkit.networks.substitutes import pooled_pilot, strided_pilot, transposed_decoder
+from sltoolkit.networks.substitutes import pooled_substitute, strided_substitute, transposed_decoder
 from sltoolkit.streams import Stream
 
 LENET = (nn.Conv2d(1, 4, 5), nn.MaxPool2d(2), nn.Conv2d(4, 6, 5))
@@ -46,35 +46,37 @@ def places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def sees(network: nn.Module, sides: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
-    """The centre of the pixels (row, column) that a cell of the network's output depends on."""
+    """The center of the pixels (row, column) that a cell of the network's output depends on."""
     x = torch.rand(16, 1, *sides, generator=torch.Generator().manual_seed(0)).requires_grad_()
     out = network(x)[:, :, cell[0], cell[1]]
-    return centre(torch.autograd.grad(out.square().sum(), x)[0])
+    return center(torch.autograd.grad(out.square().sum(), x)[0])
 
 
 def draws(network: nn.Module, smashed: tuple[int, ...], cell: tuple[int, ...]) -> Tensor:
-    """The centre of the pixels (row, column) that depend on a cell of the network's input."""
+    """The center of the pixels (row, column) that depend on a cell of the network's input."""
     z = torch.rand(16, *smashed, generator=torch.Generator().manual_seed(0))
     other = z.clone()
     other[:, :, cell[0], cell[1]] += 1
     with torch.no_grad():
-        return centre(network(other) - network(z))
+        return center(network(other) - network(z))
 
 
-def centre(change: Tensor) -> Tensor:
+def center(change: Tensor) -> Tensor:
     weight = change.square().sum((0, 1))
     grid = torch.stack(torch.meshgrid(*map(torch.arange, weight.shape), indexing="ij"))
     return (grid * weight).sum((1, 2)) / weight.sum()
 
 
 @CLIENTS
-@pytest.mark.parametrize("make", [pooled_pilot, strided_pilot, transposed_decoder, inverse_network])
+@pytest.mark.parametrize(
+    "make", [pooled_substitute, strided_substitute, transposed_decoder, inverse_network]
+)
 def test_a_cell_lies_where_the_client_has_it(
     make: Callable[..., nn.Module], layers: tuple[nn.Module, ...], sides: tuple[int, ...]
 ) -> None:
     client = client_of(layers)
     smashed = tuple(client(torch.zeros(1, 1, *sides)).shape[1:])
-    plays_the_client = make in (pooled_pilot, strided_pilot)
+    plays_the_client = make in (pooled_substitute, strided_substitute)
     with Stream(0).scope():
         network = (
             make((1, *sides), smashed, signed=True) if plays_the_client

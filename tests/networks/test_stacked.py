@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from support.white_box_views import Normalise
+from support.white_box_views import Normalize
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -58,14 +58,14 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "grouped signal": (chain(nn.Conv1d(5, 4, 3), nn.Tanh()), (5, 12)),
     "same padding": (chain(nn.Conv2d(3, 5, 3, padding="same")), (3, 6, 6)),
     "reflected": (chain(nn.Conv2d(1, 5, 3, padding=1, padding_mode="reflect")), (1, 6, 6)),
-    "normalised": (chain(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.GroupNorm(2, 4)), (2, 7, 7)),
+    "normalized": (chain(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.GroupNorm(2, 4)), (2, 7, 7)),
     "layer norm": (chain(nn.Conv2d(2, 4, 3), nn.LayerNorm([4, 5, 5])), (2, 7, 7)),
     "no statistics": (chain(nn.BatchNorm2d(2, track_running_stats=False)), (2, 7, 7)),
     "features": (chain(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.5)), (6,)),
     "rows": (chain(nn.Linear(6, 5, bias=False)), (4, 6)),
     "pooled": (chain(nn.Conv2d(1, 4, 3), nn.MaxPool2d(3, 2, 1), nn.ReLU(inplace=True)), (1, 9, 9)),
     "unknown": (chain(Own(), nn.PReLU(4)), (4, 6, 6)),
-    "constants": (chain(Normalise(2), nn.Conv2d(2, 4, 3)), (2, 6, 6)),
+    "constants": (chain(Normalize(2), nn.Conv2d(2, 4, 3)), (2, 6, 6)),
     "shared": (Twice, (5,)),
     "residual": (resnet, (3, 8, 8)),
 }

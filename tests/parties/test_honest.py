@@ -169,7 +169,7 @@ def test_who_stands_still_moves_neither_weights_nor_buffers(with_optimizer: bool
         module = normed()
         parties.append(kind(module, sgd(module) if with_optimizer else None, Stream(0)))
     for party in parties:
-        party.learn(not with_optimizer)  # one without optimiser stands still whatever it is told
+        party.learn(not with_optimizer)  # one without optimizer stands still whatever it is told
         before = state(party.module)
         if isinstance(party, HonestServer):
             g = party.step(z.clone(), y)

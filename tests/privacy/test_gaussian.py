@@ -155,7 +155,7 @@ def test_zero_releases_and_a_negative_epsilon_are_refused() -> None:
 def test_a_guarantee_says_everything_in_one_sentence() -> None:
     said = str(
         Guarantee(
-            mechanism="M", released="R", unit="U", neighbours="N", epsilon=1.5, delta=1e-5,
+            mechanism="M", released="R", unit="U", neighbors="N", epsilon=1.5, delta=1e-5,
             releases=3, accountant="A", limits="L",
         )
     )  # fmt: skip

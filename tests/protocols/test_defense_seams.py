@@ -1,4 +1,4 @@
-"""Defences at the seams of the protocols, and runs in which nobody learns, in float64."""
+"""Defenses at the seams of the protocols, and runs in which nobody learns, in float64."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ from sltoolkit.training.run import Run, seat_parties
 from sltoolkit.wire.transcript import Recording, Transcript
 from sltoolkit.wire.turn import Turn
 
-# ---- defences at the seams -----------------------------------------------------------------------
+# ---- defenses at the seams -----------------------------------------------------------------------
 
 
 @dataclass(kw_only=True, eq=False)
@@ -55,9 +55,9 @@ def test_label_weights_are_learned_from_as_smoothed_labels_are(
 ) -> None:
     run, log = play(protocol, MOMENTUM, defense=Smoothing(amount=amount))
     close(trained(run), centralised(log.batches(), MOMENTUM, smoothing=amount))
-    travelling = [m.payload.shape[1] for m in log.sent("labels", "client")]
-    assert set(travelling) <= {CLASSES}
-    assert bool(travelling) == (protocol == Vanilla())
+    traveling = [m.payload.shape[1] for m in log.sent("labels", "client")]
+    assert set(traveling) <= {CLASSES}
+    assert bool(traveling) == (protocol == Vanilla())
 
 
 @dataclass(kw_only=True, eq=False)
@@ -144,7 +144,7 @@ class Learning(Defense):
         return {"net": self.net}
 
 
-def test_the_networks_of_a_defence_are_handed_over_with_the_clients() -> None:
+def test_the_networks_of_a_defense_are_handed_over_with_the_clients() -> None:
     run, log = play(Vanilla(clients=3), defense=Learning())
     nets = [next(iter(m.defense.learned().values())).state_dict() for m in run.cast.clients]
     counts = Counter(m.src.index for m in log.sent("smashed", "client"))

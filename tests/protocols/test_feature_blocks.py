@@ -128,21 +128,21 @@ def test_all_parties_see_the_same_samples_in_vanilla_s_order(protocol: Protocol)
 def test_parties_start_apart_with_streams_of_their_own(protocol: Protocol) -> None:
     run, _ = replay(protocol, SGD, "mlp")
     more, _ = replay(replace(protocol, clients=3), SGD, "mlp")
-    starts = [flat(m.blank[0]) for m in run.cast.clients]
+    starts = [flat(m.initial[0]) for m in run.cast.clients]
     assert all(not torch.equal(starts[i], starts[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     assert all(
-        torch.equal(s, flat(m.blank[0])) for s, m in zip(starts, more.cast.clients, strict=True)
+        torch.equal(s, flat(m.initial[0])) for s, m in zip(starts, more.cast.clients, strict=True)
     )
-    rests = [flat(h.blank) for h in run.cast.servers]
+    rests = [flat(h.initial) for h in run.cast.servers]
     assert len(rests) == 1 or not torch.equal(*rests)
 
 
 def test_the_first_party_keeps_what_fits_and_draws_anew_what_does_not() -> None:
     head = parts(2)[0]
     run, _ = replay(Vertical(clients=2), SGD)
-    assert torch.equal(flat(run.cast.clients[0].blank[0]), flat(head))
+    assert torch.equal(flat(run.cast.clients[0].initial[0]), flat(head))
     run, _ = replay(Vertical(clients=2), SGD, "mlp")
-    fitted, whole = run.cast.clients[0].blank[0][1], parts(2, "mlp")[0][1]  # type: ignore[index]
+    fitted, whole = run.cast.clients[0].initial[0][1], parts(2, "mlp")[0][1]  # type: ignore[index]
     assert tuple(fitted.weight.shape) == (8, 18)
     assert not torch.equal(fitted.bias, whole.bias)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.models.refit import refit
+from sltoolkit.models.resize import resize
 from sltoolkit.protocols import ExtendedVanilla, MultiTask, Protocol, Vertical
 from sltoolkit.streams import Stream
 from sltoolkit.training.merging import ImputeName, MergeName
@@ -63,7 +63,7 @@ def test_imputations_differ_and_who_never_comes_never_changes() -> None:
     away, log = replay(Vertical(clients=3, absent=1.0), MOMENTUM)
     assert {m.src.name for m in log.messages} == {"client", "server"}
     for k in (1, 2):
-        start, end = away.cast.clients[k].blank[0], away.cast.clients[k].party.module
+        start, end = away.cast.clients[k].initial[0], away.cast.clients[k].party.module
         assert torch.equal(flat(start), flat(end))
     assert bool(weights(away).isfinite().all())
 
@@ -113,8 +113,8 @@ def test_settings_are_checked() -> None:
     for wrong in ({"merge": "min"}, {"impute": "median"}, {"absent": 1.5}, {"absent": -0.1}):
         with pytest.raises(SpecError, match=f"protocol.{next(iter(wrong))} must be"):
             Vertical(**wrong)
-    with pytest.raises(SpecError, match="no task is called 'colour'"):
-        MultiTask(tasks=("class", "colour"))
+    with pytest.raises(SpecError, match="no task is called 'color'"):
+        MultiTask(tasks=("class", "color"))
     for tasks in ((), ("parity", "class")):
         with pytest.raises(SpecError, match="must begin with 'class'"):
             MultiTask(tasks=tasks)
@@ -125,7 +125,7 @@ def test_refit_changes_linear_layers_only_and_restores_the_mode() -> None:
     wide, last = nn.Linear(32, 4), nn.Linear(4, 2)
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), wide, last)
     state = torch.get_rng_state()
-    fitted = refit(net, x, Stream(0))
+    fitted = resize(net, x, Stream(0))
     assert torch.equal(torch.get_rng_state(), state)
     assert fitted.training
     assert fitted(x).shape == (2, 2)
@@ -133,15 +133,15 @@ def test_refit_changes_linear_layers_only_and_restores_the_mode() -> None:
     assert (wide.in_features, wide.weight.shape) == (32, (4, 32))
     assert fitted[2].weight.shape == (4, 8)
     assert torch.equal(flat(fitted[0], fitted[3]), flat(net[0], last))
-    assert torch.equal(flat(refit(net, x, Stream(0))), flat(fitted))
-    assert not torch.equal(flat(refit(net, x, Stream(1))), flat(fitted))
+    assert torch.equal(flat(resize(net, x, Stream(0))), flat(fitted))
+    assert not torch.equal(flat(resize(net, x, Stream(1))), flat(fitted))
     with pytest.raises(SpecError, match="can't take inputs of shape 1x6x2"):
-        refit(net, x[..., :2], Stream(0))
+        resize(net, x[..., :2], Stream(0))
     with pytest.raises(SpecError, match="can't take inputs of shape 2x6x3"):
-        refit(net, x.expand(2, 2, 6, 3), Stream(0))
+        resize(net, x.expand(2, 2, 6, 3), Stream(0))
 
 
-def test_no_defence_is_bit_identical_to_the_seams_doing_nothing() -> None:
+def test_no_defense_is_bit_identical_to_the_seams_doing_nothing() -> None:
     plain = play_parts(Vertical(clients=3), parts(2), ADAM, defense=NoDefense())[0]
     seams = play_parts(Vertical(clients=3), parts(2), ADAM, defense=Defense())[0]
     assert torch.equal(weights(plain), weights(seams))

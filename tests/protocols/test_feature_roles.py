@@ -8,7 +8,7 @@ from support.feature_victims import ASKED, EACH, cut_of, digits, network, train,
 from torch import Tensor, nn
 
 import sltoolkit as sl
-from sltoolkit.contracts.attack import Attack, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import Attack, BatchView, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Release
 from sltoolkit.contracts.outcomes import LabelGuess, Outcome, Reconstruction
@@ -54,7 +54,7 @@ def look(victim: sl.Victim, role: Role) -> Everything:
 @EACH
 def test_every_role_sees_what_its_seat_holds(protocol: Protocol) -> None:
     victim = undefended(protocol)
-    member, hops = victim.member, len(victim.member.hops)
+    member, hops = victim.client, len(victim.client.hops)
     x = sl.attack(victim, Look()).verdict.truth.x
     stages = [member.client, *member.hops, victim.server]
     with torch.no_grad():
@@ -163,19 +163,19 @@ class Hear(Listener[Nothing]):
     view: ClassVar[type] = Nothing
     setup: ClassVar[type] = Nothing
     citation: ClassVar[str] = "none: a test"
-    heard: list[RoundView] = field(default_factory=list, init=False)
+    heard: list[BatchView] = field(default_factory=list, init=False)
     task: Task | None = field(default=None, init=False)
 
-    def open(self, setup: Nothing, *, rng: Stream) -> Wiretap:
+    def open(self, setup: Nothing, *, rng: Stream) -> ListenerState:
         self.task = setup.task
         return Ear(self.heard)
 
 
 @dataclass
-class Ear(Wiretap):
-    heard: list[RoundView]
+class Ear(ListenerState):
+    heard: list[BatchView]
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         self.heard.append(heard)
 
     def finish(self, view: Any) -> Outcome:
@@ -194,10 +194,10 @@ def test_a_listening_server_hears_all_parties_side_by_side(protocol: Protocol) -
         for kind, direction in (("smashed", "in"), ("smashed_grad", "out")):
             payload = heard.messages[kind, direction]  # type: ignore[index]
             assert payload.shape == (50, *listener.task.smashed_shape)
-    assert listener.task == victim.task_at(len(victim.member.hops))
+    assert listener.task == victim.task_at(len(victim.client.hops))
     assert victim_weights(victim).equal(victim_weights(train(protocol)))
 
 
 def victim_weights(victim: sl.Victim) -> Tensor:
-    networks = (victim.member.client, *victim.member.hops, victim.server)
+    networks = (victim.client.client, *victim.client.hops, victim.server)
     return torch.cat([p.flatten() for n in networks for p in n.parameters()])

@@ -1,4 +1,4 @@
-"""Victims with several parties on real digits: defences and checkpoints."""
+"""Victims with several parties on real digits: defenses and checkpoints."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sltoolkit.errors import SpecError
 from sltoolkit.protocols import Protocol
 from sltoolkit.streams import Stream
 from sltoolkit.training.checkpoint import save_victim, victim_tensors
-from sltoolkit.training.joint_client import SideBySide
+from sltoolkit.training.joint_client import JointClient
 from sltoolkit.wire.turn import Turn
 
 
@@ -25,20 +25,20 @@ def test_every_party_defends_its_own_slice_in_training_and_when_deployed(
 ) -> None:
     victim = train(protocol, defense=GaussianNoise(std=2.0))
     x = digits().aux.x
-    clean, sent = victim.member.replica().smash(x, Stream(5))
+    clean, sent = victim.client.replica().smash(x, Stream(5))
     noise = sent - clean
     assert abs(float(noise.std()) - 2) < 0.02
     columns = noise.transpose(0, 3).flatten(1)
     assert float((torch.corrcoef(columns) - torch.eye(8)).abs().max()) < 0.1
     if protocol.clients > 1:
-        assert isinstance(victim.member.defense, SideBySide)
-        assert len(victim.member.defense.parties) == protocol.clients
+        assert isinstance(victim.client.defense, JointClient)
+        assert len(victim.client.defense.parties) == protocol.clients
 
 
-def test_every_party_learns_a_defence_of_its_own() -> None:
+def test_every_party_learns_a_defense_of_its_own() -> None:
     victim = train(sl.Vertical(clients=2), defense=DISCO.smoke())
-    defense = victim.member.defense
-    assert isinstance(defense, SideBySide)
+    defense = victim.client.defense
+    assert isinstance(defense, JointClient)
     names = sorted(defense.learned())
     assert names[: len(names) // 2] == [n.replace("1.", "0.", 1) for n in names[len(names) // 2 :]]
     first, second = (
@@ -46,8 +46,8 @@ def test_every_party_learns_a_defence_of_its_own() -> None:
         for party in defense.parties
     )
     assert not torch.equal(first, second)
-    mechanism = victim.pristine
-    assert isinstance(mechanism, SideBySide)
+    mechanism = victim.configured_defense
+    assert isinstance(mechanism, JointClient)
     assert all(isinstance(party, DISCO) for party in mechanism.parties)
 
 
@@ -63,8 +63,8 @@ def test_a_slice_is_what_that_party_alone_would_send() -> None:
 
     victim = undefended(sl.Vertical(clients=3))
     x = digits().aux.x[:4]
-    clean, _ = victim.member.smash(x, Stream(0))
-    defense = SideBySide([Scale(1.0), Scale(2.0), Scale(-1.0)], (3, 3, 2))
+    clean, _ = victim.client.smash(x, Stream(0))
+    defense = JointClient([Scale(1.0), Scale(2.0), Scale(-1.0)], (3, 3, 2))
     ids = torch.arange(len(x))
     turn = Turn(ids=ids, x=x, y=None, step=0, epoch=0, phase="release", rng=Stream(0))
     first, second, third = defense.smash(clean, turn).split((3, 3, 2), dim=-1)
@@ -76,7 +76,7 @@ def test_a_slice_is_what_that_party_alone_would_send() -> None:
 def test_guarantees_of_all_parties_about_a_record_compose() -> None:
     single = DPActivations(epsilon=4.0)
     victim = train(sl.Vertical(clients=3), defense=single)
-    stated = victim.pristine.guarantee(releases=2, delta=1e-5)
+    stated = victim.configured_defense.guarantee(releases=2, delta=1e-5)
     assert stated is not None
     assert stated == single.guarantee(releases=6, delta=1e-5)
     alone = single.guarantee(releases=2, delta=1e-5)
@@ -99,7 +99,7 @@ def test_a_stored_victim_comes_back(protocol: Protocol, defense: Defense, tmp_pa
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert any(name.startswith("heard/") for name in before)
     x = digits().private_holdout.x
-    for hops in range(len(victim.member.hops) + 1):
+    for hops in range(len(victim.client.hops) + 1):
         mine, its = (v.release(Stream(1), hops=hops)(x) for v in (victim, back))
         assert torch.equal(mine, its)
     assert (back.utility, back.losses, back.bytes) == (victim.utility, victim.losses, victim.bytes)

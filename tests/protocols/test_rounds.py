@@ -130,7 +130,7 @@ def test_v3_averages_the_server_and_leaves_clients_private() -> None:
     assert {m.kind for m in log.messages} == {"smashed", "smashed_grad", "labels"}
 
 
-def test_optimisers_persist_over_rounds() -> None:
+def test_optimizers_persist_over_rounds() -> None:
     seated, _ = run(SplitFedV1(clients=2), replace(ADAM, epochs=3))
     for network in [
         *(m.party for m in seated.cast.clients),

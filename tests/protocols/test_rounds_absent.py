@@ -88,7 +88,7 @@ def test_impossible_shares_are_refused(wrong: dict[str, float], said: str) -> No
         SplitFedV1(clients=2, **wrong)
 
 
-def test_a_defence_of_smashed_data_is_refused_where_none_are_sent() -> None:
+def test_a_defense_of_smashed_data_is_refused_where_none_are_sent() -> None:
     for protocol in (FedAvg(clients=2), LargeBatchSGD(clients=2)):
         with pytest.raises(ProtocolError, match=r"GaussianNoise would be silently inert"):
             seat_parties(

@@ -129,7 +129,7 @@ def test_batches_repeat_with_the_seed_and_differ_between_epochs_and_seeds() -> N
     assert not torch.equal(orders[0][:N], orders[0][N : 2 * N])
 
 
-def test_the_order_of_batches_depends_neither_on_the_protocol_nor_on_a_defence() -> None:
+def test_the_order_of_batches_depends_neither_on_the_protocol_nor_on_a_defense() -> None:
     assert torch.equal(
         torch.cat(play(Vanilla())[1].batches()),
         torch.cat(play(UShaped(), ADAM, defense=Defense())[1].batches()),
@@ -229,7 +229,7 @@ def test_alternating_clients_equal_centralised_training_on_their_batches_in_turn
 
 @pytest.mark.parametrize("training", [MOMENTUM, ADAM], ids=["momentum", "adam"])
 @pytest.mark.parametrize("turns", ["epoch", "batch"])
-def test_with_optimiser_states_handed_over_any_optimiser_equals_centralised_training(
+def test_with_optimizer_states_handed_over_any_optimizer_equals_centralised_training(
     training: Training, turns: Literal["epoch", "batch"]
 ) -> None:
     for make in (Vanilla, UShaped):

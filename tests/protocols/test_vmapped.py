@@ -12,18 +12,18 @@ from support.tiny import data as tiny_data
 from torch import Tensor, nn
 
 from benchmarks.together import held
-from sltoolkit.contracts.attack import RoundView, Wiretap
+from sltoolkit.contracts.attack import BatchView, ListenerState
 from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import GaussianNoise, NoPeek
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import BlindLearning, Protocol, SplitFedV1, SplitFedV3
 from sltoolkit.protocols import _vmapped as together
-from sltoolkit.referee.listening import TapEar
+from sltoolkit.referee.listening import ListenerEar
 from sltoolkit.streams import Stream
 from sltoolkit.training.phases import deploy, run_phases
 from sltoolkit.training.run import Run, seat_parties
-from sltoolkit.training.victim import Tapped
+from sltoolkit.training.victim import AttachedListener
 from sltoolkit.wire.wire import Ear
 
 Played = tuple[Run, Log, list[Tensor]]
@@ -93,7 +93,7 @@ def test_together_is_one_by_one(
 
 
 @pytest.mark.parametrize("defense", [GaussianNoise(std=0.1), NoPeek(weight=0.1)], ids=str)
-def test_with_defences_too(defense: Defense, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_defenses_too(defense: Defense, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = play(PROTOCOLS[0], ADAM, tiny_data(), defense=defense)
     one_by_one(monkeypatch)
     same(at_once, play(PROTOCOLS[0], ADAM, tiny_data(), defense=defense), atol=1e-10)
@@ -144,13 +144,13 @@ def test_clients_count_what_they_compute() -> None:
 
 
 @final
-class Note(Wiretap):
+class Note(ListenerState):
     """A listener that only notes."""
 
     def __init__(self) -> None:
-        self.rounds: list[RoundView] = []
+        self.rounds: list[BatchView] = []
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         self.rounds.append(heard)
 
     def finish(self, view: Any) -> Any:
@@ -160,14 +160,14 @@ class Note(Wiretap):
 @pytest.mark.parametrize("protocol", [*PROTOCOLS, BlindLearning(clients=3)], ids=str)
 def test_a_listener_hears_each_batch_by_itself(protocol: Protocol) -> None:
     note = Note()
-    tapped = Tapped(
+    attached = AttachedListener(
         attack=None,
         role="server",
         grants=frozenset(),
-        wiretap=note,
+        listener_state=note,
         rng=Stream(1),
     )
-    _, log, _ = play(protocol, SGD, tiny_data(), ears=[TapEar(tapped, "server")])
+    _, log, _ = play(protocol, SGD, tiny_data(), ears=[ListenerEar(attached, "server")])
     for kind, way, src in (("smashed", "in", "client"), ("smashed_grad", "out", "server")):
         heard = {(r.step, *r.ids.tolist()): r.messages[kind, way] for r in note.rounds}  # type: ignore[index]
         sent = {(m.turn.step, *m.turn.ids.tolist()): m.payload for m in log.sent(kind, src)}
@@ -177,18 +177,18 @@ def test_a_listener_hears_each_batch_by_itself(protocol: Protocol) -> None:
 
 def _spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
-    converse = together.converse_together
+    converse = together.converse_vmapped
 
     def spy(pairs: list[together.Pair], wire: object) -> None:
         sizes.append(len(pairs))
         converse(pairs, wire)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(together, "converse_together", spy)
+    monkeypatch.setattr(together, "converse_vmapped", spy)
     return sizes
 
 
 @pytest.mark.parametrize(("rounds", "networks"), [(0, 1), (3, 3)])
-def test_a_client_that_stays_away_holds_its_network_and_its_optimisers_memory_alone(
+def test_a_client_that_stays_away_holds_its_network_and_its_optimizers_memory_alone(
     rounds: int, networks: int
 ) -> None:
     few, many = (held(clients, 5, rounds=rounds) for clients in (20, 60))

@@ -45,7 +45,7 @@ def images(*shape: int, fill: float = 0.5) -> Callable[[Any], Outcome]:
 
 def truth_of(whom: Victim) -> Tensor:
     """What only the referee has."""
-    return image_targets(whom.data, whom.member.samples, TARGETS).x
+    return image_targets(whom.data, whom.client.samples, TARGETS).x
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_noise_scores_a_loss_in_every_metric(undefended: Victim) -> None:
 
 
 def test_guessing_every_label_gains_what_the_prior_leaves(private_labels: Victim) -> None:
-    known, _ = label_targets(private_labels.member.samples, TARGETS)
+    known, _ = label_targets(private_labels.client.samples, TARGETS)
     scores = nn.functional.one_hot(known.y, 3).double()
     rows = attack(private_labels, SaysLabels(answer=lambda _: LabelGuess(scores=scores))).rows()
     assert rows.set_index("metric").loc["leak_auc", "gain"] == 0.5

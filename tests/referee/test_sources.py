@@ -40,14 +40,14 @@ def recorded(victim: sl.Victim, defense: Any, reducer: Any) -> torch.Tensor:
     """What crosses the wire while the trained client talks about the targets."""
     ears = AllEars()
     run = seat_parties(
-        (victim.member.client, victim.server), victim.data, protocol=victim.protocol,
+        (victim.client.client, victim.server), victim.data, protocol=victim.protocol,
         defense=defense, training=None, rng=Stream(0), ears=[ears],
         wire=Wire(codec=reducer.begin()),
     )  # fmt: skip
     me, host = run.cast.clients[0], run.cast.server
     me.party.learn(False)
     host.party.learn(False)
-    targets = image_targets(victim.data, victim.member.samples, victim.targets)
+    targets = image_targets(victim.data, victim.client.samples, victim.targets)
     turn = Turn(
         ids=targets.ids, x=targets.x, y=targets.y, step=0, epoch=0, phase="release",
         rng=victim.rng.fresh("targets"),
@@ -57,7 +57,7 @@ def recorded(victim: sl.Victim, defense: Any, reducer: Any) -> torch.Tensor:
     return smashed
 
 
-@pytest.mark.parametrize("reducer", [sl.HalfPrecision(), sl.Quantised(bits=4)], ids=str)
+@pytest.mark.parametrize("reducer", [sl.HalfPrecision(), sl.Quantized(bits=4)], ids=str)
 @pytest.mark.parametrize("defense", DEFENSES, ids=lambda d: type(d).__name__)
 def test_what_is_attacked_is_what_an_ear_records(defense: Any, reducer: Any) -> None:
     data = sl.data.load("digits", train=64, holdout=20, aux=40)

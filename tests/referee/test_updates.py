@@ -22,7 +22,7 @@ from sltoolkit.wire.message import Kind
 
 
 class Taught(Defense):
-    """A defence with a network of its own."""
+    """A defense with a network of its own."""
 
     def __init__(self) -> None:
         self.own = nn.Linear(2, 2)
@@ -88,7 +88,7 @@ def test_the_truth_explains_what_was_heard(protocol: Any, norm: Any) -> None:
 
 def test_weights_that_pass_a_lossy_codec_are_heard_as_they_arrive() -> None:
     """What was handed out was rounded, too: the difference is between two rounded networks."""
-    coarse = sl.Quantised(bits=8, kinds=("weights",))
+    coarse = sl.Quantized(bits=8, kinds=("weights",))
     victim = sl.train(
         lambda: toys.network(dropout=0.0), toys.split(), cut=toys.CUT,
         protocol=sl.FedAvg(clients=2), training=replace(SGD, weight_decay=0.0),
@@ -96,7 +96,7 @@ def test_weights_that_pass_a_lossy_codec_are_heard_as_they_arrive() -> None:
     )  # fmt: skip
     updates, samples = heard_of(victim)
     network = dict(updates.network.named_parameters())
-    deployed = dict(victim.member.client.named_parameters())
+    deployed = dict(victim.client.client.named_parameters())
     for weight in (network["0.conv.weight"], updates.heard["0.conv.weight"][0, 0]):
         again = coarse.unpack(coarse.pack(weight.detach(), per_sample=False))
         torch.testing.assert_close(again, weight.detach(), rtol=0, atol=1e-6)
@@ -209,16 +209,16 @@ def test_a_client_that_cant_learn_from_one_sample_is_named() -> None:
         sl.attack(victim, sl.InvertingGradients.smoke())
 
 
-def test_large_batch_sgd_refuses_a_defence_that_acts_after_gradients_were_sent() -> None:
+def test_large_batch_sgd_refuses_a_defense_that_acts_after_gradients_were_sent() -> None:
     with pytest.raises(ProtocolError, match="use fedavg"):
         toys.victim(NoisySteps(), protocol=sl.LargeBatchSGD())
 
 
-def test_a_clients_program_holds_copies_of_what_its_defence_learned() -> None:
+def test_a_clients_program_holds_copies_of_what_its_defense_learned() -> None:
     victim = toys.victim(Taught(), protocol=sl.FedAvg(clients=2))
     updates, _ = heard_of(victim)
     program: Any = updates.client
-    own = victim.member.defense.learned()["own"]
+    own = victim.client.defense.learned()["own"]
     kept = {name: w.clone() for name, w in own.state_dict().items()}
     for name, w in program.learned["own"].items():
         assert torch.equal(w, kept[name])

@@ -128,7 +128,7 @@ def test_a_method_keeps_its_look_and_no_two_look_alike() -> None:
     assert len({(s.color, s.marker) for s in crowd}) == 2 * len(ORDER)
 
 
-def test_one_defence_fills_a_column_and_several_a_page() -> None:
+def test_one_defense_fills_a_column_and_several_a_page() -> None:
     one = [row(cut=c) for c in "ab"]
     noisy = [row(cut=c, defense="gaussian_noise", defense_params='{"std": 1.0}') for c in "ab"]
     assert curves_figure(only(one)).get_figwidth() == COLUMN
@@ -181,7 +181,7 @@ def test_only_targets_with_images_are_chosen_by_their_rank_among_all() -> None:
     assert ranked(scores, higher_is_better=True, kept=3) == [1, 2, 0]
 
 
-def test_a_grid_ranks_over_every_defence_and_every_target() -> None:
+def test_a_grid_ranks_over_every_defense_and_every_target() -> None:
     class Kept:
         """Three images of five targets; the value of the i-th original is i / 10."""
 
@@ -193,7 +193,7 @@ def test_a_grid_ranks_over_every_defence_and_every_target() -> None:
     rows = pd.DataFrame([row(cell="open"), row(cell="noisy", defense="gaussian_noise")])
     ((_, figure),) = _grids(rows, cast(Any, Kept()))
     shown = [float(np.asarray(a.images[0].get_array()).mean()) for a in figure.axes[:3]]
-    assert shown == pytest.approx([0.1, 0.2, 0.0])  # by the first defence alone: 1, 0, 2
+    assert shown == pytest.approx([0.1, 0.2, 0.0])  # by the first defense alone: 1, 0, 2
 
 
 def test_a_crowd_of_attacks_has_a_panel_per_knowledge_the_strongest_first() -> None:

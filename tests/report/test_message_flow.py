@@ -199,7 +199,7 @@ def test_the_seats_table_is_the_protocols(name: str) -> None:
     for grant in GRANTS:
         for role, held in seats.items():
             cell = rows.get(grant, "")[starts[role] :].split("  ")[0]
-            tap = held.taps.get(grant)
+            tap = held.links.get(grant)
             known = "held" if grant in held.knows else ""
             assert cell == (f"{tap.src}▶{tap.dst}" if tap else known)
 

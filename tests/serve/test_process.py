@@ -15,7 +15,7 @@ from torch._C._distributed_c10d import HashStore
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.errors import SpecError
 from sltoolkit.serve.__main__ import placed
-from sltoolkit.serve.placeholders import haunt, homes_of
+from sltoolkit.serve.placeholders import homes_of, keep_local
 from sltoolkit.serve.process import rank_at, run_rank
 from sltoolkit.serve.recipe import recipe_of
 from sltoolkit.serve.state import Checkpoints, RankState
@@ -41,7 +41,7 @@ def weights(run: Run, k: int) -> list[Tensor]:
 def test_a_client_keeps_its_own_samples_and_nobody_elses() -> None:
     run = run_of()
     mine = run.cast.clients[1].samples
-    haunt(run, {Seat("client", 1)})
+    keep_local(run, {Seat("client", 1)})
     kept, other = run.cast.clients[1].samples, run.cast.clients[0].samples
     assert torch.equal(kept.x, mine.x)
     assert torch.equal(kept.y, mine.y)
@@ -55,18 +55,18 @@ def test_a_client_keeps_its_own_samples_and_nobody_elses() -> None:
 
 def test_the_server_keeps_no_samples_but_the_labels_where_it_owns_them() -> None:
     run = run_of()
-    haunt(run, {SERVER})
+    keep_local(run, {SERVER})
     assert all(m.samples.x.is_meta and m.samples.y.is_meta for m in run.cast.clients)
     run = run_of(labels_at="server")
     labels = [m.samples.y for m in run.cast.clients]
-    haunt(run, {SERVER})
+    keep_local(run, {SERVER})
     assert all(m.samples.x.is_meta for m in run.cast.clients)
     assert all(torch.equal(m.samples.y, y) for m, y in zip(run.cast.clients, labels, strict=True))
 
 
 def test_where_the_server_owns_the_labels_a_client_has_none() -> None:
     run = run_of(labels_at="server")
-    haunt(run, {Seat("client", 0)})
+    keep_local(run, {Seat("client", 0)})
     assert all(m.samples.y.is_meta for m in run.cast.clients)
     assert not run.cast.clients[0].samples.x.is_meta
 
@@ -78,19 +78,19 @@ def test_every_seat_has_a_home_and_the_fed_server_lives_with_the_server() -> Non
     assert homes_of(run.cast)[Seat("server1")] == 2
 
 
-def test_an_optimisers_state_that_is_not_made_of_tensors_cannot_be_handed_over() -> None:
+def test_an_optimizers_state_that_is_not_made_of_tensors_cannot_be_handed_over() -> None:
     run = run_of(optimizer_state=True)
     for member in run.cast.clients:
         optimizer, first = member.party.optimizer, member.party.weights[0]
         assert optimizer is not None
         optimizer.register_step_post_hook(lambda o, *_, w=first: o.state[w].update(phase="late"))
     with pytest.raises(SpecError, match="optimizer_state: the state of Adam, which keeps phase as"):
-        haunt(run, {SERVER})
+        keep_local(run, {SERVER})
 
 
-def test_an_absent_optimiser_has_a_state_once_the_real_one_has(tmp_path: Path) -> None:
+def test_an_absent_optimizer_has_a_state_once_the_real_one_has(tmp_path: Path) -> None:
     run = run_of(optimizer_state=True)
-    haunt(run, {SERVER})
+    keep_local(run, {SERVER})
     ghost = run.cast.clients[0].party
     assert ghost.optimizer is not None
     assert ghost.optimizer.state_dict()["state"] == {}
@@ -102,7 +102,7 @@ def test_an_absent_optimiser_has_a_state_once_the_real_one_has(tmp_path: Path) -
     assert all(t.is_meta for slots in state.values() for t in slots.values())
     Checkpoints(tmp_path, 0, "plan").save(RankState(run, Clock(epoch=1)))
     other = run_of(optimizer_state=True)
-    haunt(other, {SERVER})
+    keep_local(other, {SERVER})
     Checkpoints(tmp_path, 0, "plan").load(RankState(other, Clock()), 1)
     again = [m.party.optimizer for m in other.cast.clients]
     assert [bool(o and o.state_dict()["state"]) for o in again] == [True, False]
@@ -112,7 +112,7 @@ def test_no_rank_keeps_samples_alive_that_are_not_its_own() -> None:
     run = run_of()
     whole = run.data.private_train.x.untyped_storage().data_ptr()  # of all parts of the data
     own = run.cast.clients[1].samples.x.clone()
-    haunt(run, {Seat("client", 1)})
+    keep_local(run, {Seat("client", 1)})
     assert torch.equal(run.cast.clients[1].samples.x, own)
     gc.collect()
     tensors = [t for t in gc.get_objects() if type(t) is Tensor and not t.is_meta]

@@ -25,7 +25,7 @@ def test_a_defense_with_a_state_of_its_own_cannot_be_resumed() -> None:
     check_resumable(run)
 
 
-def test_a_checkpoint_restores_weights_optimisers_and_streams(tmp_path: Path) -> None:
+def test_a_checkpoint_restores_weights_optimizers_and_streams(tmp_path: Path) -> None:
     run = run_of()
     state, kept = RankState(run, Clock()), Checkpoints(tmp_path, 0, "plan")
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Turns and setups to try a defence on, without a run around it."""
+"""Turns and setups to try a defense on, without a run around it."""
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ def turn_for(x: Tensor, phase: PhaseName = "train", seed: int = 0) -> Turn:
 def begun(
     defense: Defense, shape: tuple[int, ...], module: nn.Module | None = None, *, seed: int = 7
 ) -> Defense:
-    """The defence after `begin` at a client with smashed data of a shape."""
+    """The defense after `begin` at a client with smashed data of a shape."""
     module = nn.Flatten() if module is None else module
     weights = list(module.parameters())
     rng = Stream(seed)

@@ -32,7 +32,7 @@ _SPEC: Spec = {
 
 
 def tiny(**changes: Any) -> Spec:
-    """The experiment with other values of its top-level keys; two victims per defence."""
+    """The experiment with other values of its top-level keys; two victims per defense."""
     return {**copy.deepcopy(_SPEC), **changes}
 
 

@@ -78,9 +78,9 @@ class Monolith(nn.Module):
     def __init__(self, run: Run, merge: str = "concat") -> None:
         super().__init__()
         self.merge = merge
-        self.heads = nn.ModuleList(copy.deepcopy(m.blank[0]) for m in run.cast.clients)
-        self.hops = nn.Sequential(*(copy.deepcopy(h.blank) for h in run.cast.hops))
-        self.rests = nn.ModuleList(copy.deepcopy(h.blank) for h in run.cast.servers)
+        self.heads = nn.ModuleList(copy.deepcopy(m.initial[0]) for m in run.cast.clients)
+        self.hops = nn.Sequential(*(copy.deepcopy(h.initial) for h in run.cast.hops))
+        self.rests = nn.ModuleList(copy.deepcopy(h.initial) for h in run.cast.servers)
 
     def blocks(self, x: Tensor) -> list[Tensor]:
         """Columns, the first blocks wider by one where they don't divide."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.adversary.learner import Learner
-from sltoolkit.attacks.listening._substitute import Before, Substitute
-from sltoolkit.contracts.attack import RoundView
+from sltoolkit.attacks.listening._substitute import Substitute, SubstituteSetup
+from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.streams import Stream
@@ -39,13 +39,13 @@ def own_samples() -> Aux:
     return Aux(x=held.x.double(), y=held.y)
 
 
-def before(*, arch: bool = True) -> Before:
-    return Before(
+def before(*, arch: bool = True) -> SubstituteSetup:
+    return SubstituteSetup(
         aux=own_samples(), task=TASK, client_arch=client if arch else None, mechanism=None
     )
 
 
-def heard(network: nn.Module, *, labels: bool = True, seed: int = 0, rows: int = 8) -> RoundView:
+def heard(network: nn.Module, *, labels: bool = True, seed: int = 0, rows: int = 8) -> BatchView:
     """One batch as the server hears it."""
     g = torch.Generator().manual_seed(seed)
     messages: dict[Any, Tensor] = {
@@ -54,7 +54,7 @@ def heard(network: nn.Module, *, labels: bool = True, seed: int = 0, rows: int =
     if labels:
         messages["labels", "in"] = torch.randint(CLASSES, (rows,), generator=g)
     ids = torch.arange(rows)
-    return RoundView(messages=messages, ids=ids, step=0, epoch=0, network=lambda: network)
+    return BatchView(messages=messages, ids=ids, step=0, epoch=0, network=lambda: network)
 
 
 def without_dropout(network: nn.Module) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.listening._substitute import Before
-from sltoolkit.contracts.attack import RoundView
+from sltoolkit.attacks.listening._substitute import SubstituteSetup
+from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.streams import Stream
@@ -22,14 +22,16 @@ def client(stream: Stream) -> nn.Module:
         return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
 
 
-def setup(n: int = 30, *, of: int = 30) -> Before:
+def setup(n: int = 30, *, of: int = 30) -> SubstituteSetup:
     own = split(aux=of).aux
-    return Before(aux=Aux(x=own.x[:n], y=own.y[:n]), task=TASK, client_arch=client, mechanism=None)
+    return SubstituteSetup(
+        aux=Aux(x=own.x[:n], y=own.y[:n]), task=TASK, client_arch=client, mechanism=None
+    )
 
 
 def first(
     *, labels: bool = True, network: bool = True, seed: int = 0, codes: tuple[int, ...] = CODES
-) -> RoundView:
+) -> BatchView:
     g = torch.Generator().manual_seed(seed)
     messages: dict[Any, Tensor] = {("smashed", "in"): torch.rand(8, *codes, generator=g)}
     if labels:
@@ -38,7 +40,7 @@ def first(
         last = nn.Linear(math.prod(codes), 3 if labels else 5)
         layers = nn.LeakyReLU(0.1, inplace=True), nn.Flatten(), last
         server = nn.Sequential(*layers).eval().requires_grad_(False)
-    return RoundView(
+    return BatchView(
         messages=messages, ids=torch.arange(8), step=0, epoch=0,
         network=(lambda: server) if network else None,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from sltoolkit.contracts.attack import Attack, Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import Attack, BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
@@ -39,7 +39,7 @@ class Rogue(Attack[View]):
     how: str = "raise"
 
     def run(self, view: View, *, rng: Stream) -> Reconstruction:
-        """Grey images, at best."""
+        """Gray images, at best."""
         images = torch.full((view.smashed.shape[1], *view.task.input_shape), 0.5)
         if self.how == "raise":
             raise ValueError("this attack\nis broken")
@@ -85,7 +85,7 @@ class Nosy(Listener[Setup]):
 
     when: str = ""
 
-    def open(self, setup: Setup, *, rng: Stream) -> Wiretap:
+    def open(self, setup: Setup, *, rng: Stream) -> ListenerState:
         """Attach."""
         GIVEN.append({k for k, v in vars(setup).items() if v is not None})
         if self.when == "open":
@@ -94,11 +94,11 @@ class Nosy(Listener[Setup]):
 
 
 @final
-class _NosyEar(Wiretap):
+class _NosyEar(ListenerState):
     def __init__(self, when: str) -> None:
         self.when, self.rounds = when, 0
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         self.rounds += 1
         if self.when == "hear":
             raise ValueError("it hears nothing")

@@ -1,4 +1,4 @@
-"""A defence that draws nothing, and a network with that defence built in."""
+"""A defense that draws nothing, and a network with that defense built in."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ class Saturating(Defense):
 
 
 class Behind(nn.Module):
-    """A network with that defence built in."""
+    """A network with that defense built in."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

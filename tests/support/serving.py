@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from sltoolkit.contracts.attack import Family, Listener, Role, RoundView, Wiretap
+from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import NoDefense, Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.data.samples import Samples, Split
@@ -87,11 +87,11 @@ class Spy(Listener[Setup]):
 
 
 @final
-class ScribeTap(Wiretap):
+class ScribeTap(ListenerState):
     def __init__(self, ignored: frozenset[str] = frozenset()) -> None:
         self.hash, self.rounds, self.ignored = hashlib.sha256(), 0, ignored
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         self.rounds += 1
         network = heard.network() if heard.network else nn.Identity()
         messages = [(k, t) for k, t in heard.messages.items() if k[0] not in self.ignored]
@@ -169,7 +169,7 @@ def run_of(**protocol: Any) -> Run:
 
 def scribes(run: Run) -> list[tuple[ScribeTap, Ear]]:
     opened = [open_listener(x, run, seed=0, grants={"aux"}) for x in (Scribe(), Spy())]
-    return [(tapped.wiretap, ear) for tapped, ear in opened]  # type: ignore[misc]
+    return [(attached.listener_state, ear) for attached, ear in opened]  # type: ignore[misc]
 
 
 def heard(taps: list[tuple[ScribeTap, Ear]]) -> list[str]:

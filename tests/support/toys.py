@@ -60,7 +60,7 @@ def split(train: int = 48, holdout: int = 18, aux: int = 30, *, seed: int = 0) -
 
 
 def network(norm: Literal["batch", "group"] = "group", *, dropout: float = 0.2) -> nn.Sequential:
-    """Convolution, normalisation and dropout on either side of the cut; cut it at `CUT`."""
+    """Convolution, normalization and dropout on either side of the cut; cut it at `CUT`."""
 
     def normal(channels: int) -> nn.Module:
         return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(2, channels)

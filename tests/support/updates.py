@@ -15,7 +15,7 @@ SGD = Training(epochs=1, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9, 
 
 
 def heard_of(victim: Victim) -> tuple[Updates, Samples]:
-    samples = image_targets(victim.data, victim.member.samples, victim.targets)
+    samples = image_targets(victim.data, victim.client.samples, victim.targets)
     return released_updates(victim, samples, victim.targets), samples
 
 

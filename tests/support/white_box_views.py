@@ -37,7 +37,7 @@ def conv_client(seed: int = 0) -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU()).eval()
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """A fixed shift and scale: it holds buffers, and no parameters."""
 
     mean: Tensor

@@ -84,7 +84,7 @@ def test_a_restored_victim_is_the_stored_one(kind: str, split: Split, tmp_path: 
     back = api.restored(path, model, split, **arguments)
     assert equal(victim_tensors(back), victim_tensors(victim))
     assert victim_record(back) == victim_record(victim)
-    assert back.prepared.keys() == victim.prepared.keys()
+    assert back.baseline_cache.keys() == victim.baseline_cache.keys()
     learned = [name for m in back.deployed for name in m.defense.learned()]
     assert bool(learned) == ("disco" in kind or kind in ("chain", "clients"))
     x = split.private_holdout.x

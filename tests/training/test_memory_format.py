@@ -45,15 +45,15 @@ def test_channels_last_trains_the_same_network(name: str, optimizer: str) -> Non
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_an_optimiser_reads_a_gradient_of_another_layout_right(optimizer: str) -> None:
+def test_an_optimizer_reads_a_gradient_of_another_layout_right(optimizer: str) -> None:
     gradient = torch.arange(24.0).reshape(2, 3, 2, 2)
     moved = []
     for layout in (torch.contiguous_format, torch.channels_last):
         layer = nn.Conv2d(3, 2, 2, bias=False)
         layer.weight = nn.Parameter(torch.zeros(2, 3, 2, 2).to(memory_format=layout))
         layer.weight.grad = gradient.clone()
-        optimiser = Training(optimizer=optimizer, lr=0.1).optimizer_for(layer)
-        assert optimiser is not None
-        optimiser.step()
+        chosen = Training(optimizer=optimizer, lr=0.1).optimizer_for(layer)
+        assert chosen is not None
+        chosen.step()
         moved.append(layer.weight.detach())
     torch.testing.assert_close(moved[1], moved[0])

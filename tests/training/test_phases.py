@@ -16,7 +16,7 @@ from sltoolkit.api import train
 from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.partition import Dealt, deal
 from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.models.refit import reinitialise
+from sltoolkit.models.resize import reinitialize
 from sltoolkit.parties.honest import HonestServer
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
@@ -176,7 +176,7 @@ def test_settling_copies() -> None:
 def test_one_seed_gives_one_victim_and_another_seed_another() -> None:
     def state(seed: int) -> dict[str, Any]:
         trained = victim(norm="batch", seed=seed)
-        return {**trained.member.client.state_dict(), **trained.server.state_dict()}
+        return {**trained.client.client.state_dict(), **trained.server.state_dict()}
 
     assert differences(state(0), state(0)) == []
     assert len(differences(state(0), state(1))) >= 10
@@ -216,13 +216,13 @@ def test_features_have_no_memory_format() -> None:
     assert with_format((nn.Linear(5, 3),), flat, Training(channels_last=True)) is flat
 
 
-def test_reinitialising_draws_every_weight_from_the_scope() -> None:
+def test_reinitializing_draws_every_weight_from_the_scope() -> None:
     def drawn(seed: int, start: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         module = nn.Sequential(network("batch"), nn.MultiheadAttention(4, 2), nn.PReLU())
         for p in module.parameters():
             p.data = start(p.data)
         with Stream(seed).scope():
-            reinitialise(module)
+            reinitialize(module)
         return module.state_dict()
 
     zeros, ones = drawn(0, torch.zeros_like), drawn(0, torch.ones_like)
@@ -230,13 +230,13 @@ def test_reinitialising_draws_every_weight_from_the_scope() -> None:
     assert differences(zeros, drawn(1, torch.zeros_like)) != []
 
 
-def test_unknown_optimisers_are_refused_and_networks_without_weights_have_none() -> None:
+def test_unknown_optimizers_are_refused_and_networks_without_weights_have_none() -> None:
     with pytest.raises(SpecError, match="did you mean 'adam'"):
         Training(optimizer="adamw").optimizer_for(nn.Linear(2, 2))
     assert Training().optimizer_for(nn.Flatten()) is None
 
 
-def test_optimisers_get_their_settings() -> None:
+def test_optimizers_get_their_settings() -> None:
     training = Training(optimizer="sgd", lr=0.3, momentum=0.7, weight_decay=0.1)
     optimizer = training.optimizer_for(nn.Linear(2, 2))
     assert optimizer is not None
@@ -252,7 +252,7 @@ def test_a_client_without_weights_trains_its_server() -> None:
     assert trained.utility > 0.8
 
 
-def test_optimiser_states_persist_across_epochs() -> None:
+def test_optimizer_states_persist_across_epochs() -> None:
     run = seated()
     witness(run)
     server = run.cast.server.party

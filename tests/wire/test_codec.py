@@ -105,8 +105,8 @@ def test_a_single_number_has_no_samples() -> None:
 @pytest.mark.parametrize(
     ("name", "bad", "said"),
     [
-        ("quantise", {"bits": 0}, "bits must be a whole number from 1 to 16, got 0"),
-        ("quantise", {"bits": 17}, "got 17"),
+        ("quantize", {"bits": 0}, "bits must be a whole number from 1 to 16, got 0"),
+        ("quantize", {"bits": 17}, "got 17"),
         ("top_k", {"fraction": 0.0}, "fraction must be above 0 and at most 1, got 0.0"),
         ("top_k", {"fraction": 1.1}, "got 1.1"),
         ("top_k", {"fraction": math.nan}, "got nan"),

@@ -9,13 +9,13 @@ from support.reducers import rng, through
 from torch import Tensor
 
 from sltoolkit.wire.codec import Reducer
-from sltoolkit.wire.reducers import HalfPrecision, Quantised, TopK
+from sltoolkit.wire.reducers import HalfPrecision, Quantized, TopK
 
 ALL: list[Reducer] = [
     HalfPrecision(), HalfPrecision(format="bf16"), TopK(), TopK(fraction=1.0),
-    *(Quantised(bits=bits) for bits in range(1, 17)),
+    *(Quantized(bits=bits) for bits in range(1, 17)),
 ]  # fmt: skip
-ONE_EACH = [HalfPrecision(), Quantised(bits=5), TopK(fraction=0.3)]
+ONE_EACH = [HalfPrecision(), Quantized(bits=5), TopK(fraction=0.3)]
 
 
 def step_of(rows: Tensor, bits: int) -> Tensor:
@@ -47,12 +47,12 @@ def test_channels_last_stays_so_and_carries_the_same_values(reducer: Reducer) ->
 
 
 @pytest.mark.parametrize("bits", range(1, 17))
-def test_grid_points_survive_quantisation_exactly(bits: int) -> None:
+def test_grid_points_survive_quantization_exactly(bits: int) -> None:
     codes = torch.randint(2**bits, (4, 53), generator=rng(bits))
     codes[:, 0], codes[:, 1] = 0, 2**bits - 1
     grid = codes.float() / 64 - 3  # step and numbers are exact in float32
-    packed = Quantised(bits=bits).pack(grid)
-    assert torch.equal(Quantised(bits=bits).unpack(packed), grid)
+    packed = Quantized(bits=bits).pack(grid)
+    assert torch.equal(Quantized(bits=bits).unpack(packed), grid)
     assert packed.parts[0].dtype == torch.uint8
 
 
@@ -62,23 +62,23 @@ def test_the_packed_bytes_are_the_codes_one_after_the_other(bits: int) -> None:
     codes[:, 0], codes[:, 1] = 0, 2**bits - 1
     stream = sum(int(code) << (bits * i) for i, code in enumerate(codes.flatten()))
     expected = stream.to_bytes(math.ceil(22 * bits / 8), "little")
-    assert bytes(Quantised(bits=bits).pack(codes.double()).parts[0].tolist()) == expected
+    assert bytes(Quantized(bits=bits).pack(codes.double()).parts[0].tolist()) == expected
 
 
 @pytest.mark.parametrize("bits", range(1, 17))
-def test_quantisation_errs_by_half_a_step_at_most(bits: int) -> None:
+def test_quantization_errs_by_half_a_step_at_most(bits: int) -> None:
     scales = torch.tensor([[1e-3], [1.0], [50.0]], dtype=torch.float64)
     rows = torch.randn(3, 999, generator=rng(), dtype=torch.float64) * scales
-    wrong = (through(Quantised(bits=bits), rows) - rows).abs()
+    wrong = (through(Quantized(bits=bits), rows) - rows).abs()
     half = step_of(rows, bits) / 2
     assert (wrong <= half * (1 + 1e-9)).all()
     assert (wrong.amax(1, keepdim=True) > 0.9 * half).all()  # the bound is the right one
 
 
-def test_quantisation_of_short_floats_adds_one_rounding_at_most() -> None:
+def test_quantization_of_short_floats_adds_one_rounding_at_most() -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
         rows = torch.randn(3, 999, generator=rng()).to(dtype)
-        wide, got = rows.double(), through(Quantised(bits=10), rows).double()
+        wide, got = rows.double(), through(Quantized(bits=10), rows).double()
         rounding = torch.finfo(dtype).eps * wide.abs().amax()
         assert ((got - wide).abs() <= step_of(wide, 10) / 2 + rounding).all()
 
@@ -86,7 +86,7 @@ def test_quantisation_of_short_floats_adds_one_rounding_at_most() -> None:
 @pytest.mark.parametrize("bits", [1, 8, 16])
 def test_a_constant_row_arrives_exactly(bits: int) -> None:
     rows = torch.stack([torch.full((9,), 0.3), torch.zeros(9), torch.linspace(0, 1, 9)])
-    assert torch.equal(through(Quantised(bits=bits), rows)[:2], rows[:2])
+    assert torch.equal(through(Quantized(bits=bits), rows)[:2], rows[:2])
 
 
 @pytest.mark.parametrize("reducer", ALL, ids=repr)
@@ -100,8 +100,8 @@ def test_a_message_about_no_sample_is_one_row() -> None:
     t = torch.tensor([[1.0, 2.0], [30.0, 40.0]])
     got = through(TopK(fraction=0.5), t, per_sample=False)
     assert torch.equal(got, torch.tensor([[0.0, 0.0], [30.0, 40.0]]))
-    assert Quantised().pack(t, per_sample=False).nbytes == 4 + 2 * 4
-    assert through(Quantised(), torch.tensor(3.5), per_sample=False) == 3.5
+    assert Quantized().pack(t, per_sample=False).nbytes == 4 + 2 * 4
+    assert through(Quantized(), torch.tensor(3.5), per_sample=False) == 3.5
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_too_large_numbers_become_the_largest_and_not_infinite() -> None:
     assert through(HalfPrecision(), near).isfinite().all()
 
 
-@pytest.mark.parametrize("reducer", [HalfPrecision(), Quantised(), TopK(fraction=0.5)], ids=repr)
+@pytest.mark.parametrize("reducer", [HalfPrecision(), Quantized(), TopK(fraction=0.5)], ids=repr)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_not_finite_stays_visible_and_in_its_sample(reducer: Reducer, bad: float) -> None:
     t = torch.tensor([[1.0, bad, 3.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
@@ -166,7 +166,7 @@ def test_bytes_are_what_the_closed_forms_say() -> None:
             assert HalfPrecision().pack(t).nbytes == 2 * n * d
             for bits in range(1, 17):
                 expected = math.ceil(n * d * bits / 8) + 2 * n * size
-                assert Quantised(bits=bits).pack(t).nbytes == expected
+                assert Quantized(bits=bits).pack(t).nbytes == expected
             assert TopK(fraction=0.25).pack(t).nbytes == n * math.ceil(d / 4) * (size + 4)
 
 

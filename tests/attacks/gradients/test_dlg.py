@@ -153,7 +153,7 @@ def test_rehearsal_chooses_on_own_samples_heard_like_the_targets(digits: Any) ->
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 20), (12,)], ids=str)
 @pytest.mark.parametrize("attack", [sl.DLG(), sl.InvertingGradients(steps=250, tv_weight=0.0)])
-def test_images_of_colour_signals_and_feature_vectors(shape: Any, attack: Any) -> None:
+def test_images_of_color_signals_and_feature_vectors(shape: Any, attack: Any) -> None:
     with Stream(1).scope():
         size = torch.Size(shape).numel()
         network = nn.Sequential(

@@ -27,7 +27,7 @@ from sltoolkit.data import load
 from sltoolkit.data.targets import Targets
 from sltoolkit.defenses import GaussianNoise, NoPeek
 from sltoolkit.errors import SpecError, ThreatModelError
-from sltoolkit.networks.substitutes import strided_pilot, transposed_decoder
+from sltoolkit.networks.substitutes import strided_substitute, transposed_decoder
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import LocalLoss, Protocol, SplitFedV1, UShaped, Vanilla
 from sltoolkit.streams import Stream
@@ -112,7 +112,7 @@ def test_the_client_gets_the_gradient_of_fooling_the_critic_and_nothing_else() -
     assert sent.grad_fn is None
 
 
-def test_where_the_defence_is_known_the_pilot_sends_through_it() -> None:
+def test_where_the_defense_is_known_the_pilot_sends_through_it() -> None:
     known, built_in = trio(defense=OwnDefense(lambda _: Saturating(), Stream(0))), trio()
     built_in.pilot.network = Behind(built_in.pilot.network)
     for step in range(3):
@@ -140,10 +140,10 @@ def test_a_client_that_is_the_pilot_is_taken_for_it(loss: Any) -> None:
     torch.testing.assert_close(noted["fool_loss"], l_f)
     torch.testing.assert_close(noted["read_loss"], error)  # what the attack's own error is, too
     if loss == "wasserstein":
-        assert float(noted["judge_loss"]) >= 0  # both means are equal: the penalty is left
+        assert float(noted["critic_loss"]) >= 0  # both means are equal: the penalty is left
     else:
         both = (functional.softplus(scores) + functional.softplus(-scores)).mean() / 2
-        torch.testing.assert_close(noted["judge_loss"], both)
+        torch.testing.assert_close(noted["critic_loss"], both)
 
 
 def test_extra_critic_steps_come_before_the_papers_own() -> None:
@@ -199,13 +199,13 @@ def layers(network: nn.Module) -> list[tuple[str, int, int, int]]:
 def test_pilot_and_decoder_have_the_papers_layers() -> None:
     image = (3, 32, 32)
     with torch.device("meta"):
-        assert layers(strided_pilot(image, (64, 16, 16))) == [
+        assert layers(strided_substitute(image, (64, 16, 16))) == [
             ("conv", 3, 64, 2), ("conv", 64, 64, 1)
         ]  # fmt: skip
-        assert layers(strided_pilot(image, (128, 8, 8))) == [
+        assert layers(strided_substitute(image, (128, 8, 8))) == [
             ("conv", 3, 64, 2), ("conv", 64, 128, 2), ("conv", 128, 128, 1)
         ]  # fmt: skip
-        assert layers(strided_pilot(image, (256, 4, 4))) == [
+        assert layers(strided_substitute(image, (256, 4, 4))) == [
             ("conv", 3, 64, 2), ("conv", 64, 128, 2), ("conv", 128, 256, 2), ("conv", 256, 256, 1)
         ]  # fmt: skip
         assert layers(transposed_decoder((64, 16, 16), image)) == [
@@ -221,7 +221,7 @@ def test_pilot_and_decoder_have_the_papers_layers() -> None:
 
 def test_the_pilot_is_affine_up_to_its_end() -> None:
     with Stream(0).scope():
-        pilot = strided_pilot((1, 8, 8), (4, 4, 4)).double()
+        pilot = strided_substitute((1, 8, 8), (4, 4, 4)).double()
     a, b = drawn(3, 1, 8, 8), drawn(3, 1, 8, 8, seed=1)
     torch.testing.assert_close(pilot((a + b) / 2), (pilot(a) + pilot(b)) / 2)
 
@@ -283,7 +283,7 @@ def test_wherever_the_server_sits_the_client_follows_it_alone(
         train(network, data, training=training, active=thief, **options) for thief in thieves
     )
     untrained = train(network, data, training=replace(training, epochs=0), **options)
-    still, away, start = (weights(v.member.client) for v in (paused, moved, untrained))
+    still, away, start = (weights(v.client.client) for v in (paused, moved, untrained))
     torch.testing.assert_close(still, start)  # scale 0: zero gradients, under plain SGD
     assert not torch.allclose(away, start)
     outcome = attack(moved, thieves[1]).outcome
@@ -298,7 +298,7 @@ def test_a_loss_of_the_clients_own_adds_to_the_hijack() -> None:
             train(
                 network, data, cut="cut", training=training, targets=Targets(count=5),
                 defense=defense, active=replace(FSHA.smoke(), scale=scale),
-            ).member.client
+            ).client.client
         )
         for defense, scale in ((NoPeek(), 0.0), (NoPeek(), 1.0), (None, 0.0))
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
 from sltoolkit.networks.decoders import FAMILIES
 from sltoolkit.networks.inverse import decode, fit_inverse, inverse_error, inverse_network
-from sltoolkit.networks.layers import centred
+from sltoolkit.networks.layers import centered
 from sltoolkit.streams import Stream
 
 EACH = pytest.mark.parametrize("family", FAMILIES)
@@ -72,9 +72,9 @@ def test_decoders_reach_the_linear_gaussian_optimum_and_do_not_beat_it() -> None
 
 
 @EACH
-@pytest.mark.parametrize("labelled", [False, True], ids=["plain", "labelled"])
+@pytest.mark.parametrize("labeled", [False, True], ids=["plain", "labeled"])
 def test_every_family_beats_the_mean_image_and_on_shuffled_pairs_does_not(
-    family: Any, labelled: bool
+    family: Any, labeled: bool
 ) -> None:
     x, aux, client = digits(100), digits(900)[100:], conv_client()
     mean = aux.mean(0, keepdim=True).expand_as(x)
@@ -88,7 +88,7 @@ def test_every_family_beats_the_mean_image_and_on_shuffled_pairs_does_not(
         return sent
 
     def reached(release: Any) -> Tensor:
-        view = decoder_view(release, x, aux, y=y, labels=labels if labelled else None)
+        view = decoder_view(release, x, aux, y=y, labels=labels if labeled else None)
         return attack.run(view, rng=Stream(0)).images
 
     assert error(reached(client), x) < 0.2 * error(mean, x)
@@ -161,9 +161,9 @@ def test_inverse_networks_start_from_a_mean(shape: tuple[int, ...], family: str)
 @pytest.mark.parametrize("sides", [(8, 9), (11, 16), (12,)])
 def test_cropping_takes_off_what_padding_put_on(sides: tuple[int, ...]) -> None:
     x = torch.rand(2, 3, *sides, generator=seeded(0))
-    wide = centred(x, [side + 3 for side in sides])
+    wide = centered(x, [side + 3 for side in sides])
     assert tuple(wide.shape[2:]) == tuple(side + 3 for side in sides)
-    assert torch.equal(centred(wide, sides), x)
+    assert torch.equal(centered(wide, sides), x)
     assert float(wide.sum()) == pytest.approx(float(x.sum()))
 
 

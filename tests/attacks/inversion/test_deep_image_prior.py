@@ -36,7 +36,7 @@ def test_the_prior_draws_images_of_any_shape(shape: tuple[int, int, int]) -> Non
     images = prior(noise).detach()
     assert images.shape == (2, *shape)
     assert 0 <= float(images.min()) < float(images.max()) <= 1
-    apart = torch.cat([prior(one[None]) for one in noise])  # its normalisation is by image
+    apart = torch.cat([prior(one[None]) for one in noise])  # its normalization is by image
     assert torch.allclose(images, apart, atol=1e-5)
 
 
@@ -77,14 +77,14 @@ def test_it_finds_natural_images_where_pixels_alone_find_patterns() -> None:
 
 def test_undefended_photographs_leak_and_strong_noise_hides_them() -> None:
     x, noise = photos(4), seeded(2)
-    grey = error(x.mean((0, 2, 3), keepdim=True), x)
+    gray = error(x.mean((0, 2, 3), keepdim=True), x)
     attack, client = replace(PLAIN, steps=60), mixing_client()
     clear = whitebox_view(client, x)
     drowned = whitebox_view(
         client, x, release=lambda v: client(v) + 5 * torch.randn(len(v), 12, 8, 8, generator=noise)
     )
-    assert error(attack.run(clear, rng=Stream(1)).images, x) < 0.2 * grey
-    assert error(attack.run(drowned, rng=Stream(1)).images, x) > grey
+    assert error(attack.run(clear, rng=Stream(1)).images, x) < 0.2 * gray
+    assert error(attack.run(drowned, rng=Stream(1)).images, x) > gray
 
 
 def test_targets_stop_when_their_own_loss_stands_still() -> None:

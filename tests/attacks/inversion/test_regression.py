@@ -32,7 +32,7 @@ def problem(n: int, d: int, *, draws: int = 1, outputs: int = 5) -> tuple[Tensor
 
 
 def oracle(features: Tensor, outputs: Tensor, alpha: float, new: Tensor) -> Tensor:
-    """scikit-learn's predictions for new (N, d), standardised like features (n, K, d)."""
+    """scikit-learn's predictions for new (N, d), standardized like features (n, K, d)."""
     rows = features.flatten(0, 1).numpy()
     scaler = StandardScaler().fit(rows)
     model = Oracle(alpha=alpha).fit(
@@ -74,7 +74,7 @@ def test_the_left_out_error_is_that_of_refits_without_each_sample(
 
 
 def windows(features: Tensor, mean: Tensor, deviation: Tensor, reach: int) -> np.ndarray:
-    """By loops: the standardised cells around each cell of (N, C, H, W), zeros beyond the edge."""
+    """By loops: the standardized cells around each cell of (N, C, H, W), zeros beyond the edge."""
     standard = ((features - mean) / deviation[:, None, None]).numpy()
     side = reach // 2
     wide = np.pad(standard, ((0, 0), (0, 0), (side, side), (side, side)))
@@ -92,9 +92,9 @@ def test_the_local_fit_is_scikit_learns_ridge_on_windows(reach: int, draws: int)
     features = torch.randn(12, draws, 2, 3, 4, generator=g, dtype=torch.float64)
     outputs = torch.rand(12, 1, 6, 8, generator=g, dtype=torch.float64)  # 2 x 2 pixels per cell
     ridge = LocalRidge(features, outputs, reach)
-    mean, centre = features.mean((0, 1)), outputs.mean(0)
+    mean, center = features.mean((0, 1)), outputs.mean(0)
     deviation = (features - mean).square().mean((0, 1, 3, 4)).sqrt()
-    blocks = (outputs - centre).reshape(12, 3, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, 4)
+    blocks = (outputs - center).reshape(12, 3, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, 4)
 
     def fitted(rows: np.ndarray, new: Tensor, weight: float) -> Tensor:
         z = np.concatenate([
@@ -104,7 +104,7 @@ def test_the_local_fit_is_scikit_learns_ridge_on_windows(reach: int, draws: int)
         scale = float(np.linalg.eigvalsh(z.T @ z).mean())
         oracle = Oracle(alpha=weight * scale, fit_intercept=False).fit(z, x)
         guess = torch.from_numpy(oracle.predict(windows(new, mean, deviation, reach)))
-        return guess.reshape(-1, 3, 4, 2, 2).permute(0, 1, 3, 2, 4).reshape(-1, 1, 6, 8) + centre
+        return guess.reshape(-1, 3, 4, 2, 2).permute(0, 1, 3, 2, 4).reshape(-1, 1, 6, 8) + center
 
     new = torch.randn(3, 2, 3, 4, generator=g, dtype=torch.float64)
     everyone = np.arange(12)

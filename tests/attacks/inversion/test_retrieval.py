@@ -27,7 +27,7 @@ def by_loop(z: Tensor, own: Tensor, distance: str) -> list[int]:
             angles = [float(one @ o / (one.norm() * o.norm())) for o in own.flatten(1)]
             found.append(max(range(len(own)), key=angles.__getitem__))
         else:
-            by = scale if distance == "standardised" else 1
+            by = scale if distance == "standardized" else 1
             far = [float(((one - o) / by).norm()) for o in own.flatten(1)]
             found.append(min(range(len(own)), key=far.__getitem__))
     return found
@@ -42,9 +42,9 @@ def test_the_nearest_is_that_of_a_plain_loop(distance: str) -> None:
     assert far.shape == (20,)
 
 
-def test_a_unit_that_never_varies_does_not_break_the_standardised_distance() -> None:
+def test_a_unit_that_never_varies_does_not_break_the_standardized_distance() -> None:
     own = torch.tensor([[5.0, 0.0], [5.0, 1.0]])
-    found, far = nearest(torch.tensor([[5.0, 0.9]]), own, "standardised")
+    found, far = nearest(torch.tensor([[5.0, 0.9]]), own, "standardized")
     assert found.tolist() == [1]
     assert bool(far.isfinite().all())
 
@@ -91,7 +91,7 @@ def test_rehearsal_chooses_a_distance_that_does_not_hear_the_loudest_unit_alone(
     x, aux = digits(50), digits(450)[50:]
     view = view_of(RetrievalView, loud, x, aux)
     outcome = Retrieval().run(view, rng=Stream(0))
-    assert outcome.tuned == {"distance": "standardised"}
+    assert outcome.tuned == {"distance": "standardized"}
     plain = Retrieval(distance="euclidean").run(view, rng=Stream(0))
     assert plain.tuned == {}
     assert error(outcome.images, x) < 0.7 * error(plain.images, x)

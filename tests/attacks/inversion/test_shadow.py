@@ -36,7 +36,7 @@ FIXED = Shadow(
 )  # nothing to rehearse
 
 
-def labelled(n: int) -> Aux:
+def labeled(n: int) -> Aux:
     """Digits and their labels."""
     return Aux(x=digits(n), y=torch.tensor(load_digits().target[:n]))
 
@@ -62,7 +62,7 @@ def view_of(client: nn.Module, server: nn.Module, aux: Aux, **more: Any) -> Shad
 
 
 def test_an_untrained_shadow_that_is_the_client_makes_it_the_white_box() -> None:
-    client, aux = conv_client(), labelled(40)
+    client, aux = conv_client(), labeled(40)
     view = view_of(client, server_of(), aux)
     got = replace(FIXED, epochs=0).run(view, rng=Stream(0))
     whitebox = WhiteBox(steps=30, lr=0.1, tv_weight=1e-3, tv_beta=1)
@@ -80,14 +80,14 @@ def test_an_untrained_shadow_that_is_the_client_makes_it_the_white_box() -> None
 def test_the_servers_network_is_left_as_it_was() -> None:
     server = server_of().train()
     before = copy.deepcopy(server.state_dict())
-    FIXED.run(view_of(conv_client(), server, labelled(40)), rng=Stream(0))
+    FIXED.run(view_of(conv_client(), server, labeled(40)), rng=Stream(0))
     assert all(torch.equal(v, before[k]) for k, v in server.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in server.parameters())
     assert all(layer.training for layer in server.modules())
 
 
 def test_training_is_the_published_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    own, rates, settings = labelled(48), [], {}
+    own, rates, settings = labeled(48), [], {}
     made = torch.optim.Adam
 
     class Watched(made):  # type: ignore[misc, valid-type]
@@ -112,7 +112,7 @@ def test_training_is_the_published_recipe(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_task_is_learned_through_a_frozen_server() -> None:
-    own = labelled(64)
+    own = labeled(64)
     client, server = conv_client().requires_grad_(True), server_of()
     server[0] = nn.ReLU()
     for weight in server[-1].parameters():  # a server that nobody trained says little
@@ -139,7 +139,7 @@ class Masked(Defense):
         return torch.cat([torch.zeros_like(z[:, :2]), z[:, 2:]], 1)
 
 
-def test_a_known_defence_is_rehearsed_with() -> None:
+def test_a_known_defense_is_rehearsed_with() -> None:
     client = conv_client()
     answer = released(client, lambda _: Masked(), Stream(0))(digits(3))[0]
     with torch.no_grad():
@@ -177,7 +177,7 @@ def test_it_rehearses_against_three_rivals_and_inverts_none_of_them(
         return Reconstruction(images=digits(view.smashed.shape[1]))
 
     monkeypatch.setattr(WhiteBox, "run", noting)
-    view = view_of(conv_client(), server_of(), labelled(20))
+    view = view_of(conv_client(), server_of(), labeled(20))
     Shadow(epochs=1, least_steps=2).run(view, rng=Stream(0))
     same = digits(1).repeat(6, 1, 1, 1)
     assert seen[0].release is not None
@@ -189,7 +189,7 @@ def test_it_rehearses_against_three_rivals_and_inverts_none_of_them(
 
 def test_own_samples_are_needed() -> None:
     with pytest.raises(SpecError, match="at least 3 aux samples"):
-        FIXED.run(view_of(conv_client(), server_of(), labelled(2)), rng=Stream(0))
+        FIXED.run(view_of(conv_client(), server_of(), labeled(2)), rng=Stream(0))
 
 
 DATA: Callable[[], sl.data.Split] = partial(sl.data.load, "digits", train=600, holdout=100, aux=400)

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from support.white_box_views import Normalise, conv_client, digits, error, seeded, task_of
+from support.white_box_views import Normalize, conv_client, digits, error, seeded, task_of
 from torch import Tensor, nn
 
 import sltoolkit as sl
@@ -56,7 +56,7 @@ def test_with_the_true_client_as_frozen_clone_it_is_the_white_box(
         rounds=4, input_steps=10, client_steps=0, lr=0.02, tv_weight=0.3, l2_weight=0.0, window=0
     )
     whitebox = WhiteBox(
-        steps=40, lr=0.02, optimizer="amsgrad", schedule="constant", start="grey", box=False,
+        steps=40, lr=0.02, optimizer="amsgrad", schedule="constant", start="gray", box=False,
         tv_weight=0.3, tv_beta=2, forward="client", window=0,
     )  # fmt: skip
     got = run(unsplit, view_of(smashed, x, lambda _: copy.deepcopy(client)))
@@ -115,21 +115,21 @@ def test_who_has_arrived_stops_and_the_others_go_on() -> None:
     assert torch.equal(outcome.trace[30], outcome.images)
 
 
-def _normalising(i: int, _: Stream) -> nn.Module:
-    return nn.Sequential(Normalise(1), fresh(Stream(1).child(f"clone{i}")))
+def _normalizing(i: int, _: Stream) -> nn.Module:
+    return nn.Sequential(Normalize(1), fresh(Stream(1).child(f"clone{i}")))
 
 
 def test_who_has_arrived_takes_along_what_its_clone_holds_besides_weights() -> None:
     x = digits(4)
-    client = nn.Sequential(Normalise(1), conv_client()).eval()
+    client = nn.Sequential(Normalize(1), conv_client()).eval()
     smashed = heard(client, x)
     smashed[:, 0] = 0.25  # it arrives first
     attack = UnSplit(rounds=12, input_steps=10, client_steps=10, window=1, lr=1e-2)
     arches = iter(range(4))
-    together = run(attack, view_of(smashed, x, lambda s: _normalising(next(arches), s)))
+    together = run(attack, view_of(smashed, x, lambda s: _normalizing(next(arches), s)))
     assert together.diagnostics["rounds"] < 12
     for i in range(4):
-        one = view_of(smashed[:, i : i + 1], x[i : i + 1], partial(_normalising, i))
+        one = view_of(smashed[:, i : i + 1], x[i : i + 1], partial(_normalizing, i))
         assert error(together.images[i : i + 1], x[i : i + 1]) == pytest.approx(
             error(run(attack, one).images, x[i : i + 1]), rel=0.02
         )

@@ -104,7 +104,7 @@ def test_the_published_codes_descent_written_out_gives_the_same_image() -> None:
     assert torch.allclose(images(attack, view), guess, atol=1e-5)
 
 
-class Neighbours(nn.Module):
+class Neighbors(nn.Module):
     """A client of element-wise operations: products of matrices round by the size of the batch."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Neighbours(nn.Module):
 
 @pytest.mark.parametrize("tv_weight", [0.0, 1e-2])
 def test_sixteen_targets_at_once_are_bit_identical_to_one_at_a_time(tv_weight: float) -> None:
-    x, client = digits(16), Neighbours()
+    x, client = digits(16), Neighbors()
     attack = replace(DEFAULT, tv_weight=tv_weight, steps=150, window=30)
     outcome = attack.run(whitebox_view(client, x), rng=Stream(1))
     alone = [images(attack, whitebox_view(client, one[None])) for one in x]

@@ -58,7 +58,7 @@ def left_out(observation: Observation) -> Tensor:
 
 @pytest.mark.parametrize(
     "reducer",
-    [None, sl.HalfPrecision(), sl.Quantised(bits=8), sl.Quantised(bits=3), sl.TopK(fraction=0.3)],
+    [None, sl.HalfPrecision(), sl.Quantized(bits=8), sl.Quantized(bits=3), sl.TopK(fraction=0.3)],
     ids=str,
 )
 def test_units_that_are_off_or_rounded_to_nothing_count(reducer: Reducer | None) -> None:
@@ -67,15 +67,15 @@ def test_units_that_are_off_or_rounded_to_nothing_count(reducer: Reducer | None)
     assert not left_out(observation).any()
 
 
-@pytest.mark.parametrize("reducer", [None, sl.Quantised(bits=8)], ids=str)
+@pytest.mark.parametrize("reducer", [None, sl.Quantized(bits=8)], ids=str)
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
 def test_pruned_units_do_not(ratio: float, reducer: Reducer | None) -> None:
     observation = heard(deployed(RandomPruning(ratio=ratio), reducer))
     assert torch.equal(left_out(observation), observation.z == 0)
 
 
-def test_a_quantised_release_is_inverted_as_well_as_its_zeros_allow() -> None:
-    view = whitebox_view(dense(0), TARGETS, aux=OWN, release=deployed(reducer=sl.Quantised(bits=8)))
+def test_a_quantized_release_is_inverted_as_well_as_its_zeros_allow() -> None:
+    view = whitebox_view(dense(0), TARGETS, aux=OWN, release=deployed(reducer=sl.Quantized(bits=8)))
     assert error(FIXED.run(view, rng=Stream(0)).images, TARGETS) < 0.002  # 0.006 without the zeros
 
 
@@ -142,7 +142,7 @@ def test_a_colluders_network_stands_in_where_releases_are_not_its_own(
     assert observation.weights.unique().numel() == 1
 
 
-def test_what_an_own_copy_of_the_defence_answers_shares_its_masks_as_the_defence_does() -> None:
+def test_what_an_own_copy_of_the_defense_answers_shares_its_masks_as_the_defense_does() -> None:
     release = released(dense(0), lambda _: RandomPruning(), Stream(0))
     silent = (release.mean(OWN, repeats=1) == 0).all(0)
     often_on = (dense(0)(OWN) > 0).sum(0) >= 20

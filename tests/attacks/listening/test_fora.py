@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from sltoolkit.api import attack, train
 from sltoolkit.attacks.listening.fora import FORA, Aligned, Alignment, FORASetup
-from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.data import load
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError
-from sltoolkit.networks.substitutes import pooled_pilot, transposed_decoder
+from sltoolkit.networks.substitutes import pooled_substitute, transposed_decoder
 from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
 
@@ -102,9 +102,9 @@ def test_the_substitute_is_the_beginning_of_vgg_16() -> None:
 
     first, second = [(3, 64), (64, 64)], [(64, 128), (128, 128)]
     with torch.device("meta"):
-        assert convolutions(pooled_pilot((3, 32, 32), (64, 16, 16))) == first
-        assert convolutions(pooled_pilot((3, 32, 32), (128, 8, 8))) == first + second
-        assert convolutions(pooled_pilot((3, 32, 32), (256, 4, 4))) == [
+        assert convolutions(pooled_substitute((3, 32, 32), (64, 16, 16))) == first
+        assert convolutions(pooled_substitute((3, 32, 32), (128, 8, 8))) == first + second
+        assert convolutions(pooled_substitute((3, 32, 32), (256, 4, 4))) == [
             *first, *second, (128, 256), (256, 256), (256, 256)
         ]  # fmt: skip
         decoder = transposed_decoder((128, 8, 8), (3, 32, 32), normed=True)
@@ -119,8 +119,8 @@ def test_the_substitute_can_be_negative_if_what_is_heard_is(low: float, signed: 
     assert bool((codes < 0).any()) == signed
 
 
-def heard(z: Tensor) -> RoundView:
-    return RoundView(
+def heard(z: Tensor) -> BatchView:
+    return BatchView(
         messages={("smashed", "in"): z}, ids=torch.arange(len(z)), step=0, epoch=0, network=None
     )
 

@@ -11,9 +11,14 @@ from support import toys
 from torch import Tensor, nn
 
 from sltoolkit.adversary import training_rehearsal as dress_rehearsal
-from sltoolkit.attacks.listening._substitute import After, Batch, Before, Substitute
+from sltoolkit.attacks.listening._substitute import (
+    Batch,
+    Substitute,
+    SubstituteSetup,
+    SubstituteView,
+)
 from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
-from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
@@ -28,7 +33,7 @@ def ear(attack: PCAT, **options: Any) -> PseudoClient:
     return tap
 
 
-def substitute(batch: RoundView) -> Substitute:
+def substitute(batch: BatchView) -> Substitute:
     first = Batch.of(batch)
     assert first is not None
     with Stream(5).scope():
@@ -77,7 +82,7 @@ def test_with_the_victims_client_and_data_the_loss_is_the_victims() -> None:
     # f^ := f_c and x' := x, in a network that computes the same in training and evaluation
     run = toys.seated(dropout=0.0)
     me, host, data = run.cast.clients[0].party, run.cast.server.party, run.data.private_train
-    setup = Before(
+    setup = SubstituteSetup(
         aux=Aux(x=data.x, y=data.y),
         task=run.task,
         client_arch=lambda stream: me.module,
@@ -115,7 +120,7 @@ def test_labels_that_no_own_sample_has_are_left_out() -> None:
     own = substitute(sim.heard(sim.server()))
     own.aux.y.clamp_(max=1)
     twin = Substitute(
-        Before(aux=own.aux, task=sim.TASK, client_arch=sim.client, mechanism=None),
+        SubstituteSetup(aux=own.aux, task=sim.TASK, client_arch=sim.client, mechanism=None),
         Batch(torch.zeros(2, *sim.CODES), torch.zeros(2).long(), sim.server()),
         conditional=False, lr=1.0, decoder_lr=1.0, width=2, rng=Stream(0),
     )  # fmt: skip
@@ -129,17 +134,17 @@ def test_labels_that_no_own_sample_has_are_left_out() -> None:
 
 
 def test_it_skips_the_batches_before_its_late_start() -> None:
-    taps = [ear(replace(PCAT.paper(), width=4, late_start=n)) for n in (0, 2, 3)]
+    links = [ear(replace(PCAT.paper(), width=4, late_start=n)) for n in (0, 2, 3)]
     for batch in (sim.heard(sim.server(), seed=s) for s in range(3)):
-        for tap in taps:
+        for tap in links:
             tap.hear(batch)
     started = [
-        None if t.substitute is None else t.substitute.losses.diagnostics()["steps"] for t in taps
+        None if t.substitute is None else t.substitute.losses.diagnostics()["steps"] for t in links
     ]
     assert started == [3.0, 1.0, None]
-    view = After(smashed=torch.zeros(1, 2, *sim.CODES).double(), labels=None)
+    view = SubstituteView(smashed=torch.zeros(1, 2, *sim.CODES).double(), labels=None)
     with pytest.raises(SpecError, match="PCAT heard no batch"):
-        taps[2].finish(view)
+        links[2].finish(view)
 
 
 def test_a_rehearsal_is_learned_from_all_the_way_and_the_late_start_remains() -> None:
@@ -163,9 +168,11 @@ def test_refined_signals_stay_in_range() -> None:
         ("smashed", "in"): draw(4, 6), ("labels", "in"): aux.y,
     })  # fmt: skip
     attack = replace(PCAT.smoke(), refine_lr=3.0)
-    tap = attack.open(Before(aux=aux, task=task, client_arch=None, mechanism=None), rng=Stream(3))
+    tap = attack.open(
+        SubstituteSetup(aux=aux, task=task, client_arch=None, mechanism=None), rng=Stream(3)
+    )
     tap.hear(heard)
-    found = tap.finish(After(smashed=draw(4, 6)[None], labels=None))
+    found = tap.finish(SubstituteView(smashed=draw(4, 6)[None], labels=None))
     assert isinstance(found, Reconstruction)
     assert 0 <= found.images.min() <= found.images.max() <= 1
 
@@ -178,10 +185,10 @@ def test_refining_descends_on_the_pseudo_clients_feature_error() -> None:
             for seed in range(3):
                 tap.hear(sim.heard(sim.server(), seed=seed))
             target = sim.heard(sim.server(), seed=7).messages["smashed", "in"]
-            outcome = tap.finish(After(smashed=target[None], labels=None))
+            outcome = tap.finish(SubstituteView(smashed=target[None], labels=None))
         losses.append(outcome.diagnostics["feature_loss"])
         assert 0 <= float(outcome.images.min()) <= float(outcome.images.max()) <= 1
-        again = tap.finish(After(smashed=target[None], labels=None))
+        again = tap.finish(SubstituteView(smashed=target[None], labels=None))
         assert torch.equal(again.images, outcome.images)
     assert losses[0] > losses[1] > losses[2]
 
@@ -191,7 +198,7 @@ def test_without_labels_its_tail_guesses_them_behind_the_targets_smashed_data(la
     tap, fs = ear(replace(PCAT.paper(), width=4, refine_steps=1)), sim.server(3 if labels else 5)
     tap.hear(sim.heard(fs, labels=labels))
     targets = sim.heard(sim.server(), seed=4).messages["smashed", "in"]
-    guess = tap.finish(After(smashed=targets[None], labels=None)).guess
+    guess = tap.finish(SubstituteView(smashed=targets[None], labels=None)).guess
     assert (guess is None) == labels
     if guess is not None:
         assert tap.substitute is not None
@@ -207,7 +214,7 @@ def test_it_hands_back_the_whole_model_that_it_stole(labels: bool) -> None:
     tap, fs = ear(replace(PCAT.paper(), width=4, refine_steps=1)), sim.server(3 if labels else 5)
     tap.hear(sim.heard(fs, labels=labels))
     targets = sim.heard(fs).messages["smashed", "in"]
-    outcome = tap.finish(After(smashed=targets[None], labels=None))
+    outcome = tap.finish(SubstituteView(smashed=targets[None], labels=None))
     twins, x = tap.substitute, sim.own_samples().x
     assert twins is not None
     assert outcome.model is not None

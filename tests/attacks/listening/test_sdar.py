@@ -13,10 +13,10 @@ from support import toys
 from torch import Tensor, nn
 
 from benchmarks.listening import by_hand
-from sltoolkit.attacks.listening._substitute import After, Before, Substitute
+from sltoolkit.attacks.listening._substitute import Substitute, SubstituteSetup, SubstituteView
 from sltoolkit.attacks.listening.pcat import PCAT
 from sltoolkit.attacks.listening.sdar import SDAR, Simulation
-from sltoolkit.contracts.attack import RoundView
+from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.streams import Stream
@@ -24,7 +24,7 @@ from sltoolkit.streams import Stream
 NARROW = replace(SDAR.smoke(), lambda1=0.3, lambda2=0.2)
 
 
-def begun(attack: SDAR, first: RoundView, *, arch: bool = True) -> Simulation:
+def begun(attack: SDAR, first: BatchView, *, arch: bool = True) -> Simulation:
     """An ear that has its networks and has not learned yet; its critics drop nothing out."""
     tap = attack.open(sim.before(arch=arch), rng=Stream(3))
     assert isinstance(tap, Simulation)
@@ -99,19 +99,19 @@ def test_two_steps_are_those_of_the_equations(labels: bool) -> None:
 
 
 def test_the_step_by_hand_that_the_benchmark_compares_with_is_the_same() -> None:
-    fs, taps = sim.server(), [begun(NARROW, sim.heard(sim.server())) for _ in range(2)]
-    hand, batch = by_hand(taps[1], NARROW), sim.heard(fs, seed=1)
-    own, other = (tap.substitute for tap in taps)
+    fs, links = sim.server(), [begun(NARROW, sim.heard(sim.server())) for _ in range(2)]
+    hand, batch = by_hand(links[1], NARROW), sim.heard(fs, seed=1)
+    own, other = (tap.substitute for tap in links)
     assert own is not None
     assert other is not None
     sim.same(own.decoder.network, other.decoder.network)
     x, y = sim.draws(own)
     hand(batch.messages["smashed", "in"], batch.messages["labels", "in"], fs, x, y)
     with mock.patch.object(Substitute, "draw", fixed):
-        taps[0].hear(batch)
+        links[0].hear(batch)
     sim.same(own.client.network, other.client.network)
     sim.same(own.decoder.network, other.decoder.network)
-    for a, b in zip(critics(taps[0]), critics(taps[1]), strict=True):
+    for a, b in zip(critics(links[0]), critics(links[1]), strict=True):
         sim.same_weights(a, b)
 
 
@@ -121,7 +121,7 @@ class Recorder:
     def __init__(self) -> None:
         self.batches: list[tuple[Tensor, Tensor, nn.Module]] = []
 
-    def hear(self, heard: RoundView) -> None:
+    def hear(self, heard: BatchView) -> None:
         assert heard.network is not None
         said = heard.messages
         z, y = said["smashed", "in"].clone(), said["labels", "in"].clone()
@@ -142,15 +142,15 @@ def deterministic() -> Callable[[Substitute, int], tuple[Tensor, Tensor]]:
 
 def test_without_critics_and_labels_it_is_the_naive_simulator_attack() -> None:
     attack = replace(SDAR.smoke(), lambda1=0.0, lambda2=0.0, conditional=False)
-    taps: list[Simulation] = []
+    links: list[Simulation] = []
     twins: list[Any] = []
     recorder = Recorder()
     hear = Simulation.hear
 
-    def hearing(self: Simulation, heard: RoundView) -> None:
+    def hearing(self: Simulation, heard: BatchView) -> None:
         recorder.hear(heard)
-        if not taps:
-            taps.append(self)
+        if not links:
+            links.append(self)
             with mock.patch.object(Simulation, "_simulate"), \
                  mock.patch.object(Simulation, "_decode"):  # fmt: skip
                 hear(self, heard)
@@ -167,11 +167,11 @@ def test_without_critics_and_labels_it_is_the_naive_simulator_attack() -> None:
          mock.patch.object(Substitute, "draw", lambda self, n: draw(self, n)):  # fmt: skip
         toys.witness(run, listeners=[attack], grants=frozenset({"aux", "client_arch"}))
     assert len(recorder.batches) == 6
-    assert taps[0].substitute is not None
-    assert taps[0].feature_critic is None
-    assert taps[0].image_critic is None
+    assert links[0].substitute is not None
+    assert links[0].feature_critic is None
+    assert links[0].image_critic is None
     e, e_step, d, d_step = twins
-    again, own = deterministic(), taps[0].substitute
+    again, own = deterministic(), links[0].substitute
     again(own, 16)  # what was drawn while the networks were made
     for z, _, g in recorder.batches:
         x, y = again(own, len(z))
@@ -183,7 +183,7 @@ def test_without_critics_and_labels_it_is_the_naive_simulator_attack() -> None:
 
 def test_labels_condition_the_decoder_only_where_they_are_heard() -> None:
     z = sim.heard(sim.server()).messages["smashed", "in"]
-    views = [After(smashed=z[None], labels=torch.full((8,), c)) for c in (0, 1)]
+    views = [SubstituteView(smashed=z[None], labels=torch.full((8,), c)) for c in (0, 1)]
     for labels, conditional, differ in ((True, True, True), (True, False, False)):
         attack = replace(SDAR.smoke(), conditional=conditional)
         with Stream(2).scope():
@@ -243,24 +243,24 @@ def test_shapes_of_every_kind(attack: Any, inputs: tuple[int, ...], codes: tuple
         aux = Aux(x=torch.rand(12, *inputs), y=torch.arange(12) % 2)
         task = Task(input_shape=inputs, smashed_shape=codes, classes=2)
         tap = attack.open(
-            Before(aux=aux, task=task, client_arch=None, mechanism=None), rng=Stream(1)
+            SubstituteSetup(aux=aux, task=task, client_arch=None, mechanism=None), rng=Stream(1)
         )
         network = nn.Sequential(nn.Flatten(), nn.Linear(int(torch.Size(codes).numel()), 2))
         for labels in (aux.y[:5], torch.rand(5, 2)):  # classes, and label weights
             tap.hear(
-                RoundView(
+                BatchView(
                     messages={("smashed", "in"): torch.rand(5, *codes), ("labels", "in"): labels},
                     ids=torch.arange(5), step=0, epoch=0, network=lambda: network,
                 )
             )  # fmt: skip
         for rows in (0, 1):  # too few for BatchNorm to learn from
             tap.hear(
-                RoundView(
+                BatchView(
                     messages={("smashed", "in"): torch.rand(rows, *codes)},
                     ids=torch.arange(rows), step=0, epoch=0, network=lambda: network,
                 )
             )  # fmt: skip
-        view = After(smashed=torch.rand(2, 3, *codes), labels=aux.y[:3])
+        view = SubstituteView(smashed=torch.rand(2, 3, *codes), labels=aux.y[:3])
         outcome = tap.finish(view)
     assert outcome.images.shape == (3, *inputs)
     assert outcome.diagnostics["steps"] == 2

@@ -16,14 +16,14 @@ from support.references.victims import Found, note, scores, smashed, targets_of,
 
 
 def variation(x: Tensor) -> Tensor:
-    """Squared differences of neighbours, summed over the pairs, over the number of pixels."""
+    """Squared differences of neighbors, summed over the pairs, over the number of pixels."""
     dx = x[..., 1:] - x[..., :-1]
     dy = x[..., 1:, :] - x[..., :-1, :]
     return (dx.square().sum() + dy.square().sum()) / x.numel()
 
 
 def invert(client: nn.Module, z: Tensor, shape: tuple[int, ...], weight: float) -> Tensor:
-    """One image (1, ...): 300 steps of AMSGrad with epsilon 1e-3 from grey, without a box."""
+    """One image (1, ...): 300 steps of AMSGrad with epsilon 1e-3 from gray, without a box."""
     x = torch.full((1, *shape), 0.5, requires_grad=True)
     optimizer = torch.optim.Adam([x], lr=0.1, eps=1e-3, amsgrad=True)
     for _ in range(300):
@@ -42,7 +42,7 @@ def whitebox(name: str) -> Found:
         what, weight = terms[facts["cut"]]
         x, _ = targets_of(victim)
         each = smashed(victim, x).split(1)
-        guess = [invert(victim.member.client, z, tuple(x.shape[1:]), weight) for z in each]
+        guess = [invert(victim.client.client, z, tuple(x.shape[1:]), weight) for z in each]
         note(found, what, scores(torch.cat(guess), x), "psnr_db", "ssim")
     return found
 
@@ -61,7 +61,7 @@ def shadow() -> Found:
 
 def _shadow(victim: Victim) -> nn.Module:
     """min CE(f_s(f^(x')), y'), f_s frozen; the rate is halved nine times."""
-    client = copy.deepcopy(victim.member.client).train()
+    client = copy.deepcopy(victim.client.client).train()
     for layer in client.modules():
         if isinstance(layer, nn.Conv2d):
             layer.reset_parameters()
@@ -105,7 +105,7 @@ def unsplit() -> Found:
 
 def _together(victim: Victim, z: Tensor, like: Tensor) -> Tensor:
     """One image: 15 rounds of 20 steps on it and 20 on the clone, AMSGrad of 0.01."""
-    clone = copy.deepcopy(victim.member.client).requires_grad_(True)
+    clone = copy.deepcopy(victim.client.client).requires_grad_(True)
     for layer in clone.modules():
         if isinstance(layer, nn.Conv2d):
             layer.reset_parameters()

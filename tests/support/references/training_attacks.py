@@ -17,7 +17,7 @@ from sltoolkit.data.targets import label_targets
 from sltoolkit.networks.conditioning import Conditioned, LabelChannel
 from sltoolkit.networks.critics import feature_critic, image_critic, residual_critic
 from sltoolkit.networks.inverse import inverse_network
-from sltoolkit.networks.substitutes import pooled_pilot, strided_pilot, transposed_decoder
+from sltoolkit.networks.substitutes import pooled_substitute, strided_substitute, transposed_decoder
 from sltoolkit.parties.settings import Training
 from sltoolkit.training.victim import Victim
 from support.references.victims import Found, note, scores, targets_of, victims
@@ -48,7 +48,7 @@ class Honest:
 
     def __init__(self, victim: Victim, training: Training, seed: int) -> None:
         torch.manual_seed(seed)
-        member, self.data, self.training = victim.member, victim.data, training
+        member, self.data, self.training = victim.client, victim.data, training
         self.client, self.server = (
             copy.deepcopy(n).requires_grad_(True).train() for n in (member.client, victim.server)
         )
@@ -168,7 +168,7 @@ def pcat() -> Found:
     for facts, victim in victims("pcat", trained=False):
         honest = Honest(victim, facts["training"], 5000 + facts["victim_seed"])
         task, aux = victim.task, honest.data.aux
-        f = pooled_pilot(task.input_shape, task.smashed_shape)
+        f = pooled_substitute(task.input_shape, task.smashed_shape)
         d = inverse_network(
             task.smashed_shape, task.input_shape, width=8, mean=aux.x.mean(0), scaled=False
         )
@@ -204,7 +204,7 @@ def fsha() -> Found:
         seed = 6000 + facts["victim_seed"]
         task = victim.task
         torch.manual_seed(seed)
-        pilot = strided_pilot(task.input_shape, task.smashed_shape, signed=False)
+        pilot = strided_substitute(task.input_shape, task.smashed_shape, signed=False)
         decoder = transposed_decoder(task.smashed_shape, task.input_shape, width=16)
         honest = Honest(victim, facts["training"], seed)
         _hijack(honest, victim, pilot, decoder, lambda read, x, y: squared(read, x))
@@ -222,7 +222,7 @@ def fsha_property() -> Found:
         seed = 7000 + facts["victim_seed"]
         task = victim.task
         torch.manual_seed(seed)
-        pilot = strided_pilot(
+        pilot = strided_substitute(
             task.input_shape, task.smashed_shape, activation=nn.SiLU, signed=False
         )
         reader = nn.Sequential(nn.Flatten(), nn.Linear(prod(task.smashed_shape), 1))

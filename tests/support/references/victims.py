@@ -58,7 +58,7 @@ def targets_of(victim: Victim) -> tuple[Tensor, Tensor]:
 def smashed(victim: Victim, x: Tensor) -> Tensor:
     """What the victim's client sends for inputs (N, ...)."""
     with torch.no_grad():
-        z: Tensor = victim.member.client(x)
+        z: Tensor = victim.client.client(x)
     return z
 
 

@@ -10,7 +10,7 @@ from sltoolkit.errors import SpecError
 from sltoolkit.streams import Stream
 
 
-def refit(module: nn.Module, x: Tensor, rng: Stream) -> nn.Module:
+def resize(module: nn.Module, x: Tensor, rng: Stream) -> nn.Module:
     """A copy of `module` that takes inputs like `x`, (B, ...).
 
     A linear layer whose inputs have another size now gets that size, and weights drawn anew; every
@@ -45,7 +45,7 @@ def refit(module: nn.Module, x: Tensor, rng: Stream) -> nn.Module:
     return fitted
 
 
-def reinitialise(module: nn.Module) -> None:
+def reinitialize(module: nn.Module) -> None:
     """Draw all weights anew, layer by layer, from the scope's generator.
 
     A weight that its layer can't reset itself (one's own `nn.Parameter`, say) is drawn from a
