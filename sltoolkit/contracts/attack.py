@@ -16,6 +16,7 @@ from sltoolkit.adversary.rehearsal import staged, tuned
 from sltoolkit.adversary.training_rehearsal import rehearse_hijacking, rehearse_listening
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Outcome
+from sltoolkit.parameters.checking import check_parameters
 from sltoolkit.streams import Stream
 from sltoolkit.wire.message import Kind
 
@@ -52,6 +53,14 @@ class _Adversary(Generic[V]):
     family: ClassVar[Family]
     view: ClassVar[type]
     citation: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+
+        Raises:
+            SpecError: saying what was expected and what was found.
+        """
+        check_parameters(self)
 
     @classmethod
     def smoke(cls) -> Self:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self, final
 import torch
 from torch import Tensor, nn
 
+from sltoolkit.parameters.checking import check_parameters
 from sltoolkit.parties.sampling import Sampler
 from sltoolkit.privacy.guarantee import Guarantee
 from sltoolkit.streams import Stream
@@ -67,6 +68,14 @@ class Defense:
     per_batch: ClassVar[bool] = False
     """Whether the examples of a batch share what it draws when deployed: one mask for all, say."""
     phases: ClassVar[tuple[Phase, ...]] = (Phase("train"),)
+
+    def __post_init__(self) -> None:
+        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+
+        Raises:
+            SpecError: saying what was expected and what was found.
+        """
+        check_parameters(self)
 
     @classmethod
     def smoke(cls) -> Self:

@@ -1,0 +1,1 @@
+"""Parameters of plug-ins: declared once, and checked, described and rehearsed from there."""

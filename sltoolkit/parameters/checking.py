@@ -1,0 +1,85 @@
+"""Refusing senseless parameters when a plug-in is built."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+from sltoolkit.errors import SpecError
+from sltoolkit.parameters.parameter import Declared, declared
+
+
+def check_parameters(plugin: Any) -> None:
+    """Refuse a plug-in one of whose parameters has the wrong type or lies out of its range.
+
+    Plug-ins' base classes call it from `__post_init__`. A numpy number becomes Python's own.
+
+    Args:
+        plugin: an instance of a dataclass.
+
+    Raises:
+        SpecError: saying what was expected and what was found.
+    """
+    settable = {f.name for f in fields(plugin) if f.init}
+    for parameter in declared(type(plugin)):
+        if parameter.name in settable:
+            value = getattr(plugin, parameter.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(plugin, parameter.name, value.item())
+                value = value.item()
+            check_value(parameter, value, type(plugin).__name__)
+
+
+def check_arguments(factory: Any, given: Mapping[str, Any], name: str) -> None:
+    """The same of the arguments that a model's factory is called with.
+
+    Raises:
+        SpecError: saying what was expected and what was found.
+    """
+    for parameter in declared(factory):
+        if parameter.name in given:
+            check_value(parameter, given[parameter.name], name)
+
+
+def check_value(parameter: Declared, value: Any, owner: str) -> None:
+    """Refuse a value that a parameter can't have.
+
+    Args:
+        parameter: as it is declared.
+        value: what it was given.
+        owner: whose it is, for the message.
+
+    Raises:
+        SpecError: saying what was expected and what was found.
+    """
+    declared_range = parameter.parameter
+    fits = _has_type(parameter.kind, value)
+    if fits and declared_range is not None:
+        entries = value if isinstance(value, tuple | list) else (value,)
+        numbers = [e for e in entries if isinstance(e, int | float) and not isinstance(e, bool)]
+        fits = all(declared_range.admits(number) for number in numbers)
+        if declared_range.nonempty and not entries:
+            raise SpecError(f"{owner}: {parameter.name} must not be empty")
+    if not fits:
+        raise SpecError(f"{owner}: {parameter.name} must be {parameter.expected}, got {value!r}")
+
+
+def _has_type(kind: Any, value: Any) -> bool:
+    if kind is Any:
+        return True
+    try:
+        _adapter(kind).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # a dataclass takes no configuration, and needs none
+        return TypeAdapter(kind)

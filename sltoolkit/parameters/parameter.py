@@ -1,0 +1,135 @@
+"""A parameter, declared once: where the field or the argument that holds it is annotated.
+
+    weight: Annotated[float | None, Parameter("of the penalty", least=0, grid=(0.1, 1.0))] = None
+
+Type and default are Python's own. Meaning, range and grid are `Parameter`'s. Attacks, defenses,
+protocols, partitions and reducers declare dataclass fields in this way, models the arguments of
+their factories. From the declaration follow the check of every value (`checking`), what rehearsals
+compare (`grids`), what `sltoolkit describe` prints, and the pages of the documentation.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import KW_ONLY, MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, final
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_SEVERAL = {int: "whole numbers", float: "numbers", str: "texts"}
+
+
+@final
+@dataclass(frozen=True)
+class Parameter:
+    """What is to be known of a parameter beside its name, type and default.
+
+    Attributes:
+        meaning: what it stands for, and in which unit, as half a sentence.
+        least: the smallest number it may be.
+        above: what it must be greater than.
+        most: the largest number it may be.
+        below: what it must be smaller than.
+        nonempty: whether a tuple needs at least one entry.
+        grid: the values that a rehearsal compares while the parameter is None, the default first.
+    """
+
+    meaning: str
+    _: KW_ONLY
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    nonempty: bool = False
+    grid: tuple[Any, ...] = ()
+
+    def admits(self, number: float) -> bool:
+        """Whether a number lies in the range; what is infinite or no number never does."""
+        return (
+            abs(number) < float("inf")
+            and (self.least is None or number >= self.least)
+            and (self.above is None or number > self.above)
+            and (self.most is None or number <= self.most)
+            and (self.below is None or number < self.below)
+        )
+
+    @property
+    def range(self) -> str:
+        """The range in words, empty where any number will do."""
+        bounds = [
+            (self.least, "at least"), (self.above, "above"),
+            (self.most, "at most"), (self.below, "below"),
+        ]  # fmt: skip
+        return " and ".join(f"{word} {bound:g}" for bound, word in bounds if bound is not None)
+
+
+@final
+@dataclass(frozen=True)
+class Declared:
+    """A parameter as a plug-in declares it.
+
+    Attributes:
+        name: of the field or argument.
+        kind: its type, without `Annotated`.
+        default: what it is unless given; `dataclasses.MISSING` where it must be given.
+        parameter: meaning, range and grid; None where the author declared none.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    parameter: Parameter | None
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words: `a whole number of at least 1, or None`."""
+        options = _options(self.kind)
+        words = [_in_words(option) for option in options if option is not types.NoneType]
+        text = " or ".join(words)
+        if self.parameter is not None and self.parameter.range:
+            text += f" {'' if self.parameter.least is None else 'of '}{self.parameter.range}"
+        return f"{text}, or None" if types.NoneType in options else text
+
+
+@cache
+def declared(what: type | Callable[..., Any]) -> tuple[Declared, ...]:
+    """The parameters of a plug-in class (its dataclass fields) or of a model's factory.
+
+    Of a factory these are the arguments that have a default: what has none, the data decide.
+    """
+    hints = typing.get_type_hints(what, include_extras=True)
+    if is_dataclass(what):
+        named = [(f.name, f.default) for f in fields(what) if f.init]
+    else:
+        signature = inspect.signature(what).parameters.values()
+        named = [(p.name, p.default) for p in signature if p.default is not p.empty]
+    return tuple(_declared(name, hints.get(name, Any), default) for name, default in named)
+
+
+def _declared(name: str, hint: Any, default: Any) -> Declared:
+    if typing.get_origin(hint) is not typing.Annotated:
+        return Declared(name, hint, default, None)
+    kind, *notes = typing.get_args(hint)
+    found = [note for note in notes if isinstance(note, Parameter)]
+    return Declared(name, kind, default, found[0] if found else None)
+
+
+def required(parameter: Declared) -> bool:
+    """Whether it must be given."""
+    return parameter.default is MISSING
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type alone."""
+    union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+    return typing.get_args(kind) if union else (kind,)
+
+
+def _in_words(kind: Any) -> str:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, inner))}" if len(inner) > 1 else repr(inner[0])
+    if origin in (tuple, list) and inner:
+        return f"a list of {_SEVERAL.get(inner[0], getattr(inner[0], '__name__', inner[0]))}"
+    return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
