@@ -11,7 +11,6 @@ compare (`grids`), what `sltoolkit describe` prints, and the pages of the docume
 import inspect
 import types
 import typing
-from collections.abc import Callable
 from dataclasses import KW_ONLY, MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, final
@@ -93,7 +92,7 @@ class Declared:
 
 
 @cache
-def declared(what: type | Callable[..., Any]) -> tuple[Declared, ...]:
+def declared(what: Any) -> tuple[Declared, ...]:
     """The parameters of a plug-in class (its dataclass fields) or of a model's factory.
 
     Of a factory these are the arguments that have a default: what has none, the data decide.
