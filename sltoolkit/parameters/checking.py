@@ -24,7 +24,7 @@ def check_parameters(plugin: Any) -> None:
         SpecError: saying what was expected and what was found.
     """
     settable = {f.name for f in fields(plugin) if f.init}
-    for parameter in declared(type(plugin)):
+    for parameter in declared(plugin.__class__):
         if parameter.name in settable:
             value = getattr(plugin, parameter.name)
             if isinstance(value, np.generic):

@@ -55,7 +55,7 @@ def settled(plugin: P, values: Mapping[str, Any]) -> P:
 
 
 def _all(plugin: Any) -> Iterator[tuple[str, Declared, Any]]:
-    for parameter in declared(type(plugin)):
+    for parameter in declared(plugin.__class__):
         value = getattr(plugin, parameter.name)
         if is_dataclass(value) and not isinstance(value, type):
             yield from ((f"{parameter.name}.{n}", p, v) for n, p, v in _all(value))
