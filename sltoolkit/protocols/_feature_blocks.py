@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,13 @@ from sltoolkit.models.resize import resize
 from sltoolkit.protocols._holdings import PEER, split_seats
 from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Cast, Clock, rows_at, without_labels
+from sltoolkit.training.casting import Casting
 from sltoolkit.training.deployed import Deployed
 from sltoolkit.training.joint_client import Blocks, JointClient, block_samples
 from sltoolkit.training.member import Member
 from sltoolkit.training.protocol import Deployment, Protocol
 from sltoolkit.wire.message import Seat
 from sltoolkit.wire.turn import PhaseName, Turn
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +47,7 @@ class FeatureBlocks(Protocol):
         """All parties hold the same samples."""
         return 1
 
-    def parties(self, casting: "Casting") -> list[Member]:
+    def parties(self, casting: Casting) -> list[Member]:
         """The seated parties.
 
         Raises:
@@ -147,10 +145,10 @@ def without_peer(seats: Mapping[Role, Holdings]) -> Mapping[Role, Holdings]:
     return {**seats, "colluding": replace(together, knows=together.knows - PEER)}
 
 
-def init_stream(casting: "Casting", name: str) -> Stream:
+def init_stream(casting: Casting, name: str) -> Stream:
     """The stream from which a party's initial weights are drawn."""
     return casting.rng.child(name).child("init")
 
 
-def _head(casting: "Casting", held: Samples, k: int) -> nn.Module:
+def _head(casting: Casting, held: Samples, k: int) -> nn.Module:
     return resize(casting.parts[0], held.x[:1], init_stream(casting, f"client{k}"))

@@ -12,7 +12,7 @@ clear, not under multi-party computation.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 
@@ -22,11 +22,9 @@ from sltoolkit.protocols._conversation import loss_server
 from sltoolkit.protocols._holdings import FED_LINKS, split_seats
 from sltoolkit.protocols._rounds import Rounds, fed_server, lockstep
 from sltoolkit.training.cast import Cast, Clock, without_inputs
+from sltoolkit.training.casting import Casting
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -45,7 +43,7 @@ class BlindLearning(Rounds):
         """Who holds what: the wire to the fed server carries weights, and no smashed data."""
         return split_seats(labels_at="client", weights_heard_by=FED_LINKS)
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients, one server, and the fed server."""
         head, rest = casting.parts
         return casting.cast(

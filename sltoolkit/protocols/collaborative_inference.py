@@ -5,7 +5,7 @@ The client sends smashed data and gets logits back; nobody learns, no label and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 
@@ -15,12 +15,10 @@ from sltoolkit.errors import ProtocolError
 from sltoolkit.parties.stages import Middle
 from sltoolkit.protocols._holdings import CLIENT_NETWORKS, LABELS, SERVER_NETWORK, colluder
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.training.protocol import Protocol
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -45,7 +43,7 @@ class CollaborativeInference(Protocol):
             "colluding": Holdings(links=up, knows=LABELS | SERVER_NETWORK | colluder(True)),
         }
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients with the first part, a server with the second."""
         head, rest = casting.parts
         return casting.cast(

@@ -9,7 +9,7 @@ hears joined data only; the joining client is a new party that hears what every 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 
@@ -27,11 +27,9 @@ from sltoolkit.protocols._feature_blocks import (
 )
 from sltoolkit.protocols._hops import hop_seats, through
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.wire.message import SERVER, Seat
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 JOINER = Seat("hop")
 
@@ -52,7 +50,7 @@ class ExtendedVanilla(FeatureBlocks):
         """Who holds what: `client` is the joining client, the server hears what that one sends."""
         return without_peer(hop_seats([JOINER.name]))
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Every party with a copy of the first part, the joining client with the second."""
         parties = self.parties(casting)
         joined = torch.cat(dry_pass(parties), dim=-1)

@@ -6,7 +6,7 @@ the fed server averages weights, weighted by n_k. No smashed data cross the wire
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
@@ -15,10 +15,8 @@ from sltoolkit.protocols._holdings import refuse_inert, whole_seats
 from sltoolkit.protocols._rounds import Rounds, fed_server
 from sltoolkit.protocols.local_loss import learn_locally
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -48,7 +46,7 @@ class FedAvg(Rounds):
         """Who holds what: weights, and no smashed data."""
         return whole_seats()
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients with both parts, and the fed server."""
         refuse_inert(casting.defense, "fedavg")
         return casting.cast(

@@ -11,7 +11,7 @@ Departures: (1) no backup workers: nobody is late in a simulation.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 from torch import Tensor
 
@@ -24,14 +24,12 @@ from sltoolkit.protocols._rounds import lockstep
 from sltoolkit.protocols.local_loss import learn_locally
 from sltoolkit.training.averaging import average, load
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.training.member import Member
 from sltoolkit.training.protocol import Protocol
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName, Turn
 from sltoolkit.wire.wire import Wire
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -50,7 +48,7 @@ class LargeBatchSGD(Protocol):
         """Who holds what: weights and their gradients, and no smashed data."""
         return whole_seats()
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients with both parts; the server only averages."""
         refuse_inert(casting.defense, "large_batch_sgd")
         clients = [casting.client(k, casting.parts) for k in range(self.clients)]

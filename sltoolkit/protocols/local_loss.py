@@ -12,7 +12,7 @@ learn with the same defense in place.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +25,11 @@ from sltoolkit.protocols._conversation import loss_server
 from sltoolkit.protocols._holdings import FED_LINKS, split_seats
 from sltoolkit.protocols._rounds import Rounds, fed_server
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.training.member import Member
 from sltoolkit.training.protocol import Deployment
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName, Turn
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -50,7 +48,7 @@ class LocalLoss(Rounds):
         """Who holds what: nobody hears a gradient; the wire to the fed server carries weights."""
         return split_seats(labels_at="client", gradients=False, weights_heard_by=FED_LINKS)
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients with the first part and an auxiliary head, one server, and the fed server."""
         head, rest = casting.parts
         smashed, classes = casting.smashed_shape(), len(casting.data.classes)

@@ -10,7 +10,7 @@ With several data holders these take turns as in vanilla split learning.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
@@ -20,12 +20,10 @@ from sltoolkit.protocols._exchange import Said
 from sltoolkit.protocols._hops import hop_seats, through
 from sltoolkit.protocols._relay import Relay
 from sltoolkit.training.cast import Cast, Clock, without_labels
+from sltoolkit.training.casting import Casting
 from sltoolkit.training.protocol import Deployment
 from sltoolkit.wire.message import SERVER, Seat
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -60,7 +58,7 @@ class MultiHop(Relay):
         hops = [f"hop{i}" for i in range(1, self.hops + 1)]
         return hop_seats(hops, weights_heard_by=self.weights_heard_by, alike=self.share_weights)
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Data holders with the first part, a server with the last, hops with those between."""
         head, *between, rest = casting.parts
         return casting.cast(

@@ -9,7 +9,7 @@ measured on the first task, whose server is the seat `server`; the others are `s
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -29,13 +29,11 @@ from sltoolkit.protocols._feature_blocks import (
     widths_of,
 )
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.training.member import Host
 from sltoolkit.wire.message import SERVER, Seat
 from sltoolkit.wire.turn import PhaseName, Turn
 from sltoolkit.wire.wire import Wire
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 TASKS: Mapping[str, Callable[[Tensor], Tensor]] = {"class": lambda y: y, "parity": lambda y: y % 2}
 """The labels of each task, made from the classes (B,) int64; never more than there are classes."""
@@ -72,14 +70,14 @@ class MultiTask(FeatureBlocks):
         """Who holds what: `client` is the first party, `server` the first task's."""
         return block_seats()
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Every party with a copy of the first part, every server with one of the second."""
         parties = self.parties(casting)
         joined = torch.cat(dry_pass(parties), dim=-1)
         servers = [self._server(casting, t, joined) for t in range(len(self.tasks))]
         return casting.cast(clients=parties, servers=servers)
 
-    def _server(self, casting: "Casting", t: int, joined: Tensor) -> Host:
+    def _server(self, casting: Casting, t: int, joined: Tensor) -> Host:
         seat = Seat(f"server{t}") if t else SERVER
         rng = init_stream(casting, str(seat))
         rest = resize(casting.parts[1], joined, rng)

@@ -11,7 +11,7 @@ where the code divides by K; (3) integer buffers aren't averaged.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
@@ -20,11 +20,9 @@ from sltoolkit.protocols._rounds import Rounds, fed_server
 from sltoolkit.protocols._vmapped import converse_jointly
 from sltoolkit.training.averaging import Copies
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -43,7 +41,7 @@ class SplitFedV1(Rounds):
         """Who holds what: the wire to the fed server carries weights, and no smashed data."""
         return split_seats(labels_at="client", weights_heard_by=FED_LINKS, updates=True)
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients, a copy of the server's network for each of a round, and the fed server."""
         head, rest = casting.parts
         return casting.cast(

@@ -9,7 +9,7 @@ Departures: as in `splitfed_v1`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 
@@ -19,11 +19,9 @@ from sltoolkit.protocols._conversation import converse
 from sltoolkit.protocols._holdings import FED_LINKS, split_seats
 from sltoolkit.protocols._rounds import Rounds, fed_server
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -42,7 +40,7 @@ class SplitFedV2(Rounds):
         """Who holds what: the wire to the fed server carries weights, and no smashed data."""
         return split_seats(labels_at="client", weights_heard_by=FED_LINKS, updates=True)
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients, one server, and the fed server."""
         head, rest = casting.parts
         return casting.cast(

@@ -6,7 +6,7 @@ weighted by n_k; but nobody averages, or ever sees, the clients' networks.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
@@ -15,11 +15,9 @@ from sltoolkit.protocols._rounds import Rounds
 from sltoolkit.protocols._vmapped import converse_jointly
 from sltoolkit.training.averaging import Copies
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -43,7 +41,7 @@ class SplitFedV3(Rounds):
         """Who holds what."""
         return split_seats(labels_at="client", alike=self.clients == 1)
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients, and a copy of the server's network for each of a round."""
         head, rest = casting.parts
         return casting.cast(

@@ -7,7 +7,7 @@ label, but it hears the smashed data and the gradient at the features.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings, LinkSource
@@ -22,11 +22,9 @@ from sltoolkit.protocols._holdings import (
 )
 from sltoolkit.protocols._relay import Relay
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -57,7 +55,7 @@ class UShaped(Relay):
             ),
         }
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients with the first and the last part, a server with the middle one."""
         head, middle, tail = casting.parts
         return casting.cast(

@@ -11,7 +11,7 @@ travel, and the label-less client is the one who may infer them from the gradien
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
@@ -19,11 +19,9 @@ from sltoolkit.protocols._conversation import converse
 from sltoolkit.protocols._holdings import split_seats
 from sltoolkit.protocols._relay import Relay
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -51,7 +49,7 @@ class Vanilla(Relay):
             alike=self.share_weights,
         )  # fmt: skip
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Clients with the first part, a server with the second."""
         return casting.cast(
             clients=[casting.client(k, casting.parts[:1]) for k in range(self.clients)],

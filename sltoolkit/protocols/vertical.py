@@ -15,7 +15,7 @@ still counts in a mean: the others' gradients are a K-th with or without it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final, get_args
+from typing import ClassVar, final, get_args
 
 import torch
 from torch import nn
@@ -36,12 +36,10 @@ from sltoolkit.protocols._feature_blocks import (
 )
 from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.training.merging import MERGES, ImputeName, Imputer, Merge, MergeName
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
 
 
 @final
@@ -79,7 +77,7 @@ class Vertical(FeatureBlocks):
         """Who holds what: `client` is the first party."""
         return block_seats()
 
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Every party with a copy of the first part, a server with a merge and the second."""
         parties = self.parties(casting)
         said = dry_pass(parties)

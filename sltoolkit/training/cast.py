@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from torch import Tensor, nn
 
 from sltoolkit.parties.honest import Honest, HonestMiddle, HonestServer
 from sltoolkit.streams import Stream
+from sltoolkit.training.averaging import Averager
 from sltoolkit.training.member import Host, Member
+from sltoolkit.training.merging import Imputer
 from sltoolkit.wire.message import Seat
 from sltoolkit.wire.turn import PhaseName, Turn
 from sltoolkit.wire.wire import Wire
-
-if TYPE_CHECKING:
-    from sltoolkit.training.averaging import Averager
-    from sltoolkit.training.merging import Imputer
 
 
 @final
@@ -39,8 +37,8 @@ class Cast:
     wire: Wire
     rng: Stream
     hops: Sequence[Host] = ()
-    fed: "Averager | None" = None
-    imputer: "Imputer | None" = None
+    fed: Averager | None = None
+    imputer: Imputer | None = None
     last_to_learn: Member | None = None
 
     @property

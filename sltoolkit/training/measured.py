@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import pandas as pd
 from torch import nn
@@ -20,10 +20,8 @@ from sltoolkit.costs.flops import PartCost, part_cost
 from sltoolkit.costs.units import bytes_text, count_text, seconds_text
 from sltoolkit.parties.honest import Honest, HonestClient
 from sltoolkit.streams import Stream
+from sltoolkit.training.run import Run
 from sltoolkit.wire.message import Kind, Seat, Toll
-
-if TYPE_CHECKING:
-    from sltoolkit.training.run import Run
 
 Shape = tuple[int, ...]
 
@@ -152,7 +150,7 @@ class Measured:
 _HEADINGS = {"bytes_up": "sent", "bytes_down": "received", "flops": "FLOPs"}
 
 
-def measure(run: "Run", *, seconds: float = 0.0) -> Measured:
+def measure(run: Run, *, seconds: float = 0.0) -> Measured:
     """The costs of a run that is over.
 
     Args:

@@ -3,19 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from torch import nn
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
+from sltoolkit.training.cast import Cast, Clock
+from sltoolkit.training.casting import Casting
 from sltoolkit.training.deployed import Deployed
 from sltoolkit.wire.turn import PhaseName
-
-if TYPE_CHECKING:
-    from sltoolkit.training.casting import Casting
-from sltoolkit.training.cast import Cast, Clock
 
 Deployment = tuple[tuple[Deployed, ...], nn.Module]
 """The clients as deployed (one where they are alike), and the server's network."""
@@ -64,7 +62,7 @@ class Protocol(ABC):
         return "eavesdropper" in self.seats and "labels" in self.seats["eavesdropper"].grants
 
     @abstractmethod
-    def cast(self, casting: "Casting") -> Cast:
+    def cast(self, casting: Casting) -> Cast:
         """Seat the parties."""
 
     @abstractmethod
