@@ -3,14 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sltoolkit.data.samples import Samples
-from sltoolkit.errors import DataError, ProtocolError, SpecError
+from sltoolkit.errors import DataError, ProtocolError
+from sltoolkit.parameters.checking import check_parameters
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
@@ -20,7 +22,15 @@ REDRAWS = 1000
 
 
 class Partition(ABC):
-    """Says which client holds which samples."""
+    """Says which client holds which samples; its dataclass fields are its parameters."""
+
+    def __post_init__(self) -> None:
+        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+
+        Raises:
+            SpecError: saying what was expected and what was found.
+        """
+        check_parameters(self)
 
     @abstractmethod
     def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
@@ -81,16 +91,9 @@ class WithReplacement(Partition):
 
     Departures: (1) a client draws N/K samples rather than N, so that the clients together draw as
     many as a disjoint partition would.
-
-    Attributes:
-        size: samples per client; None for N // K.
     """
 
-    size: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise SpecError(f"WithReplacement: size must be at least 1, got {self.size}")
+    size: Annotated[int | None, Parameter("samples per client; None is N // K", least=1)] = None
 
     def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
         """Independent uniform draws."""
@@ -115,22 +118,17 @@ class DirichletLabels(Partition):
     redraws up to 10 samples; (3) redraws are capped at `REDRAWS`; (4) no class share is withheld
     from clients that already hold N/K samples, a step of Li et al.'s code that the papers don't
     have.
-
-    Attributes:
-        alpha: concentration; 0.5 in both papers.
-        least: samples that every client must hold; the proportions are redrawn until all do.
     """
 
-    alpha: float = 0.5
-    least: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 < self.alpha <= 1e12:  # above about 1e307 numpy's draws underflow to nothing
-            raise SpecError(
-                f"DirichletLabels: alpha must be above 0 and at most 1e12, got {self.alpha}"
-            )
-        if self.least < 0:
-            raise SpecError(f"DirichletLabels: least must be at least 0, got {self.least}")
+    alpha: Annotated[  # above about 1e307 numpy's draws underflow to nothing
+        float, Parameter("concentration; 0.5 in both papers", above=0, most=1e12)
+    ] = 0.5
+    least: Annotated[
+        int,
+        Parameter(
+            "samples that every client must hold; the proportions are redrawn until all do", least=0
+        ),
+    ] = 1
 
     def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
         """Each class cut at the cumulated proportions; a client's samples in random order."""
@@ -168,16 +166,9 @@ class Shards(Partition):
 
     Departures: (1) samples of a class are shuffled before the cut, where the paper does not say;
     (2) where the number of shards does not divide N, the first shards are one larger.
-
-    Attributes:
-        per_client: shards of a client.
     """
 
-    per_client: int = 2
-
-    def __post_init__(self) -> None:
-        if self.per_client < 1:
-            raise SpecError(f"Shards: per_client must be at least 1, got {self.per_client}")
+    per_client: Annotated[int, Parameter("shards of each client", least=1)] = 2
 
     def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
         """`per_client` shards each; a client's samples in random order."""

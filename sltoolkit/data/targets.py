@@ -1,13 +1,15 @@
 """Which private records an attack is asked about, and the hints it may be given."""
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import torch
 from torch import Tensor
 
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import DataError, SpecError
+from sltoolkit.parameters.checking import check_parameters
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 
@@ -16,31 +18,40 @@ from sltoolkit.streams import Stream
 class Targets:
     """The targets of all attacks on a victim; the same ones for every victim on a split.
 
-    Attributes:
-        count: targets of reconstruction attacks.
-        part: where they come from.
-        releases: how often each is released; attackers average (or learn from) all of them.
-        batch: targets in the batch of one update, where updates are heard. Its order is nobody's
-            to know, so then all reconstructions are judged in the best order of each batch.
-        labels: targets of label attacks: training samples whose gradients are recorded.
-        hints: training samples per class, besides the targets, whose labels may be granted.
-        epoch: the epoch of the training in which gradients are recorded.
+    Nobody can know the order of the targets in the batch of an update, so where a batch holds
+    several, all reconstructions are judged in the best order of each batch.
     """
 
-    count: int = 64
-    part: Literal["private_holdout", "private_train"] = "private_holdout"
-    releases: int = 1
-    batch: int = 1
-    labels: int = 256
-    hints: int = 3
-    epoch: Literal["first", "last"] = "last"
+    count: Annotated[int, Parameter("targets of reconstruction attacks", least=1)] = 64
+    part: Annotated[
+        Literal["private_holdout", "private_train"], Parameter("where these come from")
+    ] = "private_holdout"
+    releases: Annotated[
+        int,
+        Parameter("how often each is released; attackers average, or learn from, all", least=1),
+    ] = 1
+    batch: Annotated[
+        int, Parameter("targets in the batch of one update, where updates are heard", least=1)
+    ] = 1
+    labels: Annotated[
+        int,
+        Parameter("targets of label attacks: training samples with recorded gradients", least=1),
+    ] = 256
+    hints: Annotated[
+        int,
+        Parameter("training samples per class, other than targets, with known labels", least=0),
+    ] = 3
+    epoch: Annotated[
+        Literal["first", "last"], Parameter("epoch of the training in which gradients are recorded")
+    ] = "last"
 
     def __post_init__(self) -> None:
-        least = {"count": 1, "releases": 1, "batch": 1, "labels": 1, "hints": 0}
-        for name, smallest in least.items():
-            value = getattr(self, name)
-            if value < smallest:
-                raise SpecError(f"targets.{name} must be at least {smallest}, got {value}")
+        """Refuse senseless targets.
+
+        Raises:
+            SpecError: saying what was expected and what was found.
+        """
+        check_parameters(self)
         if self.count % self.batch:
             raise SpecError(
                 f"targets.count {self.count} is no multiple of targets.batch {self.batch}: "

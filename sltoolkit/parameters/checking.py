@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from sltoolkit.errors import SpecError
-from sltoolkit.parameters.parameter import Declared, declared
+from sltoolkit.errors import SpecError, nearest
+from sltoolkit.parameters.parameter import Declared, declared, words_of
 
 
 def check_parameters(plugin: Any) -> None:
     """Refuse a plug-in one of whose parameters has the wrong type or lies out of its range.
 
-    Plug-ins' base classes call it from `__post_init__`. A numpy number becomes Python's own.
+    Plug-ins' base classes call it from `__post_init__`. A numpy number becomes Python's own, and a
+    list becomes a tuple where only a tuple fits.
 
     Args:
         plugin: an instance of a dataclass.
@@ -27,10 +28,10 @@ def check_parameters(plugin: Any) -> None:
     for parameter in declared(plugin.__class__):
         if parameter.name in settable:
             value = getattr(plugin, parameter.name)
-            if isinstance(value, np.generic):
-                object.__setattr__(plugin, parameter.name, value.item())
-                value = value.item()
-            check_value(parameter, value, type(plugin).__name__)
+            plain = _plain(parameter.kind, value)
+            if plain is not value:
+                object.__setattr__(plugin, parameter.name, plain)
+            check_value(parameter, plain, type(plugin).__name__)
 
 
 def check_arguments(factory: Any, given: Mapping[str, Any], name: str) -> None:
@@ -64,7 +65,26 @@ def check_value(parameter: Declared, value: Any, owner: str) -> None:
         if declared_range.nonempty and not entries:
             raise SpecError(f"{owner}: {parameter.name} must not be empty")
     if not fits:
-        raise SpecError(f"{owner}: {parameter.name} must be {parameter.expected}, got {value!r}")
+        hint = _hint(parameter.kind, value)
+        raise SpecError(
+            f"{owner}: {parameter.name} must be {parameter.expected}, got {value!r}{hint}"
+        )
+
+
+def _plain(kind: Any, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list) and not _has_type(kind, value) and _has_type(kind, tuple(value)):
+        return tuple(value)
+    return value
+
+
+def _hint(kind: Any, value: Any) -> str:
+    """The nearest valid word for the first text that is none."""
+    words = words_of(kind)
+    entries = value if isinstance(value, tuple | list) else (value,)
+    unknown = [e for e in entries if isinstance(e, str) and e not in words]
+    return nearest(unknown[0], words) if unknown else ""
 
 
 def _has_type(kind: Any, value: Any) -> bool:

@@ -119,6 +119,13 @@ def required(parameter: Declared) -> bool:
     return parameter.default is MISSING
 
 
+def words_of(kind: Any) -> tuple[str, ...]:
+    """The words that a type admits by name, directly or as the entries of a list."""
+    if typing.get_origin(kind) is Literal:
+        return tuple(word for word in typing.get_args(kind) if isinstance(word, str))
+    return tuple(word for inner in typing.get_args(kind) for word in words_of(inner))
+
+
 def _options(kind: Any) -> tuple[Any, ...]:
     """The members of a union, or the type alone."""
     union = typing.get_origin(kind) in (types.UnionType, typing.Union)
@@ -130,5 +137,7 @@ def _in_words(kind: Any) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(repr, inner))}" if len(inner) > 1 else repr(inner[0])
     if origin in (tuple, list) and inner:
+        if typing.get_origin(inner[0]) is Literal:
+            return f"a list of {', '.join(map(repr, typing.get_args(inner[0])))}"
         return f"a list of {_SEVERAL.get(inner[0], getattr(inner[0], '__name__', inner[0]))}"
     return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))

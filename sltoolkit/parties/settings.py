@@ -2,45 +2,41 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import torch
 from torch import nn
 
-from sltoolkit.errors import SpecError, lookup
+from sltoolkit.errors import lookup
+from sltoolkit.parameters.checking import check_parameters
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.parties.honest import Optimizer
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a victim is trained.
+    """How a victim is trained."""
 
-    Attributes:
-        epochs: passes over the private training samples.
-        batch_size: samples per batch.
-        lr: learning rate, of every party.
-        optimizer: `adam` or `sgd`.
-        momentum: of SGD.
-        weight_decay: L2 penalty.
-        channels_last: memory format of convolutions (same results up to rounding, often faster).
-    """
-
-    epochs: int = 5
-    batch_size: int = 64
-    lr: float = 1e-3
-    optimizer: str = "adam"
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    channels_last: bool = False
+    epochs: Annotated[int, Parameter("passes over the private training samples", least=0)] = 5
+    batch_size: Annotated[int, Parameter("samples per batch", least=1)] = 64
+    lr: Annotated[float, Parameter("learning rate, of every party", least=0)] = 1e-3
+    optimizer: Annotated[str, Parameter("`adam` or `sgd`")] = "adam"
+    momentum: Annotated[float, Parameter("of SGD", least=0, below=1)] = 0.0
+    weight_decay: Annotated[float, Parameter("L2 penalty", least=0)] = 0.0
+    channels_last: Annotated[
+        bool,
+        Parameter("memory format of convolutions (same results up to rounding, often faster)"),
+    ] = False
 
     def __post_init__(self) -> None:
+        """Refuse senseless settings.
+
+        Raises:
+            SpecError: saying what was expected and what was found.
+        """
+        check_parameters(self)
         lookup(OPTIMIZERS, self.optimizer, "training.optimizer")
-        for name, least in (("epochs", 0), ("batch_size", 1), ("lr", 0), ("weight_decay", 0)):
-            if not getattr(self, name) >= least:  # so that NaN is refused
-                raise SpecError(
-                    f"training.{name} must be at least {least}, got {getattr(self, name)}"
-                )
 
     def optimizer_for(self, module: nn.Module) -> Optimizer | None:
         """A fresh optimizer; None for a network without parameters."""

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import ProtocolError
 from sltoolkit.models.resize import resize
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols._holdings import PEER, split_seats
 from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Cast, Clock, rows_at, without_labels
@@ -40,7 +41,9 @@ class FeatureBlocks(Protocol):
 
     side_by_side: ClassVar[bool] = True
 
-    clients: int = 2
+    clients: Annotated[
+        int, Parameter("how many parties; the features are dealt out among them", least=1)
+    ] = 2
 
     @property
     def holders(self) -> int:
@@ -55,10 +58,10 @@ class FeatureBlocks(Protocol):
                 or networks that were trained whole should be dealt out.
         """
         samples, count = casting.shards[0], self.clients
-        if not 1 <= count <= samples.x.shape[-1]:
+        if count > samples.x.shape[-1]:
             raise ProtocolError(
                 f"{count} clients can't share {samples.x.shape[-1]} features (the last axis of "
-                "the inputs): give between 1 and that many clients"
+                "the inputs): give at most that many clients"
             )
         if count > 1 and casting.training is None:
             raise ProtocolError(

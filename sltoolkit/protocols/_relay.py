@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise, repeat, zip_longest
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from sltoolkit.contracts.attack import Role
-from sltoolkit.errors import SpecError
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.training.averaging import kinds_of
 from sltoolkit.training.cast import Cast, Clock
 from sltoolkit.training.member import Member
@@ -21,30 +21,25 @@ from sltoolkit.wire.wire import Wire
 
 @dataclass(frozen=True, kw_only=True)
 class Relay(Protocol):
-    """Clients in a fixed order, one at a time; each may take over its predecessor's weights.
+    """Clients in a fixed order, one at a time; each may take over its predecessor's weights."""
 
-    Attributes:
-        handover: `peer` sends weights from client to client, `server` through the server (and
-            counts twice), `none` leaves every client a network of its own.
-        turns: a client keeps its turn for a whole `epoch` of its own samples, or for one `batch`
-            (alternate mini-batch).
-        optimizer_state: whether the optimizers' states are handed over, too; usually not.
-    """
-
-    handover: Literal["peer", "server", "none"] = "peer"
-    turns: Literal["epoch", "batch"] = "epoch"
-    optimizer_state: bool = False
-
-    def __post_init__(self) -> None:
-        for name, valid in (
-            ("handover", ("peer", "server", "none")),
-            ("turns", ("epoch", "batch")),
-        ):
-            if getattr(self, name) not in valid:
-                raise SpecError(
-                    f"protocol.{name} must be one of {', '.join(valid)}, got "
-                    f"{getattr(self, name)!r}"
-                )
+    handover: Annotated[
+        Literal["peer", "server", "none"],
+        Parameter(
+            "`peer` sends weights from client to client, `server` through the server (and counts "
+            "twice), `none` leaves every client a network of its own"
+        ),
+    ] = "peer"
+    turns: Annotated[
+        Literal["epoch", "batch"],
+        Parameter(
+            "a client keeps its turn for an `epoch` of its own samples, or for one `batch` "
+            "(alternate mini-batch)"
+        ),
+    ] = "epoch"
+    optimizer_state: Annotated[
+        bool, Parameter("whether the optimizers' states are handed over, too; usually not")
+    ] = False
 
     @property
     def alike(self) -> bool:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat, zip_longest
-from typing import ClassVar, Self, final
+from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor
 
 from sltoolkit.data.samples import Samples
-from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.errors import ProtocolError
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.training.averaging import Averager
 from sltoolkit.training.cast import Cast, Clock
 from sltoolkit.training.member import Member
@@ -42,24 +43,22 @@ class Attendance:
 class Rounds(Protocol):
     """One epoch is one round of some or all clients.
 
-    Attributes:
-        participation: share of the clients that a round samples, at least one of them.
-        dropout: chance of a sampled client to leave at a random moment of the round. What it sent
-            is lost to averages; if it is sampled again, it starts from the common networks.
+    What a client sent before it left is lost to averages; if it is sampled again, it starts from
+    the common networks.
     """
 
     side_by_side: ClassVar[bool] = True
 
-    participation: float = 1.0
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.participation <= 1:
-            raise SpecError(
-                f"protocol.participation must be above 0 and at most 1, got {self.participation}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise SpecError(f"protocol.dropout must be at least 0 and below 1, got {self.dropout}")
+    participation: Annotated[
+        float,
+        Parameter("share of the clients that a round samples, at least one", above=0, most=1),
+    ] = 1.0
+    dropout: Annotated[
+        float,
+        Parameter(
+            "chance of a sampled client to leave at a random moment of the round", least=0, below=1
+        ),
+    ] = 0.0
 
     def alone(self) -> Self:
         """One client, sampled in every round, who never leaves."""

@@ -6,11 +6,11 @@ the fed server averages weights, weighted by n_k. No smashed data cross the wire
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
-from sltoolkit.errors import SpecError
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols._holdings import refuse_inert, whole_seats
 from sltoolkit.protocols._rounds import Rounds, fed_server
 from sltoolkit.protocols.local_loss import learn_locally
@@ -22,11 +22,7 @@ from sltoolkit.wire.turn import PhaseName
 @final
 @dataclass(frozen=True, kw_only=True)
 class FedAvg(Rounds):
-    """Clients train the whole network; weights are averaged.
-
-    Attributes:
-        local_epochs: E, passes of a client over its samples per round.
-    """
+    """Clients train the whole network; weights are averaged."""
 
     parts: ClassVar[int] = 2
     citation: ClassVar[str] = (
@@ -34,12 +30,9 @@ class FedAvg(Rounds):
         "decentralized data (AISTATS; arXiv:1602.05629)"
     )
 
-    local_epochs: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.local_epochs < 1:
-            raise SpecError(f"protocol.local_epochs must be at least 1, got {self.local_epochs}")
+    local_epochs: Annotated[
+        int, Parameter("E, passes of a client over its samples per round", least=1)
+    ] = 1
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:

@@ -10,12 +10,12 @@ With several data holders these take turns as in vanilla split learning.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
-from sltoolkit.errors import SpecError
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols._exchange import Said
 from sltoolkit.protocols._hops import hop_seats, through
 from sltoolkit.protocols._relay import Relay
@@ -29,23 +29,17 @@ from sltoolkit.wire.turn import PhaseName
 @final
 @dataclass(frozen=True, kw_only=True)
 class MultiHop(Relay):
-    """A data holder, hops, a server with the labels: the network in hops + 2 parts.
-
-    Attributes:
-        hops: how many clients lie between the data holder and the server.
-    """
+    """A data holder, hops, a server with the labels: the network in hops + 2 parts."""
 
     citation: ClassVar[str] = (
         "Vepakomma et al. 2018, Split learning for health: Distributed deep learning without "
         "sharing raw patient data (arXiv:1812.00564)"
     )
 
-    hops: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.hops < 1:
-            raise SpecError(f"protocol.hops must be at least 1, got {self.hops}: or use vanilla")
+    hops: Annotated[
+        int,
+        Parameter("clients between the data holder and the server; `vanilla` has none", least=1),
+    ] = 1
 
     @property
     def parts(self) -> int:  # type: ignore[override]

@@ -9,7 +9,7 @@ measured on the first task, whose server is the seat `server`; the others are `s
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.errors import SpecError, lookup
 from sltoolkit.models.resize import reinitialize, resize
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols._conversation import answer
 from sltoolkit.protocols._exchange import Said
 from sltoolkit.protocols._feature_blocks import (
@@ -42,11 +43,7 @@ TASKS: Mapping[str, Callable[[Tensor], Tensor]] = {"class": lambda y: y, "parity
 @final
 @dataclass(frozen=True, kw_only=True)
 class MultiTask(FeatureBlocks):
-    """Parties with blocks of the features, several servers with tasks of their own.
-
-    Attributes:
-        tasks: keys of `TASKS`, one per server; the first is `class`.
-    """
+    """Parties with blocks of the features, several servers with tasks of their own."""
 
     parts: ClassVar[int] = 2
     citation: ClassVar[str] = (
@@ -54,9 +51,12 @@ class MultiTask(FeatureBlocks):
         "sharing raw patient data (arXiv:1812.00564)"
     )
 
-    tasks: tuple[str, ...] = ("class", "parity")
+    tasks: Annotated[
+        tuple[str, ...], Parameter("keys of `TASKS`, one per server; the first is `class`")
+    ] = ("class", "parity")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for task in self.tasks:
             lookup(TASKS, task, "task")
         if self.tasks[:1] != ("class",):

@@ -11,10 +11,11 @@ travel, and the label-less client is the one who may infer them from the gradien
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols._conversation import converse
 from sltoolkit.protocols._holdings import split_seats
 from sltoolkit.protocols._relay import Relay
@@ -27,11 +28,7 @@ from sltoolkit.wire.turn import PhaseName
 @final
 @dataclass(frozen=True, kw_only=True)
 class Vanilla(Relay):
-    """Sequential clients, one server.
-
-    Attributes:
-        labels_at: who owns the labels.
-    """
+    """Sequential clients, one server."""
 
     parts: ClassVar[int] = 2
     citation: ClassVar[str] = (
@@ -39,7 +36,9 @@ class Vanilla(Relay):
         "(JNCA 116)"
     )
 
-    labels_at: Literal["client", "server"] = "client"
+    labels_at: Annotated[Literal["client", "server"], Parameter("which party owns the labels")] = (
+        "client"
+    )
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:

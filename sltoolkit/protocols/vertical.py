@@ -15,15 +15,16 @@ still counts in a mean: the others' gradients are a K-th with or without it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final, get_args
+from typing import Annotated, ClassVar, final
 
 import torch
 from torch import nn
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
-from sltoolkit.errors import ProtocolError, SpecError
+from sltoolkit.errors import ProtocolError
 from sltoolkit.models.resize import resize
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols._conversation import answer
 from sltoolkit.protocols._exchange import Said
 from sltoolkit.protocols._feature_blocks import (
@@ -37,7 +38,7 @@ from sltoolkit.protocols._feature_blocks import (
 from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Cast, Clock
 from sltoolkit.training.casting import Casting
-from sltoolkit.training.merging import MERGES, ImputeName, Imputer, Merge, MergeName
+from sltoolkit.training.merging import ImputeName, Imputer, Merge, MergeName
 from sltoolkit.wire.message import SERVER
 from sltoolkit.wire.turn import PhaseName
 
@@ -45,32 +46,24 @@ from sltoolkit.wire.turn import PhaseName
 @final
 @dataclass(frozen=True, kw_only=True)
 class Vertical(FeatureBlocks):
-    """Parties with blocks of the features, a server that merges them and holds the labels.
-
-    Attributes:
-        merge: how; all but `concat` need smashed data of one shape.
-        absent: the chance of each party but the first to stay away from a batch.
-        impute: what the server puts in place of a missing party's data.
-    """
+    """Parties with blocks of the features, a server that merges them and holds the labels."""
 
     parts: ClassVar[int] = 2
     citation: ClassVar[str] = (
         "Ceballos et al. 2020, SplitNN-driven vertical partitioning (arXiv:2008.04137)"
     )
 
-    merge: MergeName = "concat"
-    absent: float = 0.0
-    impute: ImputeName = "zeros"
-
-    def __post_init__(self) -> None:
-        for name, valid in (("merge", tuple(MERGES)), ("impute", get_args(ImputeName))):
-            if getattr(self, name) not in valid:
-                raise SpecError(
-                    f"protocol.{name} must be one of {', '.join(valid)}, got "
-                    f"{getattr(self, name)!r}"
-                )
-        if not 0 <= self.absent <= 1:
-            raise SpecError(f"protocol.absent must be between 0 and 1, got {self.absent}")
+    merge: Annotated[
+        MergeName,
+        Parameter("how the server merges; all but `concat` need smashed data of one shape"),
+    ] = "concat"
+    absent: Annotated[
+        float,
+        Parameter("chance of each party but the first to stay away from a batch", least=0, most=1),
+    ] = 0.0
+    impute: Annotated[
+        ImputeName, Parameter("what the server puts in place of a missing party's data")
+    ] = "zeros"
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:

@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from torch import nn
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
+from sltoolkit.parameters.checking import check_parameters
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.training.cast import Cast, Clock
 from sltoolkit.training.casting import Casting
 from sltoolkit.training.deployed import Deployed
@@ -25,9 +27,6 @@ class Protocol(ABC):
 
     Class facts: `parts` into which it cuts the network, `citation`, `learns` (whether its parties
     train), `side_by_side` (whether its clients compute at the same time).
-
-    Attributes:
-        clients: how many; the private training samples are dealt out among them.
     """
 
     parts: ClassVar[int]
@@ -35,7 +34,18 @@ class Protocol(ABC):
     learns: ClassVar[bool] = True
     side_by_side: ClassVar[bool] = False
 
-    clients: int = 1
+    clients: Annotated[
+        int,
+        Parameter("how many clients; private training samples are dealt out among them", least=1),
+    ] = 1
+
+    def __post_init__(self) -> None:
+        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+
+        Raises:
+            SpecError: saying what was expected and what was found.
+        """
+        check_parameters(self)
 
     @property
     def alike(self) -> bool:

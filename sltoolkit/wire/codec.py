@@ -27,12 +27,14 @@ numbers stay finite; inf and nan are not hidden: a run that diverged stays visib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, final, get_args
+from typing import Annotated, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from sltoolkit.errors import ProtocolError, SpecError, nearest
+from sltoolkit.errors import ProtocolError
+from sltoolkit.parameters.checking import check_parameters
+from sltoolkit.parameters.parameter import Parameter
 
 Reducible = Literal["smashed", "smashed_grad", "weights"]
 Content = Literal["samples", "update", "state"]
@@ -65,22 +67,20 @@ class Packed:
 
 @dataclass(frozen=True, kw_only=True)
 class Reducer(ABC):
-    """A lossy codec; its dataclass fields are its parameters.
+    """A lossy codec; its dataclass fields are its parameters."""
 
-    Attributes:
-        kinds: which messages of a wire it applies to.
-    """
-
-    kinds: tuple[Reducible, ...] = ("smashed", "smashed_grad")
+    kinds: Annotated[
+        tuple[Reducible, ...],
+        Parameter("which messages it applies to; labels always travel as they are"),
+    ] = ("smashed", "smashed_grad")
 
     def __post_init__(self) -> None:
-        known = get_args(Reducible)
-        for kind in self.kinds:
-            if kind not in known:
-                raise SpecError(
-                    f"{type(self).__name__}: kinds must be among {', '.join(known)}, got {kind!r}"
-                    f"{nearest(str(kind), known)}; labels always travel as they are"
-                )
+        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+
+        Raises:
+            SpecError: saying what was expected and what was found.
+        """
+        check_parameters(self)
 
     @property
     def remembers(self) -> bool:
@@ -127,11 +127,6 @@ class Reducer(ABC):
     def begin(self) -> "Codec":
         """A codec for one run."""
         return Codec(self)
-
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            given = getattr(self, name)
-            raise SpecError(f"{type(self).__name__}: {name} must be {expected}, got {given!r}")
 
 
 class Sent(NamedTuple):

@@ -7,11 +7,12 @@ Deterministic: the same tensor gives the same bytes.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import torch
 from torch import Tensor, nn
 
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.wire.codec import Packed, Reducer
 
 Format = Literal["fp16", "bf16"]
@@ -27,16 +28,9 @@ class HalfPrecision(Reducer):
     The relative error is at most 2^-11 in `fp16`, for sizes between 2^-14 and 65504, and 2^-8 in
     `bf16`. Larger finite numbers become the format's largest, not inf. Numbers below 3e-8 vanish in
     `fp16`: gradients of a mean loss may be that small, `bf16` has the range of float32.
-
-    Attributes:
-        format: `fp16` (10 bits of mantissa) or `bf16` (7).
     """
 
-    format: Format = "fp16"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("format", self.format in _FORMATS, " or ".join(map(repr, _FORMATS)))
+    format: Annotated[Format, Parameter("`fp16` (10 bits of mantissa) or `bf16` (7)")] = "fp16"
 
     def encode(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The rounded numbers (n, d)."""
@@ -56,17 +50,9 @@ class Quantized(Reducer):
     is at most s / 2 (and one rounding of the dtype). Per row travel k bits per number, the rows'
     codes one after the other, and `low` and `high` in the dtype of the numbers. A row with an inf
     or nan in it, or a range beyond the dtype's (float32 for the shorter ones), arrives as nan.
-
-    Attributes:
-        bits: k, 1 to 16.
     """
 
-    bits: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole = isinstance(self.bits, int)
-        self._require("bits", whole and 1 <= self.bits <= 16, "a whole number from 1 to 16")
+    bits: Annotated[int, Parameter("k, bits per number", least=1, most=16)] = 8
 
     def encode(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Packed codes (ceil(n d k / 8),) uint8, and ranges (n, 2)."""
@@ -96,20 +82,14 @@ class Quantized(Reducer):
 class TopK(Reducer):
     """The largest numbers of each row; the others arrive as 0 (Stich et al. 2018).
 
-    Per row travel ceil(fraction d) numbers and as many int32 places.
-
-    Attributes:
-        fraction: how much of a row is kept, in (0, 1].
-        feedback: make up for what was dropped in messages about no sample (see the module).
-            Without, most of a client's weights arrive as 0.
+    Per row travel ceil(fraction d) numbers and as many int32 places. Without feedback most of a
+    client's weights arrive as 0.
     """
 
-    fraction: float = 0.1
-    feedback: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("fraction", 0 < self.fraction <= 1, "above 0 and at most 1")
+    fraction: Annotated[float, Parameter("share of a row that is kept", above=0, most=1)] = 0.1
+    feedback: Annotated[
+        bool, Parameter("make up for what was dropped in messages about no sample")
+    ] = True
 
     @property
     def remembers(self) -> bool:

@@ -38,9 +38,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"training": {"optimizer": "adamm"}}, "no training.optimizer .*did you mean 'adam'"
     ),
     "training value": (
-        {"training": {"batch_size": 0}}, r"^training\.batch_size must be at least 1"
+        {"training": {"batch_size": 0}},
+        "^training: Training: batch_size must be a whole number of at least 1, got 0",
     ),
-    "targets value": ({"targets": {"count": 0}}, r"^targets\.count must be at least 1"),
+    "targets value": (
+        {"targets": {"count": 0}},
+        "^targets: Targets: count must be a whole number of at least 1, got 0",
+    ),
     "device": ({"device": "cdua:1"}, "device: no device .*did you mean 'cuda'"),
     "defense name": (
         {"defense": [{"name": "none"}, {"name": "gauss_noise"}]},

@@ -28,7 +28,7 @@ def test_too_many_targets_are_refused() -> None:
 @pytest.mark.parametrize("name", ["count", "releases", "labels", "hints"])
 def test_impossible_targets_are_refused(name: str) -> None:
     impossible: dict[str, Any] = {name: -1}
-    with pytest.raises(SpecError, match=rf"targets\.{name} must be at least"):
+    with pytest.raises(SpecError, match=rf"Targets: {name} must be a whole number of at least"):
         replace(TARGETS, **impossible)
 
 

@@ -15,6 +15,7 @@ class Example:
     rate: Annotated[float | None, Parameter("of learning", above=0, most=1)] = None
     start: Literal["mean", "zero"] = "mean"
     classes: Annotated[tuple[int, ...], Parameter("of interest", least=0, nonempty=True)] = (0,)
+    kinds: tuple[Literal["corn", "rye"], ...] = ()
     box: bool = True
     plain: float = 0.0
 
@@ -33,7 +34,10 @@ class Example:
         ({"rate": 0}, "rate must be a number above 0 and at most 1, or None, got 0"),
         ({"rate": 1.5}, "at most 1"),
         ({"rate": float("nan")}, "got nan"),
-        ({"start": "middle"}, "start must be one of 'mean', 'zero', got 'middle'"),
+        ({"start": "middle"}, "start must be one of 'mean', 'zero', got 'middle'$"),
+        ({"start": "means"}, r"got 'means'; did you mean 'mean'\?"),
+        ({"kinds": ("corn", "ryee")}, r"kinds must be a list of 'corn', 'rye', got .*mean 'rye'\?"),
+        ({"kinds": ["corn", 1]}, r"got \['corn', 1\]"),
         ({"classes": ()}, "classes must not be empty"),
         ({"classes": (1, -1)}, r"classes must be a list of whole numbers of at least 0"),
         ({"box": 1}, "box must be true or false"),
@@ -54,6 +58,11 @@ def test_numpy_numbers_become_pythons_own() -> None:
     made = Example(steps=np.int64(4), rate=np.float32(0.5))  # type: ignore[arg-type]
     assert type(made.steps) is int
     assert type(made.rate) is float
+
+
+def test_a_list_becomes_a_tuple() -> None:
+    made = Example(kinds=["rye"], classes=[1, 2])  # type: ignore[arg-type]
+    assert (made.kinds, made.classes) == (("rye",), (1, 2))
 
 
 def test_arguments_of_a_function_are_checked_alike() -> None:

@@ -44,6 +44,7 @@ def test_of_a_function_the_arguments_with_a_default() -> None:
         (Literal["a", "b"], None, "one of 'a', 'b'"),
         (bool, None, "true or false"),
         (tuple[int, ...], None, "a list of whole numbers"),
+        (tuple[Literal["a", "b"], ...], None, "a list of 'a', 'b'"),
         (str, None, "a text"),
         (Own, None, "Own"),
     ],

@@ -25,7 +25,7 @@ from support.tiny import (
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, NoDefense, PartySetup
-from sltoolkit.errors import ProtocolError
+from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.parties.sampling import Sampler, Shuffled
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
 from sltoolkit.streams import Stream
@@ -192,9 +192,10 @@ def test_parts_and_clients_that_do_not_fit_are_errors() -> None:
         seat(UShaped(), 2)
     with pytest.raises(ProtocolError, match=r"Vanilla needs the network in 2 parts, got 3"):
         seat(Vanilla(), 3)
-    for clients in (0, N + 1):
-        with pytest.raises(ProtocolError, match=rf"{clients} clients can't share {N}"):
-            seat(Vanilla(clients=clients), 2)
+    with pytest.raises(ProtocolError, match=rf"{N + 1} clients can't share {N}"):
+        seat(Vanilla(clients=N + 1), 2)
+    with pytest.raises(SpecError, match="clients must be a whole number of at least 1, got 0"):
+        Vanilla(clients=0)
 
 
 def test_a_training_that_diverges_is_an_error() -> None:

@@ -78,9 +78,9 @@ def test_when_everybody_leaves_nothing_changes() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"participation": 0.0}, "participation must be above 0"),
+        ({"participation": 0.0}, "participation must be a number above 0"),
         ({"participation": 1.5}, "at most 1"),
-        ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+        ({"dropout": 1.0}, "dropout must be a number of at least 0 and below 1"),
     ],
 )
 def test_impossible_shares_are_refused(wrong: dict[str, float], said: str) -> None:

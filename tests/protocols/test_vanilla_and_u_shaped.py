@@ -241,5 +241,7 @@ def test_with_optimizer_states_handed_over_any_optimizer_equals_centralised_trai
 
 
 def test_an_unknown_hand_over_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"handover must be one of peer, server, none, got 'post'"):
+    with pytest.raises(
+        SpecError, match="handover must be one of 'peer', 'server', 'none', got 'post'"
+    ):
         Vanilla(handover="post")  # type: ignore[arg-type]

@@ -105,13 +105,21 @@ def test_a_single_number_has_no_samples() -> None:
 @pytest.mark.parametrize(
     ("name", "bad", "said"),
     [
-        ("quantize", {"bits": 0}, "bits must be a whole number from 1 to 16, got 0"),
+        (
+            "quantize",
+            {"bits": 0},
+            "bits must be a whole number of at least 1 and at most 16, got 0",
+        ),
         ("quantize", {"bits": 17}, "got 17"),
-        ("top_k", {"fraction": 0.0}, "fraction must be above 0 and at most 1, got 0.0"),
+        ("top_k", {"fraction": 0.0}, "fraction must be a number above 0 and at most 1, got 0.0"),
         ("top_k", {"fraction": 1.1}, "got 1.1"),
         ("top_k", {"fraction": math.nan}, "got nan"),
-        ("half", {"format": "fp8"}, "format must be 'fp16' or 'bf16', got 'fp8'"),
-        ("half", {"kinds": ("labels",)}, "labels always travel as they are"),
+        ("half", {"format": "fp8"}, "format must be one of 'fp16', 'bf16', got 'fp8'"),
+        (
+            "half",
+            {"kinds": ("labels",)},
+            "kinds must be a list of 'smashed', 'smashed_grad', 'weights', got",
+        ),
         ("half", {"kinds": ("smashd",)}, "did you mean 'smashed'"),
     ],
 )
