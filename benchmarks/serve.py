@@ -34,7 +34,7 @@ from sltoolkit import models
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Vanilla
-from sltoolkit.serve.process import rank_at, run_rank
+from sltoolkit.serve.process import process_at, run_process
 from sltoolkit.streams import Stream
 from sltoolkit.training.phases import run_phases
 from sltoolkit.training.run import Run, seat_parties
@@ -70,9 +70,9 @@ def together(cut: str, epochs: int) -> list[dict[str, float]]:
             "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         }  # fmt: skip
         command = [sys.executable, "-m", "benchmarks.serve", str(epochs), cut, out]
-        ranks = [subprocess.Popen(command, env=env | {"RANK": str(r)}) for r in range(2)]
-        if sum(abs(rank.wait()) for rank in ranks):
-            raise SystemExit("a rank failed")
+        processes = [subprocess.Popen(command, env=env | {"RANK": str(r)}) for r in range(2)]
+        if sum(abs(process.wait()) for process in processes):
+            raise SystemExit("a process failed")
         files = [Path(out) / f"rank-{r}.json" for r in range(2)]
         return [json.loads(file.read_text()) for file in files]
 
@@ -81,8 +81,8 @@ def rank(cut: str, epochs: int, out: str) -> None:
     """One of the two."""
     torch.set_num_threads(1)
     store, number, size = next(iter(rendezvous("env://", timeout=timedelta(seconds=60))))
-    me = rank_at(store, number, size, 60.0)
-    run_rank(me, seated(cut, epochs), epochs=epochs, out=Path(out), plan={})
+    me = process_at(store, number, size, 60.0)
+    run_process(me, seated(cut, epochs), epochs=epochs, out=Path(out), plan={})
 
 
 def measure(epochs: int) -> dict[str, float]:

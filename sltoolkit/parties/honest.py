@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.parties.received import Entry, may_work_in_place
+from sltoolkit.parties.received import Received, may_work_in_place
 from sltoolkit.parties.stages import Client, Middle, Server
 from sltoolkit.streams import Stream
 
@@ -142,8 +142,8 @@ class HonestMiddle(_Network, Middle):
     def forward(self, received: Tensor) -> Tensor:
         """Keeps the graph until `backward`."""
         with self.scope():
-            self._entry = Entry(received, in_place=self._in_place)
-            self._sent = self.compute(self._entry.tensor)
+            self._received = Received(received, in_place=self._in_place)
+            self._sent = self.compute(self._received.tensor)
             return self._sent
 
     def backward(self, grad: Tensor) -> Tensor:
@@ -152,13 +152,13 @@ class HonestMiddle(_Network, Middle):
         An empty batch moves nothing, and one without numbers (an absent party's) neither.
         """
         if grad.shape[0] == 0 or grad.is_meta:
-            return self._entry.gradient()
+            return self._received.gradient()
         with self.scope():
             self.zero()
             self.returns(grad.shape[0])
             self._sent.backward(grad)
             self.move()
-            return self._entry.gradient()
+            return self._received.gradient()
 
 
 @final
@@ -181,7 +181,7 @@ class HonestServer(_Network, Server):
         if smashed.shape[0] == 0 or smashed.is_meta:
             return torch.zeros_like(smashed)
         with self.scope():
-            entry = Entry(smashed, in_place=self._in_place)
+            entry = Received(smashed, in_place=self._in_place)
             loss = functional.cross_entropy(self.compute(entry.tensor), labels)
             self.zero()
             self.returns(smashed.shape[0])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 @final
-class Entry:
+class Received:
     """Where a received tensor enters a network: tells the gradient there, without a copy.
 
     Usually it is a leaf of the graph. Autograd forbids a first layer that works in place (a ReLU,

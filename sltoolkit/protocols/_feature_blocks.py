@@ -39,7 +39,7 @@ class FeatureBlocks(Protocol):
     side along the last axis, each defended by its own party.
     """
 
-    side_by_side: ClassVar[bool] = True
+    concurrent: ClassVar[bool] = True
 
     clients: Annotated[
         int, Parameter("how many parties; the features are dealt out among them", least=1)

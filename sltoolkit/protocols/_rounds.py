@@ -47,7 +47,7 @@ class Rounds(Protocol):
     the common networks.
     """
 
-    side_by_side: ClassVar[bool] = True
+    concurrent: ClassVar[bool] = True
 
     participation: Annotated[
         float,
@@ -85,17 +85,17 @@ class Rounds(Protocol):
 
     def deploy(self, cast: Cast, samples: Samples) -> Deployment:
         """Where the fed server keeps common networks, they are what is deployed."""
-        if cast.fed is not None:  # the next round would begin with handing them out
-            cast.fed.install(cast.clients[0])
+        if cast.fed_server is not None:  # the next round would begin with handing them out
+            cast.fed_server.install(cast.clients[0])
             cast.last_to_learn = cast.clients[0]
         return super().deploy(cast, samples)
 
 
 def fed_server(cast: Cast) -> Averager:
     """The fed server of a protocol that has one."""
-    if cast.fed is None:
+    if cast.fed_server is None:
         raise ProtocolError("this protocol needs a fed server: cast it with averaged=True")
-    return cast.fed
+    return cast.fed_server
 
 
 def lockstep(

@@ -38,7 +38,7 @@ class LargeBatchSGD(Protocol):
     """Clients in lockstep step along the mean of their gradients."""
 
     parts: ClassVar[int] = 2
-    side_by_side: ClassVar[bool] = True
+    concurrent: ClassVar[bool] = True
     citation: ClassVar[str] = (
         "Chen et al. 2016, Revisiting distributed synchronous SGD (arXiv:1604.00981)"
     )

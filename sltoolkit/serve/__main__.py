@@ -1,4 +1,4 @@
-"""`torchrun --nproc-per-node 3 -m sltoolkit.serve spec.toml --out DIR`: one rank."""
+"""`torchrun --nproc-per-node 3 -m sltoolkit.serve spec.toml --out DIR`: one process."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import typer
 
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.errors import DataError, SLToolkitError, SpecError, ThreatModelError
-from sltoolkit.serve.process import Rank, run_rank, this_rank
+from sltoolkit.serve.process import Process, run_process, this_process
 from sltoolkit.serve.recipe import plan_of, recipe_of, seated
 
 _USER_ERRORS = (SpecError, DataError, ThreatModelError)
@@ -36,22 +36,22 @@ def serve(
     """
     recipe = recipe_of(load_spec(spec))
     out.mkdir(parents=True, exist_ok=True)
-    rank = this_rank(timeout)
-    signal.signal(signal.SIGTERM, lambda *_: setattr(rank.board, "stop_asked", True))
-    rank, device = placed(rank, recipe["device"])
+    process = this_process(timeout)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(process.liveness, "stop_asked", True))
+    process, device = placed(process, recipe["device"])
     run, epochs = seated(recipe | {"device": str(device)}, device=device)
-    run_rank(rank, run, epochs=epochs, out=out, plan=plan_of(recipe), resume=resume)
+    run_process(process, run, epochs=epochs, out=out, plan=plan_of(recipe), resume=resume)
 
 
-def placed(rank: Rank, device: str) -> tuple[Rank, torch.device]:
-    """Where this rank computes; on a host with fewer GPUs than ranks several share one."""
+def placed(process: Process, device: str) -> tuple[Process, torch.device]:
+    """Where this process computes; where a host has too few GPUs, several processes share one."""
     gpus = torch.cuda.device_count() if device == "cuda" else 0
     if gpus == 0:
-        return rank, torch.device(device)
+        return process, torch.device(device)
     mine = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % gpus)
     torch.cuda.set_device(mine)
-    own = gpus >= int(os.environ.get("LOCAL_WORLD_SIZE", rank.size))
-    return replace(rank, gpu=own), mine
+    own = gpus >= int(os.environ.get("LOCAL_WORLD_SIZE", process.size))
+    return replace(process, gpu=own), mine
 
 
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -59,7 +59,7 @@ _app.command()(serve)
 
 
 def main() -> None:
-    """Run a rank; what goes wrong is one sentence and an exit code."""
+    """Run one process; a failure is one sentence and an exit code."""
     code = 0
     try:
         _app(standalone_mode=False)

@@ -13,8 +13,8 @@ from sltoolkit.serve.header import LENGTH, Header, check, finite, prepared, unpa
 from sltoolkit.wire.message import Kind, Seat
 
 
-class Post(Protocol):
-    """Point-to-point transport between ranks; what goes wrong is a `ProtocolError`."""
+class Transport(Protocol):
+    """Point-to-point transport between processes; every failure is a `ProtocolError`."""
 
     rank: int
 
@@ -24,36 +24,36 @@ class Post(Protocol):
     def receive(
         self, source: int, first: Tensor, then: Callable[[], Tensor] | None = None
     ) -> float:
-        """Receive a tensor, then the one that `then` makes; the seconds until the first came."""
+        """Receive a tensor, then the one that `then` makes; returns the seconds until the first."""
 
     def fail(self, sentence: str) -> ProtocolError:
-        """Tell everybody why this rank stops; returns the error to raise."""
+        """Tell everybody why this process stops; returns the error to raise."""
 
 
 @final
 class Distributed:
-    """A carrier between processes: each rank is there for some seats.
+    """A carrier between processes, each of which is the home of some seats.
 
-    A message between two seats of this process is copied; one from here to elsewhere is sent, and
-    only its shape (a tensor on the `meta` device) goes on here; one from elsewhere to here is
-    received, checked against the shape that the absent sender's ghost has computed.
+    A message between two seats of this process is copied. A message from here to another process is
+    sent, and only its shape (a tensor on the `meta` device) goes on here. A message from another
+    process is received and checked against the shape that the sender's placeholder has computed.
 
     Args:
-        post: the transport.
-        homes: the rank of every seat.
-        classes: how many there are.
+        transport: to the other processes.
+        homes: the rank of the process in which each seat lives.
+        classes: number of classes.
         device: where this process computes.
 
     Attributes:
         waiting: seconds until the other end was ready.
         moving: seconds in which messages were sent and received, without the waiting.
-        sent: payload bytes that were sent from here to other processes.
+        sent: payload bytes sent from here to other processes.
     """
 
     def __init__(
-        self, post: Post, homes: Mapping[Seat, int], *, classes: int, device: torch.device
+        self, transport: Transport, homes: Mapping[Seat, int], *, classes: int, device: torch.device
     ) -> None:
-        self._post, self._homes = post, homes
+        self._transport, self._homes = transport, homes
         self._classes, self._device = classes, device
         self._sequence: Counter[tuple[int, int]] = Counter()
         self.waiting = 0.0
@@ -61,8 +61,8 @@ class Distributed:
         self.sent = 0
 
     def carry(self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind) -> Tensor:
-        """The receiver's own copy; on the `meta` device where the receiver is elsewhere."""
-        origin, goal, here = self._homes[src], self._homes[dst], self._post.rank
+        """The receiver's own copy; on the `meta` device where the receiver is not here."""
+        origin, goal, here = self._homes[src], self._homes[dst], self._transport.rank
         if origin == goal:  # both here, or both in one process elsewhere
             return t.clone()
         if here not in (origin, goal):
@@ -79,11 +79,11 @@ class Distributed:
 
     def _send(self, t: Tensor, src: Seat, goal: int, sequence: int, kind: Kind) -> Tensor:
         if t.is_meta:
-            raise self._post.fail(f"{src}: has no {kind} to send: they weren't computed here")
+            raise self._transport.fail(f"{src}: has no {kind} to send: they weren't computed here")
         header, payload = prepared(t, sequence=sequence, kind=kind)
         # both ends must agree on the way it takes, which depends on the device
         payloads = [payload.to(self._device)] if payload.numel() else []
-        self.waiting += self._post.send(goal, header.packed(), *payloads)
+        self.waiting += self._transport.send(goal, header.packed(), *payloads)
         self.sent += payload.nbytes
         return torch.empty_like(t, device="meta")
 
@@ -96,12 +96,12 @@ class Distributed:
                 header = unpacked(numbers)
                 check(header, like, sequence=sequence, kind=kind, classes=self._classes)
             except ProtocolError as e:
-                raise self._post.fail(f"{src}: {e}") from None
+                raise self._transport.fail(f"{src}: {e}") from None
             announced.append((header, header.empty(self._device)))
             return announced[0][1]
 
-        self.waiting += self._post.receive(origin, numbers, payload_for)
+        self.waiting += self._transport.receive(origin, numbers, payload_for)
         header, payload = announced[0]
         if not finite(payload):
-            raise self._post.fail(f"{src}: sent {header} with numbers that aren't finite")
+            raise self._transport.fail(f"{src}: sent {header} with numbers that aren't finite")
         return header.restored(payload)

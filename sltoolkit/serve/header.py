@@ -1,7 +1,7 @@
 """The header that goes before every tensor: a fixed number of integers, nothing to unpickle.
 
-Sender and receiver run the same loop, so the receiver knows what must come; the header says what
-does come, and the two have to agree before a byte of the payload is read.
+Sender and receiver run the same loop, so the receiver knows what must come. The header says what
+does come, and the two must agree before a byte of the payload is read.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class Header:
     """What a message is.
 
     Attributes:
-        sequence: how many messages went this way before it.
-        kind: what it is about.
+        sequence: number of earlier messages from this process to that one.
+        kind: what the tensor is.
         dtype: of its numbers.
         shape: of the tensor.
         order: its dimensions from the slowest to the fastest in memory; the payload travels in
@@ -46,7 +46,7 @@ class Header:
     order: tuple[int, ...]
 
     def packed(self) -> Tensor:
-        """As (LENGTH,) int64."""
+        """The header as integers, (LENGTH,) int64."""
         dims = len(self.shape)
         if dims > MOST_DIMS or self.dtype not in DTYPES:
             raise ProtocolError(
@@ -61,7 +61,7 @@ class Header:
         return torch.empty([self.shape[d] for d in self.order], dtype=self.dtype, device=device)
 
     def restored(self, payload: Tensor) -> Tensor:
-        """The payload with its dimensions where they belong."""
+        """The payload with its dimensions in the order of `shape`."""
         return payload.permute([self.order.index(d) for d in range(len(self.order))])
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ def unpacked(numbers: Tensor) -> Header:
     """The header in these integers, (LENGTH,) int64.
 
     Raises:
-        ProtocolError: if it can't be one.
+        ProtocolError: if they are no header of this version.
     """
     magic, sequence, kind, dtype, dims, *rest = numbers.tolist()
     shape, order = tuple(rest[:dims]), tuple(rest[MOST_DIMS : MOST_DIMS + dims])
@@ -100,7 +100,7 @@ def prepared(t: Tensor, *, sequence: int, kind: Kind) -> tuple[Header, Tensor]:
 
 
 def check(header: Header, like: Tensor, *, sequence: int, kind: Kind, classes: int) -> None:
-    """Refuse what is not what must come now.
+    """Refuse a message that is not the one that must come now.
 
     Args:
         header: what was announced.
@@ -108,10 +108,10 @@ def check(header: Header, like: Tensor, *, sequence: int, kind: Kind, classes: i
             all classes, (B, classes) floats, because a defense may send them so.
         sequence: the number that must come.
         kind: the kind that must come.
-        classes: how many there are.
+        classes: number of classes.
 
     Raises:
-        ProtocolError: what was expected, what came.
+        ProtocolError: saying what was expected and what came.
     """
     order = tuple(range(like.dim()))
     due = Header(
@@ -133,7 +133,7 @@ def check(header: Header, like: Tensor, *, sequence: int, kind: Kind, classes: i
 
 
 def finite(t: Tensor) -> bool:
-    """Whether there is no NaN and no infinity in it; in one pass, without a copy."""
+    """Whether it holds no NaN and no infinity; found in one pass, without a copy."""
     if not t.is_floating_point() or t.numel() == 0:
         return True
     return all(bool(edge.isfinite()) for edge in t.aminmax())

@@ -1,9 +1,10 @@
-"""The board: a key-value store where every rank shows that it is alive, and says why it stops.
+"""Liveness: every process shows in a shared key-value store that it is alive, and why it stops.
 
-A gloo receive can't be interrupted, and a peer that waits for a third one is not at fault. So every
-rank shows how many messages it has exchanged and whom it waits for. Who neither says nor awaits
-anything for longer than the timeout has stalled, and the first reason on the board is the reason
-that everybody gives. Only numbers and sentences are on it.
+A gloo receive can't be interrupted, and a process that waits for another one is not at fault. So
+every process shows how many messages it has exchanged and which process it waits for. A process has
+stalled if for longer than the timeout it shows nothing, or neither exchanges a message nor waits
+for one. The first reason to stop in the store is the reason that every process gives. The store
+holds only numbers and sentences.
 """
 
 import threading
@@ -32,7 +33,7 @@ class Store(Protocol):
 
 @final
 class _Beat:
-    """What was last seen of a rank, and since when it hasn't changed."""
+    """What a process showed last, and since when it has shown the same."""
 
     def __init__(self) -> None:
         now = time.monotonic()
@@ -41,7 +42,7 @@ class _Beat:
         self.awaits = NOBODY
 
     def see(self, text: str) -> None:
-        """Read what the rank shows now."""
+        """Read what the process shows now."""
         now = time.monotonic()
         tick, count, awaits = text.split()
         if tick != self.tick:
@@ -52,16 +53,16 @@ class _Beat:
 
 @final
 class Liveness:
-    """One rank's view of the board; a thread keeps it up to date.
+    """One process's view of the store; a thread keeps it up to date.
 
     Args:
-        store: a connection that nobody else uses.
-        rank: this one.
-        names: of all ranks, for sentences.
+        store: a connection that nothing else uses.
+        rank: of this process.
+        names: of all processes, for sentences.
         timeout: seconds after which silence is a fault.
 
     Attributes:
-        names: of all ranks.
+        names: of all processes.
         timeout: seconds after which silence is a fault.
         failure: the first reason to stop, once there is one.
         stop_asked: set when this process was asked to end.
@@ -81,16 +82,16 @@ class Liveness:
 
     @property
     def name(self) -> str:
-        """Of this rank."""
+        """The name of this process."""
         return self.names[self._rank]
 
     def open(self) -> None:
-        """Begin to watch; what was before doesn't count."""
+        """Begin to watch; silence before now doesn't count."""
         self._seen = {r: _Beat() for r in self._seen}
         self._thread.start()
 
     def awaits(self, rank: int) -> None:
-        """Show that this rank waits for another one."""
+        """Show that this process waits for another one."""
         self._awaits = rank
 
     def done(self) -> None:
@@ -99,7 +100,7 @@ class Liveness:
         self._count += 1
 
     def fail(self, sentence: str) -> str:
-        """Put a reason on the board, unless there is one; returns the one that counts."""
+        """Store a reason to stop, unless there is one; returns the first, which counts."""
         with self._lock:
             if self.failure is None:
                 sentence = " ".join(sentence.split())[:_LONGEST]
@@ -107,7 +108,7 @@ class Liveness:
         return self.failure
 
     def asked(self, seconds: float) -> str | None:
-        """The reason on the board, for which to wait that long."""
+        """The stored reason to stop; waits for it at most this long."""
         end = time.monotonic() + seconds
         while self.failure is None and time.monotonic() < end:
             time.sleep(0.02)
@@ -115,8 +116,8 @@ class Liveness:
         return self.failure
 
     def close(self, *, failed: bool) -> None:
-        """Stop watching; after a failure, not before others had the time to read it."""
-        if failed and self._rank == 0:  # this process may be the one that keeps the store
+        """Stop watching; after a failure, once the others had time to read it."""
+        if failed and self._rank == 0:  # this process may keep the store
             end = time.monotonic() + LINGER
             while time.monotonic() < end and not self._all_know():
                 time.sleep(0.02)
@@ -128,7 +129,7 @@ class Liveness:
         try:
             with_rank = self._store.compare_set(_FAILURE, "", sentence).decode(errors="replace")
             self._store.set(f"knows/{self._rank}", "1")
-        except RuntimeError:  # the store went with who kept it
+        except RuntimeError:  # the process that kept the store is gone
             return sentence
         return with_rank
 

@@ -1,4 +1,4 @@
-"""The optimizer of an absent party: what it would hand over, without numbers."""
+"""Placeholders of optimizers: what the real one hands over, without numbers."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -10,12 +10,12 @@ from sltoolkit.errors import SpecError
 from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer, Optimizer
 
 Layout = Mapping[int, Mapping[str, Tensor | None]]
-"""An optimizer's state by weight and name; of tensors only the shape, on the `meta` device."""
+"""An optimizer's state by weight and name; its tensors are on the `meta` device."""
 
 
 @final
 class History:
-    """What a member's optimizers have been through, together: they step in the same batches.
+    """What all optimizers of a member have in common: they step in the same batches.
 
     Attributes:
         begun: whether they have a state; torch's optimizers have none before their first step.
@@ -26,12 +26,12 @@ class History:
 
 
 @final
-class GhostOptimizer(Optimizer):
-    """Moves nothing, and always has the state, without numbers, that the real one has elsewhere.
+class PlaceholderOptimizer(Optimizer):
+    """Moves nothing, and has the state of the real optimizer, without numbers.
 
     Args:
-        layout: the state that the real one has after a step.
-        history: its member's.
+        layout: the real optimizer's state after a step.
+        history: shared by all optimizers of the member.
     """
 
     def __init__(self, layout: Layout, history: History) -> None:
@@ -39,25 +39,27 @@ class GhostOptimizer(Optimizer):
         self._layout, self.history = layout, history
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """The real one steps."""
+        """Note that the real optimizer steps."""
         self.history.begun = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Shapes, or nothing before the first step."""
+        """The state without numbers; empty before the first step."""
         state = {i: dict(slots) for i, slots in self._layout.items()}
         return {"state": state if self.history.begun else {}, "param_groups": []}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """The real one takes over a state, perhaps an empty one."""
+        """Note whether the real optimizer takes over a state or an empty one."""
         if self._layout:
             self.history.begun = bool(state_dict["state"])
 
 
 def layout_of(party: HonestClient | HonestServer | HonestMiddle) -> Layout:
-    """The state that a party's optimizer has after a step; it makes one, and spoils the party.
+    """The state of a party's optimizer after a step.
+
+    The step is really made, so the party can't be used afterwards.
 
     Raises:
-        SpecError: if there is more in it than tensors.
+        SpecError: if the state holds anything but tensors.
     """
     optimizer = party.optimizer
     if optimizer is None:

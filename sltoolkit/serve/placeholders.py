@@ -1,9 +1,9 @@
-"""Ghosts: every process seats the whole cast, and keeps only its own parties.
+"""Placeholders: every process seats the whole cast, and keeps only its own parties.
 
-An absent party is a ghost: its networks are on torch's `meta` device, where shapes flow and nothing
-is computed, its samples are blanks, its defense says nothing, and it has no optimizer (or the shape
-of one, where states are handed over). So one and the same protocol loop runs in all processes; what
-really happens in it happens at one of them.
+A party that lives in another process is a placeholder here. Its networks are on torch's `meta`
+device, where shapes flow and nothing is computed. Its samples have no numbers, its defense does
+nothing, and it has no optimizer (or the shape of one, where states are handed over). So the same
+protocol loop runs in all processes, and each of its steps is computed in one of them.
 """
 
 import copy
@@ -18,7 +18,7 @@ from sltoolkit.contracts.defense import Defense
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import ProtocolError
 from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer
-from sltoolkit.serve.optimizers import GhostOptimizer, History, layout_of
+from sltoolkit.serve.optimizers import History, PlaceholderOptimizer, layout_of
 from sltoolkit.training.averaging import Averager
 from sltoolkit.training.cast import Cast
 from sltoolkit.training.member import Member
@@ -33,30 +33,30 @@ P = TypeVar("P")
 
 @final
 class Absent(Defense):
-    """The defense of a party that is elsewhere; its networks travel, so they have shapes."""
+    """The defense of a placeholder; its networks travel, so they have shapes."""
 
     def __init__(self, learned: Mapping[str, nn.Module]) -> None:
         self._learned = {name: module.to(_META) for name, module in learned.items()}
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
-        """Of labels that several parties own, a ghost has the shape only."""
+        """The labels' shape only: a placeholder has no labels, even where several parties do."""
         return y.to(_META)
 
     def learned(self) -> Mapping[str, nn.Module]:
-        """Shapes only."""
+        """The defense's networks, shapes only."""
         return self._learned
 
 
 @final
 class _Shapes:
-    """What a ghost's network makes of a batch: found once for every shape, then remembered."""
+    """What a placeholder's network makes of a batch: found once per shape, then remembered."""
 
     def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
         self._forward = forward
         self._found: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """A tensor without numbers."""
+        """The output for `x`, a tensor without numbers."""
         key = (x.shape, x.stride(), x.dtype)
         if key not in self._found:
             with torch.no_grad():
@@ -65,7 +65,7 @@ class _Shapes:
 
 
 def homes_of(cast: Cast) -> dict[Seat, int]:
-    """The rank of every seat: the server and the fed server, then all others in order."""
+    """The rank of every seat's process: 0 for the server and the fed server, then one by one."""
     server = [host.seat for host in cast.servers[:1]] or [FED]
     others = [m.seat for m in cast.clients] + [h.seat for h in (*cast.hops, *cast.servers)]
     homes = {seat: rank for rank, seat in enumerate(dict.fromkeys([*server, *others]))}
@@ -73,7 +73,11 @@ def homes_of(cast: Cast) -> dict[Seat, int]:
 
 
 def keep_local(run: Run, here: Collection[Seat]) -> None:
-    """Turn every party of a seated run that isn't here into a ghost, and forget its samples.
+    """Turn every party that doesn't live here into a placeholder, and forget its samples.
+
+    Args:
+        run: with all parties seated; it is changed.
+        here: the seats that live in this process.
 
     Raises:
         SpecError: if the state of an optimizer that must be handed over isn't made of tensors.
@@ -84,21 +88,21 @@ def keep_local(run: Run, here: Collection[Seat]) -> None:
         _leave_to_owners(run, member, here)
         if member.seat not in here:
             history = History() if states else None
-            member.party = _client_ghost(member, history)
-            member.tail = None if member.tail is None else _ghost(member.tail, history)
+            member.party = _client_placeholder(member, history)
+            member.tail = None if member.tail is None else _placeholder(member.tail, history)
             member.defense = Absent(member.defense.learned())
     for host in (*cast.hops, *cast.servers):
         if host.seat not in here:
-            host.party = _ghost(host.party)
+            host.party = _placeholder(host.party)
             host.defense = Absent(host.defense.learned())
-    if cast.fed is not None and FED not in here:
-        blanks = [copy.deepcopy(n).to(_META) for n in cast.clients[0].networks()]
-        cast.fed = Averager(blanks)
+    if cast.fed_server is not None and FED not in here:
+        shapes = [copy.deepcopy(n).to(_META) for n in cast.clients[0].networks()]
+        cast.fed_server = Averager(shapes)
     run.data = _emptied(run.data)
 
 
 def name_samples(member: Member, ids: Tensor) -> None:
-    """Give an absent member's blank samples the ids, and the number, that it told."""
+    """Give a placeholder's samples the ids that its owner told, and as many rows."""
     held, n = member.samples, len(ids)
     member.samples = Samples(
         x=_resized(held.x, n), y=_resized(held.y, n), ids=ids, groups=torch.zeros_like(ids)
@@ -106,7 +110,7 @@ def name_samples(member: Member, ids: Tensor) -> None:
 
 
 def _leave_to_owners(run: Run, member: Member, here: Collection[Seat]) -> None:
-    """Blank what its owner alone has: inputs are the member's, labels may be the servers'."""
+    """Keep numbers at their owner alone: inputs are the member's, labels may be the servers'."""
     servers = {host.seat for host in run.cast.servers}
     owners = servers if _servers_own_labels(run.protocol) else {member.seat}
     held = member.samples
@@ -118,7 +122,7 @@ def _leave_to_owners(run: Run, member: Member, here: Collection[Seat]) -> None:
 
 
 def _emptied(data: Split) -> Split:
-    """Nobody's samples: copies of empty slices, because a slice would keep all of them alive."""
+    """No samples: copies of empty slices, because a slice would keep all samples alive."""
 
     def none(held: Samples) -> Samples:
         parts = (t[:0].clone() for t in (held.x, held.y, held.ids, held.groups))
@@ -132,31 +136,33 @@ def _emptied(data: Split) -> Split:
 
 
 def _servers_own_labels(protocol: Protocol) -> bool:
-    """Whether a server knows labels that don't travel, so that they are its own."""
+    """Whether the server knows labels although they don't travel."""
     seats = protocol.seats
     return "labels" in seats["server"].knows and "labels" not in seats["eavesdropper"].knows
 
 
 def _resized(t: Tensor, n: int) -> Tensor:
-    """A blank of n rows; what isn't blank stays."""
+    """As many rows without numbers; a tensor with numbers stays as it is."""
     return t.new_empty((n, *t.shape[1:])) if t.is_meta else t
 
 
-def _client_ghost(member: Member, history: History | None) -> HonestClient:
-    ghost = _ghost(member.party, history)
-    if not isinstance(ghost, HonestClient):
-        raise ProtocolError(f"{member.seat} has no ghost: it was taken over")
-    return ghost
+def _client_placeholder(member: Member, history: History | None) -> HonestClient:
+    placeholder = _placeholder(member.party, history)
+    if not isinstance(placeholder, HonestClient):
+        raise ProtocolError(f"{member.seat} has no placeholder: it was taken over")
+    return placeholder
 
 
-def _ghost(party: P, history: History | None = None) -> P:
-    """The party's ghost; with a history also of its optimizer."""
+def _placeholder(party: P, history: History | None = None) -> P:
+    """The party's placeholder; with a history, its optimizer has a placeholder, too."""
     if not isinstance(party, HonestClient | HonestServer | HonestMiddle):
-        raise ProtocolError(f"{type(party).__name__} was taken over, and can't be elsewhere")
-    optimizer = None if history is None else GhostOptimizer(layout_of(party), history)
+        raise ProtocolError(
+            f"{type(party).__name__} was taken over, and can't live in another process"
+        )
+    optimizer = None if history is None else PlaceholderOptimizer(layout_of(party), history)
     module = party.module.to(_META)
-    ghost = type(party)(module, optimizer, party.rng)
+    placeholder = type(party)(module, optimizer, party.rng)
     module.forward = _Shapes(module.forward)
-    ghost.deferred = party.deferred
-    ghost.learn(False)
-    return ghost
+    placeholder.deferred = party.deferred
+    placeholder.learn(False)
+    return placeholder

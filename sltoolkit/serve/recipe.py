@@ -1,4 +1,4 @@
-"""From an ordinary experiment spec to the one run that is served."""
+"""The one run that an experiment spec describes, seated."""
 
 from importlib.metadata import version
 from typing import Any
@@ -16,10 +16,10 @@ from sltoolkit.wire.wire import Wire
 
 
 def recipe_of(spec: Spec) -> Table:
-    """The only victim of a spec: its defense, its first seed.
+    """The only victim of a spec, with its defense and its first seed.
 
     Raises:
-        SpecError: if it describes several, or one that is trained already.
+        SpecError: if the spec describes several victims, or a model that is trained already.
     """
     if spec.sweep:
         raise SpecError(
@@ -35,18 +35,20 @@ def recipe_of(spec: Spec) -> Table:
 
 
 def plan_of(recipe: Table) -> Table:
-    """What has to be the same at all ranks."""
+    """What must be the same in all processes."""
     return {"recipe": recipe, "torch": torch.__version__, "sltoolkit": version("sltoolkit")}
 
 
 def seated(recipe: Table, *, device: torch.device) -> tuple[Run, int]:
-    """The run of a recipe, seated as in one process, and its epochs.
+    """The run of a recipe with all parties seated, and its number of epochs.
 
     Raises:
-        SpecError, DataError, ProtocolError: as its parts.
+        SpecError: if the recipe is wrong, or its protocol trains nothing.
+        DataError: if the data are missing or too small.
+        ProtocolError: if the parties don't fit together.
     """
     given: dict[str, Any] = recipes.arguments(recipe)
-    recipes.forget_data()  # a rank keeps no samples but its own
+    recipes.forget_data()  # a process keeps no samples but its own
     protocol, training = given["protocol"], given["training"]
     if not protocol.learns:
         raise SpecError(f"protocol: {recipe['protocol']['name']} trains nothing")

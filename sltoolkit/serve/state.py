@@ -1,4 +1,4 @@
-"""What a rank keeps on disk: its own parties' tensors as safetensors, the rest as JSON."""
+"""What a process keeps on disk: its parties' tensors as safetensors, the rest as JSON."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from sltoolkit.contracts.chain import Chain
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer, Optimizer
-from sltoolkit.serve.optimizers import GhostOptimizer, History
+from sltoolkit.serve.optimizers import History, PlaceholderOptimizer
 from sltoolkit.serve.placeholders import Absent
 from sltoolkit.training.cast import Clock
 from sltoolkit.training.guarded import Guarded
@@ -27,22 +27,22 @@ from sltoolkit.training.tensor_file import metadata, read_recorded, separate
 from sltoolkit.wire.message import Seat, Toll, tolls_from, tolls_record
 
 KEPT = 2
-"""Ranks are at most one epoch apart when one of them dies, so each keeps its last two."""
+"""Processes are at most one epoch apart when one of them dies, so each keeps its last two."""
 
 _NO_WEIGHTS = ("optimizer/", "reducer/")
 
 
 @final
-class RankState:
-    """The state of one rank's parties.
+class ProcessState:
+    """The state of the parties that live in this process.
 
     Args:
-        run: the run, with ghosts for all others.
+        run: with placeholders for all other parties.
         clock: its clock.
 
     Attributes:
         losses: mean loss of each epoch, where a loss is computed here.
-        before: bytes that were sent before this process took over.
+        before: bytes that were sent before this process resumed the run.
     """
 
     def __init__(self, run: Run, clock: Clock) -> None:
@@ -65,13 +65,14 @@ class RankState:
         return found
 
     def weights(self) -> dict[str, Tensor]:
-        """All states of the networks here, and the common networks where they are averaged."""
+        """The states of all networks here, and the common networks where the fed server is here."""
         tensors = {
             f"{name}.{key}": value
             for name, network in self.networks().items()
             for key, value in network.state_dict().items()
         }
-        for i, state in enumerate(self.run.cast.fed.common if self.run.cast.fed else ()):
+        fed_server = self.run.cast.fed_server
+        for i, state in enumerate(() if fed_server is None else fed_server.common):
             tensors |= {f"fed.{i}.{key}": t for key, t in state.items() if not t.is_meta}
         return tensors
 
@@ -101,14 +102,13 @@ class RankState:
         return {} if codec is None else codec.state_dict()
 
     def record(self) -> dict[str, Any]:
-        """Everything else, as JSON."""
+        """Everything that is no tensor, as JSON."""
         cast, clock = self.run.cast, self.clock
+        last = cast.last_to_learn
         return {
             "step": clock.step,
             "epoch": clock.epoch,
-            "baton": None
-            if cast.last_to_learn is None
-            else list(cast.clients).index(cast.last_to_learn),
+            "last_to_learn": None if last is None else list(cast.clients).index(last),
             "losses": self.losses,
             "begun": [history.begun for history in _histories(self.run)],
             "reducer": [_route_record(route, kept) for route, kept in self._routes().items()],
@@ -135,7 +135,8 @@ class RankState:
                 _load_optimizer(party.optimizer, tensors, f"optimizer/{name}/")
         cast = self.run.cast
         self.clock.step, self.clock.epoch = record["step"], record["epoch"]
-        cast.last_to_learn = None if record["baton"] is None else cast.clients[record["baton"]]
+        last = record["last_to_learn"]
+        cast.last_to_learn = None if last is None else cast.clients[last]
         self.losses = list(record["losses"])
         for history, begun in zip(_histories(self.run), record["begun"], strict=True):
             history.begun = begun
@@ -146,10 +147,11 @@ class RankState:
 
 
 def check_resumable(run: Run) -> None:
-    """Refuse what keeps a state that is not in a checkpoint.
+    """Refuse a run some of whose state would not be in a checkpoint.
 
     Raises:
-        SpecError: which defense does, or that a server remembers absent parties.
+        SpecError: naming the defense that keeps such a state, or the server that remembers absent
+            parties.
     """
     if getattr(run.protocol, "impute", "") == "mean":
         raise SpecError(
@@ -195,21 +197,21 @@ def _parties(run: Run) -> Iterator[tuple[str, HonestClient | HonestServer | Hone
 
 
 def _histories(run: Run) -> Iterator[History]:
-    """Of the absent members' optimizers."""
+    """The histories of placeholders' optimizers."""
     for member in run.cast.clients:
-        if isinstance(member.party.optimizer, GhostOptimizer):
+        if isinstance(member.party.optimizer, PlaceholderOptimizer):
             yield member.party.optimizer.history
 
 
 def _route_record(route: tuple[Seat, Seat, str, str], kept: Mapping[str, Tensor]) -> list[Any]:
-    """A route of the reducer, and the shapes of what is kept of it, as JSON."""
+    """A route of the reducer, and the shapes of the tensors kept for it, as JSON."""
     src, dst, kind, name = route
     shapes = {key: list(t.shape) for key, t in kept.items()}
     return [src.name, src.index, dst.name, dst.index, kind, name, shapes]
 
 
 def _routes_from(rows: list[Any], tensors: Mapping[str, Tensor]) -> dict[Any, dict[str, Tensor]]:
-    """What `_route_record` made; on the `meta` device what is between other processes."""
+    """The routes from their records; those between other processes are on the `meta` device."""
     return {
         (Seat(a, i), Seat(b, j), kind, name): {
             key: tensors.get(f"reducer/{n}/{key}", torch.empty(shape, device="meta"))
@@ -231,18 +233,18 @@ def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], prefix:
 
 @final
 class Checkpoints:
-    """A rank's checkpoints in a folder: the last two, each one file, written atomically.
+    """The checkpoints of a process: the last two, each one file, written atomically.
 
     Args:
-        folder: where.
-        rank: whose.
+        folder: that holds them.
+        rank: of the process.
         plan: a hash of what is run, so that nothing goes on from another run's checkpoint.
     """
 
     def __init__(self, folder: Path, rank: int, plan: str) -> None:
         self._folder, self._rank, self._plan = folder, rank, plan
 
-    def save(self, state: RankState) -> None:
+    def save(self, state: ProcessState) -> None:
         """Write the state after an epoch, and forget all but the last two."""
         epoch = state.clock.epoch
         record = state.record() | {"plan": self._plan}
@@ -251,15 +253,15 @@ class Checkpoints:
             self._path(old).unlink()
 
     def epochs(self) -> list[int]:
-        """Of which epochs there is a checkpoint, in order."""
+        """The epochs that have a checkpoint, in order."""
         files = self._folder.glob(f"rank-{self._rank}.epoch-*.safetensors")
         return sorted(int(f.name.split("-")[-1].split(".")[0]) for f in files)
 
-    def load(self, state: RankState, epoch: int) -> None:
-        """Go on from the end of an epoch; 0 is the beginning.
+    def load(self, state: ProcessState, epoch: int) -> None:
+        """Go on from the end of this epoch; 0 is the beginning.
 
         Raises:
-            StoreError: if the file is missing, damaged or another run's.
+            StoreError: if the file is missing or damaged, or belongs to another run.
         """
         if epoch == 0:
             return

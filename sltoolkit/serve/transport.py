@@ -1,10 +1,11 @@
-"""Point-to-point transport over torch.distributed, from which there is a way out.
+"""Point-to-point transport over torch.distributed that stops when another process fails.
 
-Tensors go over gloo, those on a GPU over nccl where every rank has one of its own. Neither can be
-interrupted, so it happens on a thread; this one meanwhile looks at the board. To wake that thread
-costs more than most messages take, so header and payload go in one errand. A send is waited for:
-whenever a thread of ours holds gloo's lock and has to wait for a core, gloo's own thread spins on
-that core for milliseconds, and senders that go on at once meet this far more often.
+Tensors go over gloo; those on a GPU go over nccl where every process has a GPU of its own. Neither
+can be interrupted, so they run on a thread, while the main thread watches for failures. Waking the
+thread costs more than most messages take, so a header and its payload are one task. The sender
+waits until its message is delivered: whenever a thread of ours holds gloo's lock and has to wait
+for a core, gloo's own thread spins on that core for milliseconds, and this happens far more often
+to senders that don't wait.
 """
 
 import queue
@@ -29,7 +30,7 @@ _FOREVER = timedelta(days=365)  # a receive that gloo itself gives up breaks all
 @final
 @dataclass(eq=False)
 class _Task:
-    """Something that blocks."""
+    """An action that may block, for the thread."""
 
     action: Callable[[], Any]
     over: threading.Event = field(default_factory=threading.Event)
@@ -37,25 +38,25 @@ class _Task:
 
 
 @final
-class GroupPost:
-    """A rank's connection to all others.
+class GroupTransport:
+    """A process's connection to all others.
 
     Args:
-        board: where failures are told.
-        rank: this rank.
+        liveness: through which failures are told.
+        rank: of this process.
         gpu: a group for tensors on a GPU; None moves them through this machine's memory.
     """
 
-    def __init__(self, board: Liveness, rank: int, gpu: dist.ProcessGroup | None) -> None:
-        self.board, self.rank = board, rank
+    def __init__(self, liveness: Liveness, rank: int, gpu: dist.ProcessGroup | None) -> None:
+        self.liveness, self.rank = liveness, rank
         self._gpu = gpu
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
     @property
     def size(self) -> int:
-        """How many ranks there are."""
-        return len(self.board.names)
+        """The number of processes."""
+        return len(self.liveness.names)
 
     def send(self, to: int, *tensors: Tensor) -> float:
         """Send contiguous tensors; returns the seconds until the receiver had the first one."""
@@ -75,15 +76,15 @@ class GroupPost:
     def receive(
         self, source: int, first: Tensor, then: Callable[[], Tensor] | None = None
     ) -> float:
-        """Receive into a contiguous tensor on the CPU, and into one that it says more about.
+        """Receive into a contiguous tensor on the CPU, then into one that the first describes.
 
         Args:
-            source: who sends.
-            first: is received.
-            then: makes the second one, contiguous, once the first one is there.
+            source: rank of the sender.
+            first: into which to receive.
+            then: makes the second tensor, contiguous, once the first one has arrived.
 
         Returns:
-            Seconds until the first one was there.
+            Seconds until the first tensor arrived.
         """
         start = time.perf_counter()
         waited = 0.0
@@ -100,15 +101,15 @@ class GroupPost:
         return waited
 
     def fail(self, sentence: str) -> ProtocolError:
-        """Tell everybody why this rank stops; the error has the first reason that was told."""
-        return ProtocolError(self.board.fail(sentence))
+        """Tell everybody why this process stops; the error gives the first reason that was told."""
+        return ProtocolError(self.liveness.fail(sentence))
 
     def least(self, number: int) -> int:
-        """The smallest of all ranks' numbers; nobody gets it before all have given theirs."""
+        """The smallest number of all processes; returns once all have given theirs."""
         return min(int(t) for t in self.gathered(torch.tensor([number])))
 
     def gathered(self, mine: Tensor) -> list[Tensor]:
-        """Every rank's int64 vector, by rank; their lengths may differ."""
+        """Every process's int64 vector, by rank; lengths may differ."""
         everyone = range(1, self.size)
         if self.rank != 0:
             self._send_vector(mine, 0)
@@ -145,29 +146,29 @@ class GroupPost:
             work = how(t, other)
         else:
             work = how(t.view(-1).view(torch.uint8), other, group=self._gpu)
-        if work is None:  # torch's word for a rank that isn't in the group
+        if work is None:  # torch's answer to a rank that isn't in the group
             raise RuntimeError(f"rank {self.rank} is not in the group")
         return work
 
     def _do(self, action: Callable[[], Any], other: int) -> None:
         task = _Task(action)
-        self.board.awaits(other)
+        self.liveness.awaits(other)
         self._tasks.put(task)
         while not task.over.wait(0.1):
-            if self.board.failure is not None:
-                raise ProtocolError(self.board.failure)
-            if self.board.stop_asked:  # perhaps because another process died: hear that first
-                raise self.fail(self.board.asked(LINGER) or "asked to stop by a signal")
+            if self.liveness.failure is not None:
+                raise ProtocolError(self.liveness.failure)
+            if self.liveness.stop_asked:  # perhaps because another process died: hear that first
+                raise self.fail(self.liveness.asked(LINGER) or "asked to stop by a signal")
         if isinstance(task.error, ProtocolError):
             raise task.error
         if task.error is not None:
             raise self._lost(other)
-        self.board.done()
+        self.liveness.done()
 
     def _lost(self, other: int) -> ProtocolError:
-        # who left because of somebody else said so before it left
-        told = self.board.asked(2 * LINGER / 10)
-        return self.fail(told or f"{self.board.names[other]}: the connection to it is lost")
+        # a process that left because of another one said so before it left
+        told = self.liveness.asked(2 * LINGER / 10)
+        return self.fail(told or f"{self.liveness.names[other]}: the connection to it is lost")
 
     def _work(self) -> None:
         while True:
@@ -179,41 +180,45 @@ class GroupPost:
             task.over.set()
 
 
-def connect(rank: int, world: int, store: Store, board: Liveness, *, gpu: bool) -> GroupPost:
-    """Connect this rank with all others.
+def connect(
+    rank: int, world: int, store: Store, liveness: Liveness, *, gpu: bool
+) -> GroupTransport:
+    """Connect this process with all others.
 
     Args:
-        rank: this one.
-        world: how many.
-        store: where they find each other.
-        board: where failures are told; from now on it watches.
-        gpu: whether this rank has a GPU of its own; if all have, tensors there go over nccl.
+        rank: of this process.
+        world: number of processes.
+        store: through which the processes find each other.
+        liveness: through which failures are told; from now on it watches.
+        gpu: whether this process has a GPU of its own; if all have, tensors there go over nccl.
 
     Raises:
-        ProtocolError: if one of them doesn't come, or is gone before it is connected.
+        ProtocolError: if a process doesn't come, or is gone before it is connected.
     """
     store.set(f"here/{rank}", "gpu" if gpu else "cpu")
     try:
-        store.wait([f"here/{r}" for r in range(world)], timedelta(seconds=board.timeout))
+        store.wait([f"here/{r}" for r in range(world)], timedelta(seconds=liveness.timeout))
     except RuntimeError:
         missing = [r for r in range(world) if not store.check([f"here/{r}"])]
+        names = ", ".join(liveness.names[r] for r in missing)
         told = (
-            f"{', '.join(board.names[r] for r in missing)}: not there after {board.timeout:g} s; "
+            f"{names}: not there after {liveness.timeout:g} s; "
             f"start all {world} processes, with the same MASTER_ADDR and MASTER_PORT"
         )
-        raise ProtocolError(board.fail(told)) from None
+        raise ProtocolError(liveness.fail(told)) from None
     all_gpu = all(store.get(f"here/{r}") == b"gpu" for r in range(world))
-    board.awaits(EVERYBODY)
-    board.open()
+    liveness.awaits(EVERYBODY)
+    liveness.open()
     try:
-        within = timedelta(seconds=board.timeout)
+        within = timedelta(seconds=liveness.timeout)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=within)
         group = dist.new_group(backend="nccl", timeout=_FOREVER) if all_gpu else None
     except RuntimeError as e:
         reason = str(e).splitlines()[0]
-        gone = board.asked(board.timeout + LINGER)  # who is gone is silent, and found out by that
+        # a process that is gone is found out by its silence
+        gone = liveness.asked(liveness.timeout + LINGER)
         raise ProtocolError(
-            board.fail(gone or f"{board.name}: can't connect with all others ({reason})")
+            liveness.fail(gone or f"{liveness.name}: can't connect with all others ({reason})")
         ) from None
-    board.done()
-    return GroupPost(board, rank, group)
+    liveness.done()
+    return GroupTransport(liveness, rank, group)

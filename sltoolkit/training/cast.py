@@ -27,7 +27,7 @@ class Cast:
         hops: clients between the first cut and the server's, in order.
         wire: the wire.
         rng: the protocol's own draws: who takes part, in which order.
-        fed: who averages the clients' networks, where somebody does.
+        fed_server: who averages the clients' networks, where somebody does.
         intake: what the server puts in place of clients that stay away, where it does.
         baton: who learned last, where clients take turns.
     """
@@ -37,7 +37,7 @@ class Cast:
     wire: Wire
     rng: Stream
     hops: Sequence[Host] = ()
-    fed: Averager | None = None
+    fed_server: Averager | None = None
     imputer: Imputer | None = None
     last_to_learn: Member | None = None
 

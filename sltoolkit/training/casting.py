@@ -57,7 +57,7 @@ class Casting:
         return Cast(
             clients=clients, servers=servers, hops=hops, wire=self.wire,
             rng=self.rng.child("protocol"),
-            fed=Averager(clients[0].networks()) if averaged else None,
+            fed_server=Averager(clients[0].networks()) if averaged else None,
         )  # fmt: skip
 
     def smashed_shape(self) -> tuple[int, ...]:

@@ -106,7 +106,7 @@ class Measured:
         bytes_per_second: float,
         client_flops: float,
         server_flops: float,
-        side_by_side: bool,
+        concurrent: bool,
     ) -> float:
         """Seconds that a mean epoch would take on given machines, by the model of `costs.latency`.
 
@@ -117,7 +117,7 @@ class Measured:
             bytes_per_second: rate of the link that all parties share.
             client_flops: FLOP per second of a client (of everybody who is not a server).
             server_flops: FLOP per second of a server.
-            side_by_side: whether the protocol's clients compute at the same time.
+            concurrent: whether the protocol's clients compute at the same time.
         """
         clients: Counter[Seat] = Counter()
         server = 0
@@ -126,7 +126,7 @@ class Measured:
                 server += n
             else:
                 clients[seat] += n
-        computing = max(clients.values(), default=0) if side_by_side else clients.total()
+        computing = max(clients.values(), default=0) if concurrent else clients.total()
         total = self.sent() / bytes_per_second + computing / client_flops + server / server_flops
         return total / max(1, self.epochs)
 

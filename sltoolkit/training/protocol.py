@@ -26,13 +26,13 @@ class Protocol(ABC):
     """A protocol scripts the conversation; its dataclass fields are its parameters.
 
     Class facts: `parts` into which it cuts the network, `citation`, `learns` (whether its parties
-    train), `side_by_side` (whether its clients compute at the same time).
+    train), `concurrent` (whether its clients compute at the same time).
     """
 
     parts: ClassVar[int]
     citation: ClassVar[str]
     learns: ClassVar[bool] = True
-    side_by_side: ClassVar[bool] = False
+    concurrent: ClassVar[bool] = False
 
     clients: Annotated[
         int,

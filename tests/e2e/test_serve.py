@@ -21,13 +21,13 @@ from sltoolkit import api
 from sltoolkit.bench.recipes import arguments
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.serve.recipe import recipe_of
-from sltoolkit.serve.state import RankState
+from sltoolkit.serve.state import ProcessState
 from sltoolkit.training.cast import Clock
 from sltoolkit.training.phases import run_phases
 from sltoolkit.wire.message import Toll, tolls_from
 
 SCRIPT = Path(__file__).parents[1] / "support" / "serving.py"
-RANKS = 3
+PROCESSES = 3
 CASES: dict[str, dict[str, Any]] = {
     "vanilla": {"protocol": {"name": "vanilla"}, "listen": True},
     "vanilla batch by batch": {"protocol": {"name": "vanilla", "turns": "batch"}},
@@ -86,7 +86,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def with_clients(case: dict[str, Any]) -> dict[str, Any]:
-    return {**case, "protocol": {"clients": RANKS - 1, **case["protocol"]}}
+    return {**case, "protocol": {"clients": PROCESSES - 1, **case["protocol"]}}
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,14 @@ class Ended:
 
 
 def launch(folder: Path, cases: list[dict[str, Any]], *, timeout: float) -> list[Ended]:
-    """Serve the cases, one after the other, with a process per rank."""
+    """Serve the cases, one after the other, with one process per party."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     job = folder / "job.json"
     job.write_text(json.dumps({"cases": cases, "timeout": timeout}))
     env = os.environ | {
-        "WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[2]),
     }  # fmt: skip
     subprocess.run([sys.executable, str(SCRIPT), str(job)], env=env, check=True)
@@ -120,7 +120,7 @@ def in_process(case: dict[str, Any]) -> tuple[dict[str, torch.Tensor], Counter[T
     links = scribes(run) if case.get("listen") else []
     run.cast.wire = run.cast.wire.with_ears([ear for _, ear in links])
     run_phases(run, epochs)
-    return RankState(run, Clock()).weights(), run.cast.wire.tolls, heard(links)
+    return ProcessState(run, Clock()).weights(), run.cast.wire.tolls, heard(links)
 
 
 def assert_same(
@@ -131,9 +131,9 @@ def assert_same(
 
 
 def found_in(folder: Path) -> dict[str, torch.Tensor]:
-    """The weights of all ranks; no two ranks have the same ones."""
+    """The weights of all processes; no two have the same ones."""
     found: dict[str, torch.Tensor] = {}
-    for r in range(RANKS):
+    for r in range(PROCESSES):
         mine = load_file(folder / f"rank-{r}.safetensors")
         assert not found.keys() & mine.keys()
         found |= mine
@@ -148,12 +148,12 @@ def test_in_processes_all_is_as_in_one(tmp_path: Path) -> None:
     for name in cases:
         (tmp_path / name).mkdir()
     said = launch(tmp_path, list(cases.values()), timeout=60)
-    assert [rank.code for rank in said] == [0] * RANKS, said
+    assert [process.code for process in said] == [0] * PROCESSES, said
     for name, case in cases.items():
         weights, tolls, hashes = in_process(case)
         assert_same(found_in(tmp_path / name), weights, name)
         sent = 0
-        for r in range(RANKS):
+        for r in range(PROCESSES):
             facts = json.loads((tmp_path / name / f"rank-{r}.json").read_text())
             assert tolls_from(facts["bytes"]) == tolls, name
             sent += facts["sent_bytes"]
@@ -176,11 +176,11 @@ def test_a_killed_process_is_named_and_the_run_resumes(tmp_path: Path) -> None:
     died = {**MORTAL, "out": str(tmp_path), "faults": [[2, ALONE, signal.SIGKILL]]}
     said = launch(tmp_path, [died], timeout=60)
     assert said[2].code == -signal.SIGKILL
-    for rank in said[:2]:
-        assert rank.code == 1
-        assert "error: client[1]: the connection to it is lost" in rank.err
-        assert "Traceback" not in rank.err
-        assert rank.seconds < 10  # long before the timeout
+    for process in said[:2]:
+        assert process.code == 1
+        assert "error: client[1]: the connection to it is lost" in process.err
+        assert "Traceback" not in process.err
+        assert process.seconds < 10  # long before the timeout
     assert not list(tmp_path.glob("rank-?.safetensors"))
 
     again = {**MORTAL, "out": str(tmp_path), "resume": True, "listen": False}
@@ -192,21 +192,21 @@ def test_a_killed_process_is_named_and_the_run_resumes(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "rank-0.json").read_text())
     assert tolls_from(facts["bytes"]) == tolls
     assert facts["resumed_after"] == 1
-    for rank in said[:2]:
-        assert rank.code == 1
-        assert "error: client[1]: stalled" in rank.err
-        assert "Traceback" not in rank.err
+    for process in said[:2]:
+        assert process.code == 1
+        assert "error: client[1]: stalled" in process.err
+        assert "Traceback" not in process.err
 
 
 @pytest.mark.slow
 def test_a_process_that_is_gone_before_it_is_connected_is_named(tmp_path: Path) -> None:
     said = launch(tmp_path, [{**MORTAL, "out": str(tmp_path), "gone": 1}], timeout=4)
     assert said[1].code == 3
-    for rank in (said[0], said[2]):
-        assert rank.code == 1
-        assert "error: client: stalled" in rank.err
-        assert "Traceback" not in rank.err
-        assert rank.seconds < 12
+    for process in (said[0], said[2]):
+        assert process.code == 1
+        assert "error: client: stalled" in process.err
+        assert "Traceback" not in process.err
+        assert process.seconds < 12
 
 
 SPEC = """

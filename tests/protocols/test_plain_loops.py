@@ -27,7 +27,7 @@ def test_a_protocol_takes_the_steps_of_a_plain_loop(name: str, options: dict[str
     for epoch in range(2):
         ours.protocol.epoch(ours.cast, Clock(epoch=epoch), "train")
         PLAIN[name](theirs.cast, **options)
-    theirs.cast.fed = None  # the plain loop leaves the mean in the clients' networks
+    theirs.cast.fed_server = None  # the plain loop leaves the mean in the clients' networks
     got, expected = _deployed(ours), _deployed(theirs)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
     if ours.protocol.learns:

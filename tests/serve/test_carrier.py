@@ -151,7 +151,7 @@ def test_between_others_only_the_shape_goes_on() -> None:
     assert not line.sent
 
 
-def test_a_ghost_has_nothing_to_send() -> None:
+def test_a_placeholder_has_nothing_to_send() -> None:
     line = Line(1)
     carrier = Distributed(line, HOMES, classes=5, device=torch.device("cpu"))
     with pytest.raises(ProtocolError, match=r"client\[1\]: has no smashed to send"):

@@ -1,4 +1,4 @@
-"""What a rank keeps and forgets, and what it refuses."""
+"""What a process keeps and forgets, and what it refuses."""
 
 import gc
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from sltoolkit.bench.spec import load_spec
 from sltoolkit.errors import SpecError
 from sltoolkit.serve.__main__ import placed
 from sltoolkit.serve.placeholders import homes_of, keep_local
-from sltoolkit.serve.process import rank_at, run_rank
+from sltoolkit.serve.process import process_at, run_process
 from sltoolkit.serve.recipe import recipe_of
-from sltoolkit.serve.state import Checkpoints, RankState
+from sltoolkit.serve.state import Checkpoints, ProcessState
 from sltoolkit.serve.transport import connect
 from sltoolkit.training.cast import Clock
 from sltoolkit.training.run import Run
@@ -91,24 +91,24 @@ def test_an_optimizers_state_that_is_not_made_of_tensors_cannot_be_handed_over()
 def test_an_absent_optimizer_has_a_state_once_the_real_one_has(tmp_path: Path) -> None:
     run = run_of(optimizer_state=True)
     keep_local(run, {SERVER})
-    ghost = run.cast.clients[0].party
-    assert ghost.optimizer is not None
-    assert ghost.optimizer.state_dict()["state"] == {}
+    placeholder = run.cast.clients[0].party
+    assert placeholder.optimizer is not None
+    assert placeholder.optimizer.state_dict()["state"] == {}
     run.cast.learn(True)
-    z = ghost.forward(run.cast.clients[0].samples.x[:4])
-    ghost.update(z, torch.empty_like(z), extra=None)
-    state = ghost.optimizer.state_dict()["state"]
-    assert len(state) == len(ghost.weights)
+    z = placeholder.forward(run.cast.clients[0].samples.x[:4])
+    placeholder.update(z, torch.empty_like(z), extra=None)
+    state = placeholder.optimizer.state_dict()["state"]
+    assert len(state) == len(placeholder.weights)
     assert all(t.is_meta for slots in state.values() for t in slots.values())
-    Checkpoints(tmp_path, 0, "plan").save(RankState(run, Clock(epoch=1)))
+    Checkpoints(tmp_path, 0, "plan").save(ProcessState(run, Clock(epoch=1)))
     other = run_of(optimizer_state=True)
     keep_local(other, {SERVER})
-    Checkpoints(tmp_path, 0, "plan").load(RankState(other, Clock()), 1)
+    Checkpoints(tmp_path, 0, "plan").load(ProcessState(other, Clock()), 1)
     again = [m.party.optimizer for m in other.cast.clients]
     assert [bool(o and o.state_dict()["state"]) for o in again] == [True, False]
 
 
-def test_no_rank_keeps_samples_alive_that_are_not_its_own() -> None:
+def test_no_process_keeps_samples_alive_that_are_not_its_own() -> None:
     run = run_of()
     whole = run.data.private_train.x.untyped_storage().data_ptr()  # of all parts of the data
     own = run.cast.clients[1].samples.x.clone()
@@ -144,8 +144,8 @@ def restored(codec: Codec, folder: Path) -> Codec:
     folder.mkdir()
     run, other = run_of(), run_of()
     run.cast.wire, other.cast.wire = Wire(codec=codec), Wire(codec=codec.reducer.begin())
-    Checkpoints(folder, 0, "plan").save(RankState(run, Clock(epoch=1)))
-    Checkpoints(folder, 0, "plan").load(RankState(other, Clock()), 1)
+    Checkpoints(folder, 0, "plan").save(ProcessState(run, Clock(epoch=1)))
+    Checkpoints(folder, 0, "plan").load(ProcessState(other, Clock()), 1)
     again = other.cast.wire.codec
     assert again is not None
     return again
@@ -187,37 +187,37 @@ def test_in_three_processes_a_codec_does_as_in_one_also_after_a_checkpoint(
         ("cuda", 0, 3, (False, "cuda")),
     ],
 )
-def test_a_rank_has_a_gpu_of_its_own_where_there_are_enough(
+def test_a_process_has_a_gpu_of_its_own_where_there_are_enough(
     monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, local: int, expected: tuple[bool, str]
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    rank, where = placed(rank_at(HashStore(), 2, 3, 5.0), device)
-    assert (rank.gpu, str(where)) == expected
+    process, where = placed(process_at(HashStore(), 2, 3, 5.0), device)
+    assert (process.gpu, str(where)) == expected
 
 
 @pytest.mark.parametrize(
     ("here", "backends"), [("gpu", ["gloo", "nccl"]), ("cpu", ["gloo"])], ids=["all", "not all"]
 )
-def test_nccl_is_used_where_all_ranks_have_a_gpu_and_not_where_one_has_none(
+def test_nccl_is_used_where_all_processes_have_a_gpu_and_not_where_one_has_none(
     monkeypatch: pytest.MonkeyPatch, here: str, backends: list[str]
 ) -> None:
     store, made = HashStore(), []
     store.set("here/1", here)
-    rank = rank_at(store, 0, 2, 5.0)
+    process = process_at(store, 0, 2, 5.0)
     monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: made.append(backend))
     monkeypatch.setattr(dist, "new_group", lambda backend, **_: made.append(backend))
-    connect(0, 2, rank.store, rank.board, gpu=True)
-    rank.board.close(failed=False)
+    connect(0, 2, process.store, process.liveness, gpu=True)
+    process.liveness.close(failed=False)
     assert made == backends
 
 
 def test_a_wrong_number_of_processes_is_refused_with_the_right_one(tmp_path: Path) -> None:
-    rank = rank_at(HashStore(), 0, 2, 5.0)
+    process = process_at(HashStore(), 0, 2, 5.0)
     with pytest.raises(SpecError, match="needs 3 processes, one for each of server, client, "):
-        run_rank(rank, run_of(), epochs=1, out=tmp_path, plan={})
+        run_process(process, run_of(), epochs=1, out=tmp_path, plan={})
 
 
 @pytest.mark.parametrize(

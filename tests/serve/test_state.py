@@ -1,4 +1,4 @@
-"""A rank's checkpoints: what comes back, and what is refused."""
+"""The checkpoints of a process: what comes back, and what is refused."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ import torch
 from support.serving import run_of, seated
 
 from sltoolkit.errors import SpecError, StoreError
-from sltoolkit.serve.state import Checkpoints, RankState, check_resumable
+from sltoolkit.serve.state import Checkpoints, ProcessState, check_resumable
 from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Clock
 
@@ -27,7 +27,7 @@ def test_a_defense_with_a_state_of_its_own_cannot_be_resumed() -> None:
 
 def test_a_checkpoint_restores_weights_optimizers_and_streams(tmp_path: Path) -> None:
     run = run_of()
-    state, kept = RankState(run, Clock()), Checkpoints(tmp_path, 0, "plan")
+    state, kept = ProcessState(run, Clock()), Checkpoints(tmp_path, 0, "plan")
     for _ in range(3):
         run.cast.learn(True)
         run.protocol.epoch(run.cast, state.clock, "train")
@@ -37,7 +37,7 @@ def test_a_checkpoint_restores_weights_optimizers_and_streams(tmp_path: Path) ->
     assert not list(tmp_path.glob("*.partial"))
 
     other = run_of()
-    again = RankState(other, Clock())
+    again = ProcessState(other, Clock())
     kept.load(again, 2)
     assert again.clock.epoch == 2
     other.cast.learn(True)
@@ -51,7 +51,7 @@ def test_a_checkpoint_restores_weights_optimizers_and_streams(tmp_path: Path) ->
 
 
 def test_another_runs_checkpoint_and_a_damaged_one_are_refused(tmp_path: Path) -> None:
-    state = RankState(run_of(), Clock(epoch=1))
+    state = ProcessState(run_of(), Clock(epoch=1))
     Checkpoints(tmp_path, 0, "plan").save(state)
     with pytest.raises(StoreError, match="belongs to another experiment"):
         Checkpoints(tmp_path, 0, "other").load(state, 1)

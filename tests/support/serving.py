@@ -34,7 +34,7 @@ from sltoolkit.errors import SLToolkitError
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.referee.listening import open_listener
-from sltoolkit.serve.process import rank_at, run_rank
+from sltoolkit.serve.process import process_at, run_process
 from sltoolkit.streams import Stream
 from sltoolkit.training.run import Run, seat_parties
 from sltoolkit.wire.message import Message
@@ -199,9 +199,9 @@ def main(job: dict[str, Any]) -> None:
         if case.get("gone") == number:  # between the meeting and the connection
             dist.init_process_group = lambda *_, **__: os._exit(3)
         out = Path(case["out"])
-        rank = rank_at(PrefixStore(str(i), store), number, size, timeout)
-        run_rank(
-            rank, run, epochs=epochs, out=out, plan=case["protocol"], ears=ears,
+        process = process_at(PrefixStore(str(i), store), number, size, timeout)
+        run_process(
+            process, run, epochs=epochs, out=out, plan=case["protocol"], ears=ears,
             resume=case.get("resume", False),
         )  # fmt: skip
         if taps:
@@ -228,26 +228,28 @@ def serve_all(job: dict[str, Any], folder: Path) -> list[dict[str, float]]:
     """
     fork = multiprocessing.get_context("fork")
     size = int(os.environ["WORLD_SIZE"])
-    ranks = [fork.Process(target=serve, args=(r, job, folder / f"{r}.err")) for r in range(size)]
+    processes = [
+        fork.Process(target=serve, args=(r, job, folder / f"{r}.err")) for r in range(size)
+    ]
     stands = {r for case in job["cases"] for r, *_ in case.get("faults", [])}
     ended: dict[int, float] = {}
     limit = time.monotonic() + LIMIT
-    for rank in ranks:
-        rank.start()
+    for process in processes:
+        process.start()
     try:
         while not set(range(size)) <= ended.keys() | stands and time.monotonic() < limit:
-            running = [rank.sentinel for r, rank in enumerate(ranks) if r not in ended]
+            running = [process.sentinel for r, process in enumerate(processes) if r not in ended]
             gone = wait(running, timeout=limit - time.monotonic())
             at = time.monotonic()
-            ended |= {r: at for r, rank in enumerate(ranks) if rank.sentinel in gone}
+            ended |= {r: at for r, process in enumerate(processes) if process.sentinel in gone}
     finally:
-        for rank in ranks:
-            rank.kill()
-            rank.join()
+        for process in processes:
+            process.kill()
+            process.join()
     first = min(ended.values(), default=limit)
     return [
-        {"code": rank.exitcode or 0, "seconds": ended.get(r, limit) - first}
-        for r, rank in enumerate(ranks)
+        {"code": process.exitcode or 0, "seconds": ended.get(r, limit) - first}
+        for r, process in enumerate(processes)
     ]
 
 

@@ -153,7 +153,7 @@ def test_the_latency_of_an_epoch_by_hand() -> None:
     flops = {(s, e): n for s, n in ((first, 20), (second, 10), (server, 40)) for e in (0, 1)}
     costs = Measured(tolls=tolls, flops=flops)
     at_once, in_turn = (
-        costs.latency(bytes_per_second=100, client_flops=10, server_flops=20, side_by_side=s)
+        costs.latency(bytes_per_second=100, client_flops=10, server_flops=20, concurrent=s)
         for s in (True, False)
     )
     # over both epochs the clients compute 40 and 20, the server 80
