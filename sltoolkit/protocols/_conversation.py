@@ -1,4 +1,4 @@
-"""One batch of split learning between a client and a server: every seam is a line, in order."""
+"""The conversation of split learning about one batch, with every seam of a defense in order."""
 
 from typing import Literal
 
@@ -16,16 +16,16 @@ def converse(
     me: Member, host: Host, x: Tensor, y: Tensor, turn: Turn, wire: Wire, *,
     labels_at: Literal["client", "server"] = "client",
 ) -> None:  # fmt: skip
-    """The client sends smashed data, the server learns and answers with their gradient.
+    """The client sends smashed data; the server learns and answers with the gradient at them.
 
     Args:
         me: the client.
         host: the server.
         x: the client's inputs (B, C, H, W).
         y: their labels (B,).
-        turn: the batch as who holds both sees it.
+        turn: the batch as a party with both inputs and labels sees it.
         wire: between them.
-        labels_at: who owns the labels; the client's travel.
+        labels_at: which party owns the labels; the client's travel.
     """
     server = loss_server(host)
     at_server = without_inputs(turn, host.rng)
@@ -47,13 +47,13 @@ def converse(
 
 
 def answer(host: Host, received: Tensor, y: Tensor, turn: Turn) -> Tensor:
-    """A server that holds the labels learns; returns the gradient that it sends back.
+    """A server with the labels learns; returns the gradient that it sends back.
 
     Args:
         host: the server.
         received: smashed data (B, ...).
         y: its labels (B,).
-        turn: the batch as who holds inputs and labels sees it.
+        turn: the batch as a party with both inputs and labels sees it.
     """
     at_server = without_inputs(turn, host.rng)
     g = loss_server(host).step(received, host.defense.labels(y, at_server))
@@ -61,7 +61,11 @@ def answer(host: Host, received: Tensor, y: Tensor, turn: Turn) -> Tensor:
 
 
 def loss_server(host: Host) -> Server:
-    """The server of a host that must compute the loss."""
+    """The server at a host.
+
+    Raises:
+        ProtocolError: if the host computes no loss.
+    """
     if not isinstance(host.party, Server):
         raise ProtocolError(f"{host.seat} must compute the loss, but sits between two cuts")
     return host.party

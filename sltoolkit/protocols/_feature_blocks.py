@@ -1,4 +1,4 @@
-"""What protocols share in which parties hold different features of the same samples."""
+"""Shared by protocols in which parties hold different features of the same samples."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,15 +28,15 @@ from sltoolkit.wire.turn import PhaseName, Turn
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureBlocks(Protocol):
-    """Entity-aligned parties: each holds a block of the features of every sample, none a label.
+    """Entity-aligned parties: each holds a block of the features of every sample, and no label.
 
-    The last axis of the inputs (the columns of an image) is dealt out in blocks. Party 0 is the
-    seat `client`, the others are `partner1`, `partner2`, ... Every party has a network of its own,
-    with weights of its own from the start: a copy of the first part in which linear layers have
-    the size that its block needs. All parties see the same samples in the same order.
+    The last axis of the inputs (the columns of an image) is dealt out in blocks. Party 0 has the
+    seat `client`, the others are `partner1`, `partner2`, ... Every party has its own network, with
+    its own weights from the start: a copy of the first part in which linear layers have the size
+    that the party's block needs. All parties see the same samples in the same order.
 
-    Attackers meet all parties together: inputs go in whole, and all smashed data come out, side by
-    side along the last axis, each defended by its own party.
+    Attackers meet all parties as one client. It takes whole inputs and releases the smashed data of
+    all parties joined along the last axis, each defended by its own party.
     """
 
     concurrent: ClassVar[bool] = True
@@ -47,7 +47,7 @@ class FeatureBlocks(Protocol):
 
     @property
     def holders(self) -> int:
-        """All parties hold the same samples."""
+        """One, since all parties hold the same samples."""
         return 1
 
     def parties(self, casting: Casting) -> list[Member]:
@@ -95,7 +95,7 @@ def aligned(
 ) -> Iterator[tuple[list[tuple[Member, Turn]], Tensor, Turn]]:
     """One epoch: every batch as each party sees it, the labels (B,), and the turn of their owner.
 
-    The first party's schedule is everybody's.
+    All parties follow the first party's schedule.
     """
     lead = cast.clients[0]
     for index in lead.sampler.batches(len(lead.samples), lead.order):
@@ -110,40 +110,40 @@ def aligned(
 
 
 def dry_pass(parties: Sequence[Member]) -> list[Tensor]:
-    """Every party's smashed data (1, ..., q_k) of one sample, by copies in evaluation mode.
+    """Every party's smashed data (1, ..., q_k) of one sample, from copies in evaluation mode.
 
     Raises:
-        ProtocolError: if they don't fit side by side.
+        ProtocolError: if they can't be joined along the last axis.
     """
     with torch.no_grad(), Stream(0).scope():
-        said = [copy.deepcopy(p.initial[0]).eval()(p.samples.x[:1]) for p in parties]
-    if len({z.shape[:-1] for z in said}) > 1:
-        shapes = ", ".join("x".join(map(str, z.shape[1:])) for z in said)
+        smashed = [copy.deepcopy(p.initial[0]).eval()(p.samples.x[:1]) for p in parties]
+    if len({z.shape[:-1] for z in smashed}) > 1:
+        shapes = ", ".join("x".join(map(str, z.shape[1:])) for z in smashed)
         raise ProtocolError(
             f"the parties' smashed data ({shapes}) don't fit side by side along the last axis: "
             "cut elsewhere, or choose a number of clients that divides the features"
         )
-    return said
+    return smashed
 
 
-def widths_of(said: Sequence[Tensor]) -> list[int]:
-    """How wide each party's smashed data are."""
-    return [z.shape[-1] for z in said]
+def widths_of(smashed: Sequence[Tensor]) -> list[int]:
+    """The width of each party's smashed data along the last axis."""
+    return [z.shape[-1] for z in smashed]
 
 
 def block_seats() -> Mapping[Role, Holdings]:
-    """Who holds what where one or more servers hold the labels, and hear every party.
+    """What each role holds where one or more servers hold the labels and hear every party.
 
-    `client` is the first party: it hears the gradient at its own smashed data. It knows its own
-    network, too, but not the others', and grants are about all of them together. The gradient
-    that any other role hears is the first party's, too.
+    `client` is the first party: it hears the gradient at its own smashed data. It also knows its
+    own network, but grants are about the networks of all parties together. The other roles, too,
+    hear the gradient at the first party's smashed data.
     """
     seats = split_seats(labels_at="server")
     return {**without_peer(seats), "client": replace(seats["client"], knows=frozenset())}
 
 
 def without_peer(seats: Mapping[Role, Holdings]) -> Mapping[Role, Holdings]:
-    """Where all parties are met together, none is left to collude against another."""
+    """The same without `peer` grants: where all parties are one client, it has no peer."""
     together = seats["colluding"]
     return {**seats, "colluding": replace(together, knows=together.knows - PEER)}
 

@@ -1,4 +1,4 @@
-"""Who holds what by position: the tables that several protocols share."""
+"""What each role holds by its position: the tables that several protocols share."""
 
 from collections.abc import Collection, Mapping
 from typing import Literal
@@ -16,7 +16,7 @@ SERVER_NETWORK = frozenset({"server_weights"})
 PEER = frozenset({"peer_weights"})
 UPDATES = frozenset({"updates"})
 FED_LINKS: tuple[Role, ...] = ("eavesdropper",)
-"""Who hears clients' weights on their way to and from a fed server."""
+"""The roles that hear clients' weights on their way to and from a fed server."""
 
 
 def split_seats(
@@ -27,14 +27,14 @@ def split_seats(
     updates: bool = False,
     alike: bool = True,
 ) -> Mapping[Role, Holdings]:
-    """One cut between client and server.
+    """What each role holds where one cut lies between client and server.
 
     Args:
-        labels_at: who owns the labels; the client's travel up the wire.
+        labels_at: which party owns the labels; the client's travel to the server.
         gradients: whether the server sends gradients back.
         weights_heard_by: roles that hear clients' weights travel.
-        updates: whether every client gets weights and sends its own back, so that these roles
-            hear what it learned.
+        updates: whether every client gets weights and sends its own back, so that roles that hear
+            weights hear what it learned.
         alike: whether all clients have one network.
     """
     up = {"smashed": LinkSource("smashed", "client", "server")}
@@ -52,19 +52,19 @@ def split_seats(
 
 
 def colluder(alike: bool) -> frozenset[str]:
-    """What a client brings along that colludes with the server against another one.
+    """What a client contributes when it colludes with the server against another client.
 
-    Its network: the target's, too, where clients are alike. Where they are not, the target's
-    weights stay unknown, and the colluder's samples are worth having for what they tell of its own.
+    It contributes its network, which is also the target's where clients are alike. Where they are
+    not, the target's weights stay unknown, and the colluder also contributes its samples.
     """
     return PEER | (CLIENT_NETWORKS if alike else frozenset({"client_arch", "peer_samples"}))
 
 
 def weights_heard(by: Collection[Role]) -> tuple[frozenset[str], frozenset[str]]:
-    """What the server and an eavesdropper learn from clients' weights that travel past them.
+    """What the server and an eavesdropper learn from the clients' weights that they hear.
 
-    An eavesdropper hears every link. What it hears last is at most one turn older than what is
-    deployed, and that turn's result travels, too, as soon as anybody takes it over.
+    An eavesdropper hears every link. The weights that it hears last are at most one turn older than
+    the deployed ones, which travel, too, as soon as another client takes them over.
     """
     server, eavesdropper = (
         CLIENT_NETWORKS if role in by else frozenset[str]() for role in ("server", "eavesdropper")
@@ -73,9 +73,9 @@ def weights_heard(by: Collection[Role]) -> tuple[frozenset[str], frozenset[str]]
 
 
 def whole_seats() -> Mapping[Role, Holdings]:
-    """Nothing is split: weights (or their gradients) cross the wire, and no smashed data.
+    """What each role holds where nothing is split: weights or their gradients travel.
 
-    Each client sends its own to the server; what the others hear is a mean.
+    Each client sends its own weights to the server; the other clients hear only means.
     """
     networks = CLIENT_NETWORKS | SERVER_NETWORK
     return {
@@ -90,10 +90,10 @@ _SEAMS = ("smash", "labels", "gradient", "receive", "client_loss", "step")
 
 
 def refuse_inert(defense: Defense, protocol: str) -> None:
-    """Refuse a defense of messages that the protocol doesn't send: it would do nothing unseen.
+    """Refuse a defense of messages that the protocol doesn't send, since it would have no effect.
 
     Raises:
-        ProtocolError: with the defense's name.
+        ProtocolError: naming the defense.
     """
     for link in defense.links if isinstance(defense, Chain) else (defense,):
         if any(getattr(type(link), seam) is not getattr(Defense, seam) for seam in _SEAMS):

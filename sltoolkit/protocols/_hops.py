@@ -1,4 +1,4 @@
-"""Clients between the data holder's cut and the server: what they say, and who hears it."""
+"""Hops, which are clients between the data holder's cut and the server."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -16,13 +16,13 @@ from sltoolkit.wire.turn import Turn
 
 
 def through(received: Tensor, cast: Cast, y: Tensor, turn: Turn) -> Tensor:
-    """Hop by hop to the server, which holds the labels, and back; everybody on the way learns.
+    """Pass smashed data from hop to hop to the server, and gradients back; every party learns.
 
     Args:
         received: what the first hop received (B, ...).
         cast: the hops, the server, and the wire.
         y: labels (B,).
-        turn: the batch as who holds both inputs and labels sees it.
+        turn: the batch as a party with both inputs and labels sees it.
 
     Returns:
         The gradient at what the first hop received, for it to send on.
@@ -43,11 +43,11 @@ def through(received: Tensor, cast: Cast, y: Tensor, turn: Turn) -> Tensor:
 def hop_seats(
     hops: Sequence[str], *, weights_heard_by: Collection[Role] = (), alike: bool = True
 ) -> Mapping[Role, Holdings]:
-    """Who holds what where smashed data pass these seats on their way to a server with the labels.
+    """What each role holds where smashed data pass hops on their way to a server with the labels.
 
-    `server` hears smashed data at the end of the way. `client` is the first hop, a curious
-    fellow client: it hears what the data holder sends, and the gradient that reaches itself. Who
-    hears every wire hears smashed data nearest to the inputs and the gradient nearest to the loss.
+    `server` hears the smashed data of the last hop. `client` is the first hop: it hears what the
+    data holder sends, and the gradient that the next party sends back. Roles that hear every link
+    use the smashed data nearest to the inputs and the gradient nearest to the loss.
 
     Args:
         hops: the names of their seats, in order.

@@ -1,4 +1,4 @@
-"""Clients that take turns, and what they hand over to each other."""
+"""Clients that take turns, and what each hands over to the next."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,17 +43,17 @@ class Relay(Protocol):
 
     @property
     def alike(self) -> bool:
-        """With hand-over there is one client network."""
+        """Whether weights are handed over, so that there is one client network."""
         return self.handover != "none"
 
     @property
     def share_weights(self) -> bool:
-        """Whether no client has a network that another one hasn't."""
+        """Whether all clients have the same network."""
         return self.alike or self.clients == 1
 
     @property
     def weights_heard_by(self) -> tuple[Role, ...]:
-        """Who hears clients' weights travel, by the protocol alone."""
+        """The roles that hear clients' weights travel."""
         if not self.alike or self.clients == 1:
             return ()
         return ("eavesdropper", "server") if self.handover == "server" else ("eavesdropper",)
@@ -61,10 +61,10 @@ class Relay(Protocol):
     def relay(
         self, cast: Cast, clock: Clock, phase: PhaseName
     ) -> Iterator[tuple[Member, Tensor, Tensor, Turn]]:
-        """Whose turn it is, with a batch; its predecessor has handed over before."""
+        """The client in turn with a batch, after its predecessor has handed over."""
         streams = [zip(repeat(me), clock.batches(me, phase)) for me in cast.clients]
-        rounds = zip_longest(*streams) if self.turns == "batch" else streams
-        for me, (x, y, turn) in filter(None, chain.from_iterable(rounds)):
+        turns = zip_longest(*streams) if self.turns == "batch" else streams
+        for me, (x, y, turn) in filter(None, chain.from_iterable(turns)):
             giver = cast.last_to_learn
             if self.alike and giver is not None and giver is not me:
                 self._hand_over(giver, me, cast.wire, clock.idle(me))
@@ -99,12 +99,12 @@ def hand_over(giver: Member, taker: Member, way: list[Seat], wire: Wire, turn: T
 def hand_over_optimizers(
     giver: Member, taker: Member, way: list[Seat], wire: Wire, turn: Turn
 ) -> None:
-    """Send the state of the giver's optimizers (Adam's moments, say) along a way to the taker."""
+    """Send the states of the giver's optimizers (Adam's moments) along a way to the taker."""
     pairs = ((giver.party, taker.party), (giver.tail, taker.tail))
     for mine, theirs in pairs:
         if mine is None or theirs is None or mine.optimizer is None or theirs.optimizer is None:
             continue
-        state = {  # in one order, also after a checkpoint was loaded
+        state = {  # sorted, since a loaded checkpoint has another order
             i: {
                 k: pass_on(v, way, wire, kind="optimizer", turn=turn, name=f"{i}.{k}")
                 if isinstance(v, Tensor) else v

@@ -1,4 +1,4 @@
-"""Rounds: clients work side by side, and some of them may be missing or leave in the middle."""
+"""Rounds: clients compute at the same time; some may be missing, or leave before the end."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,9 @@ class Attendance:
     """A client in a round.
 
     Attributes:
-        slot: which place of the round it takes, from 0.
+        slot: its number among the clients of the round, from 0.
         member: the client.
-        batches: those it takes part in.
+        batches: those in which it takes part.
         stays: whether it is still there at the end.
     """
 
@@ -61,16 +61,16 @@ class Rounds(Protocol):
     ] = 0.0
 
     def alone(self) -> Self:
-        """One client, sampled in every round, who never leaves."""
+        """The same with one client, which takes part in every round and never leaves."""
         return replace(self, clients=1, participation=1.0, dropout=0.0)
 
     @property
     def slots(self) -> int:
-        """How many clients a round samples."""
+        """The number of clients that a round samples."""
         return max(1, math.floor(self.participation * self.clients + 0.5))
 
     def attending(self, cast: Cast, clock: Clock, phase: PhaseName) -> list[Attendance]:
-        """Who takes part in this round, in the clients' fixed order."""
+        """The clients that take part in this round, in their fixed order."""
         draws = cast.rng.torch()
         chosen = sorted(torch.randperm(len(cast.clients), generator=draws)[: self.slots].tolist())
         leaves, moment = torch.rand(2, len(chosen), generator=draws, dtype=torch.float64).tolist()
@@ -84,15 +84,19 @@ class Rounds(Protocol):
         return there
 
     def deploy(self, cast: Cast, samples: Samples) -> Deployment:
-        """Where the fed server keeps common networks, they are what is deployed."""
-        if cast.fed_server is not None:  # the next round would begin with handing them out
+        """Deploy the common networks where a fed server keeps them."""
+        if cast.fed_server is not None:  # as the next round would begin
             cast.fed_server.install(cast.clients[0])
             cast.last_to_learn = cast.clients[0]
         return super().deploy(cast, samples)
 
 
 def fed_server(cast: Cast) -> Averager:
-    """The fed server of a protocol that has one."""
+    """The fed server of a cast.
+
+    Raises:
+        ProtocolError: if it has none.
+    """
     if cast.fed_server is None:
         raise ProtocolError("this protocol needs a fed server: cast it with averaged=True")
     return cast.fed_server
@@ -101,7 +105,7 @@ def fed_server(cast: Cast) -> Averager:
 def lockstep(
     there: Sequence[tuple[Member, Iterator[Batch]]],
 ) -> Iterator[list[tuple[Member, Batch]]]:
-    """Batch by batch, who still has one."""
+    """Step by step, the clients that still have a batch, each with its batch."""
     for row in zip_longest(*(zip(repeat(me), batches) for me, batches in there)):
         yield [turn for turn in row if turn is not None]
 

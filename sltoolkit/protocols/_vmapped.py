@@ -1,9 +1,9 @@
-"""Many equal conversations at once: clients, each with a server copy of its own, side by side.
+"""Many equal conversations in one pass: several clients, each with its own copy of the server.
 
-Simulated one by one, a hundred small networks cost mostly what surrounds the arithmetic. Where
-they differ in their weights alone, `torch.vmap` runs all of them over stacked weights; gradients
-flow back into every network's own weights, so that every party keeps its own optimizer, and every
-message crosses the wire as ever.
+When a hundred small networks are simulated one by one, most of the time goes into overhead around
+the arithmetic. Where they differ in their weights alone, `torch.vmap` runs all of them over stacked
+weights. Gradients flow back into every network's own weights, so every party keeps its own
+optimizer, and every message still crosses the wire.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,20 +24,20 @@ from sltoolkit.training.member import Host, Member
 from sltoolkit.wire.wire import Wire
 
 LARGEST = 32
-"""Samples in a batch: with more of them a network is busy enough by itself."""
+"""Most samples in a batch; with larger batches, stacking saves no time."""
 
 ROWS = 800
-"""Samples in one pass over all: with more of them LeNet's activations leave the caches."""
+"""Most samples in one stacked pass; with more, LeNet's activations don't fit the caches."""
 
 LAYERS = (
     nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten,
     nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh,
 )  # fmt: skip
-"""What neither draws random numbers nor keeps statistics, and has a rule for many at once."""
+"""Layers that draw no random numbers, keep no statistics, and support `torch.vmap`."""
 
 
 class Pair(NamedTuple):
-    """A client with a batch, and the host that it talks to."""
+    """A client with a batch, and the host with which it converses."""
 
     me: Member
     host: Host
@@ -45,7 +45,7 @@ class Pair(NamedTuple):
 
 
 def converse_jointly(there: Sequence[Attendance], hosts: Sequence[Host], wire: Wire) -> None:
-    """All batches of a round, every client with its own host; together where that is possible.
+    """All batches of a round, every client with its own host; stacked where that is possible.
 
     Args:
         there: the clients with their batches.
@@ -53,10 +53,10 @@ def converse_jointly(there: Sequence[Attendance], hosts: Sequence[Host], wire: W
         wire: between them.
     """
     own = {a.member: hosts[a.slot] for a in there}
-    together = all(_stackable(me.party) and _stackable(host.party) for me, host in own.items())
+    stackable = all(_stackable(me.party) and _stackable(host.party) for me, host in own.items())
     for step in lockstep([(a.member, a.batches) for a in there]):
         pairs = [Pair(me, own[me], batch) for me, batch in step]
-        for group in _groups(pairs) if together else [[pair] for pair in pairs]:
+        for group in _groups(pairs) if stackable else [[pair] for pair in pairs]:
             if len(group) > 1:
                 converse_vmapped(group, wire)
             else:
@@ -65,37 +65,37 @@ def converse_jointly(there: Sequence[Attendance], hosts: Sequence[Host], wire: W
 
 
 def converse_vmapped(pairs: Sequence[Pair], wire: Wire) -> None:
-    """Equal batches of several clients at once; each says and hears what it does in `converse`.
+    """Equal batches of several clients in one pass; the same messages travel as in `converse`.
 
     Args:
         pairs: honest parties with networks that differ in their weights alone, batches of one size.
         wire: between them.
     """
     clients = [me.party for me, _, _ in pairs]
-    sent = forward(clients, torch.stack([x for _, _, (x, _, _) in pairs]))
+    computed = forward(clients, torch.stack([x for _, _, (x, _, _) in pairs]))
 
-    said, smashed, labels = [], [], []
-    for (me, host, (_, y, turn)), z in zip(pairs, sent, strict=True):
+    sent, smashed, labels = [], [], []
+    for (me, host, (_, y, turn)), z in zip(pairs, computed, strict=True):
         own = me.defense.labels(y, turn)
         labels.append(wire.send(own, src=me.seat, dst=host.seat, kind="labels", turn=turn))
-        said.append(me.defense.smash(z, turn))
-        smashed.append(wire.send(said[-1], src=me.seat, dst=host.seat, kind="smashed", turn=turn))
+        sent.append(me.defense.smash(z, turn))
+        smashed.append(wire.send(sent[-1], src=me.seat, dst=host.seat, kind="smashed", turn=turn))
 
     gradients = step([_server(host) for _, host, _ in pairs], torch.stack(smashed), labels)
     back, extra = [], []
-    for (me, host, (_, _, turn)), z, g in zip(pairs, said, gradients, strict=True):
+    for (me, host, (_, _, turn)), z, g in zip(pairs, sent, gradients, strict=True):
         g = host.defense.gradient(g, without_inputs(turn, host.rng))
         arrived = wire.send(g, src=host.seat, dst=me.seat, kind="smashed_grad", turn=turn)
         back.append(me.defense.receive(arrived, turn))
         extra.append(me.defense.client_loss(z, turn))
-    update(clients, said, back, extra)
+    update(clients, sent, back, extra)
     for me, _, (_, _, turn) in pairs:
         me.defense.step(turn)
         wire.close(turn)
 
 
 def forward(parties: Sequence[HonestClient | HonestServer], x: Tensor) -> tuple[Tensor, ...]:
-    """Each network's output (B, ...) for its own rows of x (K, B, ...), with one graph."""
+    """Each network's output (B, ...) for its own rows of x (K, B, ...), in one graph."""
     for party, rows in zip(parties, x, strict=True):
         party.takes(rows)
     first = parties[0].module
@@ -107,7 +107,7 @@ def forward(parties: Sequence[HonestClient | HonestServer], x: Tensor) -> tuple[
 
 
 def step(servers: Sequence[HonestServer], smashed: Tensor, labels: Sequence[Tensor]) -> Tensor:
-    """All servers' `step`: smashed data (K, B, ...), labels (B,) each; the gradient (K, B, ...)."""
+    """The `step` of all K servers: smashed data (K, B, ...), labels (B,) each; the gradients."""
     smashed.requires_grad_()
     logits = forward(servers, smashed)
     losses = functional.cross_entropy(torch.cat(logits), torch.cat(list(labels)), reduction="none")
@@ -124,13 +124,13 @@ def step(servers: Sequence[HonestServer], smashed: Tensor, labels: Sequence[Tens
 
 def update(
     clients: Sequence[HonestClient],
-    said: Sequence[Tensor],
+    sent: Sequence[Tensor],
     back: Sequence[Tensor | None],
     extra: Sequence[Tensor | None],
 ) -> None:
-    """All clients' `update`, of those with a gradient `back`, in one backward pass."""
+    """The `update` of all clients with a gradient `back`, in one backward pass."""
     roots, gradients, moving = [], [], []
-    for client, z, g, loss in zip(clients, said, back, extra, strict=True):
+    for client, z, g, loss in zip(clients, sent, back, extra, strict=True):
         if g is None:
             continue
         client.zero()
@@ -155,7 +155,7 @@ def _groups(pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
 
 
 def _stackable(party: object) -> bool:
-    """Whether a party is honest, learns in this process, and its network can run as one of many."""
+    """Whether a party is honest, learns in this process, and has a network that can be stacked."""
     if not isinstance(party, HonestClient | HonestServer) or party.optimizer is None:
         return False
     layers = [m for m in party.module.modules() if type(m) is not nn.Sequential]

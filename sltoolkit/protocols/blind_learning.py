@@ -1,13 +1,13 @@
 """Blind learning, or the average of losses (TripleBlind, patent US 11,431,688).
 
-Clients work in lockstep. The server takes every client's smashed data forward, and when all are in
-it averages the losses, L = sum_k w_k L_k with w_k client k's share of the samples in this step, and
-goes backward once from the average. Client k receives w_k dL_k/dz_k, its rows of that gradient.
-After the round the fed server averages the clients' networks, weighted by n_k.
+Clients work in lockstep. In each step the server computes the loss L_k on every client's smashed
+data z_k, averages the losses, L = sum_k w_k L_k with w_k client k's share of the samples in this
+step, and back-propagates the average once. Client k receives w_k dL_k/dz_k, its rows of the
+gradient. After the round the fed server averages the clients' networks, weighted by n_k.
 
-Departures: (1) the forward passes are one pass over all rows, which is the same but for BatchNorm
-at the server, whose statistics are then those of all clients' rows; (2) weights are averaged in the
-clear, not under multi-party computation.
+Departures: (1) the forward passes are one pass over all rows, which differs only for BatchNorm at
+the server: its statistics are those of all clients' rows; (2) weights are averaged in the clear,
+not under multi-party computation.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from sltoolkit.wire.turn import PhaseName
 @final
 @dataclass(frozen=True, kw_only=True)
 class BlindLearning(Rounds):
-    """Clients in lockstep; the server goes backward once from the average of their losses."""
+    """Clients in lockstep; the server back-propagates the average of their losses."""
 
     parts: ClassVar[int] = 2
     citation: ClassVar[str] = (
@@ -40,7 +40,7 @@ class BlindLearning(Rounds):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: the wire to the fed server carries weights, and no smashed data."""
+        """What each role holds: weights, but no smashed data, travel to the fed server."""
         return split_seats(labels_at="client", weights_heard_by=FED_LINKS)
 
     def cast(self, casting: Casting) -> Cast:
@@ -53,7 +53,7 @@ class BlindLearning(Rounds):
         )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """One round."""
+        """One round: all batches of the clients that take part."""
         wire, fed, host, server = cast.wire, fed_server(cast), cast.server, loss_server(cast.server)
         there = self.attending(cast, clock, phase)
         for a in there:

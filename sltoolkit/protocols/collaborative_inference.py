@@ -1,6 +1,7 @@
-"""Collaborative inference: networks that were trained elsewhere are used in two places.
+"""Collaborative inference: a network that was trained elsewhere is used by two parties.
 
-The client sends smashed data and gets logits back; nobody learns, no label and no gradient travels.
+The client sends smashed data and gets logits back. No party learns, and no labels or gradients
+travel.
 """
 
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ class CollaborativeInference(Protocol):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what."""
+        """What each role holds."""
         up = {"smashed": LinkSource("smashed", "client", "server")}
         return {
             "server": Holdings(links=up, knows=SERVER_NETWORK),
@@ -52,7 +53,7 @@ class CollaborativeInference(Protocol):
         )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """Every client asks about all its samples."""
+        """Every client sends smashed data of all its samples."""
         wire, server = cast.wire, cast.server.party
         if not isinstance(server, Middle):
             raise ProtocolError("collaborative_inference needs a server that answers with logits")

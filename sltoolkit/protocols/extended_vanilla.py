@@ -1,9 +1,10 @@
 """Extended vanilla split learning (Vepakomma et al. 2018): a client joins what others send.
 
-Parties that hold different features of the same samples send smashed data to a further client,
-which puts them side by side, computes the next part of the network and sends the result to the
-server, which holds the labels. Gradients retrace the way; each party gets its slice. The server
-hears joined data only; the joining client is a new party that hears what every other one sends.
+Parties that hold different features of the same samples send smashed data to a further client. It
+joins them along the last axis, computes the next part of the network and sends the result to the
+server, which holds the labels. Gradients take the same way back, and each party gets its slice. The
+server hears joined data only. The joining client is a new kind of party: it hears what every other
+party sends.
 """
 
 import copy
@@ -16,7 +17,7 @@ import torch
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.models.resize import resize
-from sltoolkit.protocols._exchange import Said
+from sltoolkit.protocols._exchange import Exchange
 from sltoolkit.protocols._feature_blocks import (
     FeatureBlocks,
     aligned,
@@ -47,7 +48,7 @@ class ExtendedVanilla(FeatureBlocks):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: `client` is the joining client, the server hears what that one sends."""
+        """What each role holds: `client` is the joining client, and the server hears only it."""
         return without_peer(hop_seats([JOINER.name]))
 
     def cast(self, casting: Casting) -> Cast:
@@ -65,12 +66,12 @@ class ExtendedVanilla(FeatureBlocks):
         )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """Everybody in every batch."""
+        """All batches, each with every party."""
         wire = cast.wire
         for views, y, turn in aligned(cast, clock, phase):
-            said = [Said.by(me, its) for me, its in views]
-            received = [s.send(JOINER, wire) for s in said]
+            exchanges = [Exchange.begin(me, its) for me, its in views]
+            received = [one.send(JOINER, wire) for one in exchanges]
             g = through(torch.cat(received, dim=-1), cast, y, turn)
-            for s, own in zip(said, g.split(widths_of(received), dim=-1), strict=True):
-                s.learn(s.hear(own, JOINER, wire))
+            for one, own in zip(exchanges, g.split(widths_of(received), dim=-1), strict=True):
+                one.learn(one.reply(own, JOINER, wire))
             wire.close(turn)

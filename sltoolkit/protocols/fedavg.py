@@ -1,7 +1,8 @@
-"""Federated averaging (McMahan et al. 2017, Alg. 1), the reference everybody compares with.
+"""Federated averaging (McMahan et al. 2017, Alg. 1), the usual reference for comparisons.
 
-Nothing is split: a client holds the whole network, trains it for E epochs on its own samples, and
-the fed server averages weights, weighted by n_k. No smashed data cross the wire, but weights do.
+Nothing is split: a client holds the whole network and trains it for E epochs on its own samples;
+the fed server averages the clients' weights, weighted by n_k. Weights cross the wire, but no
+smashed data.
 """
 
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ class FedAvg(Rounds):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: weights, and no smashed data."""
+        """What each role holds: weights, but no smashed data."""
         return whole_seats()
 
     def cast(self, casting: Casting) -> Cast:
@@ -49,7 +50,7 @@ class FedAvg(Rounds):
         )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """One round."""
+        """One round: all batches of the clients that take part."""
         wire, fed = cast.wire, fed_server(cast)
         for a in self.attending(cast, clock, phase):
             me = a.member

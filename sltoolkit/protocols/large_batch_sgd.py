@@ -1,12 +1,12 @@
-"""Large-batch synchronous SGD (Chen et al. 2016), the other reference.
+"""Large-batch synchronous SGD (Chen et al. 2016), a reference where nothing is split.
 
-In every step each client computes the gradient of the whole network on a batch of its own, the
-server averages them, weighted by the batches' sizes, and everybody steps along the mean: one step
-on the union of the batches. Per client and step 2N numbers travel. The clients' optimizers see the
-same gradients, so their weights stay alike; BatchNorm's running statistics are averaged after
-every epoch.
+In every step each client computes the gradient of the whole network on its own batch. The server
+averages the gradients, weighted by the batches' sizes, and every client steps along the mean: one
+step on the union of the batches. Per client and step 2N numbers travel, for N parameters. The
+clients' optimizers see the same gradients, so their weights stay alike. BatchNorm's running
+statistics are averaged after every epoch.
 
-Departures: (1) no backup workers: nobody is late in a simulation.
+Departures: (1) no backup workers, since no client is late in a simulation.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class LargeBatchSGD(Protocol):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: weights and their gradients, and no smashed data."""
+        """What each role holds: weights and their gradients, but no smashed data."""
         return whole_seats()
 
     def cast(self, casting: Casting) -> Cast:
@@ -62,7 +62,7 @@ class LargeBatchSGD(Protocol):
         return casting.cast(clients=clients, servers=[])
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """Steps until the last client's samples are used up."""
+        """Steps until all clients have used all their samples."""
         wire = cast.wire
         for step in lockstep([(me, clock.batches(me, phase)) for me in cast.clients]):
             received, rows = [], []
@@ -70,7 +70,7 @@ class LargeBatchSGD(Protocol):
                 learn_locally(me, me.party.forward(x), y, turn)
                 received.append(_send_gradients(me, wire, turn))
                 rows.append(len(turn.ids))
-            if any(rows):  # else all batches of this step are empty, and nobody learns
+            if any(rows):  # else all batches of this step are empty
                 mean = average(received, rows)
                 for me in cast.clients:
                     _follow(me, mean, wire, clock.idle(me))
@@ -84,7 +84,7 @@ def _networks(me: Member) -> list[HonestClient | HonestServer]:
 
 
 def _send_gradients(me: Member, wire: Wire, turn: Turn) -> dict[str, Tensor]:
-    """Up: a client's gradients, as they arrive at the server."""
+    """A client's gradients, as they arrive at the server."""
     return {
         f"{i}.{j}": wire.send(
             g, src=me.seat, dst=SERVER, kind="weight_grad", turn=turn, name=f"{i}.{j}"
@@ -95,7 +95,7 @@ def _send_gradients(me: Member, wire: Wire, turn: Turn) -> dict[str, Tensor]:
 
 
 def _follow(me: Member, mean: Mapping[str, Tensor], wire: Wire, turn: Turn) -> None:
-    """Down: the mean gradients, along which the client steps."""
+    """Send a client the mean gradients; it steps along them."""
     for i, network in enumerate(_networks(me)):
         names = [name for name in mean if name.startswith(f"{i}.")]
         network.follow([
@@ -105,7 +105,7 @@ def _follow(me: Member, mean: Mapping[str, Tensor], wire: Wire, turn: Turn) -> N
 
 
 def _share_buffers(cast: Cast, clock: Clock) -> None:
-    """BatchNorm saw other batches at every client: average its running statistics."""
+    """Average the buffers: at each client BatchNorm saw other batches."""
     counts = [len(me.samples) for me in cast.clients]
     for i in range(2):
         sent = []

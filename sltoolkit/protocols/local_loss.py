@@ -1,13 +1,13 @@
 """Split learning on locally generated losses (Han et al. 2021): no gradient comes back.
 
-Every client has an auxiliary head a and learns from its own loss l(a(f_c(x)), y); it sends smashed
-data and labels, from which the server learns, and never waits for an answer. The fed server
-averages client networks and heads, weighted by n_k.
+Every client has an auxiliary head a and learns from its own loss l(a(f_c(x)), y), with f_c its
+network. It sends smashed data and labels, from which the server learns, and gets no answer. The fed
+server averages client networks and heads, weighted by n_k.
 
 Departures: (1) the auxiliary head is a pooling to at most 4x4 and one linear layer, where the paper
 tries several small networks; (2) one server network meets the clients one by one, where the paper
-averages server copies; (3) the local loss is computed on what is sent, so that client and server
-learn with the same defense in place.
+averages server copies; (3) the local loss is computed on the smashed data as sent, so that client
+and server learn with the same defense in place.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ from sltoolkit.wire.turn import PhaseName, Turn
 @final
 @dataclass(frozen=True, kw_only=True)
 class LocalLoss(Rounds):
-    """Clients learn from an auxiliary head of their own; nothing but weights comes down."""
+    """Clients learn from their own auxiliary heads; the only messages they get are weights."""
 
     parts: ClassVar[int] = 2
     citation: ClassVar[str] = (
@@ -45,7 +45,7 @@ class LocalLoss(Rounds):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: nobody hears a gradient; the wire to the fed server carries weights."""
+        """What each role holds: no gradients; weights travel to the fed server."""
         return split_seats(labels_at="client", gradients=False, weights_heard_by=FED_LINKS)
 
     def cast(self, casting: Casting) -> Cast:
@@ -61,7 +61,7 @@ class LocalLoss(Rounds):
         )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """One round."""
+        """One round: all batches of the clients that take part."""
         wire, fed, server = cast.wire, fed_server(cast), loss_server(cast.server)
         for a in self.attending(cast, clock, phase):
             me = a.member
@@ -71,7 +71,7 @@ class LocalLoss(Rounds):
                 z = me.defense.smash(me.party.forward(x), turn)
                 heard = wire.send(z, src=me.seat, dst=SERVER, kind="smashed", turn=turn)
                 told = wire.send(labels, src=me.seat, dst=SERVER, kind="labels", turn=turn)
-                server.step(heard, told)  # the gradient stays where it is
+                server.step(heard, told)  # the gradient stays at the server
                 learn_locally(me, z, labels, turn)
                 wire.close(turn)
             if a.stays:
@@ -79,13 +79,17 @@ class LocalLoss(Rounds):
         fed.close()
 
     def deploy(self, cast: Cast, samples: Samples) -> Deployment:
-        """The auxiliary head has done its work."""
+        """Deploy the clients without their auxiliary heads."""
         (member,), server = super().deploy(cast, samples)
         return (replace(member, tail=None),), server
 
 
 def learn_locally(me: Member, z: Tensor, labels: Tensor, turn: Turn) -> None:
-    """A client's own backward pass: through its tail, then its network, and their steps."""
+    """A client back-propagates through its tail, then its network, and steps both.
+
+    Raises:
+        ProtocolError: if it has no tail.
+    """
     if me.tail is None:
         raise ProtocolError(f"{me.seat} needs a network with which to compute a loss itself")
     g = me.tail.step(z.detach().clone(), labels)

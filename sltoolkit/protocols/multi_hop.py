@@ -1,11 +1,12 @@
 """Multi-hop split learning, "Tor-like" (Vepakomma et al. 2018): several parties in a chain.
 
 Smashed data of the data holder pass further clients, each of which computes a part of the network,
-before they reach the server, which holds the labels. Gradients retrace the way. It is also how a
-network is partitioned by layers over several machines. The server hears data that are further from
-the inputs; the first hop is a new party that hears them as the data holder sent them.
+before they reach the server, which holds the labels. Gradients take the same way back. Networks are
+also partitioned by layers over several machines in this way. The server hears data that are further
+from the inputs. The first hop is a new kind of party: it hears the data as the data holder sent
+them.
 
-With several data holders these take turns as in vanilla split learning.
+Several data holders take turns, as in vanilla split learning.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
 from sltoolkit.parameters.parameter import Parameter
-from sltoolkit.protocols._exchange import Said
+from sltoolkit.protocols._exchange import Exchange
 from sltoolkit.protocols._hops import hop_seats, through
 from sltoolkit.protocols._relay import Relay
 from sltoolkit.training.cast import Cast, Clock, without_labels
@@ -43,12 +44,12 @@ class MultiHop(Relay):
 
     @property
     def parts(self) -> int:  # type: ignore[override]
-        """The data holder's, each hop's, and the server's."""
+        """One part for the data holder, one for each hop, and one for the server."""
         return self.hops + 2
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: `client` is the first hop, the server hears what the last one sends."""
+        """What each role holds: `client` is the first hop, and the server hears the last one."""
         hops = [f"hop{i}" for i in range(1, self.hops + 1)]
         return hop_seats(hops, weights_heard_by=self.weights_heard_by, alike=self.share_weights)
 
@@ -65,9 +66,9 @@ class MultiHop(Relay):
         """Every data holder in turn, over all its batches."""
         wire, first = cast.wire, cast.hops[0].seat
         for me, _, y, turn in self.relay(cast, clock, phase):
-            said = Said.by(me, without_labels(turn))
-            g = through(said.send(first, wire), cast, y, turn)
-            said.learn(said.hear(g, first, wire))
+            exchange = Exchange.begin(me, without_labels(turn))
+            g = through(exchange.send(first, wire), cast, y, turn)
+            exchange.learn(exchange.reply(g, first, wire))
             wire.close(turn)
 
     def deploy(self, cast: Cast, samples: Samples) -> Deployment:

@@ -1,9 +1,9 @@
 """Multi-task split learning (Vepakomma et al. 2018): several servers learn from the same parties.
 
 Parties that hold different features of the same samples (modalities) send smashed data to several
-servers, each of which puts them side by side, has labels of its own and learns a task of its own.
-Each party follows the sum of the gradients that the servers send back. What the victim is worth is
-measured on the first task, whose server is the seat `server`; the others are `server1`, ...
+servers. Each server joins them along the last axis, has its own labels and learns its own task.
+Each party follows the sum of the gradients that the servers send back. The victim's accuracy is
+measured on the first task, whose server has the seat `server`; the others are `server1`, ...
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from sltoolkit.errors import SpecError, lookup
 from sltoolkit.models.resize import reinitialize, resize
 from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols._conversation import answer
-from sltoolkit.protocols._exchange import Said
+from sltoolkit.protocols._exchange import Exchange
 from sltoolkit.protocols._feature_blocks import (
     FeatureBlocks,
     aligned,
@@ -37,7 +37,7 @@ from sltoolkit.wire.turn import PhaseName, Turn
 from sltoolkit.wire.wire import Wire
 
 TASKS: Mapping[str, Callable[[Tensor], Tensor]] = {"class": lambda y: y, "parity": lambda y: y % 2}
-"""The labels of each task, made from the classes (B,) int64; never more than there are classes."""
+"""The labels of each task, made from the classes (B,) int64; no task has more of them."""
 
 
 @final
@@ -67,11 +67,11 @@ class MultiTask(FeatureBlocks):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: `client` is the first party, `server` the first task's."""
+        """What each role holds: `client` is the first party, `server` the first task's server."""
         return block_seats()
 
     def cast(self, casting: Casting) -> Cast:
-        """Every party with a copy of the first part, every server with one of the second."""
+        """Every party with a copy of the first part, every server with a copy of the second."""
         parties = self.parties(casting)
         joined = torch.cat(dry_pass(parties), dim=-1)
         servers = [self._server(casting, t, joined) for t in range(len(self.tasks))]
@@ -81,27 +81,29 @@ class MultiTask(FeatureBlocks):
         seat = Seat(f"server{t}") if t else SERVER
         rng = init_stream(casting, str(seat))
         rest = resize(casting.parts[1], joined, rng)
-        if t:  # every task starts from weights of its own
+        if t:  # every task starts from its own weights
             with rng.scope():
                 reinitialize(rest)
         return casting.server(seat, rest)
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """Everybody in every batch."""
+        """All batches, each with every party and every server."""
         for views, y, turn in aligned(cast, clock, phase):
-            said = [Said.by(me, its) for me, its in views]
+            exchanges = [Exchange.begin(me, its) for me, its in views]
             answers = [
-                _ask(host, said, TASKS[task](y), turn, cast.wire)
+                _ask(host, exchanges, TASKS[task](y), turn, cast.wire)
                 for host, task in zip(cast.servers, self.tasks, strict=True)
             ]
-            for s, arrived in zip(said, zip(*answers, strict=True), strict=True):
-                s.learn(reduce(torch.add, arrived))
+            for one, arrived in zip(exchanges, zip(*answers, strict=True), strict=True):
+                one.learn(reduce(torch.add, arrived))
             cast.wire.close(turn)
 
 
-def _ask(host: Host, said: Sequence[Said], y: Tensor, turn: Turn, wire: Wire) -> list[Tensor]:
+def _ask(
+    host: Host, exchanges: Sequence[Exchange], y: Tensor, turn: Turn, wire: Wire
+) -> list[Tensor]:
     """The gradient of the task with labels `y` at each party's smashed data, as it arrives."""
-    received = [s.send(host.seat, wire) for s in said]
+    received = [one.send(host.seat, wire) for one in exchanges]
     g = answer(host, torch.cat(received, dim=-1), y, replace(turn, y=y))
     slices = g.split(widths_of(received), dim=-1)
-    return [s.hear(own, host.seat, wire) for s, own in zip(said, slices, strict=True)]
+    return [one.reply(own, host.seat, wire) for one, own in zip(exchanges, slices, strict=True)]

@@ -1,11 +1,11 @@
-"""SplitFed V1 (Thapa et al. 2020, Alg. 1 and 2): all clients side by side.
+"""SplitFed V1 (Thapa et al. 2020, Alg. 1 and 2): all clients in parallel.
 
-The main server keeps one copy of its network per client of a round. Every client runs split
-learning against its copy; at the round's end the main server averages its copies, and the fed
-server the clients' networks, both weighted by n_k.
+The main server keeps one copy of its network for each client of a round, and every client runs
+split learning with its copy. At the end of the round the main server averages its copies, and the
+fed server averages the clients' networks, both weighted by n_k.
 
 Departures: (1) optimizers persist over rounds, where the authors' code makes a new one for every
-batch, so that Adam always takes its first step; (2) means are weighted by n_k as the paper says,
+batch, so that Adam always takes its first step; (2) means are weighted by n_k as in the paper,
 where the code divides by K; (3) integer buffers aren't averaged.
 """
 
@@ -38,11 +38,11 @@ class SplitFedV1(Rounds):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: the wire to the fed server carries weights, and no smashed data."""
+        """What each role holds: weights, but no smashed data, travel to the fed server."""
         return split_seats(labels_at="client", weights_heard_by=FED_LINKS, updates=True)
 
     def cast(self, casting: Casting) -> Cast:
-        """Clients, a copy of the server's network for each of a round, and the fed server."""
+        """Clients, a server copy for each client of a round, and the fed server."""
         head, rest = casting.parts
         return casting.cast(
             clients=[casting.client(k, (head,)) for k in range(self.clients)],
@@ -51,7 +51,7 @@ class SplitFedV1(Rounds):
         )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """One round."""
+        """One round: all batches of the clients that take part."""
         wire, fed, copies = cast.wire, fed_server(cast), Copies(cast.servers)
         there = self.attending(cast, clock, phase)
         for a in there:

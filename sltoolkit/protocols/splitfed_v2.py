@@ -1,8 +1,9 @@
 """SplitFed V2 (Thapa et al. 2020): one server network, which meets the clients one by one.
 
-The clients of a round come in a random order, drawn anew every round because the last ones weigh
-most with the server. Only the clients' networks are averaged, by the fed server, weighted by n_k.
-What the server learned from a client that left in mid-round stays learned.
+The clients of a round come in a random order, drawn anew for every round because the server's
+network is influenced most by the last ones. Only the clients' networks are averaged, by the fed
+server, weighted by n_k. What the server learned from a client that left during a round stays
+learned.
 
 Departures: as in `splitfed_v1`.
 """
@@ -37,7 +38,7 @@ class SplitFedV2(Rounds):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: the wire to the fed server carries weights, and no smashed data."""
+        """What each role holds: weights, but no smashed data, travel to the fed server."""
         return split_seats(labels_at="client", weights_heard_by=FED_LINKS, updates=True)
 
     def cast(self, casting: Casting) -> Cast:
@@ -50,7 +51,7 @@ class SplitFedV2(Rounds):
         )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """One round."""
+        """One round: all batches of the clients that take part."""
         wire, fed = cast.wire, fed_server(cast)
         there = self.attending(cast, clock, phase)
         for i in torch.randperm(len(there), generator=cast.rng.torch()).tolist():

@@ -1,7 +1,7 @@
 """SplitFed V3 (Gawali et al. 2020): client networks stay private, server copies are averaged.
 
-As V1, the main server keeps a copy of its network per client of a round and averages the copies,
-weighted by n_k; but nobody averages, or ever sees, the clients' networks.
+As in V1, the main server keeps a copy of its network for each client of a round and averages the
+copies, weighted by n_k. The clients' networks are neither averaged nor sent.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from sltoolkit.wire.turn import PhaseName
 @final
 @dataclass(frozen=True, kw_only=True)
 class SplitFedV3(Rounds):
-    """Parallel clients with networks of their own; server copies are averaged."""
+    """Parallel clients with their own networks; server copies are averaged."""
 
     parts: ClassVar[int] = 2
     citation: ClassVar[str] = (
@@ -33,16 +33,16 @@ class SplitFedV3(Rounds):
 
     @property
     def alike(self) -> bool:
-        """Every client keeps a network of its own."""
+        """Whether clients end up alike: no, every client keeps its own network."""
         return False
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what."""
+        """What each role holds."""
         return split_seats(labels_at="client", alike=self.clients == 1)
 
     def cast(self, casting: Casting) -> Cast:
-        """Clients, and a copy of the server's network for each of a round."""
+        """Clients, and a server copy for each client of a round."""
         head, rest = casting.parts
         return casting.cast(
             clients=[casting.client(k, (head,)) for k in range(self.clients)],
@@ -50,7 +50,7 @@ class SplitFedV3(Rounds):
         )
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """One round."""
+        """One round: all batches of the clients that take part."""
         copies = Copies(cast.servers)
         there = self.attending(cast, clock, phase)
         converse_jointly(there, cast.servers, cast.wire)

@@ -1,8 +1,8 @@
 """U-shaped split learning (Gupta & Raskar 2018; Vepakomma et al. 2018): labels stay private.
 
-The client keeps both ends. Its head sends smashed data, the server's middle sends features back,
-the client's tail computes the loss; both gradients retrace the way. The server never receives a
-label, but it hears the smashed data and the gradient at the features.
+The client keeps both ends of the network. Its head sends smashed data, the server's middle sends
+features back, and the client's tail computes the loss. The gradients take the same way back. The
+server never receives a label, but it hears the smashed data and the gradient at the features.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class UShaped(Relay):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: `smashed_grad` is the gradient that the tail sends to the server."""
+        """What each role holds; `smashed_grad` is the gradient that the tail sends up."""
         up = {
             "smashed": LinkSource("smashed", "client", "server"),
             "smashed_grad": LinkSource("smashed_grad", "client", "server"),

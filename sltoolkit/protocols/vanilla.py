@@ -1,12 +1,12 @@
 """Vanilla split learning (Gupta & Raskar 2018; Vepakomma et al. 2018).
 
-Clients take turns in a fixed order. Each sends smashed data (and labels), the server finishes
-the forward pass, learns, and returns the gradient at the cut. With hand-over every client starts
-from its predecessor's weights: peer to peer or through the server, once per epoch or batch by
-batch; optimizer states stay where they are unless `optimizer_state` says otherwise.
+Clients take turns in a fixed order. Each sends smashed data and labels; the server finishes the
+forward pass, learns, and returns the gradient at the cut. With hand-over every client starts from
+its predecessor's weights, which it gets from that client or through the server, once per epoch or
+batch by batch. Optimizer states stay at their clients unless `optimizer_state` is true.
 
-With `labels_at="server"` the server owns the labels (two parties, entity-aligned): they don't
-travel, and the label-less client is the one who may infer them from the gradients it gets back.
+With `labels_at="server"` the server owns the labels, as in entity-aligned learning of two parties.
+Then labels don't travel, and it is the client that may infer them from the gradients it gets back.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Vanilla(Relay):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what."""
+        """What each role holds."""
         return split_seats(
             labels_at=self.labels_at, weights_heard_by=self.weights_heard_by,
             alike=self.share_weights,

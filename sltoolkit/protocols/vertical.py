@@ -1,16 +1,16 @@
 """Vertical split learning: parties hold different features of the same samples.
 
-Every party sends smashed data of its block of the features; the server, which holds the labels,
-merges them and finishes the forward pass. Each party gets back what its own data are owed: its
-slice of the gradient (concat), a copy (sum), a K-th of it (mean), the entries in which it was the
-greatest (max), or the copy times the product of all others' data (mul).
+Every party sends smashed data of its block of the features. The server, which holds the labels,
+merges them and finishes the forward pass. Each party gets back the gradient at its own data: its
+slice of the gradient at the merged data (concat), all of it (sum), a K-th of it (mean), the entries
+in which its data were the largest (max), or all of it times the product of all others' data (mul).
 
 A party other than the first may stay away from a batch. Then it computes and learns nothing, and
-the server puts zeros, or the mean of what that party sent before, in its place. (Zeros are neutral
-in a sum, but wipe out a product.)
+the server puts zeros, or the mean of what that party sent before, in the place of its data. Zeros
+are neutral in a sum, but wipe out a product.
 
-Source: Ceballos et al. 2020, who compare the merges and parties that stay away. A missing party
-still counts in a mean: the others' gradients are a K-th with or without it.
+Source: Ceballos et al. 2020, where merges and absent parties are compared. An absent party still
+counts in a mean: the others' gradients are a K-th with or without it.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from sltoolkit.errors import ProtocolError
 from sltoolkit.models.resize import resize
 from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols._conversation import answer
-from sltoolkit.protocols._exchange import Said
+from sltoolkit.protocols._exchange import Exchange
 from sltoolkit.protocols._feature_blocks import (
     FeatureBlocks,
     aligned,
@@ -67,37 +67,37 @@ class Vertical(FeatureBlocks):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what: `client` is the first party."""
+        """What each role holds: `client` is the first party."""
         return block_seats()
 
     def cast(self, casting: Casting) -> Cast:
         """Every party with a copy of the first part, a server with a merge and the second."""
         parties = self.parties(casting)
-        said = dry_pass(parties)
-        merge = Merge(self.merge, widths_of(said))
-        merged = merge(torch.cat(said, dim=-1))
+        sent = dry_pass(parties)
+        merge = Merge(self.merge, widths_of(sent))
+        merged = merge(torch.cat(sent, dim=-1))
         rest = resize(casting.parts[1], merged, init_stream(casting, str(SERVER)))
-        # what arrives lies side by side already: concatenation is nothing more to do
+        # smashed data arrive joined along the last axis, which is all that concatenation means
         network = rest if self.merge == "concat" else nn.Sequential(merge, rest)
         cast = casting.cast(clients=parties, servers=[casting.server(SERVER, network)])
-        cast.imputer = Imputer(widths_of(said), self.impute)
+        cast.imputer = Imputer(widths_of(sent), self.impute)
         return cast
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """Every batch with the parties that are there."""
+        """All batches, each with the parties that are present."""
         wire, host, imputer = cast.wire, cast.server, cast.imputer
         if imputer is None:
-            raise ProtocolError("vertical needs an intake at the server")
+            raise ProtocolError("vertical needs an imputer at the server")
         for views, y, turn in aligned(cast, clock, phase):
-            said = {k: Said.by(*views[k]) for k in self._present(cast.rng)}
-            z = imputer.join({k: s.send(host.seat, wire) for k, s in said.items()})
-            owed = answer(host, z, y, turn).split(imputer.widths, dim=-1)
-            for k, s in said.items():
-                s.learn(s.hear(owed[k], host.seat, wire))
+            exchanges = {k: Exchange.begin(*views[k]) for k in self._present(cast.rng)}
+            z = imputer.join({k: one.send(host.seat, wire) for k, one in exchanges.items()})
+            slices = answer(host, z, y, turn).split(imputer.widths, dim=-1)
+            for k, one in exchanges.items():
+                one.learn(one.reply(slices[k], host.seat, wire))
             wire.close(turn)
 
     def _present(self, rng: Stream) -> list[int]:
-        """Which parties are there in a batch."""
+        """The numbers of the parties that are present in a batch."""
         if not self.absent:
             return list(range(self.clients))
         draws = rng.numpy().random(self.clients - 1)

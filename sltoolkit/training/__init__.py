@@ -1,1 +1,1 @@
-"""Seats the parties and trains a victim."""
+"""Seating the parties of a run, and training a victim."""

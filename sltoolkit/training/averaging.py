@@ -1,12 +1,13 @@
 """Federated averaging of the clients' networks (McMahan et al. 2017, Alg. 1), over the wire.
 
 The fed server keeps the common networks. In every round a client first receives them and, if it
-is still there at the round's end, sends its own back; the new common ones are their mean, weighted
-by n_k. Who dropped out contributes nothing, and who comes back starts from the common networks, so
-neither ever corrupts an average. Optimizers stay with the clients and persist.
+is still there at the end of the round, sends its own networks back. The new common networks are the
+mean of those, weighted by n_k. A client that left contributes nothing, and one that returns starts
+from the common networks, so neither corrupts an average. Optimizers stay with the clients and
+persist.
 
-Buffers: floating ones (BatchNorm's running statistics) are averaged like weights; of integer ones
-(its batch counter) the largest is kept, since a mean of counters counts nothing.
+Floating-point buffers (BatchNorm's running statistics) are averaged like weights. Of integer
+buffers (BatchNorm's batch counter) the largest is kept, since a mean of counters counts nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ class Averager:
     """The fed server.
 
     Args:
-        networks: what the clients have in common, as it is initialized.
+        networks: the common networks as they are initialized.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -38,7 +39,7 @@ class Averager:
 
     @property
     def common(self) -> Sequence[State]:
-        """The common networks' states: what a checkpoint has to keep."""
+        """The common networks' states, which a checkpoint must keep."""
         return self._common
 
     def hand_out(self, me: Member, wire: Wire, turn: Turn) -> None:
@@ -55,20 +56,20 @@ class Averager:
         self._collected.append((len(me.samples), states))
 
     def close(self) -> None:
-        """Average what was collected in this round; nothing: keep what there was."""
+        """Average what was collected in this round; if that is nothing, change nothing."""
         if self._collected:
             counts, states = zip(*self._collected, strict=True)
             self._common = [average(each, counts) for each in zip(*states, strict=True)]
         self._collected = []
 
     def install(self, me: Member) -> None:
-        """Give a client the common networks without a wire: it is deployed."""
+        """Give a client the common networks without a message, to deploy it."""
         for common, network in zip(self._common, me.networks(), strict=True):
             load(network, common)
 
 
 def average(states: Sequence[State], counts: Sequence[int]) -> dict[str, Tensor]:
-    """The mean of states, weighted by counts; of integer buffers the largest."""
+    """The mean of states, weighted by counts; integer buffers become the largest."""
     shares = [count / sum(counts) for count in counts]
 
     def mean(values: list[Tensor]) -> Tensor:
@@ -81,7 +82,7 @@ def average(states: Sequence[State], counts: Sequence[int]) -> dict[str, Tensor]
 
 @final
 class Copies:
-    """The copies of a server's network in one round: one per client, equal when it begins.
+    """The copies of a server's network in one round: one per client, equal at the beginning.
 
     Args:
         hosts: the copies.
@@ -94,12 +95,12 @@ class Copies:
         self._counted: list[tuple[State, int]] = []
 
     def count(self, i: int, samples: int) -> None:
-        """Copy `i` counts by this many samples: its client was there to the end."""
+        """Let copy `i` count by its client's number of samples; the client stayed to the end."""
         if self._networks:
             self._counted.append((self._networks[i].state_dict(), samples))
 
     def close(self) -> None:
-        """Give all copies the weighted mean of those that count; none: what they had before."""
+        """Give all copies the weighted mean of those that count; if none does, undo the round."""
         states, counts = [s for s, _ in self._counted], [n for _, n in self._counted]
         common = average(states, counts) if states else self._before
         for network in self._networks:

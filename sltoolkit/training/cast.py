@@ -1,4 +1,4 @@
-"""What all protocols share: the cast, the clock, and how what was trained is deployed."""
+"""What all protocols share: the cast, and the clock that hands out batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,13 +23,13 @@ class Cast:
 
     Attributes:
         clients: in their fixed order.
-        servers: who finishes the forward pass; often one, none where clients hold everything.
+        servers: that finish the forward pass; none where clients hold the whole network.
+        wire: between all parties.
+        rng: the protocol's own draws: which clients take part, and in which order.
         hops: clients between the first cut and the server's, in order.
-        wire: the wire.
-        rng: the protocol's own draws: who takes part, in which order.
-        fed_server: who averages the clients' networks, where somebody does.
-        intake: what the server puts in place of clients that stay away, where it does.
-        baton: who learned last, where clients take turns.
+        fed_server: averages the clients' networks; None where they are not averaged.
+        imputer: fills in for absent parties at the server; None where no party may be absent.
+        last_to_learn: the client that learned last, where clients take turns.
     """
 
     clients: Sequence[Member]
@@ -43,7 +43,7 @@ class Cast:
 
     @property
     def server(self) -> Host:
-        """The only server, or the first."""
+        """The first server, which often is the only one."""
         return self.servers[0]
 
     def learn(self, learning: bool) -> None:
@@ -54,7 +54,7 @@ class Cast:
             host.party.learn(learning)
 
     def networks(self) -> Iterator[tuple[Seat, Honest, nn.Module]]:
-        """Every honest network: at which seat, who computes it, and as it was at the beginning."""
+        """Every honest network: its seat, its party, and the network as it was initialized."""
         for member in self.clients:
             yield member.seat, member.party, member.initial[0]
             if member.tail is not None:
@@ -73,16 +73,16 @@ class Clock:
     epoch: int = 0
 
     def batches(self, member: Member, phase: PhaseName) -> Iterator[tuple[Tensor, Tensor, Turn]]:
-        """One epoch of the member's batches: inputs, labels, and the turn of who holds both."""
+        """One epoch of the member's batches: inputs, labels, and the turn of their holder."""
         for index in member.sampler.batches(len(member.samples), member.order):
             batch = self.batch(member, index, phase)
             self.step += 1
             yield batch
 
     def batch(self, member: Member, index: Tensor, phase: PhaseName) -> tuple[Tensor, Tensor, Turn]:
-        """These samples of the member: inputs, labels, and the turn of who holds both."""
+        """These samples of the member: inputs, labels, and the turn of their holder."""
         samples = member.samples
-        # in a process of its own a party has not everything at hand, but all ids
+        # in a process of its own a party may lack inputs or labels, but has all ids
         x, y, ids = (rows_at(t, index) for t in (samples.x, samples.y, samples.ids))
         turn = Turn(
             ids=ids, x=x, y=y, step=self.step, epoch=self.epoch, phase=phase,
@@ -102,8 +102,8 @@ class Clock:
 def rows_at(t: Tensor, index: Tensor) -> Tensor:
     """The rows of a party's samples at `index` (B,), in the memory format of `t`.
 
-    Selecting takes a fifth of the time of indexing, but forgets about channels-last. A tensor
-    without numbers gives as many rows without numbers.
+    `index_select` takes a fifth of the time of indexing, but loses channels-last. A tensor on the
+    `meta` device gives as many rows there.
     """
     if t.is_meta:
         return t.new_empty((len(index), *t.shape[1:]))
@@ -112,10 +112,10 @@ def rows_at(t: Tensor, index: Tensor) -> Tensor:
 
 
 def without_labels(turn: Turn) -> Turn:
-    """The same batch as a label-less party sees it."""
+    """The same batch as a party without its labels sees it."""
     return replace(turn, y=None)
 
 
 def without_inputs(turn: Turn, rng: Stream) -> Turn:
-    """The same batch as a party sees it that holds labels only; `rng` is its defense's stream."""
+    """The same batch as a party with labels only sees it; `rng` is its defense's stream."""
     return replace(turn, x=None, rng=rng)

@@ -1,4 +1,4 @@
-"""Seating a run: what a protocol builds its cast from."""
+"""Seating a run: what a protocol uses to build its cast."""
 
 import copy
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ from sltoolkit.wire.wire import Wire
 @final
 @dataclass(kw_only=True, eq=False)
 class Casting:
-    """Builds the parties of a run, each with a copy of its network and of the defense.
+    """Builds the parties of a run, each with its own copy of its network and of the defense.
 
     Attributes:
         parts: the cut network.
         data: the private and aux samples.
         shards: every client's samples.
         defense: the defense as it was given.
-        training: how parties learn; None: nobody ever does.
+        training: how parties learn; None where no party ever does.
         rng: the victim's root stream.
         wire: between the parties.
-        alike: whether clients start alike, because the protocol makes them one network.
+        alike: whether the protocol makes all clients' networks one, so that they start alike.
     """
 
     parts: tuple[nn.Module, ...]
@@ -61,7 +61,7 @@ class Casting:
         )  # fmt: skip
 
     def smashed_shape(self) -> tuple[int, ...]:
-        """What the first part makes of one sample."""
+        """The shape of one sample's smashed data, without the batch axis."""
         return task_of(self.parts[0], self.data.private_train, self.data).smashed_shape
 
     def client(
@@ -72,14 +72,14 @@ class Casting:
 
         Args:
             k: its number, which names its random streams.
-            networks: what it computes up to the cut, and the tail where it has one.
-            samples: what it holds; its shard by default.
+            networks: the network up to the cut, and the tail where it has one.
+            samples: those it holds; its shard by default.
             seat: its position, `client` k by default.
         """
         rng = self.rng.child(f"client{k}")
         samples = self.shards[k] if samples is None else samples
         initial = tuple(networks)
-        if k > 0 and not self.alike:  # private networks start apart
+        if k > 0 and not self.alike:  # private networks start differently
             initial = copy.deepcopy(initial)
             with rng.child("init").scope():
                 for module in initial:
@@ -101,12 +101,12 @@ class Casting:
         )  # fmt: skip
 
     def server(self, seat: Seat, initial: nn.Module, *, copy: int = 0) -> Host:
-        """Who computes the loss; a server may keep several copies of its network."""
+        """A server that computes the loss; `copy` is one of several copies of its network."""
         name = f"{seat}.{copy}" if copy else str(seat)
         return self._host(replace(seat, copy=copy), initial, HonestServer, name)
 
     def middle(self, seat: Seat, initial: nn.Module) -> Host:
-        """Who sits between two cuts."""
+        """A party between two cuts."""
         return self._host(seat, initial, HonestMiddle, str(seat))
 
     def _host(
@@ -133,7 +133,11 @@ class Casting:
 
 
 def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
-    """Shapes found by a dry pass in evaluation mode over one sample (on a copy)."""
+    """Shapes and classes, found by passing one sample through a copy in evaluation mode.
+
+    Raises:
+        SpecError: if the network can't take such inputs.
+    """
     head, x = copy.deepcopy(head).eval(), samples.x[:1]
     with torch.no_grad(), Stream(0).scope():
         try:
@@ -147,5 +151,5 @@ def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
 
 
 def guard(defense: Defense, rng: Stream) -> Defense:
-    """A party's own copy of the defense, in its own random scope."""
+    """A party's own copy of the defense, which draws from `rng` alone."""
     return defense if isinstance(defense, NoDefense) else Guarded(copy.deepcopy(defense), rng)

@@ -1,4 +1,4 @@
-"""A client as deployed, what it releases, and how well the deployed system works."""
+"""A client as deployed, what it releases, and the deployed system's accuracy."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ class Deployed:
     Attributes:
         client: the network up to the first wire.
         tail: the network behind the server; None without one.
-        defense: its trained copy of the defense.
+        defense: its own trained copy of the defense.
         samples: the private training samples it held.
         hops: networks of other clients that the smashed data pass before the server, in order.
         reducer: the lossy codec that smashed data pass on each wire; None for none.
@@ -37,12 +37,12 @@ class Deployed:
     reducer: Reducer | None = None
 
     def smash(self, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
-        """Smashed data without and with the defense, as released for inputs (B, C, H, W).
+        """Smashed data (B, ...) without and with the defense, as released for inputs.
 
         Args:
-            x: inputs.
-            rng: the stream the defense draws from.
-            hops: how many hops the smashed data have passed where they are heard.
+            x: inputs (B, C, H, W).
+            rng: the stream from which the defense draws.
+            hops: number of hops that the smashed data have passed where they are heard.
         """
         z: Tensor = self.client(x)
         unknown = torch.full((len(x),), -1, dtype=torch.int64, device=x.device)
@@ -54,18 +54,18 @@ class Deployed:
         return z, sent
 
     def labels(self, samples: Samples, rng: Stream) -> Tensor:
-        """What it says its samples' labels are while it trains, (N,): of weights, the heaviest.
+        """The labels that it sends while it trains, (N,); of label weights, the heaviest class.
 
         Args:
-            samples: N of them.
-            rng: the stream the defense draws from.
+            samples: N of its samples.
+            rng: the stream from which the defense draws.
         """
         turn = Turn(
             ids=samples.ids, x=samples.x, y=samples.y, step=0, epoch=0, phase="train", rng=rng
         )
         with torch.no_grad(), rng.scope():
-            said = self.defense.labels(samples.y, turn)
-        return said.argmax(1) if said.dim() == 2 else said
+            sent = self.defense.labels(samples.y, turn)
+        return sent.argmax(1) if sent.dim() == 2 else sent
 
     def _received(self, sent: Tensor) -> Tensor:
         if self.reducer is None or "smashed" not in self.reducer.kinds:
@@ -73,17 +73,17 @@ class Deployed:
         return self.reducer.unpack(self.reducer.pack(sent))
 
     def network(self, hops: int) -> nn.Module:
-        """From the inputs to where smashed data have passed this many hops, without defense."""
+        """The network from the inputs through this many hops, without the defense."""
         return nn.Sequential(self.client, *self.hops[:hops]) if hops else self.client
 
     def replica(self) -> "Deployed":
-        """A copy without the private samples: nothing done to it reaches the victim."""
+        """A copy without the private samples; what is done to it leaves the victim as it is."""
         own = {k: copy.deepcopy(v) for k, v in vars(self).items() if k != "samples"}
         return Deployed(**own, samples=self.samples[:0])
 
 
 def settle(initial: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of `blank` with these weights, in evaluation mode, without gradients."""
+    """A copy of `initial` with these weights, in evaluation mode, without gradients."""
     module = copy.deepcopy(initial)
     # opacus wraps a module as `_module`; what is deployed is the plain network
     module.load_state_dict({name.removeprefix("_module."): value for name, value in state.items()})
@@ -93,7 +93,7 @@ def settle(initial: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
 def accuracy(
     members: Sequence[Deployed], server: nn.Module, samples: Samples, rng: Stream, batch: int = 512
 ) -> float:
-    """Mean accuracy of the members on `samples`, on exactly the path that is attacked."""
+    """Mean accuracy of the members on `samples`, on the same path that is attacked."""
     hits = 0
     with torch.no_grad():
         for k, member in enumerate(members):
@@ -107,7 +107,7 @@ def accuracy(
 
 
 def evidence(member: Deployed, x: Tensor, rng: Stream) -> dict[str, float]:
-    """The defense's self-check on inputs (B, C, H, W): what it measurably does when deployed."""
+    """The defense's measurements of its own effect when deployed, on inputs (B, C, H, W)."""
     own = member.replica()
     with torch.no_grad():
         clean, sent = own.smash(x, rng.child("evidence"))

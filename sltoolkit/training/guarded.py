@@ -1,4 +1,4 @@
-"""The scope that keeps a defense's randomness apart."""
+"""A defense whose randomness is kept apart from all other."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -11,10 +11,9 @@ from sltoolkit.wire.turn import Turn
 
 @final
 class Guarded(Defense):
-    """A defense at one party: every call runs inside the scope of its own stream there.
+    """A defense at one party: every seam runs inside the scope of the defense's own stream there.
 
-    Its learning seams (`client_loss`, `step`) and its answers alike draw from that stream, so a
-    defense that draws from the global generators shifts nobody else's randomness.
+    So a defense that draws from the global generators shifts no other random draws.
     """
 
     def __init__(self, inner: Defense, rng: Any) -> None:
@@ -22,40 +21,40 @@ class Guarded(Defense):
         self._rng = rng
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """Scoped."""
+        """The inner defense's, in its scope."""
         with self._rng.scope():
             return self.inner.begin(setup)
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """Scoped."""
+        """The inner defense's, in its scope."""
         with self._rng.scope():
             return self.inner.smash(z, turn)
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
-        """Scoped."""
+        """The inner defense's, in its scope."""
         with self._rng.scope():
             return self.inner.labels(y, turn)
 
     def gradient(self, g: Tensor, turn: Turn) -> Tensor:
-        """Scoped."""
+        """The inner defense's, in its scope."""
         with self._rng.scope():
             return self.inner.gradient(g, turn)
 
     def receive(self, g: Tensor, turn: Turn) -> Tensor | None:
-        """Scoped."""
+        """The inner defense's, in its scope."""
         with self._rng.scope():
             return self.inner.receive(g, turn)
 
     def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
-        """Scoped."""
+        """The inner defense's, in its scope."""
         with self._rng.scope():
             return self.inner.client_loss(z, turn)
 
     def step(self, turn: Turn) -> None:
-        """Scoped."""
+        """The inner defense's, in its scope."""
         with self._rng.scope():
             self.inner.step(turn)
 
     def learned(self) -> Mapping[str, nn.Module]:
-        """The inner one's: a hand-over must find them."""
+        """The inner defense's networks, which a hand-over must find."""
         return self.inner.learned()

@@ -1,4 +1,4 @@
-"""Parties that hold different features: their networks and their defenses as one client's."""
+"""One client made of several parties that hold different features."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,18 +15,18 @@ from sltoolkit.wire.turn import Phase, Turn
 
 
 def blocks_of(x: Tensor, parties: int) -> tuple[Tensor, ...]:
-    """The features (the last axis) of inputs in blocks; the first are wider by one if need be."""
+    """The features (the last axis) of inputs in blocks; the first may be wider by one."""
     return x.tensor_split(parties, dim=-1)
 
 
 def block_samples(samples: Samples, parties: int) -> list[Samples]:
-    """The same samples as each party holds them: its block of features, and all labels."""
+    """The same samples as each party holds them: its block of features and all labels."""
     return [replace(samples, x=block) for block in blocks_of(samples.x, parties)]
 
 
 @final
 class Blocks(nn.Module):
-    """Every party's network on its block of the features; smashed data along the last axis.
+    """Every party's network on its block of features; smashed data joined along the last axis.
 
     Args:
         heads: the parties' networks.
@@ -37,11 +37,11 @@ class Blocks(nn.Module):
         self.heads = nn.ModuleList(heads)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Smashed data of all parties (B, ..., q_0 + ... + q_K-1) of whole inputs."""
+        """Smashed data of all parties (B, ..., q_0 + ... + q_K-1) for whole inputs."""
         return torch.cat(self.apart(x), dim=-1)
 
     def apart(self, x: Tensor) -> list[Tensor]:
-        """Smashed data of each party (B, ..., q_k) of whole inputs."""
+        """Smashed data of each party (B, ..., q_k) for whole inputs."""
         blocks = blocks_of(x, len(self.heads))
         return [head(block) for head, block in zip(self.heads, blocks, strict=True)]
 
@@ -52,7 +52,7 @@ class JointClient(Defense):
     """Each party's own defense on its own slice of the smashed data.
 
     Args:
-        parties: the parties' copies, in order.
+        parties: the parties' own copies of the defense, in order.
         widths: how wide each party's smashed data are along the last axis.
     """
 
@@ -63,26 +63,26 @@ class JointClient(Defense):
         self.widths = tuple(widths)
 
     def as_configured(self, defense: Defense) -> "JointClient":
-        """The same parties before any training."""
+        """The same parties with the defense as configured, before any training."""
         return JointClient([copy.deepcopy(defense) for _ in self.parties], self.widths)
 
     @property
     def phases(self) -> tuple[Phase, ...]:  # type: ignore[override]
-        """Those of each: they are alike."""
+        """The phases of every party, which are alike."""
         return self.parties[0].phases
 
     @property
     def learns(self) -> bool:  # type: ignore[override]
-        """Whether they act through training."""
+        """Whether the parties' defenses act through training."""
         return self.parties[0].learns
 
     @property
     def per_batch(self) -> bool:  # type: ignore[override]
-        """Whether they draw once for a batch."""
+        """Whether the parties' defenses draw once for a batch."""
         return self.parties[0].per_batch
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """Each begins with its own network (of the `Blocks` in the module) and its own shapes."""
+        """Each party begins with its own network of the module's `Blocks`, and its own shapes."""
         network = next(m for m in setup.module.modules() if isinstance(m, Blocks))
         columns = torch.arange(setup.task.input_shape[-1])
         blocks = blocks_of(columns, len(self.parties))
@@ -97,18 +97,18 @@ class JointClient(Defense):
         return setup
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """Every party's slice as that party sends it."""
+        """The parties' slices of `z`, each as its party sends it."""
         slices = z.split(self.widths, dim=-1)
         parts = zip(self.parties, slices, self._turns(turn), strict=True)
         return torch.cat([party.smash(own, its) for party, own, its in parts], dim=-1)
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
-        """Every party releases something about each record, and the releases compose."""
+        """The guarantee over all parties: each releases something about every record."""
         each = self.parties[0]
         return each.guarantee(releases=releases * len(self.parties), delta=delta)
 
     def learned(self) -> Mapping[str, nn.Module]:
-        """All parties' networks, prefixed by party."""
+        """All parties' learned networks, prefixed by party."""
         return {
             f"{k}.{name}": module
             for k, party in enumerate(self.parties)

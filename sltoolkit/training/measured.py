@@ -1,9 +1,10 @@
-"""What a run really cost: bytes counted on the wire, FLOPs of what the networks computed.
+"""The measured costs of a run: bytes on the wire, and FLOPs of the networks.
 
-A byte is counted when it is sent: labels, buffers and everything else that the published formulas
-leave out are among them, and can be told apart by kind. A party's FLOPs are those of one sample's
-forward and backward pass through its networks, as torch's counter sees them, times the samples
-that they really took; what a defense computes, losses, optimizers and averages are not counted.
+Every byte is counted when it is sent, by kind of message. So labels, buffers and everything else
+that the published formulas leave out are counted, and can be told apart. A party's FLOPs are those
+of one sample's forward and backward pass through its networks, by torch's counter, times the number
+of samples that the networks really took. The computation of defenses, losses, optimizers and
+averages is not counted.
 """
 
 from collections import Counter
@@ -32,11 +33,11 @@ class PartyCost:
     """What one party's part in one epoch cost.
 
     Attributes:
-        seat: whose.
-        epoch: the round, from 0.
-        bytes_up: that it sent.
-        bytes_down: that it received.
-        flops: that its networks computed; 0 of a party that was taken over.
+        seat: of the party.
+        epoch: counted from 0.
+        bytes_up: bytes that it sent.
+        bytes_down: bytes that it received.
+        flops: FLOPs of its networks; 0 for a party that was taken over.
     """
 
     seat: Seat
@@ -54,7 +55,7 @@ class Measured:
     Attributes:
         tolls: bytes sent, by seats, kind and epoch.
         flops: FLOPs computed, by seat and epoch.
-        seconds: wall time of all epochs together, of every party in this one process.
+        seconds: wall time of all epochs together, with all parties in this one process.
     """
 
     tolls: Mapping[Toll, int]
@@ -63,15 +64,15 @@ class Measured:
 
     @property
     def epochs(self) -> int:
-        """How many there were."""
+        """The number of epochs."""
         return 1 + max([t.epoch for t in self.tolls] + [e for _, e in self.flops], default=-1)
 
     def sent(self, *, epoch: int | None = None, kinds: Collection[Kind] | None = None) -> int:
         """Bytes that crossed the wire, each once.
 
         Args:
-            epoch: in this one, from 0; None: in all.
-            kinds: of these messages; None: of all.
+            epoch: in which they crossed, from 0; None counts all epochs.
+            kinds: of messages to count; None counts all kinds.
         """
         return sum(
             n for toll, n in self.tolls.items()
@@ -79,7 +80,7 @@ class Measured:
         )  # fmt: skip
 
     def parties(self) -> tuple[PartyCost, ...]:
-        """Every party in every epoch."""
+        """The costs of every party in every epoch."""
         up: Counter[tuple[Seat, int]] = Counter()
         down: Counter[tuple[Seat, int]] = Counter()
         for toll, n in self.tolls.items():
@@ -110,12 +111,12 @@ class Measured:
     ) -> float:
         """Seconds that a mean epoch would take on given machines, by the model of `costs.latency`.
 
-        All bytes pass one link after the other; computing does not overlap with sending. Clients
-        compute at the same time where they work side by side, else one after the other.
+        All bytes pass one shared link; computation does not overlap with sending. Clients compute
+        at the same time where they are concurrent, else one after the other.
 
         Args:
             bytes_per_second: rate of the link that all parties share.
-            client_flops: FLOP per second of a client (of everybody who is not a server).
+            client_flops: FLOP per second of a client, or of any other party that is no server.
             server_flops: FLOP per second of a server.
             concurrent: whether the protocol's clients compute at the same time.
         """
@@ -131,7 +132,7 @@ class Measured:
         return total / max(1, self.epochs)
 
     def __repr__(self) -> str:
-        """An epoch's mean costs in a line."""
+        """The mean costs of an epoch, in a line."""
         n = max(1, self.epochs)
         return (
             f"Measured({self.epochs} epochs; of each {bytes_text(self.sent() / n)} on the wire, "
@@ -139,7 +140,7 @@ class Measured:
         )
 
     def _repr_html_(self) -> str:
-        """An epoch's mean costs of every party, as a notebook shows them."""
+        """The mean costs of an epoch by party, as a notebook shows them."""
         mean = self.table().drop(columns="epoch").groupby("seat", sort=False).mean()
         units = {"bytes_up": bytes_text, "bytes_down": bytes_text, "flops": count_text}
         shown = pd.DataFrame({_HEADINGS[c]: mean[c].map(units[c]) for c in units})
@@ -160,7 +161,7 @@ def measure(run: Run, *, seconds: float = 0.0) -> Measured:
     flops: Counter[tuple[Seat, int]] = Counter()
     known: dict[tuple[str, Shape, bool], PartCost] = {}
     for seat, party, initial in run.cast.networks():
-        # clients by the hundred have equal networks: equal in print and in what they take
+        # a hundred clients may have equal networks: equal in print and in the shape of inputs
         key = (str(initial), tuple(party.inlet.shape), isinstance(party, HonestClient))
         if any(lap.forward for lap in party.laps) and key not in known:
             known[key] = _sample_cost(party, initial)
@@ -172,7 +173,7 @@ def measure(run: Run, *, seconds: float = 0.0) -> Measured:
 
 
 def _sample_cost(party: Honest, initial: nn.Module) -> PartCost:
-    """Of one sample; whoever holds the inputs needs no gradient of them."""
+    """The cost of one sample; clients need no gradient at their inputs."""
     inlet = party.inlet.new_zeros((1, *party.inlet.shape[1:]))
     with Stream(0).scope():
         part = deepcopy(initial).eval()

@@ -1,4 +1,4 @@
-"""Who is seated: clients with samples, and hosts without."""
+"""The parties that are seated: members with samples, and hosts without."""
 
 from dataclasses import dataclass
 from typing import final
@@ -23,14 +23,14 @@ class Member:
 
     Attributes:
         seat: its position.
-        party: the network up to the cut.
-        tail: a network with which it computes a loss itself, where the protocol has one.
+        party: computes up to the cut.
+        tail: computes a loss at the client itself; None where the protocol has no tail.
         defense: its own copy of the defense.
         samples: its private samples.
         sampler: how it draws batches.
-        order: the stream it draws batches from.
-        rng: the stream its defense draws from.
-        blank: the client and the tail network as they were before a defense wrapped them.
+        order: the stream from which it draws batches.
+        rng: the stream from which its defense draws.
+        initial: the client and the tail network as they were before a defense wrapped them.
     """
 
     seat: Seat
@@ -44,7 +44,7 @@ class Member:
     initial: tuple[nn.Module, ...]
 
     def networks(self) -> list[nn.Module]:
-        """Everything that a hand-over hands over, in a fixed order."""
+        """All networks that are handed over or averaged, in a fixed order."""
         tail = [self.tail.module] if self.tail is not None else []
         return [self.party.module, *tail, *self.defense.learned().values()]
 
@@ -55,7 +55,7 @@ class Member:
             self.tail.learn(learning)
 
     def deployed(self, samples: Samples) -> Deployed:
-        """As deployed, in evaluation mode; `samples` are the private ones behind its weights."""
+        """The client as deployed; `samples` are the private ones that shaped its weights."""
         behind = None if self.tail is None else self.tail.module.state_dict()
         return Deployed(
             client=settle(self.initial[0], self.party.module.state_dict()),
@@ -72,10 +72,10 @@ class Host:
 
     Attributes:
         seat: its position.
-        party: a `Server` (it knows labels), or a `Middle` between two cuts.
+        party: a `Server`, which knows labels, or a `Middle` between two cuts.
         defense: its own copy of the defense.
-        rng: the stream that copy draws from.
-        blank: its network as it was before a defense wrapped it.
+        rng: the stream from which that copy draws.
+        initial: its network as it was before a defense wrapped it.
     """
 
     seat: Seat

@@ -1,4 +1,4 @@
-"""How a server merges the smashed data of several parties, and what it puts for missing ones."""
+"""How a server merges the smashed data of several parties, and fills in for absent ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -15,7 +15,9 @@ MERGES: Mapping[MergeName, Callable[[Sequence[Tensor]], Tensor]] = {
     "concat": lambda zs: torch.cat(list(zs), dim=-1),
     "sum": lambda zs: torch.stack(list(zs)).sum(0),
     "mean": lambda zs: torch.stack(list(zs)).mean(0),
-    "max": lambda zs: torch.stack(list(zs)).max(0).values,  # at a tie one party gets the gradient
+    "max": lambda zs: (
+        torch.stack(list(zs)).max(0).values
+    ),  # where two are equal, one party gets the gradient
     "mul": lambda zs: reduce(torch.mul, zs),
 }
 """Merges of Ceballos et al. 2020; all but `concat` need equal shapes."""
@@ -25,14 +27,14 @@ ImputeName = Literal["zeros", "mean"]
 
 @final
 class Merge(nn.Module):
-    """The first layer of a server that hears several parties.
+    """The first layer of a server that receives smashed data from several parties.
 
     Args:
         merge: a key of `MERGES`.
-        widths: how wide each party's smashed data are along the last axis.
+        widths: of each party's smashed data along the last axis.
 
     Raises:
-        ProtocolError: if the merge needs equal widths, and they are not.
+        ProtocolError: if the merge needs equal widths and they differ.
     """
 
     def __init__(self, merge: MergeName, widths: Sequence[int]) -> None:
@@ -47,18 +49,18 @@ class Merge(nn.Module):
         self._widths = list(widths)
 
     def forward(self, z: Tensor) -> Tensor:
-        """The merged data of all parties' (B, ..., q_0 + ... + q_K-1)."""
+        """Merge the smashed data of all parties, joined as (B, ..., q_0 + ... + q_K-1)."""
         return self._merge(z.split(self._widths, dim=-1))
 
 
 @final
 class Imputer:
-    """All parties' smashed data along the last axis, with something in place of missing ones.
+    """Joins all parties' smashed data along the last axis, and fills in for absent parties.
 
     Args:
-        widths: how wide each party's smashed data are along the last axis.
-        impute: `zeros`, or the `mean` over all samples that the party sent before (zeros, too,
-            before there are any).
+        widths: of each party's smashed data along the last axis.
+        impute: `zeros`, or the `mean` over all samples that the party sent before, which is zeros
+            before it sent any.
     """
 
     def __init__(self, widths: Sequence[int], impute: ImputeName) -> None:
@@ -68,20 +70,20 @@ class Imputer:
         self._counts = [0] * len(self.widths)
 
     def join(self, received: Mapping[int, Tensor]) -> Tensor:
-        """What came in, by party, completed: (B, ..., q_0 + ... + q_K-1)."""
+        """What was received, by party, joined and completed: (B, ..., q_0 + ... + q_K-1)."""
         if self._averages:
             for k, z in received.items():
                 self._remember(k, z)
-        beside = next(iter(received.values()))
+        like = next(iter(received.values()))
         parts = (
-            received[k] if k in received else self._imputed(k, beside)
+            received[k] if k in received else self._imputed(k, like)
             for k in range(len(self.widths))
         )
         return torch.cat(list(parts), dim=-1)
 
-    def _imputed(self, k: int, beside: Tensor) -> Tensor:
-        blank = beside.new_zeros(*beside.shape[:-1], self.widths[k])
-        return blank + self._means[k] if k in self._means else blank
+    def _imputed(self, k: int, like: Tensor) -> Tensor:
+        zeros = like.new_zeros(*like.shape[:-1], self.widths[k])
+        return zeros + self._means[k] if k in self._means else zeros
 
     def _remember(self, k: int, z: Tensor) -> None:
         if len(z) == 0:

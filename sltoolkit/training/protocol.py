@@ -23,10 +23,11 @@ Deployment = tuple[tuple[Deployed, ...], nn.Module]
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol(ABC):
-    """A protocol scripts the conversation; its dataclass fields are its parameters.
+    """A protocol: which parties there are, and what they send each other in which order.
 
-    Class facts: `parts` into which it cuts the network, `citation`, `learns` (whether its parties
-    train), `concurrent` (whether its clients compute at the same time).
+    Its dataclass fields are its parameters. Class facts: `parts`, the number of parts into which it
+    cuts the network; `citation`; `learns`, whether its parties train; `concurrent`, whether its
+    clients compute at the same time.
     """
 
     parts: ClassVar[int]
@@ -54,11 +55,11 @@ class Protocol(ABC):
 
     @property
     def holders(self) -> int:
-        """Among how many the private samples are dealt out."""
+        """The number of parties among which the private samples are dealt out."""
         return self.clients
 
     def alone(self) -> Self:
-        """The same with one client, who is always there."""
+        """The same with one client, which is always there."""
         return replace(self, clients=1)
 
     @property
@@ -68,7 +69,7 @@ class Protocol(ABC):
 
     @property
     def labels_travel(self) -> bool:
-        """Whether who only listens to the wire learns labels."""
+        """Whether an eavesdropper hears labels."""
         return "eavesdropper" in self.seats and "labels" in self.seats["eavesdropper"].grants
 
     @abstractmethod
@@ -80,11 +81,14 @@ class Protocol(ABC):
         """One pass over all clients' samples."""
 
     def deploy(self, cast: Cast, samples: Samples) -> Deployment:
-        """What attackers meet: the clients (one where they are alike), and the server's network.
+        """The clients as deployed (one where they are alike), and the server's network.
 
-        Where clients take turns, it is the last one to have learned; without a server the clients
-        hold everything, and nothing is left for it to compute. `samples` are all private training
-        samples.
+        Where clients are alike and take turns, the one that learned last is deployed. Without a
+        server the clients hold the whole network, and the server's is the identity.
+
+        Args:
+            cast: the trained cast.
+            samples: all private training samples.
         """
         server = cast.server.deployed() if cast.servers else nn.Identity()
         if not self.alike:

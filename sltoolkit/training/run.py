@@ -1,4 +1,4 @@
-"""A run before and while it happens: who is seated, on what data."""
+"""A run of a protocol: its parties, seated, and their data."""
 
 import copy
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ class Run:
     """A run before and while it happens.
 
     Attributes:
-        protocol: its script.
+        protocol: that it follows.
         parts: the cut network as it is initialized: (client, server) or (head, middle, tail).
-        cast: the seated parties.
-        task: shapes and classes, as they are known at the first wire.
+        cast: its seated parties.
+        task: shapes and classes, with the smashed data of the first cut.
         defense: the defense as it was given, untouched.
         data: the private and aux samples.
         rng: the victim's root stream.
@@ -57,18 +57,18 @@ def seat_parties(
     partition: Partition | None = None,
     wire: Wire | None = None,
 ) -> Run:
-    """Seat honest parties with copies of the parts; without `training` nobody ever learns.
+    """Seat honest parties with copies of the parts; without `training` no party ever learns.
 
     Args:
         parts: the cut network.
         data: the private data and the attacker's.
-        protocol: who talks to whom.
-        defense: every party gets a copy.
+        protocol: which parties there are, and what they send each other.
+        defense: of which every party gets its own copy.
         training: how parties learn.
         rng: the victim's root stream.
-        ears: who hears the wire.
-        partition: which client holds which samples; dealt out in turn by default.
-        wire: between the parties; one that hands messages over in this process by default.
+        ears: that hear the wire.
+        partition: which client holds which samples; `Dealt` by default.
+        wire: between the parties; by default one within this process.
 
     Raises:
         ProtocolError: if the number of parts or clients doesn't fit.
@@ -98,7 +98,7 @@ def seat_parties(
 def shards_of(
     data: Split, protocol: Protocol, partition: Partition | None, rng: Stream
 ) -> list[Samples]:
-    """Every client's private training samples; the same whenever it is asked."""
+    """Every client's private training samples; the same in every call."""
     return deal(data.private_train, protocol.holders, partition or Dealt(), rng.fresh("partition"))
 
 
@@ -116,7 +116,7 @@ def with_format(parts: tuple[nn.Module, ...], data: Split, training: Training) -
 def _check_smallest_batch(
     parts: Sequence[nn.Module], samples: Samples, training: Training | None, k: int
 ) -> None:
-    """BatchNorm can't learn from one value per channel, which torch says only in mid-training."""
+    """Refuse a batch of one before the training where BatchNorm would fail in the middle of it."""
     batch = training.batch_size if training else 0
     if batch == 0 or (len(samples) % batch or min(len(samples), batch)) != 1:
         return

@@ -13,21 +13,21 @@ from sltoolkit.errors import StoreError
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies, each with memory of its own: tensors that share some can't be stored together."""
+    """Copies that share no memory, because tensors that share some can't be stored together."""
     return {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
 
 
 def metadata(record: Mapping[str, Any]) -> dict[str, str]:
-    """A record as a file's header holds it."""
+    """A record in the form of a file's header."""
     return {"record": json.dumps(record)}
 
 
 def read_recorded(path: Path, *, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and record of a file.
+    """The tensors and the record of a file.
 
     Args:
-        path: the file.
-        remedy: what to do about a damaged one, for the error's text.
+        path: of the file.
+        remedy: what the user can do about a damaged file, for the error's text.
 
     Raises:
         StoreError: if the file is missing or damaged.
