@@ -1,7 +1,7 @@
 """What split learning costs: communication by published formulas, computation, latency.
 
-`singh` and `splitfed` count weights differently; each is complete in itself and compared with
-nothing of the other's. What a run really cost is `measure`d, and is a victim's `costs`.
+`singh` and `splitfed` count weights differently, so their numbers must never be compared. The
+measured costs of a run are its victim's `costs` (`sltoolkit.training.measured`).
 """
 
 from sltoolkit.costs import latency, singh, splitfed

@@ -1,4 +1,4 @@
-"""What the parts of a network weigh and compute, at every cut: counted, not estimated."""
+"""Parameters and FLOPs of the parts of a network at every cut, counted on a forward pass."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -18,15 +18,15 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True)
 class PartCost:
-    """What one party's part of a network costs.
+    """The costs of one party's part of a network.
 
     Attributes:
         params: number of parameters.
         buffers: numbers in floating-point buffers (BatchNorm's statistics).
         forward_flops: of one sample's forward pass: 2 per multiply-add of convolutions and matrix
-            products; nothing else is counted.
-        training_flops: of one sample's forward and backward pass. The gradient with respect to the
-            network's own input is not needed and not counted.
+            products, and nothing else.
+        training_flops: of one sample's forward and backward pass, without the gradient with respect
+            to the whole network's input, which is not needed.
     """
 
     params: int = 0
@@ -35,7 +35,7 @@ class PartCost:
     training_flops: int = 0
 
     def __add__(self, other: "PartCost") -> "PartCost":
-        """Both parts."""
+        """The costs of both parts together."""
         return PartCost(
             params=self.params + other.params,
             buffers=self.buffers + other.buffers,
@@ -54,8 +54,8 @@ class SplitCost:
         shape: of one sample's smashed data, without the batch axis.
         client: the part before the cut.
         server: the part after it.
-        auxiliary: a linear classifier on the smashed data, averaged over each channel: the head
-            that local losses need.
+        auxiliary: a linear classifier on the smashed data, averaged over each channel; clients with
+            local losses need such a head.
     """
 
     at: str
@@ -70,7 +70,7 @@ class SplitCost:
         return self.client + self.server
 
     def workload(self, *, clients: int, samples: int) -> Workload:
-        """One epoch of training it on `samples` samples, dealt out to `clients` clients."""
+        """One epoch of training on `samples` samples, dealt out to `clients` clients."""
         return Workload(
             clients=clients,
             params=self.whole.params,
@@ -88,7 +88,7 @@ def split_costs(module: nn.Module, shape: Sequence[int], *, classes: int) -> lis
     Args:
         module: the model, which stays as it is.
         shape: of one input, without the batch axis.
-        classes: that the auxiliary head tells apart.
+        classes: number of classes of the auxiliary head.
 
     Raises:
         SpecError: if the model can't be cut anywhere, or takes no input of that shape.
@@ -138,7 +138,12 @@ def u_shaped_workload(
 
 
 def registered_costs(model: str, shape: Sequence[int], *, classes: int) -> list[SplitCost]:
-    """As `split_costs`, of a registered model.
+    """The costs of every legal cut of a registered model, in order of execution.
+
+    Args:
+        model: its name.
+        shape: of one input, without the batch axis.
+        classes: number of classes.
 
     Raises:
         SpecError: if there is no such model, or it doesn't take that shape.
@@ -149,7 +154,7 @@ def registered_costs(model: str, shape: Sequence[int], *, classes: int) -> list[
 
 
 def part_cost(part: nn.Module, value: Tensor) -> tuple[PartCost, Tensor]:
-    """What a part costs on this sample (1, ...), and its output as the next part's input."""
+    """The costs of a part on one sample (1, ...), and its output, the next part's input."""
     inlet = value.detach().requires_grad_(value.requires_grad)
     with FlopCounterMode(display=False) as counter:
         out = part(inlet.clone())  # a copy, because an in-place layer may not write to a leaf

@@ -1,12 +1,12 @@
-"""How long an epoch takes by protocol: sending over a shared link, and computing.
+"""Seconds per epoch by protocol: sending over a shared link, and computing.
 
 A model with the ingredients of D.-J. Han, H. I. Bhatti, J. Lee, J. Moon, "Accelerating federated
 learning with split learning on locally generated losses" (2021); the constants were derived here,
 the paper's may differ. All K clients share one link of rate R, and one server computes for one
-client after another, so K clients at once are served K times slower. Per-sample times stand for
-forward and backward. In symbols: |D| = p/K samples per client, w the model, alpha|w| the client's
-part, |a| an auxiliary head's parameters, c, s, f and a' the seconds per sample of the client's
-part, the server's part, the whole model on a client, and the auxiliary head.
+client after another, so K clients at once are served K times slower. Times per sample cover the
+forward and the backward pass. Symbols: |D| = p/K samples per client; w the model; alpha|w| the
+client's part; |a| an auxiliary head's parameters; c, s, f and a' the seconds per sample of the
+client's part, the server's part, the whole model on a client, and the auxiliary head.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,11 +26,11 @@ class Scenario:
     Attributes:
         work: the training.
         rate: of the link that all clients share for both directions, in scalars per second.
-        client_seconds: per sample: the client's part, on a client.
-        server_seconds: per sample: the server's part, on the server.
-        whole_seconds: per sample: the whole model, on a client.
-        auxiliary_params: of the head that gives a client a loss of its own.
-        auxiliary_seconds: per sample: that head, on a client.
+        client_seconds: per sample, of the client's part on a client.
+        server_seconds: per sample, of the server's part on the server.
+        whole_seconds: per sample, of the whole model on a client.
+        auxiliary_params: of the head with which a client computes its own loss.
+        auxiliary_seconds: per sample, of that head on a client.
     """
 
     work: Workload
@@ -49,7 +49,7 @@ def from_capacity(
     work: Workload, *, rate: float, client_capacity: float, server_capacity: float,
     auxiliary_params: int = 0,
 ) -> Scenario:  # fmt: skip
-    """The scenario of the model's textbook form, where a sample costs as much as it has parameters.
+    """The textbook scenario, in which a sample's cost is the number of parameters.
 
     Args:
         work: the training.
@@ -59,7 +59,7 @@ def from_capacity(
         auxiliary_params: of the auxiliary head.
 
     Raises:
-        SpecError: a rate or a capacity is not above 0.
+        SpecError: if a rate or a capacity is not above 0.
     """
     _check_positive("client_capacity", client_capacity)
     _check_positive("server_capacity", server_capacity)
@@ -85,11 +85,11 @@ def from_flops(
         clients: K.
         samples: p.
         rate: of the shared link, in scalars per second.
-        client_flops: that a client does per second.
-        server_flops: that the server does per second.
+        client_flops: of a client, per second.
+        server_flops: of the server, per second.
 
     Raises:
-        SpecError: a rate or a speed is not above 0, or the counts don't fit.
+        SpecError: if a rate or a speed is not above 0, or a count is not positive.
     """
     _check_positive("client_flops", client_flops)
     _check_positive("server_flops", server_flops)
@@ -106,7 +106,7 @@ def from_flops(
 
 
 def federated(case: Scenario) -> float:
-    """Seconds of federated learning: 2|w|K/R + |D|f. The cut plays no part."""
+    """Seconds of federated learning: 2|w|K/R + |D|f; the cut doesn't matter."""
     work = case.work
     return 2 * work.params * work.clients / case.rate + work.samples_per_client * case.whole_seconds
 
@@ -127,8 +127,8 @@ def splitfed(case: Scenario) -> float:
 def local_loss(case: Scenario) -> float:
     """Seconds of local losses: (q|D| + 2(alpha|w| + |a|))K/R + |D| max(c + a', K s).
 
-    No gradient comes back and nobody waits for the other's computation. The server's time is an
-    upper bound: it needs no gradient of its input.
+    No gradient comes back, and client and server compute at the same time. The server's time is an
+    upper bound, since it needs no gradient at its input.
     """
     work = case.work
     weights = 2 * (work.client_params + case.auxiliary_params)
@@ -147,10 +147,10 @@ SPLIT_PROTOCOLS: Mapping[str, Callable[[Scenario], float]] = {
 
 
 def by_cut(cases: Mapping[str, Scenario]) -> dict[str, dict[str, float]]:
-    """Seconds per epoch: protocol -> cut -> seconds, of every protocol that depends on the cut.
+    """Seconds per epoch by protocol and cut, for every protocol that depends on the cut.
 
     Args:
-        cases: cut -> the scenario there.
+        cases: scenarios by cut.
     """
     return {
         name: {cut: seconds(case) for cut, case in cases.items()}
@@ -159,7 +159,7 @@ def by_cut(cases: Mapping[str, Scenario]) -> dict[str, dict[str, float]]:
 
 
 def best(seconds: Mapping[str, float]) -> str:
-    """The cut with the fewest seconds, the first of equals."""
+    """The cut with the fewest seconds; the first of several equal ones."""
     return min(seconds, key=lambda cut: seconds[cut])
 
 

@@ -12,13 +12,20 @@ from sltoolkit.costs.workload import SCALAR_BYTES
 Record = dict[str, Any]
 
 LABEL_BYTES = 8
-"""Of an int64, as class indices are sent."""
+"""Bytes of an int64, the type in which class indices are sent."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Machines:
-    """The link in scalars per second, the machines in FLOP/s, and all of them in words."""
+    """A link and machines.
+
+    Attributes:
+        text: all of them in words.
+        rate: of the link, in scalars per second.
+        client_flops: of a client, in FLOP/s.
+        server_flops: of the server, in FLOP/s.
+    """
 
     text: str
     rate: float
@@ -27,7 +34,7 @@ class Machines:
 
 
 def setting(split: SplitCost, samples: int) -> Record:
-    """The facts that do not depend on the protocol."""
+    """The facts about a cut that don't depend on the protocol."""
     work = split.workload(clients=1, samples=samples)
     return {
         "cut": split.at,
@@ -45,7 +52,7 @@ def setting(split: SplitCost, samples: int) -> Record:
 
 
 def communication(split: SplitCost, counts: Sequence[int], samples: int) -> list[Record]:
-    """What is sent, by number of clients, paper and method."""
+    """Bytes sent, by number of clients, paper and method."""
     records = []
     for k in counts:
         work = split.workload(clients=k, samples=samples)
@@ -65,7 +72,7 @@ def communication(split: SplitCost, counts: Sequence[int], samples: int) -> list
 
 
 def break_even(split: SplitCost, samples: int) -> list[Record]:
-    """From how many clients on split learning sends less; None where it never does."""
+    """The number of clients from which on split learning sends less; None where it never does."""
     work = split.workload(clients=1, samples=samples)
     facts = {"params": work.params, "samples": work.samples, "cut_width": work.cut_width}
     share = work.client_share
@@ -85,7 +92,7 @@ def latencies(
 ) -> list[Record]:
     """Seconds per epoch, by number of clients, protocol and cut.
 
-    Cuts before the first parameters are left out: there the inputs themselves would be sent.
+    Cuts before the first parameters are left out, because they would send the inputs themselves.
     """
     records: list[Record] = []
     for k in counts:
@@ -108,7 +115,7 @@ def latencies(
 def nested(
     records: Sequence[Record],
 ) -> tuple[dict[int, dict[str, dict[str, float]]], dict[int, float]]:
-    """Clients -> protocol -> cut -> seconds, and clients -> seconds of federated learning."""
+    """Seconds by clients, protocol and cut; and those of federated learning, by clients."""
     times: dict[int, dict[str, dict[str, float]]] = {}
     federated: dict[int, float] = {}
     for x in records:

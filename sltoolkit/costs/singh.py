@@ -1,4 +1,4 @@
-"""Communication of split and of federated learning as Singh et al. count it, in scalars per epoch.
+"""Communication of split and federated learning as in Singh et al., in scalars per epoch.
 
 A. Singh, P. Vepakomma, O. Gupta, R. Raskar, "Detailed comparison of communication efficiency of
 split learning and federated learning" (2019, arXiv:1909.09145). Smashed data and its gradient are
@@ -39,9 +39,9 @@ def break_even_clients(
 ) -> float:
     """The number of clients from which on split learning sends less than federated learning.
 
-    The totals are equal where 2pq + eta N K = 2KN: on the hyperbola K N = 2pq / (2 - eta). The
-    clients and the parameters play the same part in it: given a number of clients as `params`,
-    this is the model size of the break-even (at the same eta).
+    The totals are equal where 2pq + eta N K = 2KN: on the hyperbola K N = 2pq / (2 - eta). Clients
+    and parameters are interchangeable in it: given a number of clients as `params`, this returns
+    the model size of the break-even (at the same eta).
 
     Args:
         params: N.

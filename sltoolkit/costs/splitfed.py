@@ -1,4 +1,4 @@
-"""Communication and training time as the SplitFed paper counts them, for one global epoch.
+"""Communication and training time as in the SplitFed paper, for one global epoch.
 
 C. Thapa, M. A. P. Chamikara, S. Camtepe, L. Sun, "SplitFed: when federated learning meets split
 learning" (AAAI 2022, arXiv:2004.12088), its table of costs. Weights count *twice*, down and up:
@@ -30,12 +30,12 @@ def split(work: Workload) -> Volume:
 
 
 def v1(work: Workload) -> Volume:
-    """SplitFed V1: as `split`; the clients' averaging takes the place of the hand-over."""
+    """SplitFed V1: as `split`, with the averaging of clients in place of the hand-over."""
     return split(work)
 
 
 def v2(work: Workload) -> Volume:
-    """SplitFed V2: as `split`; the server's side, which differs from V1, sends nothing."""
+    """SplitFed V2: as `split`; it differs from V1 only at the server, which sends nothing."""
     return split(work)
 
 
@@ -53,8 +53,8 @@ def break_even_clients(
     """The number of clients from which on split learning sends less than federated learning.
 
     The totals are equal where 2pq + 2 beta K|W| = 2K|W|: on K|W| = pq / (1 - beta). Given a number
-    of clients as `params`, this is the model size of the break-even (at the same beta). Infinite
-    where the client holds the whole model.
+    of clients as `params`, this returns the model size of the break-even (at the same beta). It is
+    infinite where the client holds the whole model.
     """
     if client_share == 1:
         return math.inf
@@ -64,7 +64,7 @@ def break_even_clients(
 @final
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What the training times depend on besides the workload.
+    """A link and computing times, on which training times depend besides the workload.
 
     Attributes:
         compute_seconds: T, of forward and backward over all p samples, whatever the protocol.

@@ -1,4 +1,4 @@
-"""Quantities as people write and read them."""
+"""Rates, speeds and counts as text, read and written."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""What the cost formulas need to know of a training, and what they return."""
+"""The arguments and the results of cost formulas."""
 
 from dataclasses import dataclass
 from typing import final
@@ -6,7 +6,7 @@ from typing import final
 from sltoolkit.errors import SpecError
 
 SCALAR_BYTES = 4
-"""Of a float32, in which weights, smashed data and gradients are sent unless told otherwise."""
+"""Bytes of a float32, the usual type of weights, smashed data and gradients that are sent."""
 
 
 @final
@@ -16,15 +16,16 @@ class Workload:
 
     Attributes:
         clients: K.
-        params: N, or |W|: the whole model's parameters.
-        samples: p: training samples of all clients together, dealt out equally.
-        cut_width: q: numbers that cross the cut per sample and direction. A U-shaped network has
-            two cuts: the sum of both, q1 + q2.
-        client_params: parameters that a client holds, eta N or beta |W|. Those of a U-shaped
-            network's tail are among them.
+        params: N, or |W|, of the whole model.
+        samples: p, training samples of all clients together, dealt out equally.
+        cut_width: q, numbers that cross the cut per sample and direction; the sum q1 + q2 of both
+            cuts of a U-shaped network.
+        client_params: parameters that a client holds, eta N or beta |W|, those of the tail of a
+            U-shaped network included.
 
     Raises:
-        SpecError: a count below 1, a client larger than the model, more clients than samples.
+        SpecError: if a count is below 1, a client holds more parameters than the model has, or
+            there are more clients than samples.
     """
 
     clients: int
@@ -50,30 +51,30 @@ class Workload:
 
     @property
     def client_share(self) -> float:
-        """Eta, or beta: the client's share of the parameters, in [0, 1]."""
+        """The client's share of the parameters, eta or beta, in [0, 1]."""
         return self.client_params / self.params
 
     @property
     def samples_per_client(self) -> float:
-        """The local samples, p / K: an average where K does not divide p."""
+        """Samples per client, p / K, on average where K does not divide p."""
         return self.samples / self.clients
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """What is sent in one epoch, both directions together.
+    """The amount sent in one epoch, both directions together.
 
     Attributes:
-        per_client: by one client and to it.
-        total: by all clients and to them.
+        per_client: sent by one client and to it.
+        total: sent by all clients and to them.
     """
 
     per_client: float
     total: float
 
     def __add__(self, other: "Volume") -> "Volume":
-        """Both; they must be in the same unit."""
+        """The sum of two volumes in the same unit."""
         return Volume(per_client=self.per_client + other.per_client, total=self.total + other.total)
 
     def in_bytes(self, scalar_bytes: int = SCALAR_BYTES) -> "Volume":
@@ -82,14 +83,13 @@ class Volume:
 
 
 def labels_extra(work: Workload, *, numbers: int = 1) -> Volume:
-    """The labels, which no published formula counts: in scalars of the label's own width.
+    """The labels, which no published formula counts, in scalars of the label's own type.
 
-    Nothing of it is due in a U-shaped network, whose labels stay at home, or in federated
-    learning.
+    Labels don't travel in U-shaped and federated learning.
 
     Args:
         work: the training.
-        numbers: per label: 1 of a class index, C of a weight per class.
+        numbers: per label: 1 for a class index, C for a weight per class.
     """
     return Volume(per_client=work.samples_per_client * numbers, total=float(work.samples * numbers))
 
@@ -99,7 +99,7 @@ def buffers_extra(work: Workload, *, numbers: int, transfers: int) -> Volume:
 
     Args:
         work: the training.
-        numbers: in the buffers of the part that travels: the client's, or the whole model's.
+        numbers: in the buffers that travel, the client's or the whole model's.
         transfers: per client and epoch: 1 where a formula counts weights once (Singh et al., split
             learning), 2 where it counts them down and up.
     """

@@ -1,4 +1,4 @@
-"""Data sets from any map-style data set, such as those of torchvision or one's own."""
+"""Pools from any map-style data set, such as those of torchvision or your own."""
 
 import operator
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from sltoolkit.data.pool import Pool, from_arrays
 from sltoolkit.errors import DataError
 
 MODES = ("L", "RGB", "RGBA")
-"""Modes of pictures whose bytes are brightnesses from 0 to 255."""
+"""Modes of images whose bytes are brightnesses from 0 to 255."""
 
 
 class MapStyle(Protocol):
-    """What PyTorch calls a map-style data set."""
+    """A map-style data set, as PyTorch calls it."""
 
     def __len__(self) -> int:
         """The number of samples."""
 
     def __getitem__(self, index: int, /) -> Any:
-        """A sample: (x, y), and anything more is ignored."""
+        """A sample (x, y); further entries are ignored."""
 
 
 def from_dataset(
@@ -36,7 +36,7 @@ def from_dataset(
     Turn augmentation and normalization off: pixels must be uint8 or lie in [0, 1].
 
     Args:
-        dataset: gives (x, y, ...) at 0 to len-1. x is a picture of PIL, or a tensor or array of
+        dataset: gives (x, y, ...) at 0 to len-1. x is an image of PIL, or a tensor or array of
             shape (C, H, W), (H, W, C), (H, W) or (d,); y an integer. The source id of a sample
             is its index.
         name: the data set's name.
@@ -44,8 +44,8 @@ def from_dataset(
         groups: (N,) integers; samples of one person, patient or photograph share one.
 
     Raises:
-        DataError: if it is empty or its samples don't look alike (the message names the first
-            that differs), or as `from_arrays`.
+        DataError: if the data set is empty, its samples differ in shape or type (the message names
+            the first that differs), or `from_arrays` refuses them.
     """
     if len(dataset) == 0:
         raise DataError(f"{name}: the data set is empty")

@@ -1,4 +1,4 @@
-"""Real data that ships inside our dependencies: for the demo and tests, never for claims."""
+"""Real data that ship with our dependencies, for the demo and tests, never for claims."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ TILE = 40
 STRIDE = 4
 SHORT_SIDE = 240
 SHARES = (0.5, 0.15, 0.35)
-"""Of a photograph's tiles that go to private_train, private_holdout and aux."""
+"""Shares of a photograph's tiles that go to private_train, private_holdout and aux."""
 
 PHOTOGRAPHS = {
     "astronaut": "astronaut", "chelsea": "cat", "coffee": "coffee", "rocket": "rocket",
@@ -26,7 +26,9 @@ PHOTOGRAPHS = {
 
 def digits() -> Pool:
     """Handwritten digits, 1,797 of 1x8x8 (scikit-learn; Alpaydin & Kaynak, UCI 1998)."""
-    from sklearn.datasets import load_digits  # a second that only who asks for digits should pay
+    from sklearn.datasets import (
+        load_digits,
+    )  # takes a second, which only users of digits should pay
 
     bunch = load_digits()
     images = (bunch.images[:, None] / 16).astype(np.float32)
@@ -45,8 +47,8 @@ def photos() -> Pool:
     """32x32 color patches of six photographs; the class is the photograph (scikit-image).
 
     A photograph is scaled to a short side of 240 pixels and laid out in tiles of 40. A tile
-    belongs wholly to one part, and a patch lies wholly within a tile, so no pixel of a private
-    patch is in an attacker's patch. The tile is the group.
+    belongs to one part, and a patch lies within one tile, so no pixel of a private patch is in an
+    attacker's patch. The tile is the group.
     """
     patches: list[np.ndarray] = []
     labels: list[int] = []
@@ -84,9 +86,9 @@ def _tiles(image: np.ndarray, rng: Stream) -> Iterator[tuple[int, np.ndarray]]:
         for j in range(0, image.shape[1] - TILE + 1, TILE)
     ]
     ends = np.round(np.cumsum(SHARES) * len(corners)).astype(int)
-    for rank, k in enumerate(rng.numpy().permutation(len(corners))):
+    for place, k in enumerate(rng.numpy().permutation(len(corners))):
         i, j = corners[k]
-        yield int(np.searchsorted(ends, rank, side="right")), image[i : i + TILE, j : j + TILE]
+        yield int(np.searchsorted(ends, place, side="right")), image[i : i + TILE, j : j + TILE]
 
 
 def _patches(tile: np.ndarray) -> Iterator[np.ndarray]:

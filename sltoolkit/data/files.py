@@ -1,7 +1,7 @@
 """MNIST, Fashion-MNIST and CIFAR-10 from their official files, in the layout torchvision uses.
 
 Every official file is checked against its published MD5 before a byte of it is interpreted. A
-missing one is fetched; where that fails, the error says which file to put where.
+missing file is fetched; if that fails, the error says which file to put where.
 """
 
 import gzip
@@ -32,8 +32,8 @@ class IdxSet:
 
     Attributes:
         name: the data set's name.
-        folder: below the root.
-        url: of the folder of the official files.
+        folder: of the files, below the root.
+        url: of the folder with the official files.
         md5: of the official `.gz` files, in the order of `IDX_SHAPES`.
         classes: class names.
     """
@@ -99,7 +99,7 @@ CIFAR10_MD5 = {
 CIFAR10_SHAPE = (3, 32, 32)
 CIFAR10_TRAIN = 50_000
 UNKNOWN_IDS = 1_000_000
-"""From here on: source ids of images whose official position isn't known."""
+"""The first source id of images whose official position isn't known."""
 
 
 def mnist(root: Path) -> Pool:
@@ -151,9 +151,9 @@ def cifar10(root: Path) -> Pool:
 def cifar10_jpeg(root: Path) -> Pool:
     """All 60,000 images of CIFAR-10 after JPEG compression: lossy (30.5 dB), never for claims.
 
-    Good for the attacker's own data or a quick look; compare no number with a paper's. Ids are
-    those of `cifar10`, so that the two can be kept apart, except for the test images whose
-    official position isn't known: theirs start at `UNKNOWN_IDS` and say nothing of an overlap.
+    Good as the attacker's own data or for a quick look; don't compare numbers with a paper's. Ids
+    are those of `cifar10`, so that overlaps of the two can be found. Test images whose official
+    position isn't known have other ids, from `UNKNOWN_IDS` on, so their overlaps can't be found.
 
     Raises:
         DataError: if `root`/CIFAR10/cifar10_jpeg_full.npz is missing or damaged.
@@ -233,7 +233,7 @@ class _ArraysOnly(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """The named object, if it is allowed."""
+        """The object of this name, if it is allowed."""
         if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return self.ALLOWED[module, name]
@@ -275,10 +275,10 @@ def read_checked(path: Path, md5: str | None = None) -> bytes:
 
 
 def fetch(path: Path, url: str, md5: str, *, processor: pooch.Untar | None = None) -> None:
-    """Bring a missing official file into its place.
+    """Download a missing official file to where it is looked for.
 
     Raises:
-        DataError: if that fails in whatever way.
+        DataError: if that fails.
     """
     try:
         pooch.retrieve(

@@ -1,4 +1,4 @@
-"""Data sets from `.npz` files, whatever wrote them, without ever unpickling anything."""
+"""Pools from `.npz` files, written by any program; nothing is ever unpickled."""
 
 import zlib
 from collections.abc import Sequence
@@ -25,25 +25,25 @@ KEYS: tuple[tuple[str, ...], ...] = (
     ("images", "labels"),
     ("data", "labels"),
 )
-"""Array names understood, the first set present counts: inputs and labels take turns."""
+"""Sets of array names, inputs and labels in turn; the first set that a file holds is read."""
 
 
 def npz(path: Path | str, *, layout: Layout | None = None) -> Pool:
     """The data set in an `.npz` file.
 
-    The arrays are named as in `KEYS`; train and test parts are joined in this order. Inputs are
-    images of four dimensions, gray images (N, H, W) or features (N, d), uint8 or float in
-    [0, 1]; an array `classes` gives the class names. The pool is called after the file.
+    The arrays are named as in `KEYS`; a test part is appended to its training part. Inputs are
+    images of four dimensions, gray images (N, H, W) or features (N, d), uint8 or float in [0, 1].
+    An array `classes` gives the class names. The pool's name is the file's.
 
     Args:
         path: the file.
-        layout: of images with four dimensions; by default the one whose place of the channels
-            holds 1, 3 or 4.
+        layout: of images with four dimensions; by default the layout in which the number of
+            channels is 1, 3 or 4.
 
     Raises:
         SpecError: if there is no such layout.
-        DataError: if the file is missing or damaged, holds Python objects or other array names,
-            if its layout can't be told, or as `from_arrays`.
+        DataError: if the file is missing or damaged, holds Python objects or other array names, its
+            layout can't be told, or `from_arrays` refuses its arrays.
     """
     if layout not in (None, *get_args(Layout)):
         raise SpecError(f"layout is {layout!r}, expected 'NCHW', 'NHWC' or None")
@@ -59,7 +59,7 @@ def npz(path: Path | str, *, layout: Layout | None = None) -> Pool:
 def read_arrays(
     path: Path, keys: Sequence[tuple[str, ...]], *, optional: Sequence[str] = ()
 ) -> dict[str, Array]:
-    """The first set of `keys` that is all there, in its order, then the `optional` ones present.
+    """The arrays of the first complete set of `keys`, in its order, then `optional` ones found.
 
     Raises:
         DataError: if the file is missing or damaged, holds none of the sets, or an array that is
@@ -106,9 +106,9 @@ def channels_first(x: Array, where: str, *, layout: Layout | None = None, fix: s
 
     Args:
         x: (N, C, H, W), (N, H, W, C), (N, H, W) or (N, d).
-        where: what is being read, in errors.
-        layout: of four dimensions; by default told by the number of channels.
-        fix: what the user can do if it can't be told.
+        where: the source, for errors.
+        layout: of images with four dimensions; by default told by the number of channels.
+        fix: what the user can do if the layout can't be told, for errors.
 
     Raises:
         DataError: if the layout can't be told, or there are other numbers of dimensions.
@@ -137,14 +137,14 @@ def channels_first(x: Array, where: str, *, layout: Layout | None = None, fix: s
 def nchw(x: Array) -> Array:
     """Images (N, H, W, C) as (N, C, H, W), contiguous.
 
-    The memory layout must not depend on the file that an image came from: convolutions pick their
-    algorithm by it and then round differently.
+    The memory layout must not depend on the file, because convolutions choose their algorithm by
+    the layout, and different algorithms round differently.
     """
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
 def joined(parts: Sequence[Array], path: Path) -> Array:
-    """The parts one after another, in native byte order.
+    """The parts, concatenated, in native byte order.
 
     Raises:
         DataError: if their shapes or types differ, or they hold no numbers.

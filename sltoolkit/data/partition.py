@@ -1,4 +1,4 @@
-"""Dealing the private training samples out to clients, and how unlike the clients then are."""
+"""Dealing the private training samples out to clients, and measuring how they then differ."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from sltoolkit.streams import Stream
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 REDRAWS = 1000
-"""How often `DirichletLabels` draws before it gives up: at small alpha no draw may ever do."""
+"""Most draws of `DirichletLabels`: at small alpha, every draw may leave a client too little."""
 
 
 class Partition(ABC):
@@ -38,21 +38,21 @@ class Partition(ABC):
 
         Args:
             labels: class indices, (N,) int64.
-            clients: how many, K: between 1 and N.
-            rng: its generators' states go on between calls.
+            clients: their number K, between 1 and N.
+            rng: from which to draw; its state advances.
 
         Returns:
             K index tensors into the samples, (n_k,) int64 on the CPU.
 
         Raises:
-            ProtocolError: if the samples can't be dealt out so.
+            ProtocolError: if the samples can't be dealt out in this way.
         """
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Dealt(Partition):
-    """In turn, as cards are dealt: client k gets samples k, k + K, k + 2K, ...
+    """Samples in turn, as cards are dealt: client k gets samples k, k + K, k + 2K, ...
 
     Source: no paper; for samples in random order it is McMahan et al. 2017's IID partition
     without a draw. Disjoint and exhaustive; sizes differ by one at most.
@@ -197,15 +197,15 @@ def deal(samples: Samples, clients: int, partition: Partition, rng: Stream) -> l
 
     Args:
         samples: the private training samples.
-        clients: how many.
-        partition: who gets which.
-        rng: drawn from afresh (its child `partition`): the same stream always deals the same.
+        clients: their number.
+        partition: which client gets which samples.
+        rng: of which the fresh child `partition` is drawn from: equal streams deal alike.
 
     Returns:
         The samples of each client.
 
     Raises:
-        ProtocolError: more clients than samples, or a client would get none.
+        ProtocolError: if there are more clients than samples, or a client would get none.
     """
     if not 1 <= clients <= len(samples):
         raise ProtocolError(
@@ -224,14 +224,14 @@ def deal(samples: Samples, clients: int, partition: Partition, rng: Stream) -> l
 
 
 def class_counts(labels_per_client: Sequence[Tensor], classes: int) -> Tensor:
-    """How many samples of each class every client holds: (K, C) int64.
+    """The number of samples of each class that every client holds: (K, C) int64.
 
     Args:
         labels_per_client: class indices of each client, (n_k,) int64.
         classes: their number, C.
 
     Raises:
-        DataError: no clients, or a label outside 0 to C - 1.
+        DataError: if there are no clients, or a label lies outside 0 to C - 1.
     """
     if not labels_per_client:
         raise DataError("class counts need the labels of at least 1 client, got none")
@@ -246,7 +246,7 @@ def class_counts(labels_per_client: Sequence[Tensor], classes: int) -> Tensor:
 
 
 def heterogeneity(labels_per_client: Sequence[Tensor], classes: int) -> float:
-    """How unlike the clients are: 0 where all have the same mixture of classes, below 1 always.
+    """How much the clients differ: 0 if all have the same mixture of classes, and always below 1.
 
     The total-variation distance, half the sum of absolute differences, between a client's label
     histogram and that of all clients' samples together; the mean over clients is unweighted, so a
@@ -257,7 +257,7 @@ def heterogeneity(labels_per_client: Sequence[Tensor], classes: int) -> float:
         classes: their number, C.
 
     Raises:
-        DataError: as `class_counts`, or a client has no labels.
+        DataError: as for `class_counts`, or if a client has no labels.
     """
     return mean_distance(class_counts(labels_per_client, classes))
 
@@ -266,7 +266,7 @@ def mean_distance(counts: Tensor) -> float:
     """`heterogeneity` from class counts, (K, C).
 
     Raises:
-        DataError: a client has no samples, hence no histogram.
+        DataError: if a client has no samples, and hence no histogram.
     """
     sizes = counts.sum(1, keepdim=True)
     empty = (sizes[:, 0] == 0).nonzero().flatten().tolist()
@@ -286,5 +286,5 @@ def _by_class(labels: Tensor, rng: Stream) -> Tensor:
 
 
 def _shuffled(index: Tensor, rng: Stream) -> Tensor:
-    """In random order, so that the first samples of a client are not all of one class."""
+    """The indices in random order, so that a client's first samples are not all of one class."""
     return index[torch.randperm(len(index), generator=rng.torch())]

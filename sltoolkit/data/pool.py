@@ -1,4 +1,4 @@
-"""A whole data set before it is split, and the one place where arrays are checked."""
+"""A whole data set before it is split; the only place where arrays are checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Pool:
         name: the data set's name.
         samples: the samples.
         classes: class names.
-        parts: (N,) index into `PARTS` where the data set itself says which part a sample may be
-            in (regions of one photograph, say); None: any.
+        parts: (N,) indices into `PARTS`, where the data set itself says in which part a sample may
+            be, for example by regions of a photograph; None where every sample may be in any part.
     """
 
     name: str
@@ -55,7 +55,7 @@ def from_arrays(
         parts: as in `Pool`.
 
     Raises:
-        DataError: if shapes don't fit, pixels are out of range or no numbers, or labels are wrong.
+        DataError: if shapes don't fit, values are out of range or no numbers, or labels are wrong.
     """
     pixels, labels = torch.as_tensor(x), torch.as_tensor(y)
     if pixels.ndim not in (2, 3, 4) or len(pixels) == 0:

@@ -1,4 +1,4 @@
-"""The data sets by name. A new one is one loader and one entry here."""
+"""The data sets by name; a new data set is one loader and one entry here."""
 
 import os
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from sltoolkit.errors import lookup
 @final
 @dataclass(frozen=True, kw_only=True)
 class DatasetEntry:
-    """What the toolkit knows about a data set.
+    """A registered data set.
 
     Attributes:
-        loader: reads it: from the root folder, or from nothing where it is embedded.
+        loader: reads it; takes the root folder unless the data set is embedded.
         description: one line.
         citation: where it comes from, and its license as far as known.
         sizes: default numbers of private_train, private_holdout and aux samples.
         shape: of one input, without the batch axis.
         classes: number of classes.
-        samples: in the official training part; all of them where there is no such part.
+        samples: in the official training part, or in all where there is no such part.
         embedded: whether it ships inside a dependency.
     """
 
@@ -131,7 +131,7 @@ DATASETS: dict[str, DatasetEntry] = {
 
 
 def data_root(root: Path | str | None = None) -> Path:
-    """Where data files are looked for: `root`, else $SLTOOLKIT_DATA, else the user's cache."""
+    """The folder of the data files: `root`, else $SLTOOLKIT_DATA, else the user's cache."""
     return Path(root or os.environ.get("SLTOOLKIT_DATA") or pooch.os_cache("sltoolkit"))
 
 
@@ -160,17 +160,17 @@ def load(
 
     Args:
         name: a registered one, or the path of an `.npz` file.
-        train: samples of `private_train`; by default what the registry says (of an `.npz` file:
-            half of it, a fifth held out, the rest the attacker's).
-        holdout: samples of `private_holdout`.
-        aux: samples of the attacker.
-        aux_from: the data set that the attacker's samples come from, if it is another.
+        train: samples of `private_train`; by default the entry's size, or half of an `.npz` file.
+        holdout: samples of `private_holdout`; by default the entry's size, or a fifth of the file.
+        aux: samples of the attacker; by default the entry's size, or the rest of the file.
+        aux_from: the data set from which the attacker's samples come; `name` by default.
         seed: of the draw.
         root: the folder of the data files.
 
     Raises:
-        SpecError, DataError: as `pool`, if there are too few samples, or if those of `aux_from`
-            have another shape or more classes.
+        SpecError: if there is no such data set.
+        DataError: if files are missing or damaged, there are too few samples, or those of
+            `aux_from` have another shape or more classes.
     """
     whole = pool(name, root=root)
     entry = DATASETS.get(name)
@@ -187,10 +187,11 @@ def load(
 def facts(name: str) -> tuple[tuple[int, ...], int, int]:
     """Shape of one input, number of classes, and training samples, as in `DatasetEntry`.
 
-    A registered data set is not read; of an `.npz` file all samples count.
+    A registered data set is not read; in an `.npz` file all samples count.
 
     Raises:
-        SpecError, DataError: as `pool`.
+        SpecError: if there is no such data set.
+        DataError: if the `.npz` file is missing or damaged.
     """
     if name.endswith(".npz"):
         whole = pool(name)

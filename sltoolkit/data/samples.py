@@ -1,4 +1,4 @@
-"""What a data set is to the toolkit: samples with identity, and three disjoint parts of them."""
+"""Samples with source ids, and the three disjoint parts of a data set."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class Split:
         private_holdout: measures utility, and provides held-out targets.
         aux: the attacker's own samples.
         classes: class names; their number is the number of classes.
-        digests: part name -> hash, recorded in every key and row.
+        digests: hashes by the names of the parts, recorded in every key and row.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Split:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one input, without the batch."""
+        """The shape of one input, without the batch axis."""
         return tuple(self.private_train.x.shape[1:])
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Heartbeats of the MIT-BIH arrhythmia database: signals of one lead."""
+"""Heartbeats of the MIT-BIH arrhythmia database, as signals of one lead."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from sltoolkit.data.pool import Pool, from_arrays
 from sltoolkit.errors import DataError
 
 BEATS = ("normal", "supraventricular", "ventricular")
-"""The AAMI classes N, S and V. Of the other two, most beats of F come from two patients, and Q has
-fifteen beats, so that patients could not be kept apart."""
+"""The AAMI classes N, S and V. The other two are left out, since patients could not be kept apart:
+most beats of F come from two patients, and Q has fifteen beats."""
 
 
 def mitbih(root: Path) -> Pool:
@@ -19,8 +19,8 @@ def mitbih(root: Path) -> Pool:
 
     Moody & Mark 2001, The impact of the MIT-BIH arrhythmia database. Read from
     `root`/MITBIH/mitbih_beats.npz: `x` (N, 128) around the R peak, `aami` (N,) classes 0 to 4 for
-    N, S, V, F, Q, and `record` (N,), whose patients are the groups. The scale of a beat is its own
-    smallest and largest value, so that neither baseline nor amplitude is left to recover.
+    N, S, V, F, Q, and `record` (N,), whose patients are the groups. A beat is scaled by its
+    own smallest and largest value, so that neither baseline nor amplitude is left to recover.
 
     Raises:
         DataError: if the file is missing or damaged.

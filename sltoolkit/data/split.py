@@ -1,4 +1,4 @@
-"""Splitting a pool into disjoint private and attacker parts, and checking that they are."""
+"""Splitting a pool into private and attacker parts, and checking that they are disjoint."""
 
 import itertools
 from dataclasses import replace
@@ -13,21 +13,21 @@ from sltoolkit.errors import DataError
 from sltoolkit.streams import Stream
 
 NEAR = 0.02
-"""Two images are near-duplicates if their 8x8 gray thumbnails differ by less, root mean square."""
+"""Images whose 8x8 gray thumbnails differ by less (root mean square) are near-duplicates."""
 
 
 def split(pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0) -> Split:
     """Draw the three parts: disjoint by source id and by group, without near-duplicates.
 
-    Whole groups go to one part; what a group has more than the part needs is left out. A sample
-    of a later part that is nearly a sample of an earlier one is left out too.
+    A group goes to one part only; samples of it beyond the size of the part are left out. A sample
+    of a later part that is a near-duplicate of one in an earlier part is left out, too.
 
     Args:
         pool: the data set.
         train: samples of `private_train`.
         holdout: samples of `private_holdout`.
         aux: samples of the attacker.
-        seed: of the draw; the victim's seed plays no part in it.
+        seed: of the draw, which doesn't depend on the victim's seed.
 
     Raises:
         DataError: if the pool is too small, or a class is missing in the training part.
@@ -38,7 +38,7 @@ def split(pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0) -> S
             raise DataError(f"{pool.name}: {part} needs at least 1 sample, {count} asked for")
     order = torch.randperm(len(pool), generator=Stream(seed).child("split").torch())
     taken: dict[str, Tensor] = {}
-    used = torch.empty(0, dtype=torch.int64)  # groups that belong to a part already
+    used = torch.empty(0, dtype=torch.int64)  # groups that already belong to a part
     for k, (part, count) in enumerate(wanted.items()):
         free = order if pool.parts is None else order[pool.parts[order] == k]
         free = free[~torch.isin(pool.samples.groups[free], used)]
@@ -59,12 +59,18 @@ def split(pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0) -> S
 
 
 def with_foreign_aux(data: Split, other: Pool, *, count: int, seed: int = 0) -> Split:
-    """The split with an attacker whose samples are from another data set.
+    """The split with attacker samples from another data set.
 
-    Their source ids and groups are negative: they have nothing to do with the private ones.
+    Their source ids and groups become negative, so that they differ from all private ones.
+
+    Args:
+        data: the split.
+        other: the other data set.
+        count: samples of the attacker.
+        seed: of the draw.
 
     Raises:
-        DataError: if they are too few, or have another shape or more classes.
+        DataError: if there are too few, or they have another shape or more classes.
     """
     shape, classes = tuple(other.samples.x.shape[1:]), len(other.classes)
     if shape != data.shape or classes > len(data.classes):
@@ -83,10 +89,10 @@ def with_foreign_aux(data: Split, other: Pool, *, count: int, seed: int = 0) -> 
 
 
 def check_disjoint(data: Split) -> None:
-    """Check that no source id and no group is in two parts; for splits you made yourself, too.
+    """Check that no source id and no group is in two parts, also in splits of your own making.
 
     Raises:
-        DataError: which parts share what.
+        DataError: naming the parts and what they share.
     """
     for one, other in itertools.combinations(PARTS, 2):
         a, b = getattr(data, one), getattr(data, other)
@@ -119,7 +125,7 @@ def _take(
 
 
 def _groups_together(free: Tensor, groups: Tensor) -> Tensor:
-    # in the order in which a group's first sample comes, so that a part uses up few groups
+    # by the place of each group's first sample, so that a part uses few groups
     _, inverse = groups[free].unique(return_inverse=True)
     first = torch.full((int(inverse.max()) + 1,) if len(free) else (0,), len(free))
     first.scatter_reduce_(0, inverse, torch.arange(len(free)), "amin")
@@ -127,7 +133,7 @@ def _groups_together(free: Tensor, groups: Tensor) -> Tensor:
 
 
 def near_duplicates(samples: Samples, index: Tensor, earlier: Tensor) -> Tensor:
-    """Which samples at `index` are nearly one of those at `earlier`: (len(index),) bool."""
+    """Whether each sample at `index` nearly equals one at `earlier`: (len(index),) bool."""
     if len(earlier) == 0 or len(index) == 0:
         return torch.zeros(len(index), dtype=torch.bool)
     mine, theirs = _thumbnails(samples.x[index]), _thumbnails(samples.x[earlier])

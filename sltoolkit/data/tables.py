@@ -1,4 +1,4 @@
-"""Adult, the census table that tabular split learning is measured on."""
+"""Adult, the census table on which tabular split learning is measured."""
 
 import io
 from pathlib import Path
@@ -25,16 +25,17 @@ DEMOGRAPHICS = ("age", "marital_status", "relationship", "race", "sex", "native_
 WORK = (
     "workclass", "education_years", "occupation", "capital_gain", "capital_loss", "hours_per_week",
 )  # fmt: skip
-"""Together the features, in an order in which two parties may share them."""
+"""With `DEMOGRAPHICS` all features, ordered so that two parties may share them."""
 
 
 def adult(root: Path) -> Pool:
     """48,842 people: features in [0, 1], and whether they earn more than 50,000 dollars a year.
 
-    Kohavi & Becker 1996 (UCI). Read from `root`/tabular/adult.data and adult.test. Categories are
-    one column each (a missing one is a category), numbers are scaled by the range in adult.data,
-    capital gain and loss after log(1 + x). Left out: the sampling weight, and `education`, which
-    says the same as its number of years. First the demographic columns, then those about work.
+    Kohavi & Becker 1996 (UCI). Read from `root`/tabular/adult.data and adult.test. Each category
+    has one column; a missing value is a category. Numbers are scaled by their range in adult.data,
+    capital gain and loss after log(1 + x). The sampling weight is left out, and so is `education`,
+    which is equivalent to its number of years. The demographic columns come first, then those about
+    work.
 
     Raises:
         DataError: if a file is missing and can't be fetched, or is not the official one.

@@ -1,4 +1,4 @@
-"""Which private records an attack is asked about, and the hints it may be given."""
+"""The private records that an attack is asked about, and the hints that it may get."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, final
@@ -16,7 +16,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """The targets of all attacks on a victim; the same ones for every victim on a split.
+    """The targets of all attacks on a victim; they are the same for all victims on a split.
 
     Nobody can know the order of the targets in the batch of an update, so where a batch holds
     several, all reconstructions are judged in the best order of each batch.
@@ -60,7 +60,12 @@ class Targets:
 
 
 def image_targets(data: Split, held: Samples, targets: Targets) -> Samples:
-    """The reconstruction targets: a fixed draw from the part (of what the client held).
+    """The reconstruction targets, a fixed draw.
+
+    Args:
+        data: the split.
+        held: the training samples of the client under attack.
+        targets: how many, and from which part.
 
     Raises:
         DataError: if the part is too small.

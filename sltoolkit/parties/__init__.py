@@ -1,1 +1,1 @@
-"""Who computes."""
+"""The parties that compute, and how they are trained."""

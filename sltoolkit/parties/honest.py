@@ -1,4 +1,4 @@
-"""The honest parties. A malicious one is another implementation of the same seat."""
+"""The honest parties; a malicious party is another implementation of the same interface."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +16,7 @@ Optimizer = torch.optim.Optimizer
 
 
 class Lap(NamedTuple):
-    """How many samples a network took forward and backward in an epoch."""
+    """The numbers of samples that a network took forward and backward in an epoch."""
 
     forward: int
     backward: int
@@ -27,10 +27,10 @@ class _Network:
 
     Attributes:
         learning: whether it follows gradients.
-        deferred: whether it leaves its gradients where they are until `follow`.
-        wrapped: whether its optimizer is none of torch's own, because a defense wrapped it.
-        weights: the network's, in its order.
-        laps: what it computed, by epoch.
+        deferred: whether its optimizer steps only in `follow`.
+        wrapped: whether its optimizer is not torch's own, because a defense wrapped it.
+        weights: of the network, in its order.
+        laps: the samples that it took, by epoch.
     """
 
     def __init__(self, module: nn.Module, optimizer: Optimizer | None, rng: Stream) -> None:
@@ -49,16 +49,16 @@ class _Network:
         self._draws = _may_draw(module) or self.wrapped
 
     def learn(self, learning: bool) -> None:
-        """Train or stand still; a network without optimizer always stands still."""
+        """Train or stand still; a network without an optimizer always stands still."""
         self.learning = learning and self.optimizer is not None
         self.module.train(self.learning)
 
     def scope(self) -> AbstractContextManager[None]:
-        """The random scope of a pass; none for a network that draws nothing."""
+        """The random scope of a pass; no scope for a network that draws nothing."""
         return self.rng.torch_scope() if self._draws else _NO_SCOPE
 
     def compute(self, x: Tensor) -> Tensor:
-        """The network's output (B, ...) for what it takes (B, ...)."""
+        """The network's output (B, ...) for an input (B, ...)."""
         self.takes(x)
         return _as_tensor(self.module(x))
 
@@ -69,7 +69,7 @@ class _Network:
 
     @property
     def inlet(self) -> Tensor:
-        """An empty batch (0, ...) of what it took last."""
+        """An empty batch (0, ...) in the shape of its last input."""
         if self._inlet is None:
             return torch.empty(0)
         shape, dtype, device = self._inlet
@@ -80,12 +80,12 @@ class _Network:
         self._backward += rows
 
     def end_lap(self) -> None:
-        """An epoch is over."""
+        """Note that an epoch is over."""
         self.laps.append(Lap(self._forward, self._backward))
         self._forward = self._backward = 0
 
     def zero(self) -> None:
-        """Forget old gradients: through a wrapped optimizer, which keeps more of them.
+        """Forget old gradients, those that a wrapped optimizer keeps included.
 
         Torch's own optimizers keep none, and their `zero_grad` costs far more than this loop.
         """
@@ -95,16 +95,16 @@ class _Network:
             weight.grad = None
 
     def move(self) -> None:
-        """Step the optimizer, if learning and not deferred."""
+        """Step the optimizer if the network is learning and not deferred."""
         if self.learning and not self.deferred and self.optimizer is not None:
             self.optimizer.step()
 
     def gradients(self) -> list[Tensor]:
-        """The gradients of its weights, zero where there is none."""
+        """The gradients at its weights, zero where there is none."""
         return [torch.zeros_like(w) if w.grad is None else w.grad for w in self.weights]
 
     def follow(self, gradients: Sequence[Tensor]) -> None:
-        """Step along these gradients, one per weight, instead of its own."""
+        """Step along these gradients, one per weight, instead of those at its weights."""
         for weight, gradient in zip(self.weights, gradients, strict=True):
             weight.grad = gradient
         if self.learning and self.optimizer is not None:
@@ -113,7 +113,7 @@ class _Network:
 
 @final
 class HonestClient(_Network, Client):
-    """Computes, and follows the gradient it gets back."""
+    """Computes up to the cut, and follows the gradient that it gets back."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Smashed data, with its graph."""
@@ -121,7 +121,7 @@ class HonestClient(_Network, Client):
             return self.compute(x)
 
     def update(self, z: Tensor, back: Tensor | None, extra: Tensor | None) -> None:
-        """Back-propagate both through `z`, and step."""
+        """Back-propagate `back` through `z`, and the further loss `extra`; then step."""
         if back is None:
             return
         with self.scope() if extra is None else self.rng.torch_scope():
@@ -137,10 +137,10 @@ class HonestClient(_Network, Client):
 
 @final
 class HonestMiddle(_Network, Middle):
-    """A server between head and tail: never sees labels."""
+    """Computes between two cuts, and never sees labels."""
 
     def forward(self, received: Tensor) -> Tensor:
-        """Keeps the graph until `backward`."""
+        """What it sends on for what it received; keeps the graph until `backward`."""
         with self.scope():
             self._received = Received(received, in_place=self._in_place)
             self._sent = self.compute(self._received.tensor)
@@ -149,7 +149,7 @@ class HonestMiddle(_Network, Middle):
     def backward(self, grad: Tensor) -> Tensor:
         """Back-propagate, step, and return the gradient at what was received.
 
-        An empty batch moves nothing, and one without numbers (an absent party's) neither.
+        An empty batch changes no weights, nor does one on the `meta` device.
         """
         if grad.shape[0] == 0 or grad.is_meta:
             return self._received.gradient()
@@ -163,20 +163,16 @@ class HonestMiddle(_Network, Middle):
 
 @final
 class HonestServer(_Network, Server):
-    """Cross-entropy, mean over the batch; also the tail of a U-shaped network.
-
-    Attributes:
-        losses: mean loss of each batch since the last `take_losses`.
-    """
+    """Computes the loss (cross-entropy, mean over the batch); also the tail of a client."""
 
     def __init__(self, module: nn.Module, optimizer: Optimizer | None, rng: Stream) -> None:
         super().__init__(module, optimizer, rng)
         self._losses: list[Tensor] = []
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
-        """Forward, loss, backward, update.
+        """Forward, loss, backward, update; returns the gradient at the cut (B, ...).
 
-        An empty batch moves nothing, and one without numbers (an absent party's) neither.
+        An empty batch changes no weights, nor does one on the `meta` device.
         """
         if smashed.shape[0] == 0 or smashed.is_meta:
             return torch.zeros_like(smashed)
@@ -195,7 +191,7 @@ class HonestServer(_Network, Server):
         self._losses.append(loss.detach())
 
     def take_losses(self) -> Tensor:
-        """The batch losses since the last call."""
+        """The mean loss of each batch since the last call."""
         losses, self._losses = self._losses, []
         return torch.stack(losses) if losses else torch.empty(0)
 
@@ -218,7 +214,10 @@ _DRAW_NOTHING = (
 
 
 def _may_draw(network: nn.Module) -> bool:
-    """Unless every part of it is a layer known to draw no random numbers, and none has a hook."""
+    """Whether a network may draw random numbers.
+
+    It can't if all its layers are known to draw none and have no hooks.
+    """
     return any(
         type(m) not in _DRAW_NOTHING
         or m._forward_hooks

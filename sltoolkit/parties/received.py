@@ -1,4 +1,4 @@
-"""Where a received tensor enters a network."""
+"""Received tensors as inputs of a network."""
 
 from typing import Any, final
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 @final
 class Received:
-    """Where a received tensor enters a network: tells the gradient there, without a copy.
+    """A received tensor as a network's input; it tells the gradient there, without a copy.
 
-    Usually it is a leaf of the graph. Autograd forbids a first layer that works in place (a ReLU,
-    often) on a leaf; for such a network the identity below stands before it. (A copy would do in
+    Usually the tensor is a leaf of the graph. Autograd forbids layers that work in place (often a
+    first ReLU) on a leaf; for such a network the identity `_Catch` comes first. (A copy would do in
     both cases, but for large smashed data it costs a percent or two of a training step.)
 
     Attributes:
-        tensor: what to compute with.
+        tensor: the network's input.
     """
 
     def __init__(self, received: Tensor, *, in_place: bool) -> None:
@@ -40,20 +40,20 @@ class _Catch(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, received: Tensor, caught: list[Tensor]) -> Tensor:
-        """Hand `received` through, allowing it to be written to."""
+        """Return `received` itself, which later layers may write to."""
         ctx.caught = caught
         ctx.mark_dirty(received)
         return received
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, None]:
-        """Keep the gradient."""
+        """Keep the gradient at the input."""
         ctx.caught.append(grads[0])
         return None, None, None
 
 
 def may_work_in_place(network: nn.Module) -> bool:
-    """Unless every part of it is one of torch's own layers, told not to."""
+    """Whether a layer may work in place; torch's own layers do so only where `inplace` is set."""
     return any(
         getattr(m, "inplace", False) or not type(m).__module__.startswith("torch.nn.")
         for m in network.modules()

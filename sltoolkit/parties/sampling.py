@@ -12,7 +12,7 @@ from sltoolkit.streams import Stream
 
 
 class Sampler(ABC):
-    """Draws the batches of a party's samples."""
+    """Draws batches of a party's samples."""
 
     @abstractmethod
     def batches(self, n: int, rng: Stream) -> Iterator[Tensor]:
@@ -27,5 +27,5 @@ class Shuffled(Sampler):
     batch_size: int
 
     def batches(self, n: int, rng: Stream) -> Iterator[Tensor]:
-        """Index batches of one epoch."""
+        """One epoch over `n` samples, in the order of one permutation."""
         yield from torch.randperm(n, generator=rng.torch()).split(self.batch_size)

@@ -1,4 +1,4 @@
-"""The seats of a network in parts, as interfaces."""
+"""The parties that compute a network in parts, as interfaces."""
 
 from abc import ABC, abstractmethod
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Stage(ABC):
-    """A seat that computes a part of the network, and can be told to learn or to stand still."""
+    """A party that computes a part of the network, and can learn or stand still."""
 
     @abstractmethod
     def learn(self, learning: bool) -> None:
@@ -26,7 +26,7 @@ class Client(Stage):
 
 
 class Middle(Stage):
-    """A stage between two cuts."""
+    """The stage between two cuts."""
 
     @abstractmethod
     def forward(self, received: Tensor) -> Tensor:

@@ -1,27 +1,27 @@
 """The contract of communication reducers: lossy codecs for what crosses a wire.
 
-A `Reducer` is stateless: `pack` makes the tensors that travel, `unpack` what the receiver gets. Its
-unit is the row: one sample of a message about samples, otherwise the whole tensor. So what a
-receiver gets for a sample never depends on its batch-mates: a range shared by the batch would let
-one sample's outlier coarsen the others, would carry facts about one sample into another's message,
-and the deployed client, which sends samples one by one, would send something else than the
-training did.
+A `Reducer` is stateless: `pack` makes the tensors that travel, `unpack` what the receiver gets. It
+works on rows: a row is one sample of a message about samples, and otherwise the whole tensor. So
+what a receiver gets for a sample never depends on the rest of the batch. (With a range shared by
+the batch, an outlier in one sample would coarsen the others, a message about one sample would tell
+about another, and the deployed client, which sends samples one by one, would send other data than
+in the training.)
 
 A `Codec` sends a run's messages through a reducer, measures the error, and keeps the error
-feedback. Feedback belongs to messages about no sample only: what was dropped from one sample has
-no place in the next batch. By what the receiver does with it, a message holds (`Content`):
+feedback. Only messages about no sample have feedback: what was dropped from one sample has no place
+in the next batch. A message holds one of three things (`Content`):
 
-- `samples`: rows along axis 0, smashed data or their gradients. No memory.
-- `update`: something the receiver adds up, gradients of weights. What was dropped is added to the
-  next message: p = g + e, send C(p), e' = p - C(p) (Stich et al. 2018, Alg. 1 and Karimireddy et
-  al. 2019, Alg. 2; there the step size is part of g).
-- `state`: something the receiver puts in the place of what it had, weights. Adding the dropped part
-  there would count it twice, so the *difference* from what was delivered last is sent:
+- `samples`: rows along axis 0, smashed data or their gradients. There is no memory.
+- `update`: something that the receiver adds up, gradients of weights. What was dropped is added to
+  the next message: p = g + e, send C(p), e' = p - C(p) (Stich et al. 2018, Alg. 1 and Karimireddy
+  et al. 2019, Alg. 2; there the step size is part of g).
+- `state`: something that replaces what the receiver had, weights. Adding the dropped part there
+  would count it twice, so the *difference* from the last delivered state is sent:
   r' = r + C(w - r), the same recursion for the running sum (Richtarik et al. 2021, EF21, eq. 4).
-  The first one travels in full.
+  The first message travels in full.
 
-Whole numbers (labels, a batch counter) pass untouched, and `labels` can't be reduced. Finite
-numbers stay finite; inf and nan are not hidden: a run that diverged stays visibly so.
+Whole numbers (labels, a batch counter) pass unchanged, and `labels` can't be reduced. Finite
+numbers stay finite, and inf and nan stay what they are, so a run that diverged shows it.
 """
 
 from abc import ABC, abstractmethod
@@ -45,12 +45,12 @@ Carry = Callable[[Tensor], Tensor]
 @final
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Packed:
-    """What travels, and what both ends know anyway.
+    """A packed tensor: what travels, and what both ends know anyway.
 
     Attributes:
         parts: the tensors that travel.
         shape, dtype, memory_format: of the tensor that was packed.
-        rows: how many rows of how many numbers it was taken for.
+        rows: as how many rows of how many numbers it was packed.
     """
 
     parts: tuple[Tensor, ...]
@@ -61,7 +61,7 @@ class Packed:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that travel."""
+        """The number of bytes that travel."""
         return sum(part.nbytes for part in self.parts)
 
 
@@ -84,7 +84,7 @@ class Reducer(ABC):
 
     @property
     def remembers(self) -> bool:
-        """Whether a codec keeps error feedback for it."""
+        """Whether a codec keeps error feedback for this reducer."""
         return False
 
     @abstractmethod
@@ -103,7 +103,7 @@ class Reducer(ABC):
             per_sample: take every sample as a row; otherwise all of `t` as one.
 
         Raises:
-            ProtocolError: if samples are said to lie along an axis that isn't there.
+            ProtocolError: if `per_sample` and `t` has no axis.
         """
         if per_sample and t.dim() == 0:
             raise ProtocolError(
@@ -111,7 +111,7 @@ class Reducer(ABC):
                 "send it with per_sample=False"
             )
         count = t.shape[0] if per_sample else 1
-        # an empty tensor is no rows of one number: nothing to take a range of
+        # an empty tensor is packed as no rows of one number, so that nothing takes its range
         rows = (count, t.numel() // count) if t.numel() else (0, 1)
         flat = t.detach().reshape(rows)
         return Packed(
@@ -120,12 +120,12 @@ class Reducer(ABC):
         )  # fmt: skip
 
     def unpack(self, packed: Packed) -> Tensor:
-        """What arrives: shape, dtype, device and memory format as packed, detached."""
+        """The tensor that arrives: shape, dtype, device and memory format as packed, detached."""
         rows = self.decode(packed) if packed.dtype.is_floating_point else packed.parts[0]
         return rows.reshape(packed.shape).contiguous(memory_format=packed.memory_format)
 
     def begin(self) -> "Codec":
-        """A codec for one run."""
+        """A codec for one run, without memory yet."""
         return Codec(self)
 
 
@@ -135,7 +135,7 @@ class Sent(NamedTuple):
     Attributes:
         received: what the receiver gets, detached and a private copy; on the `meta` device where
             neither the sender nor the receiver is in this process.
-        nbytes: what traveled.
+        nbytes: number of bytes that traveled.
         here: whether the receiver is in this process.
     """
 
@@ -151,9 +151,9 @@ class Codec:
     A route is one tensor's way from a sender to a receiver: where several tensors go the same way
     (a network's weights), the name of the tensor belongs to it.
 
-    In a run of several processes each has a codec. The sender's measures the error and keeps the
-    feedback of an `update`; what was delivered of a `state` is kept at both ends, because both
-    build on it; the others know the shapes, so that they too count the bytes.
+    In a run of several processes each has its own codec. The sender's codec measures the error and
+    keeps the feedback of an `update`. The delivered `state` is kept at both ends, because both
+    build on it. The codecs of other processes know the shapes, so that they count the bytes, too.
 
     Args:
         reducer: the codec of a single message.
@@ -168,18 +168,18 @@ class Codec:
 
     @property
     def errors(self) -> dict[Hashable, float]:
-        """||received - sent||^2 / ||sent||^2 by route, both summed over its messages."""
+        """||received - sent||^2 / ||sent||^2 by route, both norms summed over its messages."""
         sums = {route: s.tolist() for route, s in self._sums.items()}
         return {route: wrong / total if total else 0.0 for route, (wrong, total) in sums.items()}
 
     def send(
         self, t: Tensor, *, route: Hashable, content: Content, carry: Carry = torch.clone
     ) -> Sent:
-        """Send `t`, on the `meta` device where its sender isn't here.
+        """Send `t`, which is on the `meta` device where its sender is in another process.
 
         Args:
             t: any shape, dtype and device; with samples along axis 0 if it is about samples.
-            route: its way.
+            route: of the tensor.
             content: what the receiver does with it.
             carry: takes each of the tensors that travel to the receiver.
 
@@ -202,7 +202,7 @@ class Codec:
         return sent
 
     def state_dict(self) -> dict[Hashable, dict[str, Tensor]]:
-        """By route, where there are: `sums` (2,) float64 behind `errors`, and the `memory`."""
+        """By route, where they exist: the `sums` (2,) float64 behind `errors`, and the `memory`."""
         kept = (("sums", self._sums), ("memory", self._memory))
         return {
             route: {key: tensors[route] for key, tensors in kept if route in tensors}
@@ -210,7 +210,7 @@ class Codec:
         }
 
     def load_state_dict(self, state: Mapping[Hashable, Mapping[str, Tensor]]) -> None:
-        """Go on from a `state_dict`, on whatever device the next messages are."""
+        """Go on from a `state_dict`; the next messages may be on any device."""
         self._sums = {route: kept["sums"] for route, kept in state.items() if "sums" in kept}
         self._memory = {route: kept["memory"] for route, kept in state.items() if "memory" in kept}
 
@@ -242,7 +242,7 @@ class Codec:
         return sent
 
     def _packed(self, t: Tensor, *, per_sample: bool) -> Packed:
-        """What travels; where the sender isn't here, only its shape, which is found once."""
+        """What travels; where the sender is in another process, its shapes, found once."""
         if not t.is_meta:
             return self.reducer.pack(t, per_sample=per_sample)
         key = (t.shape, t.stride(), t.dtype, per_sample)

@@ -1,4 +1,4 @@
-"""What crosses the wire: seats, messages, links, and the bytes counted."""
+"""Messages, the seats between which they travel, and the bytes counted."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ Kind = Literal[
 class Seat:
     """A position in a protocol: its name, and which one where there are several.
 
-    A server that keeps several copies of its network is one seat; `copy` says which one spoke or
-    was spoken to, and makes no other seat of it.
+    A server that keeps several copies of its network is one seat; `copy` is the number of the copy
+    that sends or receives, and seats that differ in it are equal.
     """
 
     name: str
@@ -34,16 +34,22 @@ class Seat:
 
 SERVER = Seat("server")
 FED = Seat("fed")
-"""Who averages the clients' networks; it hears no smashed data."""
+"""The seat that averages the clients' networks; it hears no smashed data."""
 
 
 @final
 @dataclass(kw_only=True, eq=False, slots=True)
 class Message:
-    """What crossed the wire once: the payload and who sent it when to whom.
+    """One tensor that crossed the wire.
 
-    `rows` (n,) says which rows of the batch an ear's copy of the payload holds; None: all of them.
-    `name` tells which of several tensors of this kind it is, such as a weight's name.
+    Attributes:
+        payload: the tensor.
+        src: the seat that sent it.
+        dst: the seat that received it.
+        kind: what it is.
+        turn: the batch that it is about, as the sender sees it.
+        rows: (n,) which rows of the batch an ear's copy of the payload holds; None for all.
+        name: tells it from other tensors of its kind, such as a weight's name.
     """
 
     payload: Tensor
@@ -58,7 +64,7 @@ class Message:
 @final
 @dataclass(frozen=True)
 class Link:
-    """One direction of the conversation, by seat names; the key of the byte counts."""
+    """One direction of a conversation and one kind of message, by seat names."""
 
     src: str
     dst: str
@@ -68,7 +74,7 @@ class Link:
 @final
 @dataclass(frozen=True)
 class Toll:
-    """What is counted: one direction between two seats, one kind, one epoch."""
+    """What bytes are counted by: the sender, the receiver, the kind and the epoch."""
 
     src: Seat
     dst: Seat
@@ -77,7 +83,7 @@ class Toll:
 
 
 def tolls_record(tolls: Mapping[Toll, int]) -> list[Any]:
-    """As JSON."""
+    """Tolls and their bytes as JSON."""
     return [
         [t.src.name, t.src.index, t.dst.name, t.dst.index, t.kind, t.epoch, n]
         for t, n in tolls.items()
@@ -85,14 +91,14 @@ def tolls_record(tolls: Mapping[Toll, int]) -> list[Any]:
 
 
 def tolls_from(rows: Sequence[Any]) -> Counter[Toll]:
-    """What `tolls_record` made."""
+    """Tolls and their bytes from what `tolls_record` made."""
     return Counter({
         Toll(Seat(a, i), Seat(b, j), kind, epoch): n for a, i, b, j, kind, epoch, n in rows
     })  # fmt: skip
 
 
 def by_link(tolls: Mapping[Toll, int]) -> Counter[Link]:
-    """Bytes by seat names and kind, whoever of several and whenever."""
+    """Bytes by link, summed over seats of the same name and over epochs."""
     total: Counter[Link] = Counter()
     for toll, n in tolls.items():
         total[Link(toll.src.name, toll.dst.name, toll.kind)] += n

@@ -1,8 +1,7 @@
 """Communication reducers: half precision, k-bit quantization, top-k.
 
-How they are used, `sltoolkit.wire.codec` says.
-
-Deterministic: the same tensor gives the same bytes.
+`sltoolkit.wire.codec` explains how they are used. They are deterministic: the same tensor gives the
+same bytes.
 """
 
 import math
@@ -59,7 +58,7 @@ class Quantized(Reducer):
         bounds = torch.stack(rows.aminmax(dim=1), dim=1)
         low, step = self._grid(bounds)
         codes = (rows - low).div_(step).round_()
-        codes = codes.nan_to_num_(0.0)  # 0 / 0 in a constant row: any code will do
+        codes = codes.nan_to_num_(0.0)  # 0 / 0 in a constant row, where any code will do
         codes.clamp_(0, 2**self.bits - 1)
         return _pack_bits(codes.to(torch.int32).flatten(), self.bits), bounds
 

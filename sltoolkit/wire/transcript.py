@@ -1,4 +1,4 @@
-"""What crossed the wire, kept for attacks after the fact; and the truth, kept apart from it."""
+"""Messages that crossed the wire, kept for attacks after the fact."""
 
 import shutil
 import tempfile
@@ -20,12 +20,12 @@ from sltoolkit.wire.turn import Turn
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
-    """What to record of a run: every message of these kinds about these samples in these epochs.
+    """What to record of a run: all messages of these kinds about these samples in these epochs.
 
     Attributes:
-        kinds: message kinds.
-        ids: source ids, or None for every sample.
-        epochs: epochs counted from 0, or None for every one.
+        kinds: of messages.
+        ids: source ids; None for all samples.
+        epochs: counted from 0; None for all epochs.
     """
 
     kinds: frozenset[Kind]
@@ -45,14 +45,14 @@ class Record:
 
 @final
 class Transcript:
-    """An ear that keeps what the recording asks for, spilling to disk past a memory budget.
+    """An ear that keeps what the recording asks for, on disk beyond a memory budget.
 
-    Everything of one epoch at a first convolution can be gigabytes; what was spilled lives in a
-    temporary folder that goes away with the transcript.
+    The smashed data of one epoch behind a first convolution can be gigabytes. What doesn't fit the
+    budget goes to a temporary folder, which is deleted with the transcript.
 
     Args:
         recording: what to keep.
-        budget_bytes: how much to hold in memory before a part goes to disk.
+        budget_bytes: most bytes to hold in memory before all of them go to disk.
     """
 
     def __init__(self, recording: Recording, *, budget_bytes: int = 256 * 2**20) -> None:
@@ -67,7 +67,7 @@ class Transcript:
         self._folder: Path | None = None
 
     def wants(self, message: Message) -> bool | Tensor:
-        """The rows about samples that are asked for, if kind, epoch and phase are."""
+        """The rows about recorded samples, if the kind and the epoch are recorded, too."""
         asked = self._recording
         if (
             message.kind not in asked.kinds
@@ -85,7 +85,7 @@ class Transcript:
         return self._rows
 
     def note(self, message: Message) -> None:
-        """Keep the asked-for rows."""
+        """Keep the rows that were asked for."""
         rows, ids = message.payload, message.turn.ids
         if message.rows is not None:
             ids = ids[message.rows.to(ids.device)]
@@ -97,22 +97,22 @@ class Transcript:
             self._spill()
 
     def close(self, turn: Turn) -> None:
-        """Nothing happens at the end of a batch."""
+        """Do nothing: the end of a batch matters to listeners only."""
 
     def links(self) -> set[Link]:
-        """The links something was recorded of."""
+        """The links that have a record."""
         return set(self._held) | set(self._spilled) | set(self._restored)
 
     @property
     def spilled_files(self) -> int:
-        """How many parts went to disk."""
+        """The number of parts on disk."""
         return sum(map(len, self._spilled.values()))
 
     def record(self, link: Link) -> Record:
-        """Everything recorded of one link, in the order it was sent.
+        """All recorded rows of one link, in the order in which they were sent.
 
         Raises:
-            ProtocolError: if nothing was; the message says what was.
+            ProtocolError: if there are none; the message names the links that have a record.
         """
         if link not in self.links():
             have = ", ".join(f"{k.kind} {k.src}->{k.dst}" for k in self.links()) or "nothing"

@@ -1,4 +1,4 @@
-"""A turn: what one party knows about the batch in hand."""
+"""A turn: what one party knows about the current batch."""
 
 from dataclasses import dataclass
 from typing import Literal, final
@@ -13,7 +13,7 @@ PhaseName = Literal["train", "fit", "release"]
 @final
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Turn:
-    """What a party knows about the batch in hand; None where it doesn't hold it.
+    """What a party knows about the current batch; None where it doesn't hold inputs or labels.
 
     Attributes:
         ids: source ids of the batch, (B,) int64.
@@ -21,7 +21,8 @@ class Turn:
         y: labels (B,), int64.
         step: batches since the run began.
         epoch: passes over the data since the run began.
-        phase: `train`; `fit` (a defense learns, both networks are frozen); `release` (deployed).
+        phase: `train`; `fit`, in which a defense learns and both networks are frozen; or `release`,
+            in which the deployed client computes.
         rng: the defense's own random stream at this party.
     """
 
@@ -37,7 +38,7 @@ class Turn:
 @final
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the run: its name and how many epochs (None: as many as the training has)."""
+    """Epochs of a run in which the same networks learn; None: as many as the training has."""
 
     name: Literal["train", "fit"]
     epochs: int | None = None

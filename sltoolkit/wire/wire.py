@@ -1,8 +1,8 @@
 """The wire: the only place where parties meet.
 
-`Wire.send` hands over a private, detached copy: an autograd graph would carry the sender's
-weights in `grad_fn`, and a receiver whose first layer works in place would otherwise rewrite the
-sender's tensor and every record of it.
+`Wire.send` hands over a private, detached copy. With an autograd graph, the receiver would get the
+sender's weights in `grad_fn`; without a copy, a receiver whose first layer works in place would
+rewrite the sender's tensor and every record of it.
 """
 
 from collections import Counter
@@ -18,11 +18,11 @@ from sltoolkit.wire.message import Kind, Link, Message, Seat, Toll, by_link
 from sltoolkit.wire.turn import Turn
 
 _CONTENT: dict[Kind, Content] = {"weights": "state", "weight_grad": "update"}
-"""What a message is about; kinds that aren't named are about samples."""
+"""The content of messages by kind; kinds that aren't named hold samples."""
 
 
 class Ear(Protocol):
-    """Anything attached to a wire: a recorder, or a listener's tap."""
+    """Anything that hears a wire: a transcript, or a listener."""
 
     def wants(self, message: Message) -> bool | Tensor:
         """Whether to hear this message, or which rows of it (n,); only those are copied."""
@@ -31,14 +31,14 @@ class Ear(Protocol):
         """Take a message; its payload is a private copy."""
 
     def close(self, turn: Turn) -> None:
-        """The batch's conversation is over."""
+        """Note that the conversation about a batch is over."""
 
 
 class Carrier(Protocol):
-    """How a message that was counted and heard gets to its receiver."""
+    """Takes messages to their receivers."""
 
     def carry(self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind) -> Tensor:
-        """The receiver's own copy."""
+        """The receiver's own copy of `t`."""
 
 
 @final
@@ -46,7 +46,7 @@ class InProcess:
     """Sender and receiver share a process."""
 
     def carry(self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind) -> Tensor:
-        """A copy."""
+        """A copy of `t`."""
         return t.clone()
 
 
@@ -55,9 +55,9 @@ class Wire:
     """Carries tensors between seats, counts their bytes, and lets ears hear them.
 
     Args:
-        ears: who hears.
+        ears: that hear the messages.
         codec: a lossy codec that messages pass; None sends them as they are.
-        carrier: how they get to the receiver.
+        carrier: takes messages to their receivers; by default within this process.
 
     Attributes:
         codec: the codec, which holds the measured error.
@@ -76,11 +76,11 @@ class Wire:
         self._bytes: Counter[tuple[Seat, Seat, Kind, int]] = Counter()
 
     def with_ears(self, ears: Sequence[Ear]) -> "Wire":
-        """A wire like this one before anything was sent, with other ears."""
+        """A wire with the same codec and carrier, other ears, and no bytes counted."""
         return Wire(ears, codec=self.codec, carrier=self._carrier)
 
     def error(self, kind: Kind) -> float | None:
-        """The codec's ||received - sent||^2 / ||sent||^2, mean over the links of a kind, if any."""
+        """||received - sent||^2 / ||sent||^2, mean over the routes of a kind; None without any."""
         errors = self.codec.errors if self.codec is not None else {}
         of_kind = [e for route, e in errors.items() if isinstance(route, tuple) and kind in route]
         return sum(of_kind) / len(of_kind) if of_kind else None
@@ -101,17 +101,17 @@ class Wire:
         """Send `t`; returns the receiver's own detached copy, same shape and memory format.
 
         Args:
-            t: what to send.
-            src: who sends it.
-            dst: to whom.
+            t: the tensor to send.
+            src: the seat that sends it.
+            dst: the seat that receives it.
             kind: what it is.
             turn: the sender's turn.
-            name: which tensor of several of this kind on this way, such as a weight's name.
+            name: tells it from other tensors of its kind, such as a weight's name.
         """
         t = t.detach()
         if self.codec is None or kind not in self.codec.reducer.kinds:
             arrived = self._carrier.carry(t, src=src, dst=dst, kind=kind)
-            # its sender may be in another process, which knows what it sends
+            # where the sender is in another process, only what arrives has numbers
             t = arrived if t.is_meta else t
             size = t.numel() * t.element_size()
         else:
@@ -120,7 +120,7 @@ class Wire:
             t, size, here = self.codec.send(t, route=route, content=content, carry=carry)
             arrived = t if here else torch.empty_like(t, device="meta")
         self._bytes[src, dst, kind, turn.epoch] += size
-        if self._ears and not t.is_meta:  # else it passes between others, and nobody hears it here
+        if self._ears and not t.is_meta:  # a message between two other processes isn't heard here
             message = Message(payload=t, src=src, dst=dst, kind=kind, turn=turn, name=name)
             self._let_hear(message)
         return arrived
@@ -134,7 +134,7 @@ class Wire:
                 ear.note(_copied(message, message.payload.index_select(0, wanted), wanted))
 
     def close(self, turn: Turn) -> None:
-        """End the batch's conversation: listeners now hear what their seat heard in it."""
+        """End the conversation about a batch: listeners now get what their seat heard in it."""
         for ear in self._ears:
             ear.close(turn)
 
