@@ -17,13 +17,13 @@ from sltoolkit.contracts.grants import needs, view_of
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.parties.honest import Honest, HonestClient
 from sltoolkit.parties.stages import Server
+from sltoolkit.referee.mount import check_seat, refuse_unsuited
 from sltoolkit.referee.sessions import (
     HijackingSession,
     ListeningSession,
     SeizedMiddle,
     SeizedServer,
 )
-from sltoolkit.referee.mount import check_seat, refuse_unsuited
 from sltoolkit.referee.sources import knowledge_sources
 from sltoolkit.streams import Stream
 from sltoolkit.training.casting import task_of
