@@ -33,6 +33,7 @@ from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Vanilla
 from sltoolkit.referee.listening import ListenerEar, open_listener
+from sltoolkit.referee.sessions import ListeningSession
 from sltoolkit.streams import Stream
 from sltoolkit.training.phases import run_phases
 from sltoolkit.training.run import Run, seat_parties
@@ -112,8 +113,8 @@ Step = Callable[[Tensor, Tensor, nn.Module, Tensor, Tensor], None]
 def by_hand(tap: Simulation, attack: SDAR) -> Step:
     """SDAR's step as one would write it for one run, on the networks of a listener state."""
     substitute, feature, image = tap.substitute, tap.feature_critic, tap.image_critic
-    if substitute is None or feature is None or image is None:
-        raise RuntimeError("the listener state has heard nothing yet")
+    if feature is None or image is None:
+        raise ValueError("by hand, SDAR has both critics: give lambda1 and lambda2")
     e, d, D_e, D_d = (x.network for x in (substitute.client, substitute.decoder, feature, image))
     lr, decoder_lr, lambda1 = attack.lr or 0.0, attack.decoder_lr or 0.0, attack.lambda1 or 0.0
     rates = lr, decoder_lr, lambda1 * lr, attack.lambda2 * decoder_lr
@@ -167,9 +168,10 @@ def sdar_step(attack: SDAR) -> float:
         through.close(turn)
 
     say(wire)
-    if not isinstance(attached.listener_state, Simulation):
+    session = attached.listener_state
+    if not isinstance(session, ListeningSession) or not isinstance(session.state, Simulation):
         raise TypeError("SDAR opens another listener state")
-    hand, aux = by_hand(attached.listener_state, attack), run.data.aux
+    hand, aux = by_hand(session.state, attack), run.data.aux
 
     def plain() -> None:
         rows = torch.randint(len(aux.y), (BATCH,))

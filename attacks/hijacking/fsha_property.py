@@ -1,7 +1,7 @@
 """FSHA's property inference: a hijacked client encodes for a classifier of a private attribute.
 
 Adversary: as FSHA's (`sltoolkit.attacks.hijacking.fsha`), a malicious server, whose own
-samples carry the attribute. It needs a protocol in which it doesn't see the attribute anyway.
+samples carry the attribute. The protocol must keep the attribute private.
 
 Idea (Pasquini et al. 2021, section 4.2): in place of the decoder a classifier C reads the pilot's
 codes of own samples x' with attribute s',
@@ -9,8 +9,8 @@ codes of own samples x' with attribute s',
 with the same critic, the same gradient to the client, and the same game. At the end C(z) says
 whether a target has the attribute.
 
-Data sets here know classes alone, so the attribute is whether a sample's class is one of
-`classes`: labels are private (U-shaped, say), and half a label is what is stolen.
+Data sets here have classes and no further attributes, so the attribute is whether a sample's class
+is one of `classes`. Labels must be private (U-shaped, for example): a part of them is stolen.
 
 Departures from the paper and its public code: those of FSHA. The classifier is linear, and the
 pilot has SiLU after its strided layers, as in the code.
@@ -18,36 +18,34 @@ pilot has SiLU after its strided layers, as in the code.
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, Self, final
+from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.hijacking._hijacker import Hijacking
+from sltoolkit.attacks.hijacking._hijacker import Hijacking, Trio
+from sltoolkit.attacks.hijacking.fsha import hijack
 from sltoolkit.contracts.attack import Family
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import AttributeGuess
-from sltoolkit.errors import SpecError
 from sltoolkit.networks.substitutes import strided_substitute
+from sltoolkit.parameters.parameter import Parameter
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class FSHAProperty(Hijacking):
-    """Infer a private attribute by drawing the client into a space of codes that tells it.
-
-    Attributes:
-        classes: the classes whose samples have the attribute.
-    """
+    """Infer a private attribute by drawing the client into a space of codes that tells it."""
 
     family: ClassVar[Family] = "inference"
 
-    classes: tuple[int, ...] = (0,)
-
-    def __post_init__(self) -> None:
-        if not self.classes:
-            raise SpecError("fsha_property.classes must name the classes that have the attribute")
+    classes: Annotated[
+        tuple[int, ...],
+        Parameter("the classes whose samples have the attribute", least=0, nonempty=True),
+    ] = (0,)
+    lr: Annotated[float, Parameter("learning rate of pilot and classifier", above=0)] = 1e-3
+    critic_lr: Annotated[float, Parameter("learning rate of the critic", above=0)] = 1e-3
 
     @classmethod
     def smoke(cls) -> Self:
@@ -68,14 +66,17 @@ class FSHAProperty(Hijacking):
         """The classifier: one logit (B, 1)."""
         return nn.Sequential(nn.Flatten(), nn.Linear(prod(task.smashed_shape), 1))
 
-    def read_loss(self, read: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Binary cross-entropy of own samples' attribute."""
-        wanted = self.attribute(y).to(read.dtype)
-        return functional.binary_cross_entropy_with_logits(read.squeeze(1), wanted)
+    def step(self, trio: Trio, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """FSHA's step, where L is the binary cross-entropy of own samples' attribute."""
+        codes = trio.codes(x)
+        logits = trio.reader(codes).squeeze(1)
+        wanted = self.attribute(y).to(logits.dtype)
+        L = functional.binary_cross_entropy_with_logits(logits, wanted)
+        return hijack(self, trio, L, codes.detach(), z)
 
-    def outcome(self, reader: nn.Module, z: Tensor, **told: Any) -> AttributeGuess:
+    def outcome(self, reader: nn.Module, z: Tensor) -> AttributeGuess:
         """The logits of having the attribute, and of not having it."""
         reader.eval()
         with torch.no_grad():
             logit = reader(z).squeeze(1)
-        return AttributeGuess(scores=torch.stack([-logit, logit], dim=1), **told)
+        return AttributeGuess(scores=torch.stack([-logit, logit], dim=1))

@@ -1,20 +1,19 @@
 """A substitute client and its decoder, trained beside the victim: what PCAT and SDAR share.
 
-An honest-but-curious server holds its own network f_s at every moment of the training. A substitute
-client e that makes f_s predict the labels of the server's own samples x' is drawn toward the
-victim's client, because f_s learns together with that one. What a decoder d learns from the pairs
-(e(x'), x') then carries over to what the victim sends. Nothing of this touches the victim: f_s is a
-frozen replica in evaluation mode, and gradients are taken for the attacker's own weights alone.
+An honest-but-curious server holds its own network f_s at every moment of the training. It trains a
+substitute client e so that f_s predicts the labels of the server's own samples x' from e(x'). This
+draws e toward the victim's client, because f_s learns together with that client. A decoder d learns
+from the pairs (e(x'), x'), and then decodes what the victim sends. None of this touches the victim:
+f_s is a frozen replica in evaluation mode, and only the attacker's own weights get gradients.
 
-Where labels are private (U-shaped), f_s ends in features; a tail of the attacker's own makes logits
-of them, and learns together with e.
+Where labels are private (U-shaped), f_s ends in features. A tail of the attacker's own turns them
+into logits, and learns together with e.
 
-Where the defense's public parameters (mechanism) are known, e sends through an own copy of it, as
-the victim does: f_s, critics and decoder see e's codes as they would arrive.
+Where the defense's public parameters (mechanism) are known, e sends through its own copy of the
+defense, as the victim does: f_s, critics and decoder see e's codes as they would arrive.
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -22,11 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.adversary.learner import Architecture, Learner, Losses
+from sltoolkit.adversary.learner import Learner, Losses
 from sltoolkit.adversary.own_defense import Defended, OwnDefense
+from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.contracts.attack import BatchView
-from sltoolkit.contracts.defense import Defense, Task
-from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.errors import SpecError
 from sltoolkit.networks.conditioning import Conditioned, LabelChannel
 from sltoolkit.networks.inverse import inverse_network
@@ -37,19 +35,8 @@ from sltoolkit.streams import Stream
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SubstituteSetup:
-    """What the server has when the training begins; without the architecture it makes one up."""
-
-    aux: Aux
-    task: Task
-    client_arch: Architecture | None
-    mechanism: Callable[[Stream], Defense] | None
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
 class SubstituteView:
-    """What it has at the end; in a U-shape without labels.
+    """What the server has at the end; no labels in a U-shape.
 
     Its own network may have moved after the last batch, where copies are averaged.
     """
@@ -68,15 +55,23 @@ class Batch:
     y: Tensor | None
     server: nn.Module
 
-    @classmethod
-    def of(cls, heard: BatchView) -> "Batch | None":
-        """What a server heard; None of a batch that is too small for BatchNorm to learn from."""
+    @staticmethod
+    def usable(heard: BatchView) -> bool:
+        """Whether f_s and at least two smashed data are there: BatchNorm can't learn from one."""
         z = heard.messages.get(("smashed", "in"))
-        if z is None or len(z) < 2 or heard.network is None:
-            return None
+        return heard.network is not None and z is not None and len(z) > 1
+
+    @classmethod
+    def of(cls, heard: BatchView) -> "Batch":
+        """A usable batch, as a server heard it."""
+        if heard.network is None:
+            raise SpecError(
+                "a substitute learns through the server's network: listen as the server"
+            )
         y = heard.messages.get(("labels", "in"))
         # label weights (B, C) stand for the class that weighs most
-        return cls(z, y.argmax(1) if y is not None and y.dim() == 2 else y, heard.network())
+        hard = y.argmax(1) if y is not None and y.dim() == 2 else y
+        return cls(heard.messages["smashed", "in"], hard, heard.network())
 
 
 @final
@@ -84,7 +79,7 @@ class Substitute:
     """The attacker's own client e, decoder d and (where labels are private) tail.
 
     Args:
-        setup: what it had before.
+        setup: what it had before; without the architecture, it makes one up.
         first: the first batch it heard.
         conditional: whether the decoder sees labels, where they are heard.
         lr: of client and tail.
@@ -94,7 +89,7 @@ class Substitute:
     """
 
     def __init__(
-        self, setup: SubstituteSetup, first: Batch, *, conditional: bool, lr: float,
+        self, setup: TrainingSetup, first: Batch, *, conditional: bool, lr: float,
         decoder_lr: float, width: int, rng: Stream,
     ) -> None:  # fmt: skip
         aux, task = setup.aux, setup.task
@@ -115,7 +110,7 @@ class Substitute:
         )
         decoder = body if channel is None else Conditioned(channel, body)
         self.decoder = Learner(decoder, aux.x, decoder_lr)
-        self.server = first.server  # as last heard: whoever hears keeps it up to date
+        self.server = first.server  # the listener state keeps it up to date
         self.tail: Learner | None = None
         if first.y is None:
             with torch.no_grad():
@@ -126,11 +121,11 @@ class Substitute:
 
     @property
     def imitators(self) -> list[Learner]:
-        """Who learns from the task's loss."""
+        """The networks that learn from the task's loss."""
         return [self.client] if self.tail is None else [self.client, self.tail]
 
     def codes(self, x: Tensor) -> Tensor:
-        """What the client sends of own samples (B, ...); a decoder is to see them as they are."""
+        """What the client sends for own samples (B, ...), which stay as they are."""
         return self._defense(self.client(x.clone()), x)
 
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
@@ -139,12 +134,12 @@ class Substitute:
         return self.aux.x[rows], self.aux.y[rows]
 
     def draw_alike(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Own samples x' with the labels y (B,), of those there are."""
+        """Own samples x' with the labels y (B,); labels that no own sample has are left out."""
         rows = self._pools.draw(y)
         return self.aux.x[rows], self.aux.y[rows]
 
     def flipped(self, y: Tensor, share: float) -> Tensor:
-        """Labels (B,), that share of which is drawn anew from all classes."""
+        """Labels (B,), a share of which is drawn anew from all classes."""
         anew = torch.randint(self.classes, y.shape, device=y.device)
         return torch.where(torch.rand(y.shape, device=y.device) < share, anew, y)
 
@@ -166,8 +161,8 @@ class Substitute:
     def finished(self) -> nn.Module:
         """The client as it is by now, (B, ...) -> (B, ...): the mean of a few draws of its codes.
 
-        Before the defense these are anything that suits f_s behind it. The draws are the same
-        whenever it is asked for.
+        Codes are taken behind the defense: in front of it they may be anything that suits f_s. The
+        draws are the same every time.
         """
         return Defended(
             self.client.network, OwnDefense(self._mechanism, self._rng.fresh("defense"))
@@ -179,22 +174,14 @@ class Substitute:
         tail = [] if self.tail is None else [self.tail.network]
         return nn.Sequential(self.finished, self.server, *tail).eval()
 
+    def meet(self, server: nn.Module | None) -> None:
+        """Stand before a copy of the server's network of the end, if it is known."""
+        if server is not None:
+            self.server = copy.deepcopy(server).eval()
+
     def with_labels(self, y: Tensor | None) -> tuple[Tensor, ...]:
-        """What conditioned networks take beside their input."""
+        """What conditioned networks take besides their input."""
         return (y,) if self.conditional and y is not None else ()
-
-
-def started(substitute: Substitute | None, view: SubstituteView, name: str) -> Substitute:
-    """The substitute of a listener that heard something, behind the server's network of the end.
-
-    Raises:
-        SpecError: if it heard nothing.
-    """
-    if substitute is None:
-        raise SpecError(f"{name} heard no batch to learn from: train the victim, or listen earlier")
-    if view.server_weights is not None:
-        substitute.server = copy.deepcopy(view.server_weights).eval()
-    return substitute
 
 
 @final

@@ -7,14 +7,14 @@ queries, neither the client's architecture nor the server's network.
 Idea (Xu et al. 2024): smashed data betray what the client's network prefers to represent. Per
 heard batch, with as many own samples x', in this order:
     substitute f^:  a MK-MMD^2(f^(x'), z) + (1 - a) E[D(f^(x'))],
-    decoder d:      || d(f^(x')) - x' ||^2, of f^ as it is by then,
+    decoder d:      || d(f^(x')) - x' ||^2, with f^ after its step,
     critic D:       E[D(z)] - E[D(f^(x'))] + 1000 E[(|| grad D(z^) || - 1)^2],
 with z^ at random between both and the first line's f^(x'). At the end x = d(z). MK-MMD
 sums five Gaussian kernels (`sltoolkit.metrics.discrepancy`). R releases of a target are averaged.
 
-Where the defense's public parameters (mechanism) are known, f^ sends through an own copy of it, so
+Where the defense's public parameters (mechanism) are known, f^ sends through its own copy of it, so
 that defended codes are aligned with defended ones, and d learns to decode those. Else f^ is aligned
-as it is, noise or not. Of a defense that learns, the copy is as it began, which may mislead.
+as it is, noise or not. The copy of a defense that learns stays as it began, which may mislead.
 
 a = 0.8, as the authors run it; their code's default of a = 1 switches the critic off.
 
@@ -24,9 +24,9 @@ Departures from the paper's public code:
    from the finished f^ in evaluation mode for `polish` epochs; repeats=1, polish=0 is the code.
 2. Targets are released by the deployed client in evaluation mode; the code attacks what it sends in
    training mode.
-3. f^ is the beginning of VGG-16 with BatchNorm, as in the code, of as many stages as the shapes
-   tell. If the first smashed data are negative somewhere, a plain convolution ends it: the code's
-   ReLU could never match them.
+3. f^ is the beginning of VGG-16 with BatchNorm, as in the code; its number of stages follows from
+   the shapes. If the first smashed data are negative somewhere, a plain convolution ends it: the
+   code's ReLU could never match them.
 4. Own samples are drawn with replacement. A batch of one sample teaches nothing.
 5. Images are in [0, 1], for f^ and d as for the client; the code has all in [-1, 1].
 6. The critic strides to sides of 4, and MK-MMD lacks the code's constant 2 / (n - 1).
@@ -35,7 +35,7 @@ Departures from the paper's public code:
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self, final
+from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -43,26 +43,23 @@ from torch.nn import functional
 
 from sltoolkit.adversary.learner import Learner, Losses, learn
 from sltoolkit.adversary.own_defense import OwnDefense
-from sltoolkit.adversary.rehearsal import chosen, settings, settled
 from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
-from sltoolkit.errors import SpecError
 from sltoolkit.metrics.discrepancy import mk_mmd
 from sltoolkit.networks.critics import gradient_penalty, residual_critic, wasserstein_loss
 from sltoolkit.networks.inverse import decode, fit_inverse
 from sltoolkit.networks.substitutes import pooled_substitute, transposed_decoder
+from sltoolkit.parameters.grids import given
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
-
-SHARES, RATES, CRITIC_RATES = (0.8, 1.0), (1e-4, 1e-3, 1e-2), (3e-4, 3e-3)
-"""What a dress rehearsal compares."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FORASetup:
-    """What it has when the training begins."""
+    """What FORA has when the training begins: it needs no architecture of the client."""
 
     aux: Aux
     task: Task
@@ -72,7 +69,7 @@ class FORASetup:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FORAView:
-    """What it has at the end."""
+    """What FORA has at the end."""
 
     smashed: Tensor
 
@@ -86,17 +83,6 @@ class FORA(Listener[FORASetup]):
     first batch is heard: six settings by default, 450 batches each
     (`sltoolkit.adversary.training_rehearsal`). The rehearsal's own victims learn from labels of the
     own samples; `paper()` needs none.
-
-    Attributes:
-        mmd_share: a, what MK-MMD counts for beside the critic; 1: there is no critic.
-        lr: of the substitute and the decoder.
-        critic_lr: of the critic.
-        penalty: weight of the gradient penalty.
-        repeats: steps per heard batch.
-        width: channels of the widest layers of critic and decoder; the paper's is 256.
-        blocks: residual blocks of the critic.
-        polish: further epochs of the decoder on the finished substitute.
-        polish_lr: their initial learning rate.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper")
@@ -108,38 +94,57 @@ class FORA(Listener[FORASetup]):
         "split learning (CVPR; arXiv:2405.04115)"
     )
 
-    mmd_share: float | None = None
-    lr: float | None = None
-    critic_lr: float | None = 3e-4
-    penalty: float = 1000.0
-    repeats: int = 1
-    width: int = 256
-    blocks: int = 6
-    polish: int = 20
-    polish_lr: float = 2e-3
+    mmd_share: Annotated[
+        float | None,
+        Parameter(
+            "a, the share of MK-MMD beside the critic; 1: there is no critic", least=0, most=1,
+            grid=(0.8, 1.0),
+        ),
+    ] = None  # fmt: skip
+    lr: Annotated[
+        float | None,
+        Parameter("learning rate of substitute and decoder", above=0, grid=(1e-4, 1e-3, 1e-2)),
+    ] = None
+    critic_lr: Annotated[
+        float | None, Parameter("learning rate of the critic", above=0, grid=(3e-4, 3e-3))
+    ] = 3e-4
+    penalty: Annotated[float, Parameter("weight of the gradient penalty", least=0)] = 1000.0
+    repeats: Annotated[int, Parameter("steps per heard batch", least=1)] = 1
+    width: Annotated[
+        int,
+        Parameter(
+            "channels of the widest layers of critic and decoder; the paper has 256", least=1
+        ),
+    ] = 256
+    blocks: Annotated[int, Parameter("residual blocks of the critic", least=0)] = 6
+    polish: Annotated[
+        int, Parameter("further epochs of the decoder on the finished substitute", least=0)
+    ] = 20
+    polish_lr: Annotated[float, Parameter("initial learning rate of these epochs", above=0)] = 2e-3
 
     @classmethod
     def paper(cls) -> Self:
         """The authors' rates and weights; nothing is rehearsed."""
-        return cls(mmd_share=SHARES[0], lr=RATES[0])
+        return cls(mmd_share=0.8, lr=1e-4)
 
     @classmethod
     def smoke(cls) -> Self:
         """Narrow networks, one epoch at the end, the authors' rates and weights."""
         return replace(cls.paper(), width=4, blocks=1, polish=1)
 
-    @property
-    def rehearses(self) -> bool:
-        """Unless everything is given."""
-        return None in (self.mmd_share, self.lr, self.critic_lr)
+    def usable(self, heard: BatchView) -> bool:
+        """Every batch with at least two smashed data: BatchNorm can't learn from one."""
+        z = heard.messages.get(("smashed", "in"))
+        return z is not None and len(z) > 1
 
-    def open(self, setup: FORASetup, *, rng: Stream) -> ListenerState:
-        """Attach."""
-        return Alignment(self, setup, rng)
+    def open(self, setup: FORASetup, first: BatchView, *, rng: Stream) -> ListenerState:
+        """Make substitute, decoder and critic."""
+        aligned = Aligned(self, setup, first.messages["smashed", "in"], rng.child("substitute"))
+        return Alignment(aligned, rng)
 
     def candidates(self, setup: FORASetup) -> Sequence[Self]:
         """Every combination of what is open; without a critic, its rate makes no difference."""
-        options = settings(self, mmd_share=SHARES, lr=RATES, critic_lr=CRITIC_RATES)
+        options = super().candidates(setup)
         first = options[0].critic_lr
         return [s for s in options if s.mmd_share != 1 or s.critic_lr == first]
 
@@ -153,24 +158,27 @@ class Aligned:
         setup: shapes and own samples.
         first: the first smashed data heard, (B, ...).
         rng: for the defense; all else draws from the open scope.
+
+    Attributes:
+        own: inputs of own samples, (N, ...).
     """
 
     def __init__(self, attack: FORA, setup: FORASetup, first: Tensor, rng: Stream) -> None:
-        task, like = setup.task, setup.aux.x
-        signed, lr = bool((first < 0).any()), settled(attack.lr, "lr")
-        self.penalty, self.mmd_share = attack.penalty, settled(attack.mmd_share, "mmd_share")
+        task, self.own = setup.task, setup.aux.x
+        self.attack, signed = attack, bool((first < 0).any())
+        self.mmd_share, lr, critic_lr = given(attack.mmd_share, attack.lr, attack.critic_lr)
         self.substitute = Learner(
-            pooled_substitute(task.input_shape, task.smashed_shape, signed=signed), like, lr
+            pooled_substitute(task.input_shape, task.smashed_shape, signed=signed), self.own, lr
         )
         self.decoder = Learner(
             transposed_decoder(
                 task.smashed_shape, task.input_shape, width=attack.width, normed=True
-            ), like, lr,
+            ), self.own, lr,
         )  # fmt: skip
         self.critic: Learner | None = None
         if self.mmd_share < 1:
             judge = residual_critic(task.smashed_shape, width=attack.width, blocks=attack.blocks)
-            self.critic = Learner(judge, like, settled(attack.critic_lr, "critic_lr"))
+            self.critic = Learner(judge, self.own, critic_lr)
         self._mechanism, self._rng = setup.mechanism, rng
         self._defense = OwnDefense(setup.mechanism, rng.child("defense"))
         self.losses = Losses()
@@ -200,74 +208,48 @@ class Aligned:
             codes = codes.detach()
             penalty = gradient_penalty(critic, codes, z)
             gap = wasserstein_loss(critic(z), critic(codes))
-            learn((gap + self.penalty * penalty, [critic]))
+            learn((gap + self.attack.penalty * penalty, [critic]))
             self.losses.note(critic_gap=gap)
 
-    def inverse(self, x: Tensor, *, epochs: int, lr: float, repeats: int = 1) -> nn.Module:
-        """A copy of the decoder, after further epochs with the substitute as it is now.
+    def inverse(self, releases: int) -> nn.Module:
+        """A copy of the decoder, polished with the substitute as it is now.
 
         Args:
-            x: own samples, (N, ...).
-            epochs: passes, each with fresh draws of the defense.
-            lr: the initial learning rate.
-            repeats: releases whose mean is decoded.
+            releases: of a target, whose mean is to be decoded.
         """
         decoder = copy.deepcopy(self.decoder.network)
-        codes = decode(copy.deepcopy(self.substitute.network), x)
-        own = OwnDefense(self._mechanism, self._rng.fresh("defense"))
+        codes = decode(copy.deepcopy(self.substitute.network), self.own)
+        defense = OwnDefense(self._mechanism, self._rng.fresh("defense"))
         return fit_inverse(
-            lambda _: own.apart(codes, x, draws=repeats), x,
-            network=decoder, epochs=epochs, lr=lr,
+            lambda _: defense.apart(codes, self.own, draws=releases), self.own,
+            network=decoder, epochs=self.attack.polish, lr=self.attack.polish_lr,
         )  # fmt: skip
 
 
 @final
 class Alignment(ListenerState):
-    """FORA's ear.
+    """FORA, as it listens.
 
     Attributes:
-        aligned: its networks; None before the first batch.
+        aligned: its networks.
     """
 
-    def __init__(self, attack: FORA, setup: FORASetup, rng: Stream) -> None:
-        self._given, self._setup, self._rng = attack, setup, rng
-        self._attack = attack
-        self.aligned: Aligned | None = None
+    def __init__(self, aligned: Aligned, rng: Stream) -> None:
+        self.aligned, self._rng = aligned, rng
 
     def hear(self, heard: BatchView) -> None:
         """Learn from a batch's smashed data."""
-        z = heard.messages.get(("smashed", "in"))
-        if z is None or len(z) < 2:
-            return
-        aligned = self.aligned or self._begin(z, heard)
-        own = self._setup.aux.x
-        for _ in range(self._attack.repeats):
+        z, own = heard.messages["smashed", "in"], self.aligned.own
+        for _ in range(self.aligned.attack.repeats):
             rows = torch.randint(len(own), (len(z),), device=own.device)
-            aligned.step(z, own[rows])
-
-    def _begin(self, z: Tensor, heard: BatchView) -> Aligned:
-        self._attack = self._given.tune(self._setup, heard, rng=self._rng.child("rehearsal"))
-        self.aligned = Aligned(self._attack, self._setup, z, self._rng.child("substitute"))
-        return self.aligned
+            self.aligned.step(z, own[rows])
 
     def finish(self, view: FORAView) -> Reconstruction:
-        """Decode the targets.
-
-        Raises:
-            SpecError: if nothing was heard.
-        """
-        if self.aligned is None:
-            raise SpecError(
-                "FORA heard no batch to learn from: train the victim, or listen earlier"
-            )
+        """Decode the targets."""
         with self._rng.fresh("finish").scope():
-            decoder = self.aligned.inverse(
-                self._setup.aux.x, epochs=self._attack.polish, lr=self._attack.polish_lr,
-                repeats=len(view.smashed),
-            )  # fmt: skip
+            decoder = self.aligned.inverse(len(view.smashed))
         return Reconstruction(
             images=decode(decoder, view.smashed.mean(0)),
-            tuned=chosen(self._given, self._attack),
             diagnostics=self.aligned.losses.diagnostics(),
             curve=self.aligned.losses.curve("mmd"),
         )

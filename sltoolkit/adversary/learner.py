@@ -19,7 +19,7 @@ class Architecture(Protocol):
 
 @final
 class Learner:
-    """A network in training mode with an Adam of its own."""
+    """A network in training mode with its own Adam."""
 
     def __init__(self, network: nn.Module, like: Tensor, lr: float) -> None:
         self.network = network.to(like).train()
@@ -40,10 +40,10 @@ class Learner:
 
 
 def learn(*lessons: tuple[Scalar, Sequence[Learner]]) -> None:
-    """Let learners follow their losses; all gradients are taken before anybody moves.
+    """Let learners follow their losses; all gradients are taken before any weight moves.
 
     Args:
-        lessons: a loss, and who follows it.
+        lessons: a loss, and the learners that follow it.
     """
     for number, (loss, learners) in enumerate(lessons, start=1):
         weights = [w for learner in learners for w in learner.weights]
@@ -60,10 +60,10 @@ def learn(*lessons: tuple[Scalar, Sequence[Learner]]) -> None:
 
 
 RECENT = 50
-"""Steps that diagnostics are means over: the last ones, since single batches are noisy."""
+"""How many of the last steps a diagnostic is the mean of: single batches are noisy."""
 
 CURVE_POINTS = 50
-"""Of a curve, at most."""
+"""The most points that a curve has."""
 
 
 @final

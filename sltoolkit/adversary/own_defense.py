@@ -1,16 +1,14 @@
-"""What attackers make of the grant `mechanism`: an own copy of the client's defense."""
+"""What attackers make of the grant `mechanism`: their own copy of the client's defense."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
-
-if TYPE_CHECKING:
-    from sltoolkit.contracts.defense import Defense
 
 DRAWS = 4
 """Draws of the mechanism that are averaged into one evaluation of a defended client."""
@@ -21,17 +19,17 @@ _CHUNK = 64
 
 @final
 class OwnDefense:
-    """An own copy of the defense, in use as a deployed client has it: it learns nothing.
+    """The attacker's copy of the defense. It works as in a deployed client: it learns nothing.
 
-    Where the mechanism isn't known, codes stay as they are and nothing is drawn. Of a defense that
-    learns beside its client, the copy is as it began, for good.
+    If the mechanism isn't known, codes stay as they are and nothing is drawn. The copy of a defense
+    that learns beside its client stays as that defense was at the beginning.
 
     Args:
         mechanism: makes the copy.
-        rng: for the copy and its draws; with a stream at its beginning, both are the same again.
+        rng: for the copy and its draws; the same stream from its beginning gives both again.
     """
 
-    def __init__(self, mechanism: "Callable[[Stream], Defense] | None", rng: Stream) -> None:
+    def __init__(self, mechanism: Callable[[Stream], Defense] | None, rng: Stream) -> None:
         self._defense = None if mechanism is None else mechanism(rng)
         self._rng = rng
 
@@ -50,9 +48,9 @@ class OwnDefense:
         return drawn[0] if len(drawn) == 1 else torch.stack(drawn).mean(0)
 
     def apart(self, z: Tensor, x: Tensor, *, draws: int) -> Tensor:
-        """The same, where no two examples share a draw: what a decoder is to learn from.
+        """The same, where no two examples share a draw: what a decoder should learn from.
 
-        Who learns from many that share one mask learns about that mask.
+        A decoder that learns from many examples with one mask learns about that mask.
         """
         if self._defense is None:
             return z

@@ -1,26 +1,29 @@
 """Dress rehearsal: how an attack on a training chooses its hyper-parameters, before the run.
 
-Who listens or hijacks can't try one setting after another on a training that happens once. It
-trains a small victim of its own on half of its own samples, lets every candidate attack that from
-the other half (listeners all on one run, as they do the real one; each hijacker a run of its own,
-of the same first weights and batches), and takes the one that then reconstructs samples best which
-neither that victim nor any candidate has seen. Nothing of the real run enters but what the attacker
-has in its hands when that begins: its own network's architecture, the size of a batch, whether
-labels are heard, and whether smashed data can be negative. That victim is defended as the real one
-is if the attacker knows the defense's public parameters (mechanism), else undefended; where it
-doesn't know the client's architecture, strided convolutions play it.
+A training happens once, so a listener or a hijacker can't try one setting after another on it.
+Instead the attacker trains a small victim on half of its own samples. Every candidate attacks this
+victim and learns from the other half. Listeners all listen to one training, as they do to the real
+one; each hijacker has a training to itself, with the same first weights and batches. The candidate
+wins that then reconstructs samples best which neither the victim nor any candidate has seen.
+
+From the real run, the rehearsal takes only what the attacker holds when it begins: the architecture
+of its own network, the size of a batch, whether labels are heard, and whether smashed data can be
+negative. If the attacker knows the defense's public parameters (mechanism), the rehearsal's victim
+is defended as the real one is, else it is undefended. If it doesn't know the client's architecture,
+strided convolutions play the client.
 
 A substitute's first weights decide as much as its settings do: the same setting may be twice as
-good from others. So candidates draw the same random numbers, and meet on several victims. Where
-none does better than the mean of own samples, the first, which is the default, is kept: by how much
-failures differ is luck, and says nothing about the next training.
+good from others. So candidates draw the same random numbers and meet on several victims. If none
+does better than the mean of own samples, the first candidate, which is the default, is kept: how
+much failures differ is luck and says nothing about the next training.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from itertools import chain
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -28,18 +31,18 @@ from torch.nn import functional
 
 from sltoolkit.adversary.own_defense import OwnDefense
 from sltoolkit.adversary.rehearsal import first_among_equals
+from sltoolkit.contracts.attack import ActiveAttack, BatchView, Listener, ListenerState
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
 from sltoolkit.models.resize import reinitialize
 from sltoolkit.networks.substitutes import strided_substitute, tail_network
+from sltoolkit.parties.honest import HonestServer
+from sltoolkit.parties.stages import Server
 from sltoolkit.progress import advance, part, rehearsal
 from sltoolkit.streams import Stream
 
-if TYPE_CHECKING:
-    from sltoolkit.contracts.attack import ActiveAttack, BatchView, Listener, ListenerState
-
-    L = TypeVar("L", bound=Listener[Any])
-    H = TypeVar("H", bound=ActiveAttack[Any])
+L = TypeVar("L", bound=Listener[Any])
+H = TypeVar("H", bound=ActiveAttack[Any])
 
 VICTIMS = 3
 """How many trainings candidates are compared on."""
@@ -51,53 +54,71 @@ SAMPLES = 32
 """Samples that candidates are compared on, at most a quarter of aux."""
 
 LISTENING = 0.9
-"""About what share of the time candidates listen; then they reconstruct."""
+"""Roughly the share of the time for which candidates listen; then they reconstruct."""
 
 LR = 1e-3
 """The rehearsal victim's learning rate; it learns by Adam."""
 
 
-def rehearse_listening(
-    candidates: "Sequence[L]", setup: Any, first: "BatchView", *, rng: Stream
-) -> "L":
-    """The candidate that reconstructs best after listening to a training of the attacker's own.
-
-    Of those about as good as the best, the first (`rehearsal.first_among_equals`); the first of
-    all, if none does better than the mean of own samples.
+def tuned_listener(listener: L, setup: Any, first: BatchView, *, rng: Stream) -> L:
+    """The listener with its open parameters chosen by rehearsal; itself if none is open.
 
     Args:
-        candidates: settings of one listener, the default first.
+        listener: with some parameters left open.
         setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch` and
             `mechanism`.
-        first: the first batch that it heard of the real run.
+        first: the first usable batch that it heard of the real run.
         rng: the attacker's stream.
 
     Raises:
         SpecError: if aux is too small, or a candidate reconstructs nothing.
+    """
+    candidates = listener.candidates(setup)
+    if len(candidates) == 1:
+        return candidates[0]
+    return rehearse_listening(candidates, setup, first, rng=rng)
+
+
+def tuned_hijacker(attack: H, setup: Any, first: Tensor, *, rng: Stream) -> H:
+    """The hijacker with its open parameters chosen by rehearsal; itself if none is open.
+
+    Args:
+        attack: with some parameters left open; it sits in the server's seat.
+        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch` and
+            `mechanism`.
+        first: the first usable smashed data that arrived in the real run, (B, ...).
+        rng: the attacker's stream.
+
+    Raises:
+        SpecError: if aux is too small, or a candidate reconstructs nothing.
+    """
+    candidates = attack.candidates(setup)
+    if len(candidates) == 1:
+        return candidates[0]
+    heard = BatchView(
+        messages={("smashed", "in"): first}, ids=torch.arange(len(first)), step=0, epoch=0,
+        network=None,
+    )  # fmt: skip
+    return rehearse_hijacking(candidates, setup, heard, rng=rng)
+
+
+def rehearse_listening(candidates: Sequence[L], setup: Any, first: BatchView, *, rng: Stream) -> L:
+    """The candidate that reconstructs best after listening to a training of the attacker's own.
+
+    The budget of each is `VICTIMS` trainings of `BATCHES` batches. Among candidates that are about
+    as good as the best, the first wins (`rehearsal.first_among_equals`); if none does better than
+    the mean of own samples, the first of all.
     """
     return candidates[_best(partial(_listened, candidates, setup, first), rng)]
 
 
-def rehearse_hijacking(
-    candidates: "Sequence[H]", setup: Any, first: "BatchView", *, rng: Stream
-) -> "H":
-    """The same of candidates that take the server's seat, each in a training of its own.
-
-    Args:
-        candidates: settings of one active attack, the default first.
-        setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch` and
-            `mechanism`.
-        first: the first smashed data that it heard of the real run.
-        rng: the attacker's stream.
-
-    Raises:
-        SpecError: if aux is too small, or a candidate reconstructs nothing.
-    """
+def rehearse_hijacking(candidates: Sequence[H], setup: Any, first: BatchView, *, rng: Stream) -> H:
+    """The same for candidates that take the server's seat, each in trainings of its own."""
     return candidates[_best(partial(_hijacked, candidates, setup, first), rng)]
 
 
 def _best(attacked: Callable[[Stream], tuple[Tensor, Tensor]], rng: Stream) -> int:
-    """Which candidate does best on `VICTIMS` trainings, of which `attacked` has one attacked."""
+    """Which candidate does best on `VICTIMS` trainings; `attacked` lets them attack one."""
     found = []
     with rehearsal():
         for number in range(VICTIMS):
@@ -111,7 +132,7 @@ def _best(attacked: Callable[[Stream], tuple[Tensor, Tensor]], rng: Stream) -> i
 
 
 def _hijacked(
-    candidates: "Sequence[H]", setup: Any, first: "BatchView", rng: Stream
+    candidates: Sequence[H], setup: Any, first: BatchView, rng: Stream
 ) -> tuple[Tensor, Tensor]:
     """Mean squared errors on one victim: of each candidate, (candidates,), and of a guess, ()."""
     errors = []
@@ -119,47 +140,39 @@ def _hijacked(
         stage_rng, stream = rng.fresh("stage"), rng.fresh("candidate")
         with stage_rng.scope():
             stage = _Stage(setup, first, stage_rng)
-        seat, tap = candidate.seize(None, replace(setup, aux=stage.rest), rng=stream)
         with part(1 / (len(candidates) - number)):
-            for step in stage.hijacked(seat, BATCHES):
-                advance(step, BATCHES)
-        errors.append(stage.error(candidate.view, tap, stream))
+            state = stage.hijacked_by(candidate, replace(setup, aux=stage.rest), stream)
+        errors.append(stage.error(candidate.view, state, stream))
     return torch.stack(errors), stage.guess
 
 
 def _listened(
-    candidates: "Sequence[L]", setup: Any, first: "BatchView", rng: Stream
+    candidates: Sequence[L], setup: Any, first: BatchView, rng: Stream
 ) -> tuple[Tensor, Tensor]:
     """Mean squared errors on one victim: of each candidate, (candidates,), and of a guess, ()."""
     with rng.scope():
         stage = _Stage(setup, first, rng)
-    own = replace(setup, aux=stage.rest)
-    states: list[tuple[ListenerState, Stream]] = []
-    for candidate in candidates:
-        stream = rng.fresh("candidate")
-        with stream.scope():
-            states.append((candidate.open(own, rng=stream), stream))
+    streams = [rng.fresh("candidate") for _ in candidates]
     with part(LISTENING):
-        for heard in stage.rounds(BATCHES):
-            advance(heard.step, BATCHES)
-            for tap, stream in states:
-                with stream.scope():
-                    tap.hear(heard)
-    errors = [stage.error(candidates[0].view, tap, stream) for tap, stream in states]
+        states = stage.heard_by(candidates, replace(setup, aux=stage.rest), streams)
+    errors = [
+        stage.error(candidates[0].view, state, stream)
+        for state, stream in zip(states, streams, strict=True)
+    ]
     return torch.stack(errors), stage.guess
 
 
 @final
 class _Stage:
-    """The attacker's own victim, and who rehearses what on it."""
+    """The attacker's own victim, and the samples that candidates are compared on."""
 
-    def __init__(self, setup: Any, first: "BatchView", rng: Stream) -> None:
+    def __init__(self, setup: Any, first: BatchView, rng: Stream) -> None:
         x, y, task = setup.aux.x, setup.aux.y, setup.task
         count = min(SAMPLES, len(y) // 4)
         if count < 1 or len(y) // 2 - count < 2:
             raise SpecError(
                 f"a dress rehearsal needs at least 8 aux samples, got {len(y)}: give the "
-                "attack's open parameters (rates, say), and there is none"
+                "attack's open parameters (its rates, for example), and there is none"
             )
         order = torch.randperm(len(y), device=y.device)
         half = order[: len(y) // 2]
@@ -172,7 +185,7 @@ class _Stage:
         arch = getattr(setup, "client_arch", None)
         self._client = (
             arch(rng.child("client")) if arch is not None
-            # of another family than listeners' own substitutes, which would match it too easily
+            # not the architecture of listeners' own substitutes, which would match it too easily
             else strided_substitute(
                 task.input_shape, task.smashed_shape, activation=nn.ReLU,
                 signed=bool((heard < 0).any()),
@@ -197,7 +210,7 @@ class _Stage:
             features = copy.deepcopy(server).eval()(z.clone())
         return [server, tail_network(features.shape[1:], self._task.classes).to(z)]
 
-    def rounds(self, count: int) -> "Iterator[BatchView]":
+    def rounds(self, count: int) -> Iterator[BatchView]:
         """Train, batch by batch: what the listener would hear of it."""
         for step in range(count):
             with self._rng.scope():
@@ -205,16 +218,47 @@ class _Stage:
                 z = self._step(self._x[rows], self._y[rows])
             yield self._heard(step, rows, z)
 
-    def hijacked(self, seat: Any, count: int) -> Iterator[int]:
-        """Train on what the hijacker's seat answers, batch by batch."""
-        for step in range(count):
+    def heard_by(
+        self, candidates: Sequence[Listener[Any]], setup: Any, streams: Sequence[Stream]
+    ) -> list[ListenerState]:
+        """What listeners remember of `BATCHES` batches; each draws from a stream of its own."""
+        rounds = self.rounds(BATCHES)
+        first, states = next(rounds), []
+        for candidate, stream in zip(candidates, streams, strict=True):
+            with stream.scope():
+                states.append(candidate.open(setup, first, rng=stream))
+        for heard in chain([first], rounds):
+            advance(heard.step, BATCHES)
+            for state, stream in zip(states, streams, strict=True):
+                with stream.scope():
+                    state.hear(heard)
+        return states
+
+    def hijacked_by(
+        self, candidate: ActiveAttack[Any], setup: Any, stream: Stream
+    ) -> ListenerState:
+        """What a hijacker remembers of `BATCHES` batches, whose gradients are its answers."""
+        sent = self._sent(BATCHES)
+        first = next(sent)
+        honest = HonestServer(nn.Sequential(*self._parts), None, self._rng.child("server"))
+        with stream.scope():
+            seat, state = candidate.seize(honest, setup, first[1].detach().clone(), rng=stream)
+        if not isinstance(seat, Server):
+            raise SpecError(f"{type(candidate).__name__} must put a Server in a Server's place")
+        for step, (rows, z) in enumerate(chain([first], sent)):
+            z.backward(seat.step(z.detach().clone(), self._y[rows]))
+            self._optimizer.step()
+            advance(step, BATCHES)
+        return state
+
+    def _sent(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows (B,), and the client's smashed data (B, ...) with their graph, batch by batch."""
+        for _ in range(count):
             with self._rng.scope():
                 rows = self._batch()
                 self._optimizer.zero_grad()
                 z = self._defense(self._client.train()(self._x[rows]), self._x[rows])
-            z.backward(seat.step(z.detach().clone(), self._y[rows]))
-            self._optimizer.step()
-            yield step
+            yield rows, z
 
     def _batch(self) -> Tensor:
         """Rows of the next batch's samples (B,)."""
@@ -233,7 +277,7 @@ class _Stage:
         self._optimizer.step()
         return sent
 
-    def _heard(self, step: int, rows: Tensor, z: Tensor) -> "BatchView":
+    def _heard(self, step: int, rows: Tensor, z: Tensor) -> BatchView:
         messages: dict[tuple[Any, Any], Tensor] = {("smashed", "in"): z}
         if self._labeled:
             messages["labels", "in"] = self._y[rows]
@@ -254,7 +298,7 @@ class _Stage:
         off: Tensor = images - self._x[self.targets]
         return off.square().mean()
 
-    def error(self, view: type, tap: "ListenerState", rng: Stream) -> Tensor:
+    def error(self, view: type, state: ListenerState, rng: Stream) -> Tensor:
         """A candidate's mean squared error, ()."""
         x = self._x[self.targets]
         own = OwnDefense(self._mechanism, self._rng.fresh("defense"))  # all hear the same draws
@@ -265,7 +309,7 @@ class _Stage:
             "labels": self._y[self.targets] if self._labeled else None,
         }  # fmt: skip
         with rng.fresh("finish").scope():
-            outcome = tap.finish(view(**{f.name: held.get(f.name) for f in fields(view)}))
+            outcome = state.finish(view(**{f.name: held.get(f.name) for f in fields(view)}))
         if not isinstance(outcome, Reconstruction):
-            raise SpecError("who takes part in a training and reconstructs nothing can't rehearse")
+            raise SpecError("an attack on a training that reconstructs nothing can't rehearse")
         return self._off(outcome.images)

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
-import torch
 from torch import Tensor, nn
 
 from sltoolkit.adversary.rehearsal import staged, tuned
-from sltoolkit.adversary.training_rehearsal import rehearse_hijacking, rehearse_listening
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.parameters.checking import check_parameters
+from sltoolkit.parameters.grids import combinations, open_parameters
+from sltoolkit.parties.stages import Stage
 from sltoolkit.streams import Stream
 from sltoolkit.wire.message import Kind
 
@@ -32,11 +32,11 @@ class BatchView:
 
     Attributes:
         messages: payloads by (kind, direction), where the direction is `in` or `out` as seen from
-            the seat (by who has none, an eavesdropper say, as seen from the server). A server that
+            the seat (for an eavesdropper, which has none, as seen from the server). A server that
             holds the labels itself finds them as if they had come in.
         ids, step, epoch: which batch it was.
-        network: an own copy of the seat's network as it is by now, frozen and in evaluation mode;
-            one object throughout the run, which every call renews. None where it has none.
+        network: makes a copy of the seat's network as it is by now, frozen and in evaluation mode;
+            one object throughout the run, which every call renews. None if the seat has no network.
     """
 
     messages: Mapping[tuple[Kind, Literal["in", "out"]], Tensor]
@@ -70,7 +70,7 @@ class _Adversary(Generic[V]):
     @property
     def rehearses(self) -> bool:
         """Whether it will choose hyper-parameters by rehearsal, so that a pilot can do it once."""
-        return False
+        return bool(open_parameters(self))
 
     def refuses(self, task: Task) -> str | None:
         """Why it can't attack inputs and smashed data of these shapes; None: it can."""
@@ -123,11 +123,11 @@ class Attack(_Adversary[V], ABC):
 
 
 class ListenerState(ABC):
-    """A listener's ear and memory during one run."""
+    """What an attack on a training remembers, from the first batch that it can use to the end."""
 
     @abstractmethod
     def hear(self, heard: BatchView) -> None:
-        """Hear one batch's conversation."""
+        """Hear one batch's conversation; the first is the one that it was opened with."""
 
     @abstractmethod
     def finish(self, view: Any) -> Outcome:
@@ -142,28 +142,23 @@ class Listener(_Adversary[V], ABC):
 
     setup: ClassVar[type]
 
+    def usable(self, heard: BatchView) -> bool:
+        """Whether it can learn from this batch; it hears no other, and opens with the first."""
+        return True
+
     @abstractmethod
-    def open(self, setup: V, *, rng: Stream) -> ListenerState:
-        """Attach to a run."""
-
-    def candidates(self, setup: V) -> Sequence[Self]:
-        """The settings that a dress rehearsal compares, the default first; one: no choice."""
-        return (self,)
-
-    def tune(self, setup: V, first: BatchView, *, rng: Stream) -> Self:
-        """The setting that does best on small victims of the attacker's own.
-
-        All candidates listen to `training_rehearsal.VICTIMS` trainings of `BATCHES` batches each.
+    def open(self, setup: V, first: BatchView, *, rng: Stream) -> ListenerState:
+        """Begin, with no parameter open any more.
 
         Args:
             setup: what it has before the run.
-            first: the first batch that it hears of the real one: shapes, and its own network.
-            rng: the attacker's stream.
+            first: the first usable batch; `hear` gets it, too.
+            rng: the attacker's stream, whose scope is open.
         """
-        candidates = self.candidates(setup)
-        if len(candidates) == 1:
-            return candidates[0]
-        return rehearse_listening(candidates, setup, first, rng=rng)
+
+    def candidates(self, setup: V) -> Sequence[Self]:
+        """The settings that a dress rehearsal compares, the default first; one: no choice."""
+        return combinations(self)
 
 
 class ActiveAttack(_Adversary[V], ABC):
@@ -174,33 +169,31 @@ class ActiveAttack(_Adversary[V], ABC):
 
     setup: ClassVar[type]
 
+    def usable(self, received: Tensor) -> bool:
+        """Whether it can act on a batch (B, ...); the honest party deals with any other.
+
+        By default not on an empty one, and not on an absent party's, which has no numbers.
+        """
+        return len(received) > 0 and not received.is_meta
+
     @abstractmethod
-    def seize(self, honest: Any, setup: V, *, rng: Stream) -> tuple[Any, ListenerState]:
-        """Replace the honest party by one with the same interface."""
+    def seize(
+        self, honest: Stage, setup: V, first: Tensor, *, rng: Stream
+    ) -> tuple[Stage, ListenerState]:
+        """Replace the honest party by one of the same kind, with no parameter open any more.
+
+        Args:
+            honest: a `Server`, a `Middle` or a `Client`.
+            setup: what it has before the run.
+            first: the first usable smashed data that arrive at a server, (B, ...), which the new
+                party gets, too; a client, which is replaced before the run, has its own inputs
+                here, (N, ...).
+            rng: the attacker's stream, whose scope is open.
+        """
 
     def candidates(self, setup: V) -> Sequence[Self]:
         """The settings that a dress rehearsal compares, the default first; one: no choice."""
-        return (self,)
-
-    def tune(self, setup: V, smashed: Tensor, *, rng: Stream) -> Self:
-        """The setting that does best where it hijacks small clients of the attacker's own.
-
-        Each candidate hijacks `training_rehearsal.VICTIMS` trainings of `BATCHES` batches each.
-
-        Args:
-            setup: what it has before the run.
-            smashed: the first that it hears of the real one, (B, ...): the size of a batch, and
-                whether values can be negative.
-            rng: the attacker's stream.
-        """
-        candidates = self.candidates(setup)
-        if len(candidates) == 1:
-            return candidates[0]
-        first = BatchView(
-            messages={("smashed", "in"): smashed}, ids=torch.arange(len(smashed)), step=0, epoch=0,
-            network=None,
-        )  # fmt: skip
-        return rehearse_hijacking(candidates, setup, first, rng=rng)
+        return combinations(self)
 
 
 AnyAttack = Attack[Any] | Listener[Any] | ActiveAttack[Any]

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass, replace
 from typing import Any, TypeVar
 
+from sltoolkit.errors import SpecError
 from sltoolkit.parameters.parameter import Declared, declared
 
 P = TypeVar("P", bound=Any)
+T = TypeVar("T")
 
 
 def open_parameters(plugin: Any) -> dict[str, tuple[Any, ...]]:
@@ -52,6 +54,18 @@ def settled(plugin: P, values: Mapping[str, Any]) -> P:
         own[holder] = settled(getattr(plugin, holder), rests)
     new: P = replace(plugin, **own)
     return new
+
+
+def given(*values: T | None) -> tuple[T, ...]:
+    """Parameters' values, none of which may be open any more.
+
+    Raises:
+        SpecError: if one is None.
+    """
+    known = tuple(value for value in values if value is not None)
+    if len(known) < len(values):
+        raise SpecError("a parameter is open (None), and nothing was rehearsed: give it a value")
+    return known
 
 
 def _all(plugin: Any) -> Iterator[tuple[str, Declared, Any]]:

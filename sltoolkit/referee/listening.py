@@ -1,4 +1,4 @@
-"""Attaching listeners to a run: each hears what its seat hears, in a random scope of its own.
+"""Attaching attacks to a run: each hears what its seat hears, in a random scope of its own.
 
 Where clients keep networks of their own, a listener follows the client under attack, the first.
 """
@@ -6,21 +6,28 @@ Where clients keep networks of their own, a listener follows the client under at
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, cast, final
 
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts.attack import ActiveAttack, BatchView, Listener, Role
+from sltoolkit.contracts.attack import ActiveAttack, BatchView, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.contracts.grants import needs, view_of
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.parties.honest import Honest
+from sltoolkit.parties.honest import Honest, HonestClient
+from sltoolkit.parties.stages import Server
 from sltoolkit.referee.mount import check_seat, refuse_unsuited
+from sltoolkit.referee.sessions import (
+    HijackingSession,
+    ListeningSession,
+    SeizedMiddle,
+    SeizedServer,
+)
 from sltoolkit.referee.sources import knowledge_sources
 from sltoolkit.streams import Stream
 from sltoolkit.training.casting import task_of
-from sltoolkit.training.member import Host
+from sltoolkit.training.member import Host, Member
 from sltoolkit.training.phases import deploy
 from sltoolkit.training.run import Run
 from sltoolkit.training.victim import AttachedListener
@@ -46,13 +53,13 @@ class ListenerEar:
         """An ear.
 
         Args:
-            attached: whose.
-            role: from where it listens.
-            replica: a copy of the seat's network; None where it has none.
-            labels: those of a batch's ids, which the seat holds itself and nobody sends.
+            attached: the attack that hears.
+            role: the seat it listens from.
+            replica: a copy of the seat's network; None if the seat has no network.
+            labels: the labels of a batch's ids, if the seat holds them and no message brings them.
             only: source ids of the samples whose batches it follows; None: all.
         """
-        self._tapped = attached
+        self._attached = attached
         self._role = role
         self._replica = replica
         self._labels = labels
@@ -77,7 +84,7 @@ class ListenerEar:
 
     @property
     def _hub(self) -> str:
-        """As seen from which seat a message comes in or goes out."""
+        """The seat from which a message is said to come in or go out."""
         return self._role if self._role in ("server", "client") else "server"
 
     def close(self, turn: Turn) -> None:
@@ -97,8 +104,8 @@ class ListenerEar:
             messages=said, ids=turn.ids.clone(), step=turn.step, epoch=turn.epoch,
             network=self._network(heard.values()),
         )  # fmt: skip
-        with self._tapped.rng.scope():
-            self._tapped.listener_state.hear(view)
+        with self._attached.rng.scope():
+            self._attached.listener_state.hear(view)
 
     def _network(self, heard: Iterable[list[Message]]) -> Callable[[], nn.Module] | None:
         """The replica of the network that took part in this conversation."""
@@ -112,10 +119,10 @@ class ListenerEar:
 
 @final
 class Replica:
-    """An own copy of a live network, brought up to date whenever it is asked for.
+    """A copy of a live network, brought up to date whenever it is asked for.
 
     Args:
-        owners: who computes with the network; several where the seat keeps copies of it.
+        owners: the parties that compute with the network; several if the seat keeps copies of it.
     """
 
     def __init__(self, owners: Sequence[Honest]) -> None:
@@ -158,10 +165,9 @@ def open_listener(
 ) -> tuple[AttachedListener, ListenerEar]:
     """Attach a listener to a seated run, before it begins."""
     role, filled, setup, rng = _setup(listener, run, seed, grants)
-    with rng.scope():
-        listener_state = listener.open(setup, rng=rng)
+    session = ListeningSession(listener, setup, rng)
     attached = AttachedListener(
-        attack=listener, role=role, grants=filled, listener_state=listener_state, rng=rng
+        attack=listener, role=role, grants=filled, listener_state=session, rng=rng
     )
     first = run.cast.clients[0].samples.ids
     ear = ListenerEar(
@@ -176,33 +182,49 @@ def seize(
 ) -> tuple[AttachedListener, ListenerEar]:
     """Let an active attack take over its seat in a seated run, before it begins."""
     role, filled, setup, rng = _setup(attack, run, seed, grants)
-    member = run.cast.clients[0]
-    with rng.scope():
-        if role == "client":
-            member.party, listener_state = attack.seize(member.party, setup, rng=rng)
-        else:
-            copies = _hosts_to_seize(type(attack).__name__, run, role)
-            seized, listener_state = attack.seize(copies[0].party, setup, rng=rng)
-            for host in copies:  # one attacker is behind all copies of its network
-                host.party = seized
-                host.defense = NoDefense()  # it defends nothing against itself
+    state = (
+        _seize_client(attack, run.cast.clients[0], setup, rng) if role == "client"
+        else _seize_server(attack, _hosts_to_seize(type(attack).__name__, run, role), setup, rng)
+    )  # fmt: skip
     attached = AttachedListener(
-        attack=attack, role=role, grants=filled, listener_state=listener_state, rng=rng
+        attack=attack, role=role, grants=filled, listener_state=state, rng=rng
     )
     return attached, ListenerEar(attached, role)
 
 
+def _seize_server(
+    attack: ActiveAttack[Any], copies: Sequence[Host], setup: Any, rng: Stream
+) -> ListenerState:
+    """Let one attacker sit behind all copies of a server's network; it defends nothing."""
+    honest = copies[0].party
+    session = HijackingSession(attack, honest, setup, rng)
+    seized = SeizedServer(session) if isinstance(honest, Server) else SeizedMiddle(session, honest)
+    for host in copies:
+        host.party, host.defense = seized, NoDefense()
+    return session
+
+
+def _seize_client(
+    attack: ActiveAttack[Any], member: Member, setup: Any, rng: Stream
+) -> ListenerState:
+    """Let the attacker replace a client, which holds its samples before anything is sent."""
+    with rng.scope():
+        party, state = attack.seize(member.party, setup, member.samples.x, rng=rng)
+    member.party = cast(HonestClient, party)  # it has an honest client's attributes
+    return state
+
+
 def _hosts_to_seize(name: str, run: Run, role: Role) -> list[Host]:
-    """Where a malicious server sits: every copy of its network.
+    """The hosts of a malicious server: one for every copy of its network.
 
     Raises:
-        ThreatModelError: if there is no server, or nobody learns from what it sends back.
+        ThreatModelError: if there is no server, or no client learns from what it sends back.
     """
     hosts = [host for host in run.cast.servers if host.seat == SERVER]
     if not hosts or "smashed_grad" not in run.protocol.seats[role].links:
         raise ThreatModelError(
             f"{name} acts through the gradients that a server sends back, and in this protocol "
-            "no server does: use one whose clients learn from such gradients, vanilla say"
+            "no server does: use one whose clients learn from such gradients, for example vanilla"
         )
     return hosts
 

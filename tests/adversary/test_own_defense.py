@@ -54,9 +54,10 @@ def heard(attack: Any, mechanism: Mechanism) -> ListenerState:
     else:
         setup = replace(sim.before(), mechanism=mechanism)
     with Stream(2).scope():
-        tap: ListenerState = attack.open(setup, rng=Stream(3))
-        for seed in range(3):
-            tap.hear(sim.heard(sim.server(), seed=seed))
+        batches = [sim.heard(sim.server(), seed=seed) for seed in range(3)]
+        tap: ListenerState = attack.open(setup, batches[0], rng=Stream(3))
+        for batch in batches:
+            tap.hear(batch)
     return tap
 
 

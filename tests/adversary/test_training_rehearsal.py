@@ -13,8 +13,9 @@ from support.toys import GRANTS, SHAPE, victim
 from torch import Tensor, nn
 
 from sltoolkit.adversary import training_rehearsal as dress_rehearsal
+from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.api import attack
-from sltoolkit.attacks.listening._substitute import SubstituteSetup, SubstituteView
+from sltoolkit.attacks.listening._substitute import SubstituteView
 from sltoolkit.attacks.listening.fora import FORA, Aligned, FORASetup
 from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
 from sltoolkit.attacks.listening.sdar import SDAR
@@ -37,18 +38,18 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Guesser(Listener[SubstituteSetup]):
+class Guesser(Listener[TrainingSetup]):
     """Misses the truth by a known squared error on each victim, whose client is the identity."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
-    setup: ClassVar[type] = SubstituteSetup
+    setup: ClassVar[type] = TrainingSetup
     view: ClassVar[type] = SubstituteView
     citation: ClassVar[str] = "none 2000"
 
     mse: tuple[float, ...]
 
-    def open(self, setup: SubstituteSetup, *, rng: Stream) -> ListenerState:
+    def open(self, setup: TrainingSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         opened[self] += 1
         drawn[self].append(float(torch.rand(())))
         return Guess(self.mse[opened[self] - 1])
@@ -123,7 +124,7 @@ def test_what_was_heard_gives_shapes_alone() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dress_rehearsal._Stage, "error", noting)
         for seed in (0, 1):
-            OPEN.tune(setup(), first(seed=seed), rng=Stream(1))
+            dress_rehearsal.tuned_listener(OPEN, setup(), first(seed=seed), rng=Stream(1))
     assert len(found) == 12
     assert torch.equal(torch.stack(found[:6]), torch.stack(found[6:]))
     assert len(set(map(float, found))) == 6
@@ -183,12 +184,12 @@ def test_its_victim_is_defended_if_the_mechanism_is_known(monkeypatch: pytest.Mo
     finish = PseudoClient.finish
 
     def noting(self: PseudoClient, view: SubstituteView) -> Reconstruction:
-        assert self._setup.mechanism is known.mechanism
+        assert self.substitute._mechanism is known.mechanism
         targets.append(view.smashed)
         return finish(self, view)
 
     monkeypatch.setattr(PseudoClient, "finish", noting)
-    OPEN.tune(known, first(), rng=Stream(1))
+    dress_rehearsal.tuned_listener(OPEN, known, first(), rng=Stream(1))
     assert len(targets) == 2 * dress_rehearsal.VICTIMS
     assert all(float(z.min()) > 50 for z in targets)
     # candidates are compared on the same draws, and each victim has its own
@@ -199,12 +200,12 @@ def test_its_victim_is_defended_if_the_mechanism_is_known(monkeypatch: pytest.Mo
 
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(SpecError, match="at least 8 aux samples, got 5"):
-        OPEN.tune(setup(5), first(), rng=Stream(1))
+        dress_rehearsal.tuned_listener(OPEN, setup(5), first(), rng=Stream(1))
 
 
 def test_nothing_is_rehearsed_where_nothing_is_open() -> None:
     given = PCAT.paper()
-    assert given.tune(setup(2), first(), rng=Stream(1)) == given
+    assert dress_rehearsal.tuned_listener(given, setup(2), first(), rng=Stream(1)) == given
     assert not given.rehearses
     assert OPEN.rehearses
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import pytest
 import torch
@@ -11,13 +11,14 @@ from support.toys import GRANTS, SHAPE, victim
 from torch import Tensor, nn
 
 from sltoolkit.adversary import training_rehearsal as dress_rehearsal
+from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.api import attack
-from sltoolkit.attacks.hijacking._hijacker import HijackSetup, HijackView
-from sltoolkit.attacks.hijacking.fsha import CRITIC_RATES, FSHA, RATES
+from sltoolkit.attacks.hijacking._hijacker import HijackView
+from sltoolkit.attacks.hijacking.fsha import FSHA
 from sltoolkit.attacks.hijacking.fsha_property import FSHAProperty
 from sltoolkit.contracts.attack import ActiveAttack, BatchView, Family, ListenerState, Role
 from sltoolkit.contracts.outcomes import Reconstruction
-from sltoolkit.parties.stages import Server
+from sltoolkit.parties.stages import Server, Stage
 from sltoolkit.streams import Stream
 
 
@@ -28,7 +29,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Puller(ActiveAttack[HijackSetup]):
+class Puller(ActiveAttack[TrainingSetup]):
     """Pulls its client's smashed data toward the inputs times `gain`, and reads them as they are.
 
     The client is one number, which starts at 0 and takes steps of the rehearsal's rate.
@@ -36,13 +37,15 @@ class Puller(ActiveAttack[HijackSetup]):
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
-    setup: ClassVar[type] = HijackSetup
+    setup: ClassVar[type] = TrainingSetup
     view: ClassVar[type] = HijackView
     citation: ClassVar[str] = "none 2000"
 
     toward: float
 
-    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, ListenerState]:
+    def seize(
+        self, honest: Stage, setup: TrainingSetup, first: Tensor, *, rng: Stream
+    ) -> tuple[Server, ListenerState]:
         batches[self].append([])
         return Pulling(self), Reader()
 
@@ -81,8 +84,8 @@ class Dimmer(nn.Module):
         return self.share * x
 
 
-def hijack_setup() -> HijackSetup:
-    return HijackSetup(
+def hijack_setup() -> TrainingSetup:
+    return TrainingSetup(
         aux=setup(120, of=120).aux, task=replace(TASK, smashed_shape=SHAPE),
         client_arch=lambda _: Dimmer(), mechanism=None,
     )  # fmt: skip
@@ -121,7 +124,7 @@ def test_fsha_rehearses_what_is_open_when_it_first_hears_anything() -> None:
     assert not FSHA.smoke().rehearses
     assert not FSHA.paper().rehearses
     assert {(c.lr, c.critic_lr) for c in FSHA().candidates(hijack_setup())} == {
-        (lr, critic_lr) for lr in RATES for critic_lr in CRITIC_RATES
+        (lr, critic_lr) for lr in (1e-3, 3e-3) for critic_lr in (3e-3, 1e-3)
     }
     seen: list[int] = []
     taken = victim(
@@ -132,7 +135,7 @@ def test_fsha_rehearses_what_is_open_when_it_first_hears_anything() -> None:
     assert len(seen) > 2 * 12  # settings, batches
     outcome = attack(taken, thief).outcome
     assert outcome.tuned.keys() == {"lr"}
-    assert outcome.tuned["lr"] in RATES
+    assert outcome.tuned["lr"] in (1e-3, 3e-3)
 
 
 def test_a_property_keeps_to_the_given_rates() -> None:

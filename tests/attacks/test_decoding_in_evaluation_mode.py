@@ -37,12 +37,10 @@ def test_the_decoder_attack() -> None:
 
 
 def decoder_of(tap: Any) -> nn.Module:
-    """What a listener state that heard something decodes with."""
+    """What a listener state decodes with."""
     if isinstance(tap, Alignment):
-        assert tap.aligned is not None
         return tap.aligned.decoder.network
     assert isinstance(tap, PseudoClient | Simulation)
-    assert tap.substitute is not None
     return tap.substitute.decoder.network
 
 
@@ -55,7 +53,7 @@ def decoder_of(tap: Any) -> nn.Module:
 def test_listeners(attack: Listener[Any], setup: Any, view: Any) -> None:
     batches = [sim.heard(sim.server(), seed=seed) for seed in range(3)]
     with Stream(2).scope():
-        tap = attack.open(setup, rng=Stream(3))
+        tap = attack.open(setup, batches[0], rng=Stream(3))
         for batch in batches:
             tap.hear(batch)
     network = decoder_of(tap)

@@ -9,12 +9,13 @@ from support.white_box_views import digits, task_of, whitebox_view
 from torch import Tensor, nn
 
 import sltoolkit as sl
+from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.attacks.gradients._matching import Matching, UpdatesView
 from sltoolkit.attacks.gradients.inverting_gradients import InvertingView
 from sltoolkit.attacks.inversion.deep_image_prior import DeepImagePrior
 from sltoolkit.attacks.inversion.unsplit import UnSplit, UnSplitView
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
-from sltoolkit.attacks.listening._substitute import SubstituteSetup, SubstituteView
+from sltoolkit.attacks.listening._substitute import SubstituteView
 from sltoolkit.attacks.listening.pcat import PCAT
 from sltoolkit.attacks.listening.sdar import SDAR
 from sltoolkit.contracts.knowledge import Updates
@@ -73,12 +74,13 @@ def test_listeners_with_a_substitute(attack: PCAT | SDAR) -> None:
         def arch(stream: Stream) -> nn.Module:
             return nn.Sequential(nn.Hardtanh(0.0, 0.5, inplace=in_place), sim.client(stream))
 
-        setup = SubstituteSetup(
+        setup = TrainingSetup(
             aux=sim.own_samples(), task=sim.TASK, client_arch=arch, mechanism=None
         )
         with Stream(9).scope():
-            tap = attack.open(setup, rng=Stream(3))
-            tap.hear(sim.heard(sim.server()))
+            first = sim.heard(sim.server())
+            tap = attack.open(setup, first, rng=Stream(3))
+            tap.hear(first)
             targets = sim.heard(sim.server(), seed=7)
             y = targets.messages["labels", "in"]
             outcome = tap.finish(

@@ -21,7 +21,7 @@ from sltoolkit.contracts.attack import (
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.contracts.grants import needs
 from sltoolkit.contracts.outcomes import Outcome
-from sltoolkit.parties.stages import Middle, Server
+from sltoolkit.parties.stages import Middle, Server, Stage
 from sltoolkit.protocols import Protocol
 from sltoolkit.referee.listening import seize
 from sltoolkit.streams import Stream
@@ -109,7 +109,9 @@ class Puppet(ActiveAttack[Nothing]):
 
     said: tuple[Message, ...]
 
-    def seize(self, honest: Any, setup: Nothing, *, rng: Stream) -> tuple[Any, ListenerState]:
+    def seize(
+        self, honest: Stage, setup: Nothing, first: Tensor, *, rng: Stream
+    ) -> tuple[Stage, ListenerState]:
         """Sit where the other sat."""
         script = iter(self.said)
         kind = PuppetMiddle if isinstance(honest, Middle) else PuppetServer

@@ -238,7 +238,7 @@ class Cheating(Listener[NoSetup]):
     view: ClassVar[type] = HeardView
     citation: ClassVar[str] = "nobody 2026"
 
-    def open(self, setup: NoSetup, *, rng: Stream) -> ListenerState:
+    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """An ear."""
         return _Ear(self, rng)
 

@@ -1,22 +1,22 @@
 """A server that hijacks the training (in the manner of FSHA, Pasquini et al. 2021)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from contract.example_listener import SubstituteView
-from sltoolkit.attacks.hijacking._hijacker import HijackSetup
+from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.contracts.attack import ActiveAttack, BatchView, Family, ListenerState, Role
 from sltoolkit.contracts.outcomes import Reconstruction
-from sltoolkit.parties.stages import Server
+from sltoolkit.parties.stages import Server, Stage
 from sltoolkit.streams import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hijack(ActiveAttack[HijackSetup]):
+class Hijack(ActiveAttack[TrainingSetup]):
     """Teaches the client to encode images as the attacker's own pilot does.
 
     Attributes:
@@ -26,7 +26,7 @@ class Hijack(ActiveAttack[HijackSetup]):
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
-    setup: ClassVar[type] = HijackSetup
+    setup: ClassVar[type] = TrainingSetup
     view: ClassVar[type] = SubstituteView
     citation: ClassVar[str] = "Pasquini et al. 2021, FSHA (CCS)"
 
@@ -34,7 +34,7 @@ class Hijack(ActiveAttack[HijackSetup]):
     scale: float = 1.0
 
     def seize(
-        self, honest: Any, setup: HijackSetup, *, rng: Stream
+        self, honest: Stage, setup: TrainingSetup, first: Tensor, *, rng: Stream
     ) -> tuple[Server, ListenerState]:
         """Take the server's seat."""
         server = HijackingServer(self, setup, rng)
@@ -44,7 +44,7 @@ class Hijack(ActiveAttack[HijackSetup]):
 class HijackingServer(Server):
     """Ignores labels; its answer is the gradient of its own loss."""
 
-    def __init__(self, attack: Hijack, setup: HijackSetup, rng: Stream) -> None:
+    def __init__(self, attack: Hijack, setup: TrainingSetup, rng: Stream) -> None:
         channels = setup.task.smashed_shape[0]
         self.attack, self.aux, self.rng, self.learning = attack, setup.aux, rng, True
         self.pilot = nn.Conv2d(setup.task.input_shape[0], channels, 3, padding=1)

@@ -57,7 +57,7 @@ class PseudoClient(Listener[SubstituteSetup]):
     lr: float = 0.01
     epochs: int = 60
 
-    def open(self, setup: SubstituteSetup, *, rng: Stream) -> ListenerState:
+    def open(self, setup: SubstituteSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """Attach."""
         return _PseudoClientEar(self, setup, rng)
 
@@ -103,7 +103,7 @@ class _PseudoClientEar(ListenerState):
 class Peeks(Cheating):
     """Looks for the private samples in memory while it listens."""
 
-    def open(self, setup: NoSetup, *, rng: Stream) -> ListenerState:
+    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """An ear that searches."""
         return _Brightness(
             lambda: [o.private_holdout.x for o in gc.get_objects() if type(o) is Split]
@@ -115,7 +115,7 @@ class Peeks(Cheating):
 class Drifts(Cheating):
     """Draws from a generator that nobody seeds."""
 
-    def open(self, setup: NoSetup, *, rng: Stream) -> ListenerState:
+    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """An ear with a generator of its own."""
         generator = torch.Generator()
         generator.seed()
@@ -127,7 +127,7 @@ class Drifts(Cheating):
 class Wearies(Cheating):
     """Answers by the state of its stream, which goes on."""
 
-    def open(self, setup: NoSetup, *, rng: Stream) -> ListenerState:
+    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """An ear that draws."""
         return _Brightness(lambda: [torch.rand(3, generator=rng.torch())])
 
@@ -140,7 +140,7 @@ OPENED: list[str] = []
 class Overhears(Cheating):
     """Knows how many ears there are."""
 
-    def open(self, setup: NoSetup, *, rng: Stream) -> ListenerState:
+    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """One more."""
         OPENED.append("ear")
         return _Brightness(lambda: [torch.tensor([float(len(OPENED))])])

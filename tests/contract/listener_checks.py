@@ -18,6 +18,7 @@ from sltoolkit.contracts.attack import BatchView, Listener, ListenerState
 from sltoolkit.contracts.grants import needs, view_of
 from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.referee import listening as taps
+from sltoolkit.referee.sessions import ListeningSession
 from sltoolkit.referee.sources import knowledge_sources
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import AttachedListener, Victim
@@ -181,8 +182,7 @@ def _played(
     required, usable = needs(listener.setup)
     setup: Any = view_of(listener.setup, required | (usable & set(sources)), sources)
     rng = Stream(0).child("attacker").fresh(type(listener).__name__)
-    with rng.scope():
-        tap = listener.open(setup, rng=rng)
+    tap = ListeningSession(listener, setup, rng)
     replica = copy.deepcopy(victim.server)
     for again in rounds:
         heard = again(replica)

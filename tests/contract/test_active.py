@@ -13,12 +13,13 @@ from contract.attack_checks import (
     check_non_interference,
 )
 from contract.example_hijacker import Hijack, HijackingServer
+from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.attacks.hijacking._hijacker import HijackSetup
 from sltoolkit.contracts.attack import ActiveAttack, ListenerState
 from sltoolkit.contracts.grants import needs
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ThreatModelError
+from sltoolkit.parties.stages import Server, Stage
 from sltoolkit.protocols import Protocol, SplitFedV1, UShaped, Vanilla
 from sltoolkit.referee.mount import check_seat
 from sltoolkit.streams import Stream
@@ -108,8 +109,10 @@ class Meddling(HijackingServer):
 class Meddler(Hijack):
     """Puts it in the seat."""
 
-    def seize(self, honest: Any, setup: HijackSetup, *, rng: Stream) -> tuple[Any, ListenerState]:
-        _, listener_state = super().seize(honest, setup, rng=rng)
+    def seize(
+        self, honest: Stage, setup: TrainingSetup, first: Tensor, *, rng: Stream
+    ) -> tuple[Server, ListenerState]:
+        _, listener_state = super().seize(honest, setup, first, rng=rng)
         return Meddling(self, setup, rng), listener_state
 
 

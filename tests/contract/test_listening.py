@@ -81,7 +81,7 @@ def test_a_setup_that_asks_for_what_is_not_there_yet_is_refused() -> None:
     class Impatient(PseudoClient.__base__):  # type: ignore[misc, name-defined]
         roles, family, setup, view = ("server",), "reconstruction", TooEarly, TooEarly
 
-        def open(self, setup: TooEarly, *, rng: Stream) -> ListenerState:
+        def open(self, setup: TooEarly, first: BatchView, *, rng: Stream) -> ListenerState:
             raise NotImplementedError
 
     with pytest.raises(ThreatModelError, match="client_weights before the training"):
@@ -96,7 +96,7 @@ class Everything(Cheating):
         object.__setattr__(self, "rounds", [])
         object.__setattr__(self, "networks", [])
 
-    def open(self, setup: Any, *, rng: Stream) -> ListenerState:
+    def open(self, setup: Any, first: BatchView, *, rng: Stream) -> ListenerState:
         return _Note(vars(self)["rounds"], vars(self)["networks"])
 
 
@@ -183,7 +183,7 @@ def test_a_server_that_holds_the_labels_knows_those_of_what_it_hears() -> None:
 class Vandal(Everything):
     """Overwrites the network it is given, and asks for it again."""
 
-    def open(self, setup: Any, *, rng: Stream) -> ListenerState:
+    def open(self, setup: Any, first: BatchView, *, rng: Stream) -> ListenerState:
         return _Vandal(vars(self)["rounds"], vars(self)["networks"])
 
 

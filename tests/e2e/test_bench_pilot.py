@@ -29,7 +29,7 @@ def rehearsals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             counts.append(len(candidates))
             return real(candidates, *args, **kwargs)
 
-        monkeypatch.setattr(f"sltoolkit.contracts.attack.{name}", counted)
+        monkeypatch.setattr(dress_rehearsal, name, counted)
 
     count("rehearse_listening")
     count("rehearse_hijacking")

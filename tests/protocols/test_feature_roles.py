@@ -166,7 +166,7 @@ class Hear(Listener[Nothing]):
     heard: list[BatchView] = field(default_factory=list, init=False)
     task: Task | None = field(default=None, init=False)
 
-    def open(self, setup: Nothing, *, rng: Stream) -> ListenerState:
+    def open(self, setup: Nothing, first: BatchView, *, rng: Stream) -> ListenerState:
         self.task = setup.task
         return Ear(self.heard)
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.adversary.learner import Learner
-from sltoolkit.attacks.listening._substitute import Substitute, SubstituteSetup
+from sltoolkit.adversary.training_setup import TrainingSetup
+from sltoolkit.attacks.listening._substitute import Substitute
 from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
@@ -39,8 +40,8 @@ def own_samples() -> Aux:
     return Aux(x=held.x.double(), y=held.y)
 
 
-def before(*, arch: bool = True) -> SubstituteSetup:
-    return SubstituteSetup(
+def before(*, arch: bool = True) -> TrainingSetup:
+    return TrainingSetup(
         aux=own_samples(), task=TASK, client_arch=client if arch else None, mechanism=None
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.listening._substitute import SubstituteSetup
+from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
@@ -22,9 +22,9 @@ def client(stream: Stream) -> nn.Module:
         return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
 
 
-def setup(n: int = 30, *, of: int = 30) -> SubstituteSetup:
+def setup(n: int = 30, *, of: int = 30) -> TrainingSetup:
     own = split(aux=of).aux
-    return SubstituteSetup(
+    return TrainingSetup(
         aux=Aux(x=own.x[:n], y=own.y[:n]), task=TASK, client_arch=client, mechanism=None
     )
 

@@ -85,7 +85,7 @@ class Nosy(Listener[Setup]):
 
     when: str = ""
 
-    def open(self, setup: Setup, *, rng: Stream) -> ListenerState:
+    def open(self, setup: Setup, first: BatchView, *, rng: Stream) -> ListenerState:
         """Attach."""
         GIVEN.append({k for k, v in vars(setup).items() if v is not None})
         if self.when == "open":

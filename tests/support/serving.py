@@ -34,6 +34,7 @@ from sltoolkit.errors import SLToolkitError
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.referee.listening import open_listener
+from sltoolkit.referee.sessions import ListeningSession
 from sltoolkit.serve.process import process_at, run_process
 from sltoolkit.streams import Stream
 from sltoolkit.training.run import Run, seat_parties
@@ -67,7 +68,7 @@ class Scribe(Listener[Setup]):
     view: ClassVar[type] = Setup
     citation: ClassVar[str] = "none"
 
-    def open(self, setup: Setup, *, rng: Stream) -> "ScribeTap":
+    def open(self, setup: Setup, first: BatchView, *, rng: Stream) -> "ScribeTap":
         return ScribeTap()
 
 
@@ -82,7 +83,7 @@ class Spy(Listener[Setup]):
     view: ClassVar[type] = Setup
     citation: ClassVar[str] = "none"
 
-    def open(self, setup: Setup, *, rng: Stream) -> "ScribeTap":
+    def open(self, setup: Setup, first: BatchView, *, rng: Stream) -> "ScribeTap":
         return ScribeTap(frozenset({"weights", "buffers"}))
 
 
@@ -167,13 +168,14 @@ def run_of(**protocol: Any) -> Run:
     return seated({"protocol": {"name": "vanilla", "clients": 2, **protocol}})[0]
 
 
-def scribes(run: Run) -> list[tuple[ScribeTap, Ear]]:
+def scribes(run: Run) -> list[tuple[ListeningSession, Ear]]:
     opened = [open_listener(x, run, seed=0, grants={"aux"}) for x in (Scribe(), Spy())]
     return [(attached.listener_state, ear) for attached, ear in opened]  # type: ignore[misc]
 
 
-def heard(taps: list[tuple[ScribeTap, Ear]]) -> list[str]:
-    return [f"{tap.rounds} {tap.hash.hexdigest()}" for tap, _ in taps]
+def heard(taps: list[tuple[ListeningSession, Ear]]) -> list[str]:
+    states = [session.state or ScribeTap() for session, _ in taps]  # a new one heard nothing
+    return [f"{tap.rounds} {tap.hash.hexdigest()}" for tap in states]  # type: ignore[attr-defined]
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -186,10 +188,10 @@ def main(job: dict[str, Any]) -> None:
     store, number, size = next(iter(rendezvous("env://", timeout=timedelta(seconds=60))))
     for i, case in enumerate(job["cases"]):
         run, epochs = seated(case)
-        taps: list[tuple[ScribeTap, Ear]] = []
+        taps: list[tuple[ListeningSession, Ear]] = []
 
         def ears(
-            run: Run, case: dict[str, Any] = case, taps: list[tuple[ScribeTap, Ear]] = taps
+            run: Run, case: dict[str, Any] = case, taps: list[tuple[ListeningSession, Ear]] = taps
         ) -> Sequence[Ear]:
             if case.get("listen") and number == 0:
                 taps += scribes(run)

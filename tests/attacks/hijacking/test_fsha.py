@@ -12,14 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.adversary.own_defense import OwnDefense
+from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.api import attack, train
-from sltoolkit.attacks.hijacking._hijacker import (
-    Hijacker,
-    HijackingServer,
-    HijackSetup,
-    HijackView,
-    Trio,
-)
+from sltoolkit.attacks.hijacking._hijacker import HijackView, Trio
 from sltoolkit.attacks.hijacking.fsha import FSHA
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
@@ -28,8 +23,10 @@ from sltoolkit.data.targets import Targets
 from sltoolkit.defenses import GaussianNoise, NoPeek
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.networks.substitutes import strided_substitute, transposed_decoder
+from sltoolkit.parties.honest import HonestServer
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import LocalLoss, Protocol, SplitFedV1, UShaped, Vanilla
+from sltoolkit.referee.sessions import HijackingSession, SeizedServer
 from sltoolkit.streams import Stream
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
@@ -59,13 +56,14 @@ def weights(network: nn.Module) -> Tensor:
 
 @EACH_LOSS
 def test_a_step_is_that_of_the_equations(loss: Any) -> None:
-    ours = trio(small(loss=loss))
+    how = small(loss=loss)
+    ours = trio(how)
     pilot, decoder, critic = (
         deepcopy(learner.network) for learner in (ours.pilot, ours.reader, ours.critic)
     )
     z, x = drawn(5, 4, 4, 4) - 0.5, drawn(5, 1, 8, 8, seed=1)
     with Stream(2).scope():
-        sent = ours.step(z, x, torch.zeros(5, dtype=torch.int64))
+        sent = how.step(ours, z, x, torch.zeros(5, dtype=torch.int64))
 
     own = torch.optim.Adam([*pilot.parameters(), *decoder.parameters()], lr=1e-2)
     judge = torch.optim.Adam(critic.parameters(), lr=3e-2)
@@ -101,9 +99,10 @@ def test_a_step_is_that_of_the_equations(loss: Any) -> None:
 def test_the_client_gets_the_gradient_of_fooling_the_critic_and_nothing_else() -> None:
     z, x = drawn(5, 4, 4, 4), drawn(5, 1, 8, 8)
     heard = z.clone()
-    ours = trio(small(scale=1.0))
+    how = small(scale=1.0)
+    ours = trio(how)
     before = deepcopy(ours.critic.network)
-    sent = ours.step(heard, x, torch.zeros(5, dtype=torch.int64))
+    sent = how.step(ours, heard, x, torch.zeros(5, dtype=torch.int64))
     point = z.clone().requires_grad_()
     (expected,) = torch.autograd.grad(before(point).mean(), point)
     torch.testing.assert_close(sent, expected)
@@ -120,7 +119,7 @@ def test_where_the_defense_is_known_the_pilot_sends_through_it() -> None:
         sent = []
         for each in (known, built_in):
             with Stream(step).scope():
-                sent.append(each.step(z, x, torch.zeros(5, dtype=torch.int64)))
+                sent.append(SMALL.step(each, z, x, torch.zeros(5, dtype=torch.int64)))
         assert torch.equal(*sent)
         assert sent[0].abs().max() > 0
     assert torch.equal(weights(known.reader.network), weights(built_in.reader.network))
@@ -129,13 +128,14 @@ def test_where_the_defense_is_known_the_pilot_sends_through_it() -> None:
 
 @EACH_LOSS
 def test_a_client_that_is_the_pilot_is_taken_for_it(loss: Any) -> None:
-    ours, x = trio(small(loss=loss)), drawn(5, 1, 8, 8)
+    how, x = small(loss=loss), drawn(5, 1, 8, 8)
+    ours = trio(how)
     with torch.no_grad():
         z = ours.pilot(x)  # f = f~, and private inputs are public
         error = functional.mse_loss(ours.reader(z), x)
         scores = ours.critic(z)
-    l_f = ours.attack.fool_loss(scores)
-    ours.step(z, x, torch.zeros(5, dtype=torch.int64))
+    l_f = scores.mean() if loss == "wasserstein" else functional.softplus(-scores).mean()
+    how.step(ours, z, x, torch.zeros(5, dtype=torch.int64))
     noted = {name: each[0] for name, each in ours.losses.each.items()}
     torch.testing.assert_close(noted["fool_loss"], l_f)
     torch.testing.assert_close(noted["read_loss"], error)  # what the attack's own error is, too
@@ -148,10 +148,11 @@ def test_a_client_that_is_the_pilot_is_taken_for_it(loss: Any) -> None:
 
 def test_extra_critic_steps_come_before_the_papers_own() -> None:
     z, x, y = drawn(5, 4, 4, 4) - 0.5, drawn(5, 1, 8, 8), torch.zeros(5, dtype=torch.int64)
-    once, twice = trio(small(loss="bce")), trio(small(loss="bce", critic_steps=2))
-    first = once.step(z, x, y)
+    one, two = small(loss="bce"), small(loss="bce", critic_steps=2)
+    once, twice = trio(one), trio(two)
+    first = one.step(once, z, x, y)
     moved = deepcopy(once.critic.network)
-    second = twice.step(z, x, y)
+    second = two.step(twice, z, x, y)
     point = z.clone().requires_grad_()
     (expected,) = torch.autograd.grad(functional.softplus(-moved(point)).mean(), point)
     torch.testing.assert_close(second, 2.5 * expected)
@@ -167,25 +168,33 @@ def test_the_pilot_can_be_negative_if_what_is_heard_is(low: float, signed: bool)
     assert bool((codes < 0).any()) == signed
 
 
-def test_who_heard_nothing_says_so_instead_of_guessing() -> None:
-    aux = Aux(x=drawn(7, 1, 8, 8), y=torch.zeros(7, dtype=torch.int64))
-    _, tap = SMALL.seize(
-        None, HijackSetup(aux=aux, task=TASK, client_arch=None, mechanism=None), rng=Stream(0)
-    )
+def session() -> HijackingSession:
+    """FSHA's part in a run, before that begins."""
+    setup = TrainingSetup(
+        aux=Aux(x=drawn(7, 1, 8, 8), y=torch.zeros(7, dtype=torch.int64)), task=TASK,
+        client_arch=None, mechanism=None,
+    )  # fmt: skip
+    honest = HonestServer(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), None, Stream(0))
+    return HijackingSession(SMALL, honest, setup, Stream(0))
+
+
+def test_one_that_heard_nothing_says_so_instead_of_guessing() -> None:
     with pytest.raises(SpecError, match="FSHA heard no batch to learn from"):
-        tap.finish(HijackView(smashed=drawn(1, 2, 4, 4, 4)))
+        session().finish(HijackView(smashed=drawn(1, 2, 4, 4, 4)))
 
 
 def test_an_empty_batch_and_an_absent_partys_teach_nothing() -> None:
-    aux = Aux(x=drawn(7, 1, 8, 8), y=torch.zeros(7, dtype=torch.int64))
-    hijacker = Hijacker(
-        SMALL, HijackSetup(aux=aux, task=TASK, client_arch=None, mechanism=None), Stream(0)
-    )
-    server = HijackingServer(hijacker)
-    for z in (drawn(0, 4, 4, 4), torch.empty(3, 4, 4, 4, device="meta")):
-        answer = server.step(z, torch.zeros(len(z), dtype=torch.int64))
+    begins, y = session(), torch.zeros(3, dtype=torch.int64)
+    server, view = SeizedServer(begins), HijackView(smashed=drawn(1, 2, 4, 4, 4))
+    unusable = (drawn(0, 4, 4, 4), torch.empty(3, 4, 4, 4, device="meta"))
+    for z in unusable:
+        answer = server.step(z, y[: len(z)])
         assert answer.shape == z.shape
-    assert hijacker.trio is None
+    with pytest.raises(SpecError, match="heard no batch"):
+        begins.finish(view)
+    for z in (drawn(3, 4, 4, 4), *unusable):
+        assert server.step(z, y[: len(z)]).shape == z.shape
+    assert begins.finish(view).diagnostics["steps"] == 1
 
 
 def layers(network: nn.Module) -> list[tuple[str, int, int, int]]:
@@ -236,7 +245,8 @@ def test_any_shapes_are_hijacked(inputs: tuple[int, ...], smashed: tuple[int, ..
     z = drawn(4, *smashed)
     with Stream(0).scope():
         ours = Trio(FSHA.smoke(), task, z, NO_DEFENSE)
-        assert ours.step(z, drawn(4, *inputs), torch.zeros(4, dtype=torch.int64)).shape == z.shape
+        sent = FSHA.smoke().step(ours, z, drawn(4, *inputs), torch.zeros(4, dtype=torch.int64))
+        assert sent.shape == z.shape
         assert FSHA.smoke().outcome(ours.reader.network, z).images.shape == (4, *inputs)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.api import attack, train
-from sltoolkit.attacks.listening.fora import FORA, Aligned, Alignment, FORASetup
+from sltoolkit.attacks.listening.fora import FORA, Aligned, Alignment, FORASetup, FORAView
 from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
@@ -17,6 +17,7 @@ from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError
 from sltoolkit.networks.substitutes import pooled_substitute, transposed_decoder
 from sltoolkit.parties.settings import Training
+from sltoolkit.referee.sessions import ListeningSession
 from sltoolkit.streams import Stream
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
@@ -126,26 +127,26 @@ def heard(z: Tensor) -> BatchView:
 
 
 def test_it_learns_from_batches_of_two_and_more_and_says_if_there_were_none() -> None:
-    ear = SMALL.open(setup(), rng=Stream(0))
-    assert isinstance(ear, Alignment)
-    ear.hear(heard(drawn(1, 4, 4, 4)))
-    assert ear.aligned is None
-    with pytest.raises(SpecError, match="heard no batch"):
-        ear.finish(type("View", (), {"smashed": drawn(1, 3, 4, 4, 4)})())
-    ear.hear(heard(drawn(2, 4, 4, 4)))
-    assert ear.aligned is not None
-    assert len(ear.aligned.losses.each["mmd"]) == 1
+    session = ListeningSession(SMALL, setup(), Stream(0))
+    session.hear(heard(drawn(1, 4, 4, 4)))
+    session.hear(BatchView(messages={}, ids=torch.arange(2), step=0, epoch=0, network=None))
+    assert session.state is None
+    with pytest.raises(SpecError, match="FORA heard no batch"):
+        session.finish(FORAView(smashed=drawn(1, 3, 4, 4, 4)))
+    for rows in (2, 1, 3):
+        session.hear(heard(drawn(rows, 4, 4, 4)))
+    assert isinstance(session.state, Alignment)
+    assert len(session.state.aligned.losses.each["mmd"]) == 2
 
 
 def test_asking_twice_gives_the_same_and_leaves_the_networks_alone() -> None:
-    view = type("View", (), {"smashed": drawn(2, 3, 4, 4, 4)})()
-    ear = SMALL.open(setup(), rng=Stream(0))
-    ear.hear(heard(drawn(6, 4, 4, 4)))
+    view, first = FORAView(smashed=drawn(2, 3, 4, 4, 4)), heard(drawn(6, 4, 4, 4))
+    ear = SMALL.open(setup(), first, rng=Stream(0))
     assert isinstance(ear, Alignment)
-    assert ear.aligned is not None
+    ear.hear(first)
     before = weights(ear.aligned.decoder.network).clone()
-    first, second = ear.finish(view), ear.finish(view)
-    assert torch.equal(first.images, second.images)
+    once, twice = ear.finish(view), ear.finish(view)
+    assert torch.equal(once.images, twice.images)
     assert torch.equal(before, weights(ear.aligned.decoder.network))
 
 

@@ -1,7 +1,6 @@
 """PCAT against its equations, and what it must and must not depend on."""
 
 from dataclasses import replace
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -11,12 +10,8 @@ from support import toys
 from torch import Tensor, nn
 
 from sltoolkit.adversary import training_rehearsal as dress_rehearsal
-from sltoolkit.attacks.listening._substitute import (
-    Batch,
-    Substitute,
-    SubstituteSetup,
-    SubstituteView,
-)
+from sltoolkit.adversary.training_setup import TrainingSetup
+from sltoolkit.attacks.listening._substitute import Batch, Substitute, SubstituteView
 from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
 from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
@@ -24,21 +19,20 @@ from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
 from sltoolkit.parties.honest import HonestServer
+from sltoolkit.referee.sessions import ListeningSession
 from sltoolkit.streams import Stream
 
 
-def ear(attack: PCAT, **options: Any) -> PseudoClient:
-    tap = attack.open(sim.before(**options), rng=Stream(3))
+def ear(attack: PCAT, first: BatchView) -> PseudoClient:
+    tap = attack.open(sim.before(), first, rng=Stream(3))
     assert isinstance(tap, PseudoClient)
     return tap
 
 
 def substitute(batch: BatchView) -> Substitute:
-    first = Batch.of(batch)
-    assert first is not None
     with Stream(5).scope():
         return Substitute(
-            sim.before(), first, conditional=False, lr=1e-3, decoder_lr=5e-4, width=4,
+            sim.before(), Batch.of(batch), conditional=False, lr=1e-3, decoder_lr=5e-4, width=4,
             rng=Stream(4),
         )  # fmt: skip
 
@@ -47,7 +41,7 @@ def substitute(batch: BatchView) -> Substitute:
 def test_two_steps_are_those_of_the_equations(labels: bool) -> None:
     attack, fs = replace(PCAT.paper(), width=4), sim.server(3 if labels else 5)
     batches = [sim.heard(fs, labels=labels, seed=s) for s in (0, 1)]
-    tap, twins = ear(attack), substitute(batches[0])
+    tap, twins = ear(attack, batches[0]), substitute(batches[0])
     client, client_step = sim.twin(twins.client, 1e-3)
     decoder, decoder_step = sim.twin(twins.decoder, 5e-4)
     tail: nn.Module = nn.Identity()
@@ -74,7 +68,8 @@ def test_two_steps_are_those_of_the_equations(labels: bool) -> None:
 def test_the_servers_replica_gets_no_gradients_and_keeps_its_state() -> None:
     fs = sim.server().requires_grad_(True)
     state = toys.module_state(fs)
-    ear(replace(PCAT.paper(), width=4)).hear(sim.heard(fs))
+    first = sim.heard(fs)
+    ear(replace(PCAT.paper(), width=4), first).hear(first)
     assert toys.differences(state, toys.module_state(fs)) == []
 
 
@@ -82,7 +77,7 @@ def test_with_the_victims_client_and_data_the_loss_is_the_victims() -> None:
     # f^ := f_c and x' := x, in a network that computes the same in training and evaluation
     run = toys.seated(dropout=0.0)
     me, host, data = run.cast.clients[0].party, run.cast.server.party, run.data.private_train
-    setup = SubstituteSetup(
+    setup = TrainingSetup(
         aux=Aux(x=data.x, y=data.y),
         task=run.task,
         client_arch=lambda stream: me.module,
@@ -120,39 +115,52 @@ def test_labels_that_no_own_sample_has_are_left_out() -> None:
     own = substitute(sim.heard(sim.server()))
     own.aux.y.clamp_(max=1)
     twin = Substitute(
-        SubstituteSetup(aux=own.aux, task=sim.TASK, client_arch=sim.client, mechanism=None),
+        TrainingSetup(aux=own.aux, task=sim.TASK, client_arch=sim.client, mechanism=None),
         Batch(torch.zeros(2, *sim.CODES), torch.zeros(2).long(), sim.server()),
         conditional=False, lr=1.0, decoder_lr=1.0, width=2, rng=Stream(0),
     )  # fmt: skip
     assert twin.draw_alike(torch.tensor([2, 0, 2, 1]))[1].tolist() == [0, 1]
-    tap = ear(replace(PCAT.paper(), width=4))
-    tap.substitute = twin
     batch = sim.heard(sim.server())
+    tap = ear(replace(PCAT.paper(), width=4), batch)
+    tap.substitute = twin
     batch.messages["labels", "in"].fill_(2)
     tap.hear(batch)  # nothing to learn from
     assert twin.losses.each == {}
 
 
 def test_it_skips_the_batches_before_its_late_start() -> None:
-    links = [ear(replace(PCAT.paper(), width=4, late_start=n)) for n in (0, 2, 3)]
-    for batch in (sim.heard(sim.server(), seed=s) for s in range(3)):
-        for tap in links:
-            tap.hear(batch)
-    started = [
-        None if t.substitute is None else t.substitute.losses.diagnostics()["steps"] for t in links
-    ]
-    assert started == [3.0, 1.0, None]
+    sessions = [
+        ListeningSession(
+            replace(PCAT.paper(), width=4, refine_steps=0, late_start=n), sim.before(), Stream(3)
+        )
+        for n in (0, 2, 3)
+    ]  # fmt: skip
+    for step in range(3):
+        batch = replace(sim.heard(sim.server(), seed=step), step=step)
+        for session in sessions:
+            session.hear(batch)
     view = SubstituteView(smashed=torch.zeros(1, 2, *sim.CODES).double(), labels=None)
+    assert [s.finish(view).diagnostics["steps"] for s in sessions[:2]] == [3.0, 1.0]
     with pytest.raises(SpecError, match="PCAT heard no batch"):
-        links[2].finish(view)
+        sessions[2].finish(view)
 
 
 def test_a_rehearsal_is_learned_from_all_the_way_and_the_late_start_remains() -> None:
     attack = PCAT(width=4, refine_steps=0, late_start=dress_rehearsal.BATCHES)
-    setup = sim.before()
-    assert {c.late_start for c in attack.candidates(setup)} == {0}
-    with mock.patch.object(dress_rehearsal, "BATCHES", 2):
-        best = attack.tune(setup, sim.heard(sim.server()), rng=Stream(0))
+    steps: list[float] = []
+    finish = PseudoClient.finish
+
+    def noting(self: PseudoClient, view: SubstituteView) -> Reconstruction:
+        found = finish(self, view)
+        steps.append(found.diagnostics["steps"])
+        return found
+
+    with mock.patch.object(dress_rehearsal, "BATCHES", 2), \
+         mock.patch.object(PseudoClient, "finish", noting):  # fmt: skip
+        best = dress_rehearsal.tuned_listener(
+            attack, sim.before(), sim.heard(sim.server()), rng=Stream(0)
+        )
+    assert steps == [2.0] * 4 * dress_rehearsal.VICTIMS  # four settings, of which each learned
     assert None not in (best.lr, best.decoder_lr)
     assert best == replace(attack, lr=best.lr, decoder_lr=best.decoder_lr)
 
@@ -169,7 +177,7 @@ def test_refined_signals_stay_in_range() -> None:
     })  # fmt: skip
     attack = replace(PCAT.smoke(), refine_lr=3.0)
     tap = attack.open(
-        SubstituteSetup(aux=aux, task=task, client_arch=None, mechanism=None), rng=Stream(3)
+        TrainingSetup(aux=aux, task=task, client_arch=None, mechanism=None), heard, rng=Stream(3)
     )
     tap.hear(heard)
     found = tap.finish(SubstituteView(smashed=draw(4, 6)[None], labels=None))
@@ -180,10 +188,11 @@ def test_refined_signals_stay_in_range() -> None:
 def test_refining_descends_on_the_pseudo_clients_feature_error() -> None:
     losses = []
     for steps in (0, 5, 50):
-        tap = ear(replace(PCAT.paper(), width=4, refine_steps=steps))
+        batches = [sim.heard(sim.server(), seed=seed) for seed in range(3)]
         with Stream(9).scope():
-            for seed in range(3):
-                tap.hear(sim.heard(sim.server(), seed=seed))
+            tap = ear(replace(PCAT.paper(), width=4, refine_steps=steps), batches[0])
+            for batch in batches:
+                tap.hear(batch)
             target = sim.heard(sim.server(), seed=7).messages["smashed", "in"]
             outcome = tap.finish(SubstituteView(smashed=target[None], labels=None))
         losses.append(outcome.diagnostics["feature_loss"])
@@ -195,13 +204,14 @@ def test_refining_descends_on_the_pseudo_clients_feature_error() -> None:
 
 @pytest.mark.parametrize("labels", [True, False], ids=["vanilla", "u_shaped"])
 def test_without_labels_its_tail_guesses_them_behind_the_targets_smashed_data(labels: bool) -> None:
-    tap, fs = ear(replace(PCAT.paper(), width=4, refine_steps=1)), sim.server(3 if labels else 5)
-    tap.hear(sim.heard(fs, labels=labels))
+    fs = sim.server(3 if labels else 5)
+    first = sim.heard(fs, labels=labels)
+    tap = ear(replace(PCAT.paper(), width=4, refine_steps=1), first)
+    tap.hear(first)
     targets = sim.heard(sim.server(), seed=4).messages["smashed", "in"]
     guess = tap.finish(SubstituteView(smashed=targets[None], labels=None)).guess
     assert (guess is None) == labels
     if guess is not None:
-        assert tap.substitute is not None
         assert tap.substitute.tail is not None
         with torch.no_grad():
             expected = tap.substitute.tail.network.eval()(fs.eval()(targets))
@@ -211,12 +221,13 @@ def test_without_labels_its_tail_guesses_them_behind_the_targets_smashed_data(la
 
 @pytest.mark.parametrize("labels", [True, False], ids=["vanilla", "u_shaped"])
 def test_it_hands_back_the_whole_model_that_it_stole(labels: bool) -> None:
-    tap, fs = ear(replace(PCAT.paper(), width=4, refine_steps=1)), sim.server(3 if labels else 5)
-    tap.hear(sim.heard(fs, labels=labels))
+    fs = sim.server(3 if labels else 5)
+    first = sim.heard(fs, labels=labels)
+    tap = ear(replace(PCAT.paper(), width=4, refine_steps=1), first)
+    tap.hear(first)
     targets = sim.heard(fs).messages["smashed", "in"]
     outcome = tap.finish(SubstituteView(smashed=targets[None], labels=None))
     twins, x = tap.substitute, sim.own_samples().x
-    assert twins is not None
     assert outcome.model is not None
     features = fs(twins.client.network.eval()(x))
     logits = features if twins.tail is None else twins.tail.network.eval()(features)

@@ -13,12 +13,15 @@ from support import toys
 from torch import Tensor, nn
 
 from benchmarks.listening import by_hand
-from sltoolkit.attacks.listening._substitute import Substitute, SubstituteSetup, SubstituteView
+from sltoolkit.adversary.training_setup import TrainingSetup
+from sltoolkit.attacks.listening._substitute import Substitute, SubstituteView
 from sltoolkit.attacks.listening.pcat import PCAT
 from sltoolkit.attacks.listening.sdar import SDAR, Simulation
 from sltoolkit.contracts.attack import BatchView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.referee.sessions import ListeningSession
 from sltoolkit.streams import Stream
 
 NARROW = replace(SDAR.smoke(), lambda1=0.3, lambda2=0.2)
@@ -26,11 +29,9 @@ NARROW = replace(SDAR.smoke(), lambda1=0.3, lambda2=0.2)
 
 def begun(attack: SDAR, first: BatchView, *, arch: bool = True) -> Simulation:
     """An ear that has its networks and has not learned yet; its critics drop nothing out."""
-    tap = attack.open(sim.before(arch=arch), rng=Stream(3))
+    with Stream(6).scope():
+        tap = attack.open(sim.before(arch=arch), first, rng=Stream(3))
     assert isinstance(tap, Simulation)
-    with mock.patch.object(Simulation, "_simulate"), mock.patch.object(Simulation, "_decode"), \
-         Stream(6).scope():  # fmt: skip
-        tap.hear(first)
     for critic in critics(tap):
         sim.without_dropout(critic)
     return tap
@@ -50,7 +51,6 @@ def test_two_steps_are_those_of_the_equations(labels: bool) -> None:
     batches = [sim.heard(fs, labels=labels, seed=s) for s in (0, 1)]
     tap = begun(NARROW, batches[0])
     mine = tap.substitute
-    assert mine is not None
     assert tap.feature_critic is not None
     assert tap.image_critic is not None
     e, e_step = sim.twin(mine.client, 1e-3)
@@ -102,8 +102,6 @@ def test_the_step_by_hand_that_the_benchmark_compares_with_is_the_same() -> None
     fs, links = sim.server(), [begun(NARROW, sim.heard(sim.server())) for _ in range(2)]
     hand, batch = by_hand(links[1], NARROW), sim.heard(fs, seed=1)
     own, other = (tap.substitute for tap in links)
-    assert own is not None
-    assert other is not None
     sim.same(own.decoder.network, other.decoder.network)
     x, y = sim.draws(own)
     hand(batch.messages["smashed", "in"], batch.messages["labels", "in"], fs, x, y)
@@ -151,10 +149,6 @@ def test_without_critics_and_labels_it_is_the_naive_simulator_attack() -> None:
         recorder.hear(heard)
         if not links:
             links.append(self)
-            with mock.patch.object(Simulation, "_simulate"), \
-                 mock.patch.object(Simulation, "_decode"):  # fmt: skip
-                hear(self, heard)
-            assert self.substitute is not None
             twins.extend(sim.twin(self.substitute.client, 1e-3))
             twins.extend(sim.twin(self.substitute.decoder, 5e-4))
         hear(self, heard)
@@ -167,12 +161,10 @@ def test_without_critics_and_labels_it_is_the_naive_simulator_attack() -> None:
          mock.patch.object(Substitute, "draw", lambda self, n: draw(self, n)):  # fmt: skip
         toys.witness(run, listeners=[attack], grants=frozenset({"aux", "client_arch"}))
     assert len(recorder.batches) == 6
-    assert links[0].substitute is not None
     assert links[0].feature_critic is None
     assert links[0].image_critic is None
     e, e_step, d, d_step = twins
     again, own = deterministic(), links[0].substitute
-    again(own, 16)  # what was drawn while the networks were made
     for z, _, g in recorder.batches:
         x, y = again(own, len(z))
         sim.follow(sim.cross_entropy(g(e(x)), y), e_step)
@@ -187,15 +179,15 @@ def test_labels_condition_the_decoder_only_where_they_are_heard() -> None:
     for labels, conditional, differ in ((True, True, True), (True, False, False)):
         attack = replace(SDAR.smoke(), conditional=conditional)
         with Stream(2).scope():
-            tap = attack.open(sim.before(), rng=Stream(3))
-            tap.hear(sim.heard(sim.server(), labels=labels))
-            first, second = (tap.finish(v) for v in views)
-        assert torch.equal(first.images, second.images) != differ  # type: ignore[attr-defined]
+            first = sim.heard(sim.server(), labels=labels)
+            tap = attack.open(sim.before(), first, rng=Stream(3))
+            tap.hear(first)
+            one, other = (tap.finish(v) for v in views)
+        assert torch.equal(one.images, other.images) != differ  # type: ignore[attr-defined]
 
 
 def test_flipping_draws_that_share_of_the_labels_anew() -> None:
     own = begun(NARROW, sim.heard(sim.server(5), labels=False)).substitute
-    assert own is not None
     y = torch.arange(30000) % sim.CLASSES
     with Stream(0).scope():
         changed = float((own.flipped(y, 0.2) != y).double().mean())
@@ -212,7 +204,6 @@ def test_a_critics_accuracy_is_one_half_of_one_law_and_one_of_two_far_apart() ->
         with Stream(1).scope():
             tap = begun(attack, sim.heard(sim.server()))
             own = tap.substitute
-            assert own is not None
             own.client.weights = []  # the simulator stands still
             for seed in range(30):
                 codes = own.client(sim.draws(own, 16)[0]).detach()
@@ -228,7 +219,8 @@ def test_a_critics_accuracy_is_one_half_of_one_law_and_one_of_two_far_apart() ->
 def test_the_servers_replica_gets_no_gradients_and_keeps_its_state() -> None:
     fs = sim.server().requires_grad_(True)
     state = toys.module_state(fs)
-    NARROW.open(sim.before(), rng=Stream(3)).hear(sim.heard(fs))
+    first = sim.heard(fs)
+    NARROW.open(sim.before(), first, rng=Stream(3)).hear(first)
     assert toys.differences(state, toys.module_state(fs)) == []
 
 
@@ -242,8 +234,8 @@ def test_shapes_of_every_kind(attack: Any, inputs: tuple[int, ...], codes: tuple
     with Stream(0).scope():
         aux = Aux(x=torch.rand(12, *inputs), y=torch.arange(12) % 2)
         task = Task(input_shape=inputs, smashed_shape=codes, classes=2)
-        tap = attack.open(
-            SubstituteSetup(aux=aux, task=task, client_arch=None, mechanism=None), rng=Stream(1)
+        tap = ListeningSession(
+            attack, TrainingSetup(aux=aux, task=task, client_arch=None, mechanism=None), Stream(1)
         )
         network = nn.Sequential(nn.Flatten(), nn.Linear(int(torch.Size(codes).numel()), 2))
         for labels in (aux.y[:5], torch.rand(5, 2)):  # classes, and label weights
@@ -262,6 +254,7 @@ def test_shapes_of_every_kind(attack: Any, inputs: tuple[int, ...], codes: tuple
             )  # fmt: skip
         view = SubstituteView(smashed=torch.rand(2, 3, *codes), labels=aux.y[:3])
         outcome = tap.finish(view)
+    assert isinstance(outcome, Reconstruction)
     assert outcome.images.shape == (3, *inputs)
     assert outcome.diagnostics["steps"] == 2
     assert list(outcome.curve) == [1, 2]
