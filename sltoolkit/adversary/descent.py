@@ -5,7 +5,7 @@ dimension. Their losses are summed and the optimizers work element by element, s
 another. One that has arrived leaves the batch (`plateau`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import cos, pi
@@ -59,21 +59,17 @@ class Descended:
         """Step -> the mean loss over targets: what an outcome's `curve` holds."""
         return {step: float(loss.mean()) for step, loss in self.curve.items()}
 
-    def reconstruction(
-        self, images: Tensor, *, smooth: Tensor, tuned: Mapping[str, Any]
-    ) -> Reconstruction:
+    def reconstruction(self, images: Tensor, *, smooth: Tensor) -> Reconstruction:
         """The outcome of a descent on feature errors and a smoothness.
 
         Args:
             images: what the leaves show, (N, ...).
             smooth: what smoothness adds to the losses, (N,) or ().
-            tuned: the settings that were chosen by rehearsal.
         """
         return Reconstruction(
             images=images,
             trace=self.trace,
             curve=self.mean_curve(),
-            tuned=tuned,
             diagnostics={
                 "feature_loss": float((self.loss - smooth).mean()),
                 "steps": float(self.steps.double().mean()),

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sltoolkit.adversary.comparison import first_among_equals
 from sltoolkit.adversary.own_defense import OwnDefense
-from sltoolkit.adversary.rehearsal import first_among_equals
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
 from sltoolkit.models.resize import reinitialize
@@ -62,7 +62,7 @@ def rehearse_listening(
 ) -> "L":
     """The candidate that reconstructs best after listening to a training of the attacker's own.
 
-    Of those about as good as the best, the first (`rehearsal.first_among_equals`); the first of
+    Of those about as good as the best, the first (`comparison.first_among_equals`); the first of
     all, if none does better than the mean of own samples.
 
     Args:
