@@ -32,7 +32,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sltoolkit.adversary.descent import Descended, Descent, constant
+from sltoolkit.adversary.descended import Descended
+from sltoolkit.adversary.descent import Descent, constant
 from sltoolkit.adversary.total_variation import total_variation
 from sltoolkit.attacks.inversion._observation import (
     Forward,

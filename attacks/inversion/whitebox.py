@@ -34,7 +34,8 @@ from typing import Annotated, ClassVar, Literal, Self, final
 
 from torch import Tensor
 
-from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Descended, Descent
+from sltoolkit.adversary.descended import Descended
+from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Descent
 from sltoolkit.adversary.total_variation import has_neighbors, total_variation
 from sltoolkit.attacks.inversion._observation import (
     Forward,
