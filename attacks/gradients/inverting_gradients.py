@@ -246,8 +246,7 @@ class _Problem:
         groups = rows // self.restarts
         x = self.pixels.shown(leaves[0])
         y = leaves[1].softmax(2) if self.labels is None else self.labels[groups].to(x)
-        heard = {name: g[groups] for name, g in self.matching.heard.items()}
-        loss = cosine_distance(self.matching.of_many(x, y), heard)
+        loss = cosine_distance(self.matching.of_many(x, y), self.matching.heard_of(groups))
         if self.tv_weight:
             loss = loss + self.tv_weight * _roughness(x)
         return loss
