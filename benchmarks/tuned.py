@@ -51,7 +51,9 @@ def he_whitebox(tv_weight: float) -> WhiteBox:
     )  # fmt: skip
 
 
-HE_SHADOW = Shadow(steps=500, inversion_lr=0.05, tv_weight=8.0, tv_beta=2, forward="client")
+HE_SHADOW = Shadow(
+    inversion=WhiteBox(steps=500, lr=0.05, tv_weight=8.0, tv_beta=2, forward="client")
+)
 """Their shadow's inversion: 500 steps of 0.1, weight 2, for pixels divided by 1/2."""
 
 UNTRAINED = DeepImagePrior(steps=400)

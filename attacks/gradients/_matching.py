@@ -6,8 +6,8 @@ probabilities y (B, C) it computes what would have been heard,
 or, after E > 1 local steps of SGD, the change of the weights over these steps divided by lr * E
 (Geiping et al. 2020, section 6.2, "federated averaging"), and compares it with what was heard.
 
-What can't be known is left out: dropout is off (the client's masks are its own). BatchNorm layers
-see the guessed batch's statistics, as the client's saw the true ones.
+Dropout is off, since the client's masks can't be known. BatchNorm layers see the guessed batch's
+statistics, as the client's saw the true ones.
 
 A step of a fresh Adam is the gradient's sign, which has no derivative; in its place stands
     u / (|u| + 0.1 rms(u)),   the root mean square over each weight tensor,
@@ -55,6 +55,7 @@ class Matching:
     Attributes:
         heard: gradients by parameter, (G, ...) for G groups.
         groups: how many.
+        batch: samples per group.
 
     Raises:
         ThreatModelError: if the network ends before the loss.
@@ -71,9 +72,14 @@ class Matching:
         self.heard = updates.gradients()
         self._names = list(self.heard)
         self.groups = len(self.heard[self._names[0]])
+        self.batch = updates.batch
         self._training = updates.training
         self._signs = updates.kind == "weights" and updates.training.optimizer != "sgd"
         self._steps = 1 if updates.kind == "weight_grad" or self._signs else updates.steps
+
+    def heard_of(self, groups: Tensor) -> dict[str, Tensor]:
+        """What was heard of these groups (M,): (M, ...) by parameter."""
+        return {name: gradient[groups] for name, gradient in self.heard.items()}
 
     def of(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The update of one guess, x (B, ...) and y (B, C), with its graph; as heard, not by group.

@@ -4,24 +4,21 @@ All groups of targets are searched for at once, each with a memory, a best point
 own, as if alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, Self, final
+from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from sltoolkit.adversary.descent import Objective
 from sltoolkit.adversary.lbfgs import RowwiseLBFGS
 from sltoolkit.adversary.memory import fitting
-from sltoolkit.attacks.gradients._matching import (
-    Matching,
-    UpdatesView,
-    require_scale,
-    squared_distance,
-)
+from sltoolkit.attacks.gradients._matching import Matching, UpdatesView
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.progress import advance, part
 from sltoolkit.streams import Stream
 
@@ -31,23 +28,24 @@ MATCHED = 1e-7
 
 @dataclass(frozen=True, kw_only=True)
 class Leak(Attack[UpdatesView]):
-    """Match gradients by L-BFGS; attacks say what is known.
-
-    Attributes:
-        steps: iterations, of `inner` steps of L-BFGS each.
-        restarts: at most so many starts per group.
-        inner: steps of L-BFGS per iteration, torch's default and the codes'.
-        chunk: groups searched for at once; fewer, where memory doesn't hold them.
-    """
+    """Match gradients by L-BFGS; attacks say what is searched for, and by which objective."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
     family: ClassVar[Family] = "reconstruction"
     view: ClassVar[type] = UpdatesView
 
-    steps: int = 300
-    restarts: int = 8
-    inner: int = 20
-    chunk: int = 64
+    steps: Annotated[
+        int, Parameter("iterations, of `inner` steps of L-BFGS each, at most", least=1)
+    ] = 300
+    restarts: Annotated[int, Parameter("starts per group, at most", least=1)] = 8
+    inner: Annotated[
+        int,
+        Parameter("steps of L-BFGS per iteration; 20 are torch's default and the codes'", least=1),
+    ] = 20
+    chunk: Annotated[
+        int,
+        Parameter("groups searched for at once; fewer, where memory doesn't hold them", least=1),
+    ] = 64
 
     @classmethod
     def smoke(cls) -> Self:
@@ -55,23 +53,19 @@ class Leak(Attack[UpdatesView]):
         return cls(steps=1, restarts=1, inner=2)
 
     def search(
-        self, view: UpdatesView, labels: Tensor | None, *, rng: Stream, name: str
+        self, objective: Objective, shapes: Sequence[tuple[int, ...]], heard: Matching, rng: Stream
     ) -> Reconstruction:
-        """Find every group's inputs; `gradient_loss` is the mean squared distance that is left.
+        """Find every group's inputs; `gradient_loss` is the mean objective that is left.
 
         Args:
-            view: what was heard.
-            labels: of groups of one sample, (G,), where known; else they are searched, too.
+            objective: from the unknowns of some groups, each (M, B, ...), and these groups (M,), to
+                their losses (M,), to be compared with squared gradients.
+            shapes: of the unknowns of one sample; inputs come first.
+            heard: what was heard.
             rng: the attacker's stream.
-            name: the attack's, for refusals.
-
-        Raises:
-            ThreatModelError: if the updates are those of a part of the network.
-            SpecError: if their scale isn't that of a gradient.
         """
-        require_scale(view.updates, name=name)
-        problem = _Problem(Matching(view.updates, name=name), labels, view, rng)
-        groups = torch.arange(problem.groups, device=problem.enough.device)
+        problem = _Problem(objective, shapes, heard, rng)
+        groups = torch.arange(heard.groups, device=problem.enough.device)
         chunks = groups.split(fitting(self.chunk, len(groups), problem.step_of))
         points, losses = [], []
         for number, rows in enumerate(chunks):
@@ -80,7 +74,7 @@ class Leak(Attack[UpdatesView]):
             points.append(point)
             losses.append(loss)
         return Reconstruction(
-            images=problem.guess(torch.cat(points), groups)[0].flatten(0, 1),
+            images=problem.unknowns(torch.cat(points))[0].flatten(0, 1),
             diagnostics={"gradient_loss": float(torch.cat(losses).mean())},
         )
 
@@ -125,47 +119,41 @@ class Leak(Attack[UpdatesView]):
 
 @final
 class _Problem:
-    """What is minimized: points (M, P) are groups' inputs and, where unknown, labels' logits."""
+    """What is minimized: a group's unknowns, one after another, are its point of P numbers."""
 
     def __init__(
-        self, matching: Matching, labels: Tensor | None, view: UpdatesView, rng: Stream
+        self, objective: Objective, shapes: Sequence[tuple[int, ...]], heard: Matching, rng: Stream
     ) -> None:
-        self._matching, self._heard = matching, matching.heard
-        self.groups, self._batch = matching.groups, view.updates.batch
-        self._like = next(iter(self._heard.values()))
-        self._input, self._classes = view.task.input_shape, view.task.classes
-        self._pixels = self._batch * prod(self._input)
-        self._known = None if labels is None else functional.one_hot(labels, self._classes)[:, None]
-        self._size = self._pixels + self._batch * self._classes * (labels is None)
-        self._draws = [rng.child(f"group{g}").torch(self._like.device) for g in range(self.groups)]
-        power = torch.stack([g.square().flatten(1).sum(1) for g in self._heard.values()]).sum(0)
+        self._objective = objective
+        self._shapes = [(heard.batch, *shape) for shape in shapes]
+        self._sizes = [prod(shape) for shape in self._shapes]
+        self._like = next(iter(heard.heard.values()))
+        self._draws = [rng.child(f"group{g}").torch(self._like.device) for g in range(heard.groups)]
+        power = torch.stack([g.square().flatten(1).sum(1) for g in heard.heard.values()]).sum(0)
         self.enough = MATCHED * power
 
     def start(self, groups: Tensor) -> Tensor:
         """Standard normal points of these groups, of each from its own stream."""
         return torch.stack([self._normal(self._draws[int(g)]) for g in groups])
 
-    def guess(self, point: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-        """The inputs (M, B, ...) and label probabilities (M, B, C) of points."""
-        x = point[:, : self._pixels].unflatten(1, (self._batch, *self._input))
-        if self._known is not None:
-            return x, self._known[groups].to(x)
-        return x, point[:, self._pixels :].unflatten(1, (self._batch, self._classes)).softmax(2)
+    def unknowns(self, point: Tensor) -> list[Tensor]:
+        """The unknowns of points (M, P), each (M, B, ...)."""
+        parts = point.split(self._sizes, 1)
+        return [part.unflatten(1, shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def slope(self, point: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
         """Losses (M,) of points, and their gradients (M, P)."""
         point = point.detach().requires_grad_(True)
-        heard = {name: g[groups] for name, g in self._heard.items()}
-        loss = squared_distance(self._matching.of_many(*self.guess(point, groups)), heard)
+        loss = self._objective(self.unknowns(point), groups)
         return loss.detach(), torch.autograd.grad(loss.sum(), point)[0]
 
     def step_of(self, count: int) -> list[Tensor]:
         """One step of the first groups, to see what memory it takes."""
         groups = torch.arange(count, device=self._like.device)
-        point = self._like.new_zeros(count, self._size)
+        point = self._like.new_zeros(count, sum(self._sizes))
         RowwiseLBFGS(point).step(self.slope(point, groups)[1])
         return [point]
 
     def _normal(self, draws: torch.Generator) -> Tensor:
         like = self._like
-        return torch.randn(self._size, generator=draws, dtype=like.dtype, device=like.device)
+        return torch.randn(sum(self._sizes), generator=draws, dtype=like.dtype, device=like.device)

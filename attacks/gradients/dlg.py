@@ -1,7 +1,7 @@
 """Deep leakage from gradients: find the batch, and its labels, whose gradients were heard.
 
-Adversary: whoever hears the gradients (or weights) that a client sends, and the network: the
-server and every eavesdropper in large-batch SGD and federated averaging. No data is needed.
+Adversary: a party that hears the gradients (or weights) that a client sends, and the network: the
+server and every eavesdropper in large-batch SGD and federated averaging. It needs no data.
 
 Idea (Zhu, Liu and Han 2019, equation 3, algorithm 1): from noise, minimize over inputs and labels
     min over x, v   || u(x, softmax v) - heard ||^2
@@ -20,7 +20,14 @@ Departures from the paper and its code (github.com/mit-han-lab/dlg):
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from sltoolkit.attacks.gradients._matching import UpdatesView
+from torch import Tensor
+
+from sltoolkit.attacks.gradients._matching import (
+    Matching,
+    UpdatesView,
+    require_scale,
+    squared_distance,
+)
 from sltoolkit.attacks.gradients._search import Leak
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.streams import Stream
@@ -42,4 +49,12 @@ class DLG(Leak):
             ThreatModelError: if the updates are those of a part of the network.
             SpecError: if their scale isn't that of a gradient.
         """
-        return self.search(view, None, rng=rng, name="dlg")
+        require_scale(view.updates, name="dlg")
+        heard, task = Matching(view.updates, name="dlg"), view.task
+
+        def objective(unknowns: list[Tensor], groups: Tensor) -> Tensor:
+            """|| u(x, softmax v) - heard ||^2 of these groups, (M,)."""
+            x, v = unknowns
+            return squared_distance(heard.of_many(x, v.softmax(2)), heard.heard_of(groups))
+
+        return self.search(objective, [task.input_shape, (task.classes,)], heard, rng)

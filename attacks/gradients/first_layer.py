@@ -1,18 +1,20 @@
 """The first layer's gradient, solved for its input: exact, without optimization.
 
-Adversary: whoever hears the gradients (or weights) that a client sends of a single sample, where
-the network begins with a linear layer with a bias. No data is needed.
+Adversary: a party that hears the gradients (or weights) that a client sends of a single sample,
+where the network begins with a linear layer with a bias. It needs no data.
 
 Idea (Phong et al. 2018, section 3.2; Geiping et al. 2020, proposition 3.1): for h = W x + b,
     dL/dW_i = dL/db_i * x   and so   x = dL/dW_i / dL/db_i   for every unit i with dL/db_i != 0.
-All units say the same x, so we take their mean weighted by (dL/db_i)^2,
+All units agree on x, so we take their mean weighted by (dL/db_i)^2,
     x = sum over i of dL/db_i dL/dW_i  /  sum over i of (dL/db_i)^2,
 which is the least-squares solution: exact if the gradient is, and the best of a noisy one. The
 change of the weights over several local steps of SGD, with momentum or without, is a sum of such
 products with the same x, so it is as exact.
 
-Departures: (1) a weighted mean in place of any one unit; (2) nothing is said of inputs whose
-gradient vanishes at every unit (a saturated loss, dead units): they come out as zeros.
+Departures from the papers:
+1. A weighted mean stands in place of any one unit.
+2. Inputs whose gradient vanishes at every unit (a saturated loss, dead units) can't be found: they
+   come out as zeros.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Improved deep leakage from gradients: the label is read off exactly, then the input is found.
 
-Adversary: whoever hears the gradients (or weights) that a client sends of a single sample, and the
-network. No data is needed.
+Adversary: a party that hears the gradients (or weights) that a client sends of a single sample, and
+the network. It needs no data.
 
 Idea (Zhao, Mopuri and Bilen 2020, sections 3.2 and 3.3): with cross-entropy the gradient at the
 logits is softmax - onehot, whose only negative entry is the label's, and it shows in the last
@@ -17,7 +17,16 @@ Departures from the paper and its code (github.com/PatrickZH/Improved-Deep-Leaka
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from sltoolkit.attacks.gradients._matching import UpdatesView, sole_labels
+from torch import Tensor
+from torch.nn import functional
+
+from sltoolkit.attacks.gradients._matching import (
+    Matching,
+    UpdatesView,
+    require_scale,
+    sole_labels,
+    squared_distance,
+)
 from sltoolkit.attacks.gradients._search import Leak
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
@@ -49,4 +58,13 @@ class IDLG(Leak):
                 "targets.batch = 1, and a network that ends in nn.Linear; or dlg, which searches "
                 "labels"
             )
-        return self.search(view, labels, rng=rng, name="idlg")
+        require_scale(view.updates, name="idlg")
+        heard, task = Matching(view.updates, name="idlg"), view.task
+        known = functional.one_hot(labels, task.classes)[:, None]
+
+        def objective(unknowns: list[Tensor], groups: Tensor) -> Tensor:
+            """|| u(x, onehot label) - heard ||^2 of these groups, (M,)."""
+            (x,) = unknowns
+            return squared_distance(heard.of_many(x, known[groups].to(x)), heard.heard_of(groups))
+
+        return self.search(objective, [task.input_shape], heard, rng)

@@ -1,8 +1,8 @@
 """Inverting gradients: find the batch whose gradients point where those heard point.
 
-Adversary: whoever hears the gradients (or weights) that a client sends, and the network: the
-server and every eavesdropper in large-batch SGD and federated averaging. With own samples (aux) it
-rehearses to choose the weight of the prior.
+Adversary: a party that hears the gradients (or weights) that a client sends, and the network: the
+server and every eavesdropper in large-batch SGD and federated averaging. With its own samples (aux)
+it rehearses to choose the weight of the prior.
 
 Idea (Geiping, Bauermeister, Droege and Moeller 2020, equation 4): the length of a gradient only
 tells how well the network fits, its direction tells the data, so over batches x in [0, 1]
@@ -36,20 +36,21 @@ defaults, where they differ, are ours):
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self, final
+from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sltoolkit.adversary.descent import Descent
-from sltoolkit.adversary.rehearsal import SAMPLES, chosen
+from sltoolkit.adversary.rehearsal import SAMPLES
 from sltoolkit.adversary.total_variation import has_neighbors, total_variation
 from sltoolkit.attacks.gradients._matching import Matching, cosine_distance, sole_labels
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux, Updates
 from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 TV_WEIGHTS = (0.1, 0.0, 1e-3, 1e-2, 1.0)
@@ -72,18 +73,7 @@ class InvertingView:
 class InvertingGradients(Attack[InvertingView]):
     """Match the direction of gradients by Adam, with a smoothness prior.
 
-    Attributes:
-        steps: at most, of the descent.
-        lr: initial step size, in standard deviations of pixels; it falls by 10 three times.
-        tv_weight: of the total variation; None rehearses, and what was chosen is in the
-            outcome's `tuned`; without aux it takes 0.1.
-        signed: whether Adam gets the gradient's sign, as in the paper's experiments.
-        boxed: whether inputs are kept in [0, 1]; feature vectors never are.
-        restarts: starts per group, of which the one with the least loss is kept.
-        window: steps without progress (of a thousandth of the loss) after which a group has
-            arrived and leaves; None: never, since what the last, small steps gain comes after a
-            standstill.
-        chunk: groups (times restarts) that descend at once; fewer, where memory doesn't hold them.
+    What was chosen by rehearsal is in the outcome's `tuned`.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -94,33 +84,58 @@ class InvertingGradients(Attack[InvertingView]):
         "privacy in federated learning? (NeurIPS; arXiv:2003.14053)"
     )
 
-    steps: int = 4800
-    lr: float = 0.1
-    tv_weight: float | None = None
-    signed: bool = False
-    boxed: bool = True
-    restarts: int = 1
-    window: int | None = None
-    chunk: int = 64
+    steps: Annotated[int, Parameter("steps of the descent, at most", least=1)] = 4800
+    lr: Annotated[
+        float,
+        Parameter(
+            "initial step size, in standard deviations of pixels; it falls by 10 three times",
+            above=0,
+        ),
+    ] = 0.1
+    tv_weight: Annotated[
+        float | None,
+        Parameter("weight of the total variation; None rehearses", least=0, grid=TV_WEIGHTS),
+    ] = None
+    signed: Annotated[
+        bool, Parameter("whether Adam gets the gradient's sign, as in the paper's experiments")
+    ] = False
+    boxed: Annotated[
+        bool, Parameter("whether inputs are kept in [0, 1]; feature vectors never are")
+    ] = True
+    restarts: Annotated[
+        int, Parameter("starts per group, of which the one with the least loss is kept", least=1)
+    ] = 1
+    window: Annotated[
+        int | None,
+        Parameter(
+            "steps without progress (of a thousandth of the loss) after which a group has arrived "
+            "and leaves; None: never, since what the last, small steps gain comes after a "
+            "standstill",
+            least=1,
+        ),
+    ] = None
+    chunk: Annotated[
+        int,
+        Parameter(
+            "groups (times restarts) that descend at once; fewer, where memory doesn't hold them",
+            least=1,
+        ),
+    ] = 64
 
     @classmethod
     def smoke(cls) -> Self:
         """Three steps."""
         return cls(steps=3)
 
-    @property
-    def rehearses(self) -> bool:
-        """Unless the prior's weight is given."""
-        return self.tv_weight is None
-
     def candidates(self, view: InvertingView) -> Sequence[Self]:
         """The weights of the total variation; inputs without neighbors have none."""
-        if self.tv_weight is not None:
-            return [self]
-        weights = TV_WEIGHTS if has_neighbors(view.task.input_shape) else (0.0,)
-        return [replace(self, tv_weight=weight) for weight in weights]
+        if self.tv_weight is None and not has_neighbors(view.task.input_shape):
+            return [replace(self, tv_weight=0.0)]
+        return super().candidates(view)
 
-    def stage(self, view: InvertingView, *, rng: Stream) -> tuple[InvertingView, Tensor] | None:
+    def rehearsal_view(
+        self, view: InvertingView, *, rng: Stream
+    ) -> tuple[InvertingView, Tensor] | None:
         """Own samples as the client's program makes an update of them, in groups like the targets.
 
         As many as rehearsals use otherwise, and at least one group; None without so many.
@@ -142,7 +157,7 @@ class InvertingGradients(Attack[InvertingView]):
             ThreatModelError: if the updates are those of a part of the network.
         """
         matching = Matching(view.updates, name="inverting_gradients")
-        fixed = self.tune(view, rng=rng.child("rehearsal"))
+        fixed = self.candidates(view)[0]
         pixels = _Pixels.of(view)
         problem = _Problem(
             matching=matching, labels=_labels(view), pixels=pixels, restarts=self.restarts,
@@ -160,7 +175,6 @@ class InvertingGradients(Attack[InvertingView]):
 
         return Reconstruction(
             images=images(descended.leaves[0]),
-            tuned=chosen(self, fixed) if _to_rehearse_on(view) else {},
             diagnostics={"gradient_loss": float(descended.loss[best].mean())},
             curve={step: float(loss[best].mean()) for step, loss in descended.curve.items()},
             trace={step: images(leaf) for step, leaf in descended.trace.items()},
@@ -232,8 +246,7 @@ class _Problem:
         groups = rows // self.restarts
         x = self.pixels.shown(leaves[0])
         y = leaves[1].softmax(2) if self.labels is None else self.labels[groups].to(x)
-        heard = {name: g[groups] for name, g in self.matching.heard.items()}
-        loss = cosine_distance(self.matching.of_many(x, y), heard)
+        loss = cosine_distance(self.matching.of_many(x, y), self.matching.heard_of(groups))
         if self.tv_weight:
             loss = loss + self.tv_weight * _roughness(x)
         return loss

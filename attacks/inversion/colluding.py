@@ -9,29 +9,36 @@ target's, and this attack is the white box, exactly: `Colluding` finds what `Whi
 client networks stay private (no hand-over, SplitFed V3), the colluder's is only one that the same
 server learned to read, and what this attack finds by inverting it says what the privacy is worth.
 
-The colluder's samples join aux for the rehearsal. It is made with the target's release where
-queries are granted, so that it tells how much to smooth through a network that is another's; else
-with the colluder's own, defended as far as the defense's public parameters (mechanism) are known.
+The colluder's samples join aux for the white box's rehearsal. Where queries are granted, the
+rehearsal uses the target's release, so that it tells how much to smooth through another client's
+network; else it uses the colluder's own, defended as far as the defense's public parameters
+(mechanism) are known.
 
-Departure from the paper: its colluder trains a decoder on its own samples; here the white box
-inverts its network, which needs no samples. With queries, a decoder trained on the target's own
-answers is the `decoder` attack.
+Departures from the paper:
+1. Its colluder trains a decoder on its own samples; here the white box inverts its network, which
+   needs no samples. With queries, a decoder trained on the target's own answers is the `decoder`
+   attack.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.attacks.inversion._observation import Forward, StandIn, WhiteBoxView, released
+from sltoolkit.adversary.rehearsal import tuned
+from sltoolkit.attacks.inversion._observation import StandIn, WhiteBoxView, released
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.parameters.grids import chosen
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
+
+_WHITE_BOX = WhiteBox()
 
 
 @final
@@ -53,14 +60,7 @@ class ColludingView:
 class Colluding(Attack[ColludingView]):
     """Reconstruct one client's inputs through another one's network.
 
-    What is None is rehearsed by the white box.
-
-    Attributes:
-        steps: of the inversion, at most.
-        lr: its initial step size.
-        tv_weight: weight of the total variation.
-        tv_beta: its exponent, 1 or 2.
-        forward: through the peer's network as it is (`client`) or defended (`mechanism`).
+    The white box rehearses what is None of its own parameters, on its own view.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("colluding",)
@@ -71,46 +71,33 @@ class Colluding(Attack[ColludingView]):
         "privacy (arXiv:2212.00250)"
     )
 
-    steps: int | None = None
-    lr: float | None = None
-    tv_weight: float | None = None
-    tv_beta: int | None = None
-    forward: Forward | None = None
+    inversion: Annotated[WhiteBox, Parameter("how the peer's network is inverted")] = _WHITE_BOX
 
     @classmethod
     def smoke(cls) -> Self:
         """Three steps."""
-        return cls(steps=3)
+        return cls(inversion=WhiteBox.smoke())
 
-    @property
-    def rehearses(self) -> bool:
-        """Unless everything that the white box would choose is given."""
-        return self._inversion.rehearses
+    def candidates(self, view: ColludingView) -> Sequence[Self]:
+        """Itself: the white box rehearses."""
+        return (self,)
 
     def run(self, view: ColludingView, *, rng: Stream) -> Reconstruction:
         """Invert the peer's network.
 
         Raises:
-            ThreatModelError: if `forward` asks for a mechanism that is not granted.
+            ThreatModelError: if `inversion.forward` asks for a mechanism that is not granted.
         """
         release = view.release
         if release is None and view.peer_samples is not None:
             release = released(view.peer_weights.eval(), view.mechanism, rng.child("peer"))
-        return self._inversion.run(
-            WhiteBoxView(
-                smashed=view.smashed, client_weights=_held(view), task=view.task,
-                aux=_pooled(view.aux, view.peer_samples), release=release,
-                mechanism=view.mechanism,
-            ),
-            rng=rng,
+        seen = WhiteBoxView(
+            smashed=view.smashed, client_weights=_held(view), task=view.task,
+            aux=_pooled(view.aux, view.peer_samples), release=release, mechanism=view.mechanism,
         )  # fmt: skip
-
-    @property
-    def _inversion(self) -> WhiteBox:
-        return WhiteBox(
-            steps=self.steps, lr=self.lr, tv_weight=self.tv_weight, tv_beta=self.tv_beta,
-            forward=self.forward,
-        )  # fmt: skip
+        inversion = tuned(self.inversion, seen, rng=rng.child("rehearsal"))
+        found = inversion.run(seen, rng=rng)
+        return replace(found, tuned=chosen(self, replace(self, inversion=inversion)))
 
 
 def _held(view: ColludingView) -> nn.Module:

@@ -1,8 +1,8 @@
 """The decoder: an inverse network trained on answers of the deployed client.
 
-Adversary: whoever hears the smashed data z of the targets, holds samples of its own (aux) and can
-put them through the deployed, defended client (release): a server, an eavesdropper, or colluding
-parties. It knows no weights. Where it sees the targets' labels y, it uses them.
+Adversary: a party that hears the smashed data z of the targets, holds samples of its own (aux) and
+can put them through the deployed, defended client (release): a server, an eavesdropper, or
+colluding parties. It knows no weights. Where it sees the targets' labels y, it uses them.
 
 Idea (He, Zhang and Lee 2019, section 5): learn d with d(z) = x from the attacker's own pairs,
     min_d  E over aux of || d(z(x), y) - x ||^2,
@@ -27,21 +27,20 @@ Departures from the papers:
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import ClassVar, Literal, Self, final
+from typing import Annotated, ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sltoolkit.adversary.rehearsal import chosen
+from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Task
-from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.contracts.outcomes import Reconstruction
-from sltoolkit.errors import SpecError, lookup
+from sltoolkit.errors import SpecError
 from sltoolkit.networks.conditioning import Conditioned, LabelChannel
-from sltoolkit.networks.decoders import FAMILIES
 from sltoolkit.networks.inverse import decode, fit_inverse, inverse_error, inverse_network
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 Design = Literal["mirror", "conv_norm", "res_norm"]
@@ -69,54 +68,66 @@ SETTINGS = (
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DecoderView:
-    """What the decoder needs: what was heard, queries, samples of its own; labels if seen."""
-
-    smashed: Tensor
-    release: Release
-    aux: Aux
-    task: Task
-    labels: Tensor | None
-
-
-@final
 @dataclass(frozen=True, kw_only=True)
-class Decoder(Attack[DecoderView]):
+class Decoder(Attack[LabeledQueryView]):
     """Reconstruct inputs with a network trained to invert the release.
 
     What is None is taken from the first of `SETTINGS` that agrees with what is given, or chosen by
     a rehearsal where there is a budget for one; then it is in the outcome's `tuned`.
-
-    Attributes:
-        epochs: passes over aux, each with a fresh release of it.
-        design: the family: `mirror`, `conv_norm` or `res_norm`.
-        blocks: its N, layers besides those that change the resolution.
-        width: its C, channels at full resolution.
-        lr: initial learning rate of Adam.
-        budget: what a rehearsal may cost, as a multiple of training the first setting, counted in
-            operations. Settings are taken in order while they fit; below 2 there is nothing to
-            compare. About 8 reaches twice the width, 100 everything.
-        batch_size: pairs per step.
-        held_out: share of aux that chooses the epoch.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
     family: ClassVar[Family] = "reconstruction"
-    view: ClassVar[type] = DecoderView
+    view: ClassVar[type] = LabeledQueryView
     citation: ClassVar[str] = (
         "He, Zhang, Lee 2019, Model inversion attacks against collaborative inference (ACSAC); "
         "conv_norm and res_norm: Li et al. 2022, ResSFL (CVPR)"
     )
 
-    epochs: int = 30
-    design: Design | None = None
-    blocks: int | None = None
-    width: int | None = None
-    lr: float | None = None
-    budget: float = 0.0
-    batch_size: int = 64
-    held_out: float = 0.1
+    epochs: Annotated[
+        int, Parameter("passes over aux, each with a fresh release of it", least=1)
+    ] = 30
+    design: Annotated[
+        Design | None,
+        Parameter(
+            "the family: `mirror`, `conv_norm` or `res_norm`",
+            grid=tuple(dict.fromkeys(setting.design for setting in SETTINGS)),
+        ),
+    ] = None
+    blocks: Annotated[
+        int | None,
+        Parameter(
+            "its N, layers besides those that change the resolution", least=0,
+            grid=tuple(dict.fromkeys(setting.blocks for setting in SETTINGS)),
+        ),
+    ] = None  # fmt: skip
+    width: Annotated[
+        int | None,
+        Parameter(
+            "its C, channels at full resolution", least=1,
+            grid=tuple(dict.fromkeys(setting.width for setting in SETTINGS)),
+        ),
+    ] = None  # fmt: skip
+    lr: Annotated[
+        float | None,
+        Parameter(
+            "initial learning rate of Adam", above=0,
+            grid=tuple(dict.fromkeys(setting.lr for setting in SETTINGS)),
+        ),
+    ] = None  # fmt: skip
+    budget: Annotated[
+        float,
+        Parameter(
+            "what a rehearsal may cost, as a multiple of training the first setting, counted in "
+            "operations; settings are taken in order while they fit, below 2 there is nothing to "
+            "compare, about 8 reaches twice the width, 100 everything",
+            least=0,
+        ),
+    ] = 0.0
+    batch_size: Annotated[int, Parameter("pairs per step", least=1)] = 64
+    held_out: Annotated[
+        float, Parameter("share of aux that chooses the epoch", least=0, below=1)
+    ] = 0.1
 
     @classmethod
     def smoke(cls) -> Self:
@@ -126,28 +137,27 @@ class Decoder(Attack[DecoderView]):
     @property
     def rehearses(self) -> bool:
         """If there is a budget, and something to spend it on."""
-        return self.budget > 0 and None in (self.design, self.blocks, self.width, self.lr)
+        return self.budget > 0 and super().rehearses
 
     def refuses(self, task: Task) -> str | None:
-        """Only what has more than two axes of positions."""
+        """Inputs or smashed data with more than two axes of positions."""
         if max(len(task.input_shape), len(task.smashed_shape)) > 3:
             return "its networks are for (C, H, W), (C, L) and (d,), not for volumes"
         return None
 
-    def run(self, view: DecoderView, *, rng: Stream) -> Reconstruction:
+    def run(self, view: LabeledQueryView, *, rng: Stream) -> Reconstruction:
         """Train on aux, then decode the targets' mean release.
 
         Raises:
-            SpecError: if aux is too small to train on and to hold some out, or a setting is wrong.
+            SpecError: if aux is too small to train on and to hold some out.
         """
-        fixed = self.tune(view, rng=rng.child("rehearsal"))
         x, labels, repeats = view.aux.x, view.labels, len(view.smashed)
         kept = max(1, round(self.held_out * len(x)))
         if len(x) - kept < 2:
             raise SpecError(f"the decoder needs at least 3 aux samples, got {len(x)}")
         order = torch.randperm(len(x), generator=rng.torch()).to(x.device)
         own, check = order[kept:], order[:kept]
-        setting = fixed._settings()[0]
+        setting = self._settings()[0]
         with rng.scope():
             network = _network(setting, view, x[own].mean(0)).to(x.device)
             pairs = [view.release.mean(x[check], repeats=repeats), x[check]]
@@ -165,11 +175,10 @@ class Decoder(Attack[DecoderView]):
             )
         return Reconstruction(
             images=decode(network, view.smashed.mean(0), labels),
-            tuned=chosen(self, fixed) if self.rehearses else {},
             diagnostics={"held_out_mse": inverse_error(network, *pairs)},
         )
 
-    def candidates(self, view: DecoderView) -> Sequence[Self]:
+    def candidates(self, view: LabeledQueryView) -> Sequence[Self]:
         """The settings that agree with what is given, as far as the budget goes."""
         settings = self._settings()
         if len(view.task.input_shape) == 1:  # dense layers, whatever the design
@@ -185,20 +194,14 @@ class Decoder(Attack[DecoderView]):
         return [replace(self, **asdict(setting)) for setting in affordable]
 
     def _settings(self) -> list[Setting]:
-        """The settings that agree with what is given, which takes the place of theirs.
-
-        Raises:
-            SpecError: if there is no such design.
-        """
-        if self.design is not None:
-            lookup(FAMILIES, self.design, "decoder design")
+        """The settings that agree with what is given, which takes the place of theirs."""
         given = {f.name: getattr(self, f.name) for f in fields(Setting)}
         given = {name: value for name, value in given.items() if value is not None}
         agreeing = (s for s in SETTINGS if self.design in (None, s.design))
         return list(dict.fromkeys(replace(s, **given) for s in agreeing))
 
 
-def _network(setting: Setting, view: DecoderView, mean: Tensor | None) -> nn.Module:
+def _network(setting: Setting, view: LabeledQueryView, mean: Tensor | None) -> nn.Module:
     """From smashed data (and labels, where they are seen) to inputs."""
     task, shape = view.task, view.task.smashed_shape
     channel = None if view.labels is None else LabelChannel(shape, task.classes)
@@ -213,8 +216,8 @@ def _network(setting: Setting, view: DecoderView, mean: Tensor | None) -> nn.Mod
     return body if channel is None else Conditioned(channel, body)
 
 
-def _operations(setting: Setting, view: DecoderView) -> int:
-    """Floating-point operations of one forward pass of one sample; nothing is computed."""
+def _operations(setting: Setting, view: LabeledQueryView) -> int:
+    """How many operations a forward pass of one sample takes; nothing is computed."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         given = [torch.zeros(1, *view.task.smashed_shape, device="meta")]
         if view.labels is not None:

@@ -1,8 +1,8 @@
 """The deep image prior: among the images that a small network draws, the one that explains z.
 
-Adversary: whoever hears the smashed data z of the targets and holds the client's trained weights
-(colluding parties, clients that share weights, a published first part): the white box's. No data
-is needed; with own samples (aux) and queries (release) it rehearses to choose its settings.
+Adversary: the white box's. It hears the smashed data z of the targets and holds the client's
+trained weights (colluding parties, clients that share weights, a published first part). It needs no
+data; with its own samples (aux) and queries (release) it rehearses to choose its settings.
 
 Idea (Ulyanov, Vedaldi and Lempitsky 2018, equation 2, and section 4.1 for features): the image is
 what a U-Net G with random weights w draws from fixed noise n, and the weights descend,
@@ -26,14 +26,14 @@ Departures from the paper:
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar, Self, final
+from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sltoolkit.adversary.descent import Descended, Descent, constant
-from sltoolkit.adversary.rehearsal import can_rehearse, chosen
+from sltoolkit.adversary.descended import Descended
+from sltoolkit.adversary.descent import Descent, constant
 from sltoolkit.adversary.total_variation import total_variation
 from sltoolkit.attacks.inversion._observation import (
     Forward,
@@ -47,6 +47,7 @@ from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.networks.stacked import stack
 from sltoolkit.networks.unet import skip_network
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 TV_WEIGHTS = (0.0, 1e-2, 1.0)
@@ -63,16 +64,8 @@ _SMALLEST = 8
 class DeepImagePrior(Attack[WhiteBoxView]):
     """Reconstruct images by fitting a network per image to what was heard.
 
-    What is None is chosen by rehearsal; without aux and release, no TV and the client itself.
-
-    Attributes:
-        steps: of the descent, at most.
-        lr: step size of Adam.
-        width: channels of the U-Net.
-        tv_weight: weight of the total variation (exponent 1).
-        forward: descend through the `client` as it is, or through the defended one (`mechanism`).
-        window: steps without progress after which a target stops; 0: never.
-        chunk: targets that descend at once; fewer, where memory doesn't hold them.
+    What is None is chosen by rehearsal; without aux and release, there is no TV, and the descent
+    goes through the client itself.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -80,23 +73,32 @@ class DeepImagePrior(Attack[WhiteBoxView]):
     view: ClassVar[type] = WhiteBoxView
     citation: ClassVar[str] = "Ulyanov, Vedaldi, Lempitsky 2018, Deep image prior (CVPR)"
 
-    steps: int = 2000
-    lr: float = 1e-2
-    width: int = 16
-    tv_weight: float | None = None
-    forward: Forward | None = None
-    window: int = 200
-    chunk: int = 64
+    steps: Annotated[int, Parameter("steps of the descent, at most", least=1)] = 2000
+    lr: Annotated[float, Parameter("step size of Adam", above=0)] = 1e-2
+    width: Annotated[int, Parameter("channels of the U-Net", least=1)] = 16
+    tv_weight: Annotated[
+        float | None,
+        Parameter("weight of the total variation (exponent 1)", least=0, grid=TV_WEIGHTS),
+    ] = None
+    forward: Annotated[
+        Forward | None,
+        Parameter(
+            "descend through the `client` as it is, or through the defended one (`mechanism`)",
+            grid=("client", "mechanism"),
+        ),
+    ] = None
+    window: Annotated[
+        int, Parameter("steps without progress after which a target stops; 0: never", least=0)
+    ] = 200
+    chunk: Annotated[
+        int,
+        Parameter("targets that descend at once; fewer, where memory doesn't hold them", least=1),
+    ] = 64
 
     @classmethod
     def smoke(cls) -> Self:
         """Two steps of a narrow network."""
         return cls(steps=2, width=4)
-
-    @property
-    def rehearses(self) -> bool:
-        """Unless both the weight and the forward model are given."""
-        return self.tv_weight is None or self.forward is None
 
     def refuses(self, task: Task) -> str | None:
         """A U-Net draws images of at least 8x8."""
@@ -119,7 +121,7 @@ class DeepImagePrior(Attack[WhiteBoxView]):
         Raises:
             ThreatModelError: if `forward` asks for a mechanism that is not granted.
         """
-        fixed = self.tune(view, rng=rng.child("rehearsal"))
+        fixed = self.candidates(view)[0]
         heard = Observation.of(view, fixed.forward, rng=rng)
         with rng.child("descent").scope(), suitable_kernels(heard.client):
             shape = view.task.input_shape
@@ -128,9 +130,7 @@ class DeepImagePrior(Attack[WhiteBoxView]):
             found = fixed._descend(heard, prior, n)
             images = found.trace[self.steps]
             smooth = (fixed.tv_weight or 0.0) * total_variation(images)
-        return found.reconstruction(
-            images, smooth=smooth, tuned=chosen(self, fixed) if can_rehearse(view) else {}
-        )
+        return found.reconstruction(images, smooth=smooth)
 
     def _descend(self, heard: Observation, prior: nn.Module, n: Tensor) -> Descended:
         """Weights of the prior (N, ...) whose images' smashed data approach what was heard."""

@@ -1,7 +1,8 @@
 """Regression: inputs as a linear function of smashed data, fitted in closed form.
 
-Adversary: whoever hears the smashed data z of the targets, holds samples x of its own (aux) and can
-put them through the deployed, defended client (release): no weights, no labels, no training.
+Adversary: a party that hears the smashed data z of the targets, holds samples x of its own (aux)
+and can put them through the deployed, defended client (release): no weights, no labels, no
+training.
 
 Idea (ridge regression, Hoerl and Kennard 1970): with standardized features Z and centered pixels X,
     x = mean + W' (z - mean z) / std z,   W = argmin ||Z W - X||^2 + weight * s * ||W||^2,
@@ -28,7 +29,7 @@ Chosen here, as no paper fixes it:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self, final
+from typing import Annotated, ClassVar, Protocol, Self, final
 
 import torch
 from torch import Tensor
@@ -36,11 +37,12 @@ from torch.nn import functional
 
 from sltoolkit.adversary.local_ridge import LocalRidge
 from sltoolkit.adversary.ridge import Ridge
+from sltoolkit.attacks.inversion._query import QueryView
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Task
-from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 REACHES = (1, 3, 5, 7)
@@ -58,62 +60,55 @@ _PROBES = 8
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RegressionView:
-    """What regression needs: what was heard, queries, and samples of its own."""
-
-    smashed: Tensor
-    release: Release
-    aux: Aux
-    task: Task
-
-
-@final
 @dataclass(frozen=True, kw_only=True)
-class Regression(Attack[RegressionView]):
+class Regression(Attack[QueryView]):
     """Reconstruct inputs by ridge regression on smashed data.
 
     What is None is chosen by the error on own samples that are left out, and is in the outcome's
     `tuned`.
-
-    Attributes:
-        reach: side of the window of smashed cells that a block of pixels is read from, odd; 0: all
-            units, the only choice where smashed data are no map like the input.
-        weight: of the penalty.
-        draws: releases of each own sample (each as many as the targets', averaged), where releases
-            differ.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
     family: ClassVar[Family] = "reconstruction"
-    view: ClassVar[type] = RegressionView
+    view: ClassVar[type] = QueryView
     citation: ClassVar[str] = (
         "Hoerl, Kennard 1970, Ridge regression: biased estimation for nonorthogonal problems "
         "(Technometrics)"
     )
 
-    reach: int | None = None
-    weight: float | None = None
-    draws: int = 4
+    reach: Annotated[
+        int | None,
+        Parameter(
+            "side of the window of smashed cells that a block of pixels is read from, odd; 0: all "
+            "units, the only choice where smashed data are no map like the input",
+            least=0,
+        ),
+    ] = None
+    weight: Annotated[float | None, Parameter("weight of the penalty", above=0)] = None
+    draws: Annotated[
+        int,
+        Parameter(
+            "releases of each own sample (each as many as the targets', averaged), where releases "
+            "differ",
+            least=1,
+        ),
+    ] = 4
 
     @classmethod
     def smoke(cls) -> Self:
         """Two draws."""
         return cls(draws=2)
 
-    def run(self, view: RegressionView, *, rng: Stream) -> Reconstruction:
+    def run(self, view: QueryView, *, rng: Stream) -> Reconstruction:
         """Fit on aux, then apply it to the targets' mean release.
 
         `left_out_mse` is the error on own samples that were left out.
 
         Raises:
-            SpecError: if there are fewer than two own samples or no draws, or a window doesn't fit.
+            SpecError: if there are fewer than two own samples, or a window doesn't fit.
         """
-        if len(view.aux.x) < 2 or self.draws < 1:
-            raise SpecError(
-                f"regression needs at least 2 aux samples and 1 draw, got {len(view.aux.x)} and "
-                f"{self.draws}"
-            )
+        if len(view.aux.x) < 2:
+            raise SpecError(f"regression needs at least 2 aux samples, got {len(view.aux.x)}")
         features, own = self._pairs(view, rng)
         weights = WEIGHTS if self.weight is None else (self.weight,)
         best, images = (float("inf"), 0, 0.0), view.aux.x[:0]
@@ -142,14 +137,14 @@ class Regression(Attack[RegressionView]):
         if self.reach is None:
             axes, channels = len(task.input_shape) - 1, task.smashed_shape[0]
             return [*(r for r in REACHES if alike and channels * r**axes <= WINDOW), 0]
-        if self.reach and not (alike and self.reach > 0 and self.reach % 2):
+        if self.reach and not (alike and self.reach % 2):
             raise SpecError(
                 f"reach is {self.reach}: it must be odd, between maps or signals, or 0 (smashed "
                 f"data are {task.smashed_shape}, inputs {task.input_shape})"
             )
         return [self.reach]
 
-    def _pairs(self, view: RegressionView, rng: Stream) -> tuple[Tensor, Tensor]:
+    def _pairs(self, view: QueryView, rng: Stream) -> tuple[Tensor, Tensor]:
         """Draws of own samples' smashed data, (n, K, ...), and these samples, (n, ...)."""
         repeats, shape = len(view.smashed), view.smashed.shape[2:]
         rows = max(2, ENTRIES // shape.numel())
@@ -198,7 +193,7 @@ class _Whole:
         return pixels.reshape(-1, *self._shape)
 
 
-def _differs(view: RegressionView) -> bool:
+def _differs(view: QueryView) -> bool:
     """Whether two releases of the same inputs differ."""
     first, second = view.release(view.aux.x[:_PROBES], repeats=2)
     return not torch.equal(first, second)

@@ -1,8 +1,8 @@
 """The shadow: a client of one's own that the server's network can't tell from the victim's.
 
-Adversary: an honest-but-curious server (or who colludes with it) that hears smashed data z, knows
-the client's architecture and its own trained network f_s, and has labeled samples (x', y') of the
-same task. It makes no queries.
+Adversary: an honest-but-curious server (or a party that colludes with it) that hears smashed data
+z, knows the client's architecture and its own trained network f_s, and has labeled samples (x', y')
+of the same task. It makes no queries.
 
 Idea (He, Zhang and Lee 2019, section 6, equations 5 and 6): train a shadow f^ of the client on
     min over f^   mean of CE(f_s(f^(x')), y'),   f_s frozen,
@@ -10,11 +10,11 @@ and invert what was heard with the white box, as if f^ were the client. Classify
 computing alike: this works behind a first layer, and fades with every further one.
 `shadow_accuracy`, of f_s behind f^ on own samples that were held out, tells whether f^ is trained.
 
-The white box rehearses on own samples, and adapts to defenses, as it does itself: see there. To
-attack through a network that is not quite the client, it must rehearse so, too: other shadows, from
+The white box (`whitebox`) rehearses on own samples, and adapts to defenses. Since it attacks
+through a network that is not quite the client, its rehearsal does so, too: other shadows, from
 other random weights, play the client, with the defense where its public parameters (mechanism) are
-known. Invert the first one's own answers, and hardly any smoothing seems best. How far two shadows
-are apart is luck, so several play it in turn, each for every third sample.
+known. (Were the first shadow's own answers inverted, hardly any smoothing would seem best.) How far
+two shadows are apart is luck, so several play the client in turn, each for every third sample.
 
 Departures from the paper (text P, published code C):
 1. As in C, Adam with AMSGrad and epsilon 1e-3, its rate halved nine times at equal intervals, and
@@ -28,14 +28,15 @@ Departures from the paper (text P, published code C):
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.attacks.inversion._observation import Forward, StandIn, WhiteBoxView, released
+from sltoolkit.adversary.rehearsal import tuned
+from sltoolkit.attacks.inversion._observation import StandIn, WhiteBoxView, released
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Defense, Task
@@ -43,6 +44,8 @@ from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
 from sltoolkit.networks.substitutes import tail_network
+from sltoolkit.parameters.grids import chosen
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.progress import part
 from sltoolkit.streams import Stream
 
@@ -51,6 +54,8 @@ RIVALS = 3
 
 HALVINGS = 9
 """How often the learning rate is halved: every 5 of C's 50 epochs."""
+
+_WHITE_BOX = WhiteBox()
 
 
 @final
@@ -71,19 +76,7 @@ class ShadowView:
 class Shadow(Attack[ShadowView]):
     """Reconstruct inputs through a client that was trained to suit the server.
 
-    What is None is rehearsed by the white box.
-
-    Attributes:
-        epochs: passes over aux.
-        least_steps: of training, where these epochs have fewer.
-        lr: initial learning rate of the shadow.
-        batch_size: own samples per step.
-        held_out: share of aux that only measures the shadow's accuracy.
-        steps: of the inversion, at most.
-        inversion_lr: its initial step size.
-        tv_weight: weight of the total variation.
-        tv_beta: its exponent, 1 or 2.
-        forward: through the shadow as it is (`client`) or defended (`mechanism`).
+    The white box rehearses what is None of its own parameters, on other shadows.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "colluding")
@@ -94,26 +87,26 @@ class Shadow(Attack[ShadowView]):
         "section 6"
     )
 
-    epochs: int = 50
-    least_steps: int = 1500
-    lr: float = 1e-3
-    batch_size: int = 64
-    held_out: float = 0.1
-    steps: int | None = None
-    inversion_lr: float | None = None
-    tv_weight: float | None = None
-    tv_beta: int | None = None
-    forward: Forward | None = None
+    epochs: Annotated[int, Parameter("passes over aux", least=0)] = 50
+    least_steps: Annotated[
+        int, Parameter("steps of training, where these epochs have fewer", least=0)
+    ] = 1500
+    lr: Annotated[float, Parameter("initial learning rate of the shadow", above=0)] = 1e-3
+    batch_size: Annotated[int, Parameter("own samples per step", least=1)] = 64
+    held_out: Annotated[
+        float,
+        Parameter("share of aux that only measures the shadow's accuracy", least=0, below=1),
+    ] = 0.1
+    inversion: Annotated[WhiteBox, Parameter("how the shadow is inverted")] = _WHITE_BOX
 
     @classmethod
     def smoke(cls) -> Self:
         """Two steps of training, three of inversion."""
-        return cls(epochs=1, least_steps=2, steps=3)
+        return cls(epochs=1, least_steps=2, inversion=WhiteBox.smoke())
 
-    @property
-    def rehearses(self) -> bool:
-        """Unless everything that the white box would choose is given."""
-        return self._inversion.rehearses
+    def candidates(self, view: ShadowView) -> Sequence[Self]:
+        """Itself: the white box rehearses."""
+        return (self,)
 
     def run(self, view: ShadowView, *, rng: Stream) -> Reconstruction:
         """Train the shadow, and invert through it.
@@ -137,27 +130,18 @@ class Shadow(Attack[ShadowView]):
                 streams = [rng.child(f"rival{number}") for number in range(RIVALS)]
                 rivals = [self._train(view, own, check, stream)[0] for stream in streams]
             release = released(InTurn(rivals), view.mechanism, rng.child("defense"))
-        found = self._inversion.run(
-            WhiteBoxView(
-                smashed=view.smashed, client_weights=StandIn(shadow), task=view.task,
-                aux=view.aux, release=release, mechanism=view.mechanism,
-            ),
-            rng=rng.child("inversion"),
+        seen = WhiteBoxView(
+            smashed=view.smashed, client_weights=StandIn(shadow), task=view.task, aux=view.aux,
+            release=release, mechanism=view.mechanism,
         )  # fmt: skip
-        return Reconstruction(
-            images=found.images,
-            trace=found.trace,
-            curve=found.curve,
-            tuned={_RENAMED.get(name, name): value for name, value in found.tuned.items()},
+        stream = rng.child("inversion")
+        inversion = tuned(self.inversion, seen, rng=stream.child("rehearsal"))
+        found = inversion.run(seen, rng=stream)
+        return replace(
+            found,
+            tuned=chosen(self, replace(self, inversion=inversion)),
             diagnostics={**found.diagnostics, "shadow_accuracy": accuracy},
         )
-
-    @property
-    def _inversion(self) -> WhiteBox:
-        return WhiteBox(
-            steps=self.steps, lr=self.inversion_lr, tv_weight=self.tv_weight,
-            tv_beta=self.tv_beta, forward=self.forward,
-        )  # fmt: skip
 
     def _train(
         self, view: ShadowView, own: Aux, check: Aux, rng: Stream
@@ -175,10 +159,6 @@ class Shadow(Attack[ShadowView]):
             logits = torch.cat([whole.eval()(x) for x in check.x.split(512)])
         hits = (logits.argmax(1) == check.y).double().mean()
         return shadow.requires_grad_(False), float(hits)
-
-
-_RENAMED = {"lr": "inversion_lr"}
-"""Parameters of the white box that have another name here."""
 
 
 def _batches(own: Aux, how: Shadow) -> int:

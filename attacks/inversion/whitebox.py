@@ -1,8 +1,8 @@
 """The white box: regularized maximum likelihood against a known client (rMLE).
 
-Adversary: whoever hears the smashed data z of the targets and holds the client's trained weights
-(colluding parties, clients that share weights, a published first part). No data is needed; with
-own samples (aux) and queries (release) it rehearses to choose its settings.
+Adversary: a party that hears the smashed data z of the targets and holds the client's trained
+weights (colluding parties, clients that share weights, a published first part). It needs no data;
+with its own samples (aux) and queries (release) it rehearses to choose its settings.
 
 Idea (He, Zhang and Lee 2019, equation 3; Mahendran and Vedaldi 2015): among all images find the
 one whose smashed data is what was heard, preferring piecewise smooth ones. Per target
@@ -30,12 +30,12 @@ Departures from the paper (text P, published code C; they differ from each other
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self, final
+from typing import Annotated, ClassVar, Literal, Self, final
 
 from torch import Tensor
 
-from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Descended, Descent
-from sltoolkit.adversary.rehearsal import can_rehearse, chosen
+from sltoolkit.adversary.descended import Descended
+from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Descent
 from sltoolkit.adversary.total_variation import has_neighbors, total_variation
 from sltoolkit.attacks.inversion._observation import (
     Forward,
@@ -46,7 +46,7 @@ from sltoolkit.attacks.inversion._observation import (
 )
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.outcomes import Reconstruction
-from sltoolkit.errors import lookup
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 SMOOTHNESS = (
@@ -55,7 +55,7 @@ SMOOTHNESS = (
 )  # fmt: skip
 """Exponents and weights of the TV that are rehearsed; feature errors differ by orders of magnitude.
 
-The first is taken where there is nothing to rehearse on. Of exponent 2, 4 and 200 are C's weights
+The first is taken where there is nothing to rehearse on. With exponent 2, 4 and 200 are C's weights
 for MNIST and CIFAR-10 behind the second activation. The largest matter against noise: with 1.0 as
 the largest, noise of std 2 looked like a perfect defense (SSIM 0.04 on photographs, where 10.0
 gives 0.37).
@@ -72,19 +72,6 @@ class WhiteBox(Attack[WhiteBoxView]):
 
     What is None is chosen by rehearsal, and is in the outcome's `tuned`; without aux and release,
     the first of `SMOOTHNESS` and of `SCHEDULES` and the client itself are taken.
-
-    Attributes:
-        steps: of the descent, at most.
-        lr: initial step size.
-        optimizer: `adam`, `amsgrad` (with C's epsilon), or `sgd` (plain gradient descent).
-        schedule: of the step size: to zero along a `cosine`, or `constant`.
-        start: `mean` of aux (1/2 without aux, and `gray` always), or `zero`.
-        box: whether inputs are kept in [0, 1]; feature vectors never are.
-        tv_weight: weight of the total variation.
-        tv_beta: its exponent, 1 or 2.
-        forward: descend through the `client` as it is, or through the defended one (`mechanism`).
-        window: steps without progress after which a target stops; 0: never.
-        chunk: targets that descend at once; fewer, where memory doesn't hold them.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -94,27 +81,58 @@ class WhiteBox(Attack[WhiteBoxView]):
         "He, Zhang, Lee 2019, Model inversion attacks against collaborative inference (ACSAC)"
     )
 
-    steps: int | None = None
-    lr: float | None = None
-    optimizer: Literal["adam", "amsgrad", "sgd"] = "adam"
-    schedule: Literal["cosine", "constant"] = "cosine"
-    start: Literal["mean", "gray", "zero"] = "mean"
-    box: bool = True
-    tv_weight: float | None = None
-    tv_beta: int | None = None
-    forward: Forward | None = None
-    window: int = 50
-    chunk: int = 64
+    steps: Annotated[
+        int | None,
+        Parameter("steps of the descent, at most", least=1, grid=tuple(s for _, s in SCHEDULES)),
+    ] = None
+    lr: Annotated[
+        float | None,
+        Parameter("initial step size", above=0, grid=tuple(rate for rate, _ in SCHEDULES)),
+    ] = None
+    optimizer: Annotated[
+        Literal["adam", "amsgrad", "sgd"],
+        Parameter("`adam`, `amsgrad` (with C's epsilon), or `sgd` (plain gradient descent)"),
+    ] = "adam"
+    schedule: Annotated[
+        Literal["cosine", "constant"],
+        Parameter("the step size falls to zero along a `cosine`, or is `constant`"),
+    ] = "cosine"
+    start: Annotated[
+        Literal["mean", "gray", "zero"],
+        Parameter("start at the `mean` of aux (1/2 without aux), at 1/2 (`gray`), or at `zero`"),
+    ] = "mean"
+    box: Annotated[
+        bool, Parameter("whether inputs are kept in [0, 1]; feature vectors never are")
+    ] = True
+    tv_weight: Annotated[
+        float | None,
+        Parameter(
+            "weight of the total variation", least=0,
+            grid=tuple(dict.fromkeys(weight for _, weight in SMOOTHNESS)),
+        ),
+    ] = None  # fmt: skip
+    tv_beta: Annotated[
+        int | None, Parameter("exponent of the total variation", least=1, most=2, grid=(1, 2))
+    ] = None
+    forward: Annotated[
+        Forward | None,
+        Parameter(
+            "descend through the `client` as it is, or through the defended one (`mechanism`)",
+            grid=("client", "mechanism"),
+        ),
+    ] = None
+    window: Annotated[
+        int, Parameter("steps without progress after which a target stops; 0: never", least=0)
+    ] = 50
+    chunk: Annotated[
+        int,
+        Parameter("targets that descend at once; fewer, where memory doesn't hold them", least=1),
+    ] = 64
 
     @classmethod
     def smoke(cls) -> Self:
         """Three steps."""
         return cls(steps=3)
-
-    @property
-    def rehearses(self) -> bool:
-        """Unless everything that a rehearsal chooses is given."""
-        return None in (self.steps, self.lr, self.tv_weight, self.tv_beta, self.forward)
 
     def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
         """Descend on all targets of the view.
@@ -124,17 +142,14 @@ class WhiteBox(Attack[WhiteBoxView]):
 
         Raises:
             ThreatModelError: if `forward` asks for a mechanism that is not granted.
-            SpecError: if the optimizer or the schedule is unknown.
         """
-        fixed = self.tune(view, rng=rng.child("rehearsal"))
+        fixed = self.candidates(view)[0]
         heard = Observation.of(view, fixed.forward, rng=rng)
         with rng.child("descent").scope(), suitable_kernels(heard.client):
             found = fixed._descend(heard, view)
             images = found.leaves[0]
             smooth = fixed._weight(images) * _variation(images, fixed.tv_beta)
-        return found.reconstruction(
-            images, smooth=smooth, tuned=chosen(self, fixed) if can_rehearse(view) else {}
-        )
+        return found.reconstruction(images, smooth=smooth)
 
     def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
         """With every setting fixed; forward models and TV terms compete jointly."""
@@ -150,7 +165,7 @@ class WhiteBox(Attack[WhiteBoxView]):
         return [replace(best, lr=lr, steps=steps) for lr, steps in self._schedules()]
 
     def _smoothness(self) -> list[tuple[int, float]]:
-        """Exponents and weights of the TV, where they are open."""
+        """Exponents and weights of the TV that agree with what is given."""
         exponents = (1, 2) if self.tv_beta is None else (self.tv_beta,)
         if self.tv_weight == 0:
             return [(exponents[0], 0.0)]
@@ -160,7 +175,7 @@ class WhiteBox(Attack[WhiteBoxView]):
         return list(dict.fromkeys([*fitting, (exponents[0], 0.0)]))
 
     def _schedules(self) -> list[tuple[float, int]]:
-        """Rates and steps, where they are open."""
+        """Rates and steps that agree with what is given."""
         given = [
             (rate if self.lr is None else self.lr, count if self.steps is None else self.steps)
             for rate, count in SCHEDULES
@@ -175,7 +190,7 @@ class WhiteBox(Attack[WhiteBoxView]):
         return view.smashed.new_full(view.task.input_shape, gray)
 
     def _weight(self, x: Tensor) -> float:
-        """Of the total variation, where inputs (N, ...) have one."""
+        """What the total variation counts for; 0 where inputs (N, ...) have none."""
         return (self.tv_weight or 0.0) if has_neighbors(x.shape[1:]) else 0.0
 
     def _descend(self, heard: Observation, view: WhiteBoxView) -> Descended:
@@ -194,8 +209,8 @@ class WhiteBox(Attack[WhiteBoxView]):
         lr, steps = self._schedules()[0]
         how = Descent(
             steps=steps,
-            rate=lookup(RATES, self.schedule, "schedule")(lr, steps),
-            optimizer=lookup(OPTIMIZERS, self.optimizer, "optimizer"),
+            rate=RATES[self.schedule](lr, steps),
+            optimizer=OPTIMIZERS[self.optimizer],
             window=self.window or None,
             chunk=self.chunk,
             settle=clamp if self.box and view.task.bounded else None,

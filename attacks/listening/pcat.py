@@ -34,7 +34,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sltoolkit.adversary.descent import Descended, Descent, constant, squared_error
+from sltoolkit.adversary.descended import Descended
+from sltoolkit.adversary.descent import Descent, constant, squared_error
 from sltoolkit.adversary.learner import learn
 from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.attacks.listening._substitute import Batch, Substitute, SubstituteView

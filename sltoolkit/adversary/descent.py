@@ -5,7 +5,7 @@ dimension. Their losses are summed and the optimizers work element by element, s
 another. One that has arrived leaves the batch (`plateau`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import cos, pi
@@ -14,13 +14,13 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from sltoolkit.adversary.descended import Descended, snapshots
 from sltoolkit.adversary.memory import fitting
 from sltoolkit.adversary.plateau import Plateau, keep_rows
-from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.progress import advance, part
 
 LOOK = 10
-"""Every so many steps the losses are looked at: for the curve, and for who has arrived."""
+"""Every so many steps the losses are looked at: for the curve, and for what has arrived."""
 
 Objective = Callable[[list[Tensor], Tensor], Tensor]
 """From the leaves (M, ...) of some targets and their indices (M,), to their losses (M,)."""
@@ -38,47 +38,18 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Descended:
-    """Where N targets arrived.
+class Turn:
+    """Steps that some of the leaves make on a loss of their own.
 
     Attributes:
-        leaves: as the start's, each (N, ...).
-        loss: (N,), at the leaves.
-        steps: how many steps each target made, (N,) int64.
-        curve: step -> the losses (N,) after so many steps; who has arrived stays where it is.
-        trace: step (1, 2, 4, ..., and the last) -> what `show` made of the leaves, (N, ...).
+        objective: the loss.
+        leaves: which leaves move.
+        steps: how many steps they make.
     """
 
-    leaves: list[Tensor]
-    loss: Tensor
-    steps: Tensor
-    curve: dict[int, Tensor]
-    trace: dict[int, Tensor]
-
-    def mean_curve(self) -> dict[int, float]:
-        """Step -> the mean loss over targets: what an outcome's `curve` holds."""
-        return {step: float(loss.mean()) for step, loss in self.curve.items()}
-
-    def reconstruction(
-        self, images: Tensor, *, smooth: Tensor, tuned: Mapping[str, Any]
-    ) -> Reconstruction:
-        """The outcome of a descent on feature errors and a smoothness.
-
-        Args:
-            images: what the leaves show, (N, ...).
-            smooth: what smoothness adds to the losses, (N,) or ().
-            tuned: the settings that were chosen by rehearsal.
-        """
-        return Reconstruction(
-            images=images,
-            trace=self.trace,
-            curve=self.mean_curve(),
-            tuned=tuned,
-            diagnostics={
-                "feature_loss": float((self.loss - smooth).mean()),
-                "steps": float(self.steps.double().mean()),
-            },
-        )
+    objective: Objective
+    leaves: slice
+    steps: int
 
 
 def _first(leaves: list[Tensor]) -> Tensor:
@@ -97,7 +68,7 @@ class Descent:
         window: steps without progress after which a target has arrived; None: never.
         tolerance: the share of its loss that counts as progress.
         chunk: targets that descend at once; fewer, where memory doesn't hold them.
-        settle: puts leaves back in place after a step (in [0, 1], say).
+        settle: puts leaves back in place after a step, for example in [0, 1].
         show: what to keep of the leaves along the way, (M, ...); by default the first leaf.
     """
 
@@ -110,8 +81,17 @@ class Descent:
     settle: Callable[[list[Tensor]], None] | None = None
     show: Callable[[list[Tensor]], Tensor] = _first
 
-    def run(self, objective: Objective, start: Sequence[Tensor]) -> Descended:
-        """Descend from `start`, leaves with one row per target."""
+    def run(
+        self, objective: Objective, start: Sequence[Tensor], *, turns: Sequence[Turn] = ()
+    ) -> Descended:
+        """Descend from a start.
+
+        Args:
+            objective: what all leaves descend on together; with `turns`, what tells after every
+                step where the targets stand.
+            start: leaves with one row per target.
+            turns: what makes up a step; they share out the leaves, in order.
+        """
         everybody = torch.arange(len(start[0]), device=start[0].device)
 
         def step(count: int) -> list[Tensor]:
@@ -123,8 +103,9 @@ class Descent:
         done = []
         for number, rows in enumerate(chunks):
             with part(1 / (len(chunks) - number)):
-                done.append(_Chunk(self, objective, [leaf[rows] for leaf in start], rows).run())
-        return _joined(done)
+                leaves = [leaf[rows] for leaf in start]
+                done.append(_Chunk(self, objective, turns, leaves, rows).run())
+        return Descended.joined(done)
 
 
 @final
@@ -132,12 +113,15 @@ class _Chunk:
     """The targets of one chunk on their way."""
 
     def __init__(
-        self, how: Descent, objective: Objective, start: list[Tensor], rows: Tensor
-    ) -> None:
+        self, how: Descent, objective: Objective, turns: Sequence[Turn], start: list[Tensor],
+        rows: Tensor,
+    ) -> None:  # fmt: skip
         self._how, self._objective, self._rows = how, objective, rows
+        self._turns = [turn for turn in turns if start[turn.leaves]]
         self._kept = [leaf.detach().clone() for leaf in start]  # of those who arrived
         self._leaves = [leaf.detach().clone().requires_grad_(True) for leaf in start]
-        self._optimizer = how.optimizer(self._leaves, lr=how.rate(0))
+        moving = [self._leaves[turn.leaves] for turn in self._turns] or [self._leaves]
+        self._optimizers = [how.optimizer(leaves, lr=how.rate(0)) for leaves in moving]
         self._plateau = (
             None if how.window is None else Plateau(window=how.window, tolerance=how.tolerance)
         )
@@ -148,50 +132,72 @@ class _Chunk:
         self._trace: dict[int, Tensor] = {}
 
     def run(self) -> Descended:
-        how = self._how
-        for step in range(how.steps):
-            loss = self._objective(self._leaves, self._rows[self._alive])
-            slopes = list(torch.autograd.grad(loss.sum(), self._leaves))
-            self._look(step, loss.detach())
-            slopes = self._part_with_arrived(step, loss, slopes)
+        for step in range(self._how.steps):
+            self._stand(step)
             if len(self._alive) == 0:
                 break
-            self._step(step, slopes)
-            advance(step + 1, how.steps)
+            self._move(step)
+            self._steps[self._alive] = step + 1
+            advance(step + 1, self._how.steps)
         return self._finish()
 
-    def _look(self, step: int, loss: Tensor) -> None:
-        """Note the losses, and at powers of two what the leaves show."""
+    def _stand(self, step: int) -> None:
+        """Where the targets stand: without turns that comes with the gradient of a step."""
+        if not self._turns:
+            self._look(step, self._slope(self._objective, self._leaves), every=LOOK)
+        elif step:
+            self._look(step, self._losses(), every=1)
+
+    def _move(self, step: int) -> None:
+        """One step of all leaves together, or the steps of every turn."""
+        if not self._turns:
+            self._follow(self._optimizers[0], step)
+        for turn, optimizer in zip(self._turns, self._optimizers, strict=False):
+            for _ in range(turn.steps):
+                self._slope(turn.objective, self._leaves[turn.leaves])
+                self._follow(optimizer, step)
+
+    def _losses(self) -> Tensor:
+        with torch.no_grad():
+            return self._objective(self._leaves, self._rows[self._alive])
+
+    def _slope(self, objective: Objective, leaves: list[Tensor]) -> Tensor:
+        """The losses (M,), whose gradients lie with these leaves from now on."""
+        for leaf in leaves:
+            leaf.grad = None
+        loss = objective(self._leaves, self._rows[self._alive])
+        # not autograd.grad, whose gradients may lie in memory as no fused optimizer expects them
+        torch.autograd.backward(loss.sum(), inputs=leaves)
+        return loss.detach()
+
+    def _follow(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = self._how.rate(step)
+        optimizer.step()
+        if self._how.settle is not None:
+            with torch.no_grad():
+                self._how.settle(self._leaves)
+
+    def _look(self, step: int, loss: Tensor, *, every: int) -> None:
+        """Note the losses, and at powers of two what the leaves show; let go what has arrived."""
         snapshot = step > 0 and step & (step - 1) == 0
-        if snapshot or step % LOOK == 0:
+        if snapshot or step % every == 0:
             self._loss[self._alive] = loss
             self._curve[step] = self._loss.clone()
         if snapshot:
             self._trace[step] = self._shown()
+        if self._plateau is not None and step % every == 0:
+            self._part_with_arrived(self._plateau, loss, steps=every if step else 0)
 
-    def _part_with_arrived(self, step: int, loss: Tensor, slopes: list[Tensor]) -> list[Tensor]:
-        """Take out of the batch who has arrived; the slopes of the others."""
-        if self._plateau is None or step % LOOK:
-            return slopes
-        moving = self._plateau.moving(loss, steps=LOOK if step else 0)
+    def _part_with_arrived(self, plateau: Plateau, loss: Tensor, *, steps: int) -> None:
+        """Take out of the batch the targets that have arrived."""
+        moving = plateau.moving(loss, steps=steps)
         if bool(moving.all()):
-            return slopes
+            return
         self._put_back()
-        self._plateau.keep(moving)
-        self._leaves = keep_rows(self._optimizer, moving)
+        plateau.keep(moving)
+        self._leaves = [leaf for o in self._optimizers for leaf in keep_rows(o, moving)]
         self._alive = self._alive[moving]
-        return [slope[moving] for slope in slopes]
-
-    def _step(self, step: int, slopes: list[Tensor]) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._how.rate(step)
-        for leaf, slope in zip(self._leaves, slopes, strict=True):
-            leaf.grad = slope
-        self._optimizer.step()
-        if self._how.settle is not None:
-            with torch.no_grad():
-                self._how.settle(self._leaves)
-        self._steps[self._alive] = step + 1
 
     def _put_back(self) -> None:
         """Write the rows that are on their way into those of all."""
@@ -205,37 +211,17 @@ class _Chunk:
 
     def _finish(self) -> Descended:
         if len(self._alive):
-            with torch.no_grad():
-                loss = self._objective(self._leaves, self._rows[self._alive])
-            self._loss[self._alive] = loss.detach()
-        last = self._shown()
-        curve = {step: self._curve.get(step, self._loss) for step in _looks(self._how.steps)}
-        trace = {step: self._trace.get(step, last) for step in snapshots(self._how.steps)}
+            self._loss[self._alive] = self._losses()
+        last, steps = self._shown(), self._how.steps
+        shots = snapshots(steps)
+        looks = range(1, steps + 1) if self._turns else sorted({*range(0, steps, LOOK), *shots})
         return Descended(
-            leaves=self._kept, loss=self._loss, steps=self._steps, curve=curve, trace=trace
+            leaves=self._kept,
+            loss=self._loss,
+            steps=self._steps,
+            curve={step: self._curve.get(step, self._loss) for step in looks},
+            trace={step: self._trace.get(step, last) for step in shots},
         )
-
-
-def snapshots(steps: int) -> list[int]:
-    """After how many steps a trace shows the images: 1, 2, 4, ..., and at the end."""
-    return [2**k for k in range(steps.bit_length()) if 2**k < steps] + [steps]
-
-
-def _looks(steps: int) -> list[int]:
-    return sorted({*range(0, steps, LOOK), *snapshots(steps)})
-
-
-def _joined(parts: Sequence[Descended]) -> Descended:
-    def rows(of: Callable[[Descended], dict[int, Tensor]]) -> dict[int, Tensor]:
-        return {step: torch.cat([of(p)[step] for p in parts]) for step in of(parts[0])}
-
-    return Descended(
-        leaves=[torch.cat(leaf) for leaf in zip(*(p.leaves for p in parts), strict=True)],
-        loss=torch.cat([p.loss for p in parts]),
-        steps=torch.cat([p.steps for p in parts]),
-        curve=rows(lambda p: p.curve),
-        trace=rows(lambda p: p.trace),
-    )
 
 
 def cosine(lr: float, steps: int) -> Callable[[int], float]:

@@ -1,8 +1,8 @@
 """Early stopping for targets that descend in one batch, each by its own loss.
 
 A target has arrived when its loss has not fallen by a share `tolerance` for `window` steps. Only
-what the attacker sees decides, and no target's decision depends on another's; who has arrived
-leaves the batch, so that the others' steps cost less.
+what the attacker sees decides, and no target's decision depends on another's. A target that has
+arrived leaves the batch, so that the others' steps cost less.
 """
 
 from typing import final
@@ -49,7 +49,7 @@ class Plateau:
 
 
 def keep_rows(optimizer: torch.optim.Optimizer, rows: Tensor) -> list[Tensor]:
-    """Go on with some targets only: their rows of all leaves and of the optimizer's state.
+    """Go on with some targets only: their rows of all leaves, gradients and optimizer states.
 
     Args:
         optimizer: works element by element on leaves whose first dimension is the target.
@@ -67,6 +67,7 @@ def keep_rows(optimizer: torch.optim.Optimizer, rows: Tensor) -> list[Tensor]:
 
 def _kept(optimizer: torch.optim.Optimizer, old: Tensor, rows: Tensor) -> Tensor:
     new = old.detach()[rows].requires_grad_(True)
+    new.grad = None if old.grad is None else old.grad[rows]
     state = optimizer.state.pop(old, {})
     optimizer.state[new] = {
         name: value[rows] if isinstance(value, Tensor) and value.shape == old.shape else value

@@ -3,37 +3,81 @@
 It attacks samples of its own, released through the same defended client, and keeps the setting
 that recovers them best. Nothing about the targets enters the choice but the number of releases.
 
-The budget is stated by the attack: one run on `SAMPLES` samples for each of its `candidates`
-(what matters most, jointly), then one for each of its `refinements` of the best of them, in turn,
-until one is not better than the one before.
+An attack declares what it compares, and the harness rehearses. The budget is one run on `SAMPLES`
+samples for each of the attack's `candidates` (what matters most, jointly), then one for each of its
+`refinements` of the best of them, in turn, until one is not better than the one before.
 """
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.adversary.comparison import first_among_equals
+from sltoolkit.contracts.attack import Attack
+from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.errors import SpecError
+from sltoolkit.parameters import grids
 from sltoolkit.progress import part
 from sltoolkit.streams import Stream
 
-if TYPE_CHECKING:
-    from sltoolkit.contracts.attack import Attack
-
-    A = TypeVar("A", bound=Attack[Any])
+A = TypeVar("A", bound=Attack[Any])
 V = TypeVar("V")
 
 SAMPLES = 16
 """How many samples to rehearse on, at most half of aux."""
 
 
-def can_rehearse(view: Any) -> bool:
-    """Whether the view holds own samples and queries."""
-    return getattr(view, "aux", None) is not None and getattr(view, "release", None) is not None
+def rehearsed(attack: Attack[V], view: V, *, rng: Stream) -> Outcome:
+    """What an attack hands back after it has rehearsed; `tuned` says what it chose by that.
+
+    Args:
+        attack: with some parameters left open.
+        view: what the attacker holds.
+        rng: the attacker's stream.
+    """
+    best = tuned(attack, view, rng=rng.child("rehearsal"))
+    outcome = best.run(view, rng=rng)
+    return replace(outcome, tuned={**outcome.tuned, **grids.chosen(attack, best)})
+
+
+def tuned(attack: A, view: Any, *, rng: Stream) -> A:
+    """The best of the attack's candidates on own samples, refined for as long as that helps.
+
+    The attack itself is returned, its parameters still open, if there is nothing to compare or
+    nothing to rehearse on.
+
+    Args:
+        attack: with some parameters left open.
+        view: what the attacker holds; of the targets, it uses the number of releases alone.
+        rng: the attacker's stream.
+    """
+    options = attack.candidates(view)
+    if len(options) == len(attack.refinements(options[0], view)) == 1:
+        return attack
+    stage = _stage(attack, view, rng.child("stage"))
+    if stage is None:
+        return attack
+    with part(0.5):
+        errors = _trials(options, *stage, rng=rng)
+    first = first_among_equals(errors)
+    best, errors = options[first], errors[first]
+    for finer in attack.refinements(best, view)[1:]:
+        with part(0.2):
+            (found,) = _trials([finer], *stage, rng=rng)
+        if first_among_equals(torch.stack([errors, found])) == 0:
+            break
+        best, errors = finer, found
+    return best
+
+
+def _stage(attack: Attack[V], view: V, rng: Stream) -> tuple[V, Tensor] | None:
+    """What the attack rehearses on: its own view of its samples, or the usual one."""
+    own = attack.rehearsal_view
+    return staged(view, rng) if own is None else own(view, rng=rng)
 
 
 def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
@@ -46,7 +90,7 @@ def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
         SpecError: if there are fewer than two aux samples.
     """
     given: Any = view
-    if not can_rehearse(view):
+    if getattr(given, "aux", None) is None or getattr(given, "release", None) is None:
         return None
     x, y = given.aux.x, given.aux.y
     count = min(SAMPLES, len(x) // 2)
@@ -63,39 +107,10 @@ def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
     return replace(given, **changes), x[own]
 
 
-def tuned(attack: "A", view: Any, *, rng: Stream) -> "A":
-    """The best of the attack's candidates on own samples, refined for as long as that helps.
-
-    Args:
-        attack: with some parameters left open.
-        view: what the attacker holds; of the targets, it uses the number of releases alone.
-        rng: the attacker's stream.
-    """
-    options = attack.candidates(view)
-    if len(options) == len(attack.refinements(options[0], view)) == 1:
-        return options[0]
-    stage = attack.stage(view, rng=rng.child("stage"))
-    if stage is None:
-        return options[0]
-    with part(0.5):
-        errors = _trials(options, *stage, rng=rng)
-    first = first_among_equals(errors)
-    best, errors = options[first], errors[first]
-    for finer in attack.refinements(best, view)[1:]:
-        with part(0.2):
-            (found,) = _trials([finer], *stage, rng=rng)
-        if first_among_equals(torch.stack([errors, found])) == 0:
-            break
-        best, errors = finer, found
-    return best
-
-
-def rehearse(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream) -> "A":
+def rehearse(candidates: Sequence[A], view: Any, truth: Tensor, *, rng: Stream) -> A:
     """The candidate that reconstructs `truth` (n, ...) best; of those about as good, the first.
 
-    The least mean squared error counts. A candidate is about as good if what it is worse by, sample
-    by sample, is within one standard error of zero: a few samples tell no finer differences, and
-    the default comes first. One that diverges is never chosen over one that doesn't.
+    The least mean squared error counts (`comparison.first_among_equals`).
 
     Args:
         candidates: settings of one reconstruction attack.
@@ -109,7 +124,7 @@ def rehearse(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream
     return candidates[first_among_equals(_trials(candidates, view, truth, rng=rng))]
 
 
-def _trials(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream) -> Tensor:
+def _trials(candidates: Sequence[A], view: Any, truth: Tensor, *, rng: Stream) -> Tensor:
     """Each candidate's mean squared error on each sample, (candidates, n)."""
     errors = [truth.new_zeros((0, len(truth)))]
     for number, candidate in enumerate(candidates):
@@ -120,18 +135,6 @@ def _trials(candidates: "Sequence[A]", view: Any, truth: Tensor, *, rng: Stream)
             raise SpecError(f"{type(candidate).__name__} reconstructs nothing: it can't rehearse")
         errors.append((outcome.images - truth).square().flatten(1).mean(1)[None])
     return torch.cat(errors)
-
-
-def first_among_equals(errors: Tensor) -> int:
-    """The first row of `errors` (candidates, n) that is as good as the best, up to noise."""
-    errors = errors.double().nan_to_num(nan=torch.inf, posinf=torch.inf)
-    means = errors.mean(1)
-    sane = means.isfinite()
-    if not bool(sane.any()):
-        return 0
-    worse = errors - errors[means.argmin()]
-    noise = worse.std(1, correction=min(1, worse.shape[1] - 1)) / worse.shape[1] ** 0.5
-    return int((sane & (worse.mean(1) <= noise)).nonzero()[0])
 
 
 def chosen(given: Any, tuned: Any) -> dict[str, float | str]:

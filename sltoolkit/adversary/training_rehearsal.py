@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sltoolkit.adversary.comparison import first_among_equals
 from sltoolkit.adversary.own_defense import OwnDefense
-from sltoolkit.adversary.rehearsal import first_among_equals
 from sltoolkit.contracts.attack import ActiveAttack, BatchView, Listener, ListenerState
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError

@@ -26,6 +26,7 @@ from sltoolkit.bench.todo import Job
 from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Listener, NoAttack
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ProtocolError, SLToolkitError
+from sltoolkit.parameters.grids import settled
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.referee.baselines import prepared_baselines, sees_labels
 from sltoolkit.referee.mount import check_seat
@@ -88,7 +89,7 @@ def _failure(cell: CellPlan, plan: Plan, reason: str) -> dict[str, Any]:
 def _run(job: Job, plan: Plan, store: Store) -> None:
     listening = [plan.cells[key] for key in job.cells]
     try:
-        attacks = [_settled(cell, store) for cell in listening]
+        attacks = [_as_on_pilot(cell, store) for cell in listening]
         victim = _train(plan.victims[job.victim].recipe, listening, attacks)
     except ProtocolError:  # the training itself
         raise
@@ -131,11 +132,11 @@ def _prepare(victim: Victim, plan: Plan, key: str) -> None:
 
 
 def _attack(cell: CellPlan, plan: Plan, store: Store) -> None:
-    attack = _settled(cell, store)
+    attack = _as_on_pilot(cell, store)
     _judge(_stored(plan, cell.victim, store), cell, attack, plan, store)
 
 
-def _settled(cell: CellPlan, store: Store) -> AnyAttack:
+def _as_on_pilot(cell: CellPlan, store: Store) -> AnyAttack:
     """The attack, with what it chose on its pilot victim where it has one."""
     attack = attack_from(cell.attack, "attack")
     if cell.pilot is None:
@@ -143,8 +144,7 @@ def _settled(cell: CellPlan, store: Store) -> AnyAttack:
     pilot = store.cell(cell.pilot)
     if pilot["status"] == "failed":
         raise RuntimeError(f"its rehearsal on the pilot victim failed: {pilot['reason']}")
-    settled: AnyAttack = dataclasses.replace(attack, **pilot["tuned"])  # type: ignore[type-var]
-    return settled
+    return settled(attack, pilot["tuned"])
 
 
 def _judge(victim: Victim, cell: CellPlan, attack: AnyAttack, plan: Plan, store: Store) -> None:

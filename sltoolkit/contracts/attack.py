@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, final
 
 from torch import Tensor, nn
 
-from sltoolkit.adversary.rehearsal import staged, tuned
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.parameters.checking import check_parameters
@@ -89,6 +88,16 @@ class Attack(_Adversary[V], ABC):
 
     Class facts: `roles` it can be mounted from (the first that holds its grants is taken),
     `view` (a frozen dataclass whose fields are grants), `family` (what is stolen), `citation`.
+
+    The harness rehearses (`sltoolkit.adversary.rehearsal`): it compares the attack's `candidates`
+    and their `refinements` on samples of the attacker's own, and runs the best. An attack that is
+    run with open parameters, without a rehearsal, takes their defaults.
+    """
+
+    rehearsal_view: ClassVar[Callable[..., tuple[Any, Tensor] | None] | None] = None
+    """(view, rng=...) -> a view on own samples that are heard as the targets are, and these samples
+    (n, ...); None if there is nothing to rehearse on. An attack that declares no such method
+    rehearses on own samples (`aux`) that are released as the targets were (`release`).
     """
 
     @abstractmethod
@@ -96,15 +105,11 @@ class Attack(_Adversary[V], ABC):
         """Attack what the view holds; all randomness comes from `rng`."""
 
     def candidates(self, view: V) -> Sequence[Self]:
-        """The settings that a rehearsal compares, the default first; one: nothing to choose."""
-        return (self,)
+        """The settings that a rehearsal compares, the default first; one: nothing to choose.
 
-    def stage(self, view: V, *, rng: Stream) -> tuple[V, Tensor] | None:
-        """A view on own samples that are heard as the targets are, and these samples (n, ...).
-
-        None: the attacker has nothing to rehearse on.
+        Unless the attack says otherwise, every combination of its open parameters.
         """
-        return staged(view, rng)
+        return combinations(self)
 
     def refinements(self, best: Self, view: V) -> Sequence[Self]:
         """Variations of the best candidate in what matters less, itself first, in the order to try.
@@ -112,14 +117,6 @@ class Attack(_Adversary[V], ABC):
         The first that doesn't help ends the rehearsal.
         """
         return (best,)
-
-    def tune(self, view: V, *, rng: Stream) -> Self:
-        """The setting that does best on the attacker's own samples; targets are never touched.
-
-        The budget is one run of each candidate on `rehearsal.SAMPLES` samples, then at most one of
-        each refinement of the best. Who has nothing to rehearse on takes the first candidate.
-        """
-        return tuned(self, view, rng=rng)
 
 
 class ListenerState(ABC):

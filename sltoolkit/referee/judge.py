@@ -8,6 +8,7 @@ from typing import Any, final
 
 from torch import Tensor
 
+from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.contracts.attack import AnyAttack, Attack, Role
 from sltoolkit.contracts.grants import view_of
 from sltoolkit.contracts.outcomes import AttributeGuess, Outcome, Reconstruction
@@ -147,7 +148,7 @@ def _outcome(
     """What an attack hands back, and what it was granted besides, before the training."""
     if isinstance(attack, Attack):
         with rng.scope():
-            return attack.run(view, rng=rng), frozenset()
+            return rehearsed(attack, view, rng=rng), frozenset()
     attached = next((t for t in victim.attached if t.attack is attack), None)
     if attached is None:
         raise ThreatModelError(

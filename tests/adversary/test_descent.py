@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from sltoolkit.adversary import memory
-from sltoolkit.adversary.descent import Descent, constant, cosine, snapshots, squared_error
+from sltoolkit.adversary.descended import snapshots
+from sltoolkit.adversary.descent import Descent, constant, cosine, squared_error
 from sltoolkit.adversary.plateau import Plateau, keep_rows
 from sltoolkit.adversary.total_variation import total_variation
 from sltoolkit.errors import SpecError

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from benchmarks.tuned import PUBLISHED, SLACK, at_cuts, pairs, summary
 from sltoolkit import api
-from sltoolkit.adversary.rehearsal import first_among_equals, rehearse, staged
+from sltoolkit.adversary.comparison import first_among_equals
+from sltoolkit.adversary.rehearsal import rehearse, rehearsed, staged, tuned
 from sltoolkit.attacks.inversion._observation import WhiteBoxView
 from sltoolkit.attacks.inversion.whitebox import SCHEDULES, WhiteBox
 from sltoolkit.contracts.attack import Attack, Family, Role
@@ -64,7 +65,7 @@ class Guesser(Attack[WhiteBoxView]):
 def test_candidates_are_tried_first_and_the_best_refined_while_that_helps() -> None:
     view = whitebox_view(torch.nn.Identity(), digits(4), aux=digits(60)[20:])
     Guesser.log.clear()
-    best = Guesser().tune(view, rng=Stream(0))
+    best = tuned(Guesser(), view, rng=Stream(0))
     assert best == Guesser(coarse="good", fine=2.0)
     assert Guesser.log == [
         ("bad", 3.0), ("good", 3.0), ("lost", 3.0),
@@ -75,7 +76,7 @@ def test_candidates_are_tried_first_and_the_best_refined_while_that_helps() -> N
 def test_all_that_are_tried_draw_the_same_numbers() -> None:
     view = whitebox_view(torch.nn.Identity(), digits(4), aux=digits(60)[20:])
     Guesser.luck.clear()
-    Guesser().tune(view, rng=Stream(0))
+    tuned(Guesser(), view, rng=Stream(0))
     assert len(Guesser.luck) == 1
 
 
@@ -142,7 +143,7 @@ def test_a_watcher_sees_the_rehearsal_and_the_attack_go_by() -> None:
     heard: list[int] = []
     view = whitebox_view(conv_client(), digits(4), aux=digits(60)[20:])
     with watch(lambda done, total: heard.append(done)):
-        replace(FIXED, steps=20, tv_weight=None).run(view, rng=Stream(0))
+        rehearsed(replace(FIXED, steps=20, tv_weight=None), view, rng=Stream(0))
     assert heard == sorted(set(heard))
     assert heard[-1] == 100
     assert len([h for h in heard if h < 50]) > 10
@@ -177,27 +178,34 @@ def test_one_that_diverged_on_a_sample_is_never_about_as_good(lost: float) -> No
 
 def test_who_has_nothing_to_rehearse_on_takes_the_first_candidate() -> None:
     view = whitebox_view(conv_client(), digits(4))
-    assert WhiteBox().tune(view, rng=Stream(0)) == FIXED
-    assert WhiteBox(steps=2).run(view, rng=Stream(0)).tuned == {}
+    assert tuned(WhiteBox(), view, rng=Stream(0)) == WhiteBox()  # left open
+    attack = WhiteBox(steps=2)
+    outcome = rehearsed(attack, view, rng=Stream(0))
+    assert outcome.tuned == {}
+    assert isinstance(outcome, Reconstruction)
+    default = replace(FIXED, steps=2).run(view, rng=Stream(0))
+    assert torch.equal(outcome.images, default.images)
 
 
 def test_a_rehearsal_needs_two_samples() -> None:
     view = whitebox_view(conv_client(), digits(4), aux=digits(1))
     with pytest.raises(SpecError, match="at least 2 aux samples"):
-        WhiteBox().tune(view, rng=Stream(0))
+        tuned(WhiteBox(), view, rng=Stream(0))
 
 
 def test_what_was_tuned_reproduces_the_attack_and_owes_nothing_to_the_targets() -> None:
     client, aux = conv_client(), digits(120)[40:]
     attack = WhiteBox(steps=20)
-    first = attack.run(whitebox_view(client, digits(8), aux=aux), rng=Stream(0))
-    other = attack.run(whitebox_view(client, 1 - digits(8), aux=aux), rng=Stream(0))
+    first = rehearsed(attack, whitebox_view(client, digits(8), aux=aux), rng=Stream(0))
+    other = rehearsed(attack, whitebox_view(client, 1 - digits(8), aux=aux), rng=Stream(0))
     assert set(first.tuned) == OPEN - {"steps"}
     assert first.tuned == other.tuned
     chosen: dict[str, Any] = json.loads(json.dumps(dict(first.tuned)))  # as a store keeps it
     fixed = replace(attack, **chosen)
-    again = fixed.run(whitebox_view(client, digits(8), aux=aux), rng=Stream(0))
+    again = rehearsed(fixed, whitebox_view(client, digits(8), aux=aux), rng=Stream(0))
     assert again.tuned == {}
+    assert isinstance(again, Reconstruction)
+    assert isinstance(first, Reconstruction)
     assert torch.equal(again.images, first.images)
 
 
@@ -213,7 +221,7 @@ def test_a_noisy_release_is_met_with_more_smoothing() -> None:
 
         view = whitebox_view(client, digits(8), aux=aux, release=noisy)
         attack = replace(FIXED, steps=50, tv_weight=None)
-        return float(attack.run(view, rng=Stream(0)).tuned["tv_weight"])
+        return float(rehearsed(attack, view, rng=Stream(0)).tuned["tv_weight"])
 
     assert chosen(0.0) < chosen(0.5)
 

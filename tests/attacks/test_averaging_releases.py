@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import sltoolkit as sl
-from sltoolkit.attacks.inversion.decoder import DecoderView
+from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.data.targets import image_targets
 from sltoolkit.referee.sources import released_targets
@@ -36,7 +36,12 @@ NOISE = sl.GaussianNoise(std=1.0)
     [
         (sl.WhiteBox(**TUNED, lr=0.1, tv_weight=0.1), "mse"),
         (sl.DeepImagePrior(steps=60, width=4, tv_weight=0.1, forward="client"), "mse"),
-        (sl.Shadow(**TUNED, inversion_lr=0.1, tv_weight=0.1, least_steps=300, epochs=1), "mse"),
+        (
+            sl.Shadow(
+                inversion=sl.WhiteBox(**TUNED, lr=0.1, tv_weight=0.1), least_steps=300, epochs=1
+            ),
+            "mse",
+        ),
         (sl.UnSplit(rounds=20, input_steps=20, client_steps=20, window=0), "mse_affine"),
         (sl.Decoder(epochs=8, width=8, lr=1e-2), "mse"), (sl.Regression(draws=2), "mse"),
         (sl.Retrieval(distance="euclidean"), "mse"),
@@ -60,7 +65,7 @@ def test_a_decoder_that_learns_from_a_learned_defense_beats_one_that_does_not() 
     aux, targets = plain.data.aux, image_targets(plain.data, plain.client.samples, TARGETS)
 
     def error(taught_by: sl.Victim) -> float:
-        view = DecoderView(
+        view = LabeledQueryView(
             smashed=released_targets(nopeek, targets, 1), release=taught_by.release(Stream(3)),
             aux=Aux(x=aux.x, y=aux.y), task=nopeek.task, labels=None,
         )  # fmt: skip

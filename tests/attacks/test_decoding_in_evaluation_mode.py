@@ -9,7 +9,8 @@ from support.query_views import view_of
 from support.white_box_views import conv_client, digits
 from torch import Tensor, nn
 
-from sltoolkit.attacks.inversion.decoder import Decoder, DecoderView
+from sltoolkit.attacks.inversion._query import LabeledQueryView
+from sltoolkit.attacks.inversion.decoder import Decoder
 from sltoolkit.attacks.listening._substitute import SubstituteView
 from sltoolkit.attacks.listening.fora import FORA, Alignment, FORASetup, FORAView
 from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
@@ -30,7 +31,7 @@ def test_the_decoder_attack() -> None:
     x, aux, client = digits(5), digits(60)[5:], conv_client()
 
     def run(some: Tensor) -> Tensor:
-        view = view_of(DecoderView, client, some, aux, labels=None)
+        view = view_of(LabeledQueryView, client, some, aux, labels=None)
         return Decoder(epochs=2, width=4).run(view, rng=Stream(0)).images
 
     torch.testing.assert_close(run(x), torch.cat([run(one[None]) for one in x]))

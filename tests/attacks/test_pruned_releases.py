@@ -8,9 +8,7 @@ from support.white_box_views import conv_client, digits, error, seeded
 from torch import Tensor
 
 import sltoolkit as sl
-from sltoolkit.attacks.inversion.decoder import DecoderView
-from sltoolkit.attacks.inversion.regression import RegressionView
-from sltoolkit.attacks.inversion.retrieval import RetrievalView
+from sltoolkit.attacks.inversion._query import LabeledQueryView, QueryView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.contracts.outcomes import Reconstruction
@@ -49,9 +47,9 @@ def run(attack: Any, view: Any, *, per_batch: bool, **more: Any) -> tuple[Recons
 @pytest.mark.parametrize(
     ("attack", "view", "more", "passes"),
     [
-        (sl.Decoder(epochs=12, width=8, lr=1e-2), DecoderView, {"labels": None}, 12),
-        (sl.Regression(draws=2), RegressionView, {}, 2),
-        (sl.Retrieval(distance="euclidean"), RetrievalView, {}, 1),
+        (sl.Decoder(epochs=12, width=8, lr=1e-2), LabeledQueryView, {"labels": None}, 12),
+        (sl.Regression(draws=2), QueryView, {}, 2),
+        (sl.Retrieval(distance="euclidean"), QueryView, {}, 1),
     ],
     ids=["decoder", "regression", "retrieval"],
 )
@@ -67,6 +65,6 @@ def test_every_own_sample_has_a_mask_of_its_own(
 
 def test_the_error_that_regression_states_is_the_one_it_makes() -> None:
     """Own samples are left out with their masks, so that it isn't flattered by known ones."""
-    found, _ = run(sl.Regression(draws=2), RegressionView, per_batch=True)
+    found, _ = run(sl.Regression(draws=2), QueryView, per_batch=True)
     stated = found.diagnostics["left_out_mse"]
     assert stated == pytest.approx(error(found.images, TARGETS), rel=0.2)

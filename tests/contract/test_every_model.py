@@ -3,7 +3,6 @@
 At the first and the default cut; at the others with `-m slow`.
 """
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -20,6 +19,7 @@ from sltoolkit.data.samples import Samples, Split
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError
 from sltoolkit.models import MODELS, build, cut_points
+from sltoolkit.parameters.grids import open_parameters, settled
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, SplitFedV1, UShaped, Vanilla
 from sltoolkit.streams import Stream
@@ -41,14 +41,16 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
-SETTLED = {"tv_weight": 0.01, "tv_beta": 1, "forward": "client", "lr": 0.1, "inversion_lr": 0.1}
+SETTLED = {"tv_weight": 0.01, "tv_beta": 1, "forward": "client", "lr": 0.1}
 """What is otherwise rehearsed, which shapes have no part in."""
 
 
 def smallest(name: str) -> Any:
     """The attack at its smallest setting, with nothing to rehearse."""
     one = KINDS[name].smoke()
-    return replace(one, **{k: v for k, v in SETTLED.items() if getattr(one, k, 0) is None})
+    open_ = open_parameters(one)
+    values = {k: SETTLED.get(k.rpartition(".")[2]) for k in open_}
+    return settled(one, {k: v for k, v in values.items() if v is not None})
 
 
 def shape_of(model: str) -> tuple[int, ...]:

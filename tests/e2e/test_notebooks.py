@@ -61,10 +61,12 @@ SMALLER: dict[str, dict[str, str]] = {
         "train=800, holdout=240, aux=300": "train=60, holdout=20, aux=24",
         "sl.Training(epochs=6,": "sl.Training(epochs=1,",
         "sl.Targets(count=16)": "sl.Targets(count=4)",
+        "sl.Shadow(epochs=5, least_steps=300, inversion=sl.WhiteBox(steps=150))": (
+            "sl.Shadow.smoke()"
+        ),  # before the white box that it holds
         "sl.WhiteBox(steps=150)": "sl.WhiteBox(steps=2, tv_weight=0.0)",
         "sl.Decoder(epochs=15)": "sl.Decoder(epochs=1, width=4)",
         "sl.Regression()": "sl.Regression(draws=2, reach=0)",
-        "sl.Shadow(epochs=5, least_steps=300, steps=150)": "sl.Shadow.smoke()",
         "sl.UnSplit(rounds=10, input_steps=20, client_steps=20, lr=0.01)": "sl.UnSplit.smoke()",
         "train=800, holdout=200, aux=400": "train=60, holdout=20, aux=24",
         "sl.SDAR(lr=2e-3, decoder_lr=2e-3)": "sl.SDAR.smoke()",

@@ -7,7 +7,8 @@ import torch
 from support.toys import AllEars
 
 import sltoolkit as sl
-from sltoolkit.attacks.inversion.retrieval import Retrieval, RetrievalView
+from sltoolkit.attacks.inversion._query import QueryView
+from sltoolkit.attacks.inversion.retrieval import Retrieval
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data.targets import image_targets
 from sltoolkit.protocols._conversation import converse
@@ -24,9 +25,9 @@ DEFENSES = [
 
 def smashed_of(victim: sl.Victim) -> torch.Tensor:
     """What an attack is handed."""
-    seen: list[RetrievalView] = []
+    seen: list[QueryView] = []
 
-    def noting(self: Retrieval, view: RetrievalView, *, rng: Stream) -> Reconstruction:
+    def noting(self: Retrieval, view: QueryView, *, rng: Stream) -> Reconstruction:
         seen.append(view)
         return Reconstruction(images=view.aux.x[: victim.targets.count])
 

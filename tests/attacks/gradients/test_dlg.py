@@ -13,9 +13,11 @@ from torch import nn
 
 import sltoolkit as sl
 from benchmarks.dlg_batch import zhu as sigmoid_net
+from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.attacks.gradients._matching import Matching, sole_labels
 from sltoolkit.attacks.gradients.inverting_gradients import InvertingView
 from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data.samples import Samples
 from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
@@ -133,7 +135,7 @@ def test_rehearsal_chooses_on_own_samples_heard_like_the_targets(digits: Any) ->
     aux = Aux(x=digits.aux.x[:9], y=digits.aux.y[:9])
     view = InvertingView(updates=updates, task=victim.task, labels=None, aux=aux)
     attack = sl.InvertingGradients(steps=2)
-    staged = attack.stage(view, rng=Stream(1))
+    staged = attack.rehearsal_view(view, rng=Stream(1))
     assert staged is not None
     own, truth = staged
     assert truth.shape == (4, 1, 8, 8)  # half of aux, in full groups
@@ -142,10 +144,11 @@ def test_rehearsal_chooses_on_own_samples_heard_like_the_targets(digits: Any) ->
     assert all(h.shape[:2] == (1, 2) for h in own.updates.heard.values())
     everything = torch.cat([truth, own.aux.x]).flatten(1)
     assert len(everything.unique(dim=0)) == 9 == len(aux.x.flatten(1).unique(dim=0))
-    chosen = attack.run(view, rng=Stream(2)).tuned
+    chosen = rehearsed(attack, view, rng=Stream(2)).tuned
     assert set(chosen) == {"tv_weight"}
     blind = replace(view, aux=None)
-    without = attack.run(blind, rng=Stream(2))
+    without = rehearsed(attack, blind, rng=Stream(2))
+    assert isinstance(without, Reconstruction)
     assert without.tuned == {}  # nothing was rehearsed: it takes the default
     default = sl.InvertingGradients(steps=2, tv_weight=0.1).run(blind, rng=Stream(2))
     assert torch.equal(without.images, default.images)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import sltoolkit as sl
+from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.attacks.inversion.colluding import Colluding
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ThreatModelError
@@ -46,12 +47,12 @@ def images(victim: sl.Victim, attack: sl.Attack[Any]) -> torch.Tensor:
 
     def keep(_: Any, view: Any, *, rng: Stream) -> Reconstruction:
         seen.append(view)
-        return Reconstruction(images=torch.zeros(8, 1, 8, 8))
+        return Reconstruction(images=torch.zeros(view.smashed.shape[1], 1, 8, 8))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(held, "run", keep)
         sl.attack(victim, attack, role="colluding")
-    outcome = attack.run(seen[0], rng=Stream(2))
+    outcome = rehearsed(attack, seen[-1], rng=Stream(2))
     assert isinstance(outcome, Reconstruction)
     return outcome.images
 
@@ -60,7 +61,8 @@ def images(victim: sl.Victim, attack: sl.Attack[Any]) -> torch.Tensor:
 def test_with_one_network_for_all_it_is_the_white_box(protocol: Protocol) -> None:
     victim = trained(protocol)
     assert torch.equal(
-        images(victim, Colluding(steps=20, lr=0.1)), images(victim, sl.WhiteBox(steps=20, lr=0.1))
+        images(victim, Colluding(inversion=sl.WhiteBox(steps=20, lr=0.1))),
+        images(victim, sl.WhiteBox(steps=20, lr=0.1)),
     )
 
 
@@ -84,9 +86,13 @@ def test_the_colluder_brings_its_own_network_and_samples() -> None:
     assert brought.x.data_ptr() != peer.samples.x.data_ptr()
     with pytest.raises(ThreatModelError, match="needs client_weights"):
         sl.attack(victim, sl.WhiteBox.smoke(), role="colluding")
-    verdict = sl.attack(victim, Colluding(steps=30, lr=0.1), grants=()).verdict
+    verdict = sl.attack(
+        victim, Colluding(inversion=sl.WhiteBox(steps=30, lr=0.1)), grants=()
+    ).verdict
     assert {"peer_samples", "peer_weights", "smashed"} == set(verdict.knowledge)
-    assert set(verdict.outcome.tuned) == {"tv_weight", "tv_beta", "forward"}
+    assert set(verdict.outcome.tuned) == {
+        "inversion.tv_weight", "inversion.tv_beta", "inversion.forward",
+    }  # fmt: skip
 
 
 def test_one_network_that_saw_all_samples_brings_none() -> None:
@@ -100,7 +106,7 @@ def test_parties_that_are_attacked_together_leave_nobody_to_collude() -> None:
 
 
 def test_sharing_networks_is_what_gives_images_away() -> None:
-    attack = Colluding(steps=150, lr=0.1)
+    attack = Colluding(inversion=sl.WhiteBox(steps=150, lr=0.1))
     verdicts = {}
     for protocol in (sl.SplitFedV1(clients=2), sl.SplitFedV3(clients=2)):
         verdicts[type(protocol)] = sl.attack(trained(protocol, 3), attack).verdict

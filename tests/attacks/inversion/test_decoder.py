@@ -9,7 +9,9 @@ from support.query_views import gaussian_channel, gaussian_minimum, noisy, view_
 from support.white_box_views import conv_client, digits, error, seeded
 from torch import Tensor, nn
 
-from sltoolkit.attacks.inversion.decoder import SETTINGS, Decoder, DecoderView
+from sltoolkit.adversary.rehearsal import rehearsed
+from sltoolkit.attacks.inversion._query import LabeledQueryView
+from sltoolkit.attacks.inversion.decoder import SETTINGS, Decoder
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
@@ -21,8 +23,8 @@ from sltoolkit.streams import Stream
 EACH = pytest.mark.parametrize("family", FAMILIES)
 
 
-def decoder_view(release: Any, x: Tensor, aux: Tensor, **more: Any) -> DecoderView:
-    return view_of(DecoderView, release, x, aux, **{"labels": None, **more})
+def decoder_view(release: Any, x: Tensor, aux: Tensor, **more: Any) -> LabeledQueryView:
+    return view_of(LabeledQueryView, release, x, aux, **{"labels": None, **more})
 
 
 # -- closed forms -------------------------------------------------------------------------------
@@ -269,15 +271,17 @@ def test_what_is_given_is_not_rehearsed() -> None:
     assert {c.design for c in Decoder(budget=1e4).candidates(features)} == {"mirror"}
     assert not Decoder(design="mirror", blocks=1, width=8, lr=1e-2, budget=9).rehearses
     with pytest.raises(SpecError, match="conv_norm"):
-        Decoder(design="convnorm").run(view, rng=Stream(0))  # type: ignore[arg-type]
+        Decoder(design="convnorm")  # type: ignore[arg-type]
 
 
 def test_what_was_tuned_reproduces_the_attack() -> None:
     view = decoder_view(conv_client(), digits(4), digits(100))
     attack = Decoder(epochs=3, budget=3.0, width=4)
-    first = attack.run(view, rng=Stream(0))
+    first = rehearsed(attack, view, rng=Stream(0))
+    assert isinstance(first, Reconstruction)
     assert set(first.tuned) == {"design", "blocks", "lr"}
     chosen: dict[str, Any] = dict(first.tuned)
-    again = replace(attack, **chosen).run(view, rng=Stream(0))
+    again = rehearsed(replace(attack, **chosen), view, rng=Stream(0))
+    assert isinstance(again, Reconstruction)
     assert again.tuned == {}
     assert torch.equal(first.images, again.images)

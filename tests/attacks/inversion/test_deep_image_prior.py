@@ -7,6 +7,7 @@ import torch
 from support.white_box_views import conv_client, digits, error, seeded, whitebox_view
 from torch import Tensor, nn
 
+from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.attacks.inversion.deep_image_prior import TV_WEIGHTS, DeepImagePrior
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.contracts.defense import Task
@@ -99,7 +100,7 @@ def test_targets_stop_when_their_own_loss_stands_still() -> None:
 def test_it_rehearses_its_smoothing_and_draws_images_alone() -> None:
     attack = replace(PLAIN, steps=2, width=4, tv_weight=None)
     view = whitebox_view(conv_client(), digits(2), aux=digits(60)[20:])
-    tuned = attack.run(view, rng=Stream(1)).tuned
+    tuned = rehearsed(attack, view, rng=Stream(1)).tuned
     assert set(tuned) == {"tv_weight"}
     assert tuned["tv_weight"] in TV_WEIGHTS
     assert attack.rehearses

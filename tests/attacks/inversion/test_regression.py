@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from sltoolkit.adversary.local_ridge import LocalRidge
 from sltoolkit.adversary.ridge import Ridge
 from sltoolkit.attacks.inversion import regression
-from sltoolkit.attacks.inversion.regression import REACHES, Regression, RegressionView
+from sltoolkit.attacks.inversion._query import QueryView
+from sltoolkit.attacks.inversion.regression import REACHES, Regression
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
 from sltoolkit.streams import Stream
@@ -122,7 +123,7 @@ def test_a_few_samples_determine_the_inverse_of_a_convolution() -> None:
     x, aux = digits(20), digits(40)[20:]
     with Stream(0).scope():
         client = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 8, 1)).eval()
-    view = view_of(RegressionView, client, x, aux)
+    view = view_of(QueryView, client, x, aux)
     outcome = Regression().run(view, rng=Stream(0))
     assert outcome.tuned["reach"] in REACHES
     assert error(outcome.images, x) < 1e-6
@@ -144,16 +145,16 @@ def test_a_few_samples_determine_the_inverse_of_a_convolution() -> None:
 def test_shapes_of_all_kinds_are_regressed(client: nn.Module, shape: tuple[int, ...]) -> None:
     g = seeded(8)
     x, aux = (torch.rand(n, *shape, generator=g) for n in (5, 30))
-    guess = Regression().run(view_of(RegressionView, client, x, aux), rng=Stream(0)).images
+    guess = Regression().run(view_of(QueryView, client, x, aux), rng=Stream(0)).images
     assert guess.shape == x.shape
     assert error(guess, x) < 1.1 * error(aux.mean(0).expand_as(x), x)
 
 
 def test_a_window_must_fit() -> None:
-    flat = view_of(RegressionView, nn.Flatten(), digits(3), digits(20))
+    flat = view_of(QueryView, nn.Flatten(), digits(3), digits(20))
     for reach, view in (
         (3, flat),
-        (2, view_of(RegressionView, conv_client(), digits(3), digits(9))),
+        (2, view_of(QueryView, conv_client(), digits(3), digits(9))),
     ):
         with pytest.raises(SpecError, match="must be odd"):
             Regression(reach=reach).run(view, rng=Stream(0))
@@ -172,7 +173,7 @@ def test_it_reaches_the_linear_gaussian_optimum_and_does_not_beat_it(draws: int)
     root, a, sigma, optimal = gaussian_channel()
     g = seeded(2)
     aux, fresh = (torch.randn(n, 6, generator=g) @ root.T for n in (4000, 50_000))
-    view = view_of(RegressionView, noisy(lambda x: x @ a.T, sigma), fresh, aux)
+    view = view_of(QueryView, noisy(lambda x: x @ a.T, sigma), fresh, aux)
     guess = Regression(draws=draws).run(view, rng=Stream(0)).images
     best = (view.smashed[0] @ optimal.T - fresh).square().mean(1)
     excess = (guess - fresh).square().mean(1) - best
@@ -183,7 +184,7 @@ def test_it_reaches_the_linear_gaussian_optimum_and_does_not_beat_it(draws: int)
 def test_the_scalar_gaussian_regression_is_one_half() -> None:
     g = seeded(3)
     aux, x = torch.randn(20_000, 1, generator=g), torch.tensor([[-1.0], [0.0], [2.0]])
-    view = view_of(RegressionView, noisy(nn.Identity(), 1.0), x, aux)
+    view = view_of(QueryView, noisy(nn.Identity(), 1.0), x, aux)
     guess = Regression().run(view, rng=Stream(0)).images
     assert torch.allclose(guess, view.smashed[0] / 2, atol=0.03)
 
@@ -191,16 +192,16 @@ def test_the_scalar_gaussian_regression_is_one_half() -> None:
 def test_averaged_releases_are_met_with_averaged_releases() -> None:
     g = seeded(4)
     aux, x = torch.randn(20_000, 1, generator=g), torch.tensor([[-1.0], [0.0], [2.0]])
-    view = view_of(RegressionView, noisy(nn.Identity(), 1.0), x, aux, repeats=3)
+    view = view_of(QueryView, noisy(nn.Identity(), 1.0), x, aux, repeats=3)
     guess = Regression().run(view, rng=Stream(0)).images
     assert torch.allclose(guess, view.smashed.mean(0) * 3 / 4, atol=0.03)  # noise of variance 1/3
 
 
 def test_a_linear_client_is_inverted_and_a_silent_one_gives_the_mean_image() -> None:
     x, aux = digits(20), digits(400)[20:]
-    outcome = Regression().run(view_of(RegressionView, nn.Flatten(), x, aux), rng=Stream(0))
+    outcome = Regression().run(view_of(QueryView, nn.Flatten(), x, aux), rng=Stream(0))
     assert error(outcome.images, x) < 1e-6
-    silent = view_of(RegressionView, lambda v: torch.ones(len(v), 3), x, aux)
+    silent = view_of(QueryView, lambda v: torch.ones(len(v), 3), x, aux)
     guess = Regression().run(silent, rng=Stream(0)).images
     assert torch.allclose(guess, aux.mean(0).expand_as(x), atol=1e-6)
 
@@ -215,7 +216,7 @@ def test_shuffled_pairs_give_no_more_than_the_mean_image(reach: int) -> None:
         sent: Tensor = client(v if len(v) <= 100 else v[torch.randperm(len(v), generator=shuffled)])
         return sent
 
-    view = view_of(RegressionView, mixed, x, aux)
+    view = view_of(QueryView, mixed, x, aux)
     mean = aux.mean(0).expand_as(x)
     guess = Regression(reach=reach).run(view, rng=Stream(0)).images
     assert error(guess, mean) < 0.02 * error(mean, x)
@@ -225,7 +226,7 @@ def test_the_weight_follows_the_noise_and_is_told() -> None:
     x, aux = digits(20), digits(300)[20:]
 
     def outcome(std: float) -> Reconstruction:
-        view = view_of(RegressionView, noisy(conv_client(), std), x, aux)
+        view = view_of(QueryView, noisy(conv_client(), std), x, aux)
         return Regression(reach=0).run(view, rng=Stream(0))
 
     found = [outcome(std) for std in (0.0, 0.3, 1000.0)]
@@ -233,16 +234,16 @@ def test_the_weight_follows_the_noise_and_is_told() -> None:
     assert weights == sorted(set(weights))
     mean = aux.mean(0).expand_as(x)
     assert error(found[-1].images, mean) < 0.02 * error(mean, x)
-    view = view_of(RegressionView, conv_client(), x, aux)
+    view = view_of(QueryView, conv_client(), x, aux)
     assert Regression(reach=0, weight=1.0).run(view, rng=Stream(0)).tuned == {}
 
 
 def test_only_stochastic_releases_are_drawn_again() -> None:
     x, aux, client = digits(5), digits(105)[5:], conv_client()
-    quiet = view_of(RegressionView, client, x, aux, repeats=2)
+    quiet = view_of(QueryView, client, x, aux, repeats=2)
     Regression(draws=3).run(quiet, rng=Stream(0))
     assert quiet.release.queries == 2 * 8 + 2 * 100
-    loud = view_of(RegressionView, noisy(client, 0.1), x, aux, repeats=2)
+    loud = view_of(QueryView, noisy(client, 0.1), x, aux, repeats=2)
     Regression(draws=3).run(loud, rng=Stream(0))
     assert loud.release.queries == 2 * 8 + 3 * 2 * 100
 
@@ -251,14 +252,14 @@ def test_more_draws_help_against_noise() -> None:
     x, aux = digits(200), digits(400)[200:]
 
     def reached(draws: int) -> float:
-        view = view_of(RegressionView, noisy(conv_client(), 0.3), x, aux)
+        view = view_of(QueryView, noisy(conv_client(), 0.3), x, aux)
         return error(Regression(reach=0, draws=draws).run(view, rng=Stream(0)).images, x)
 
     assert reached(8) < 0.9 * reached(1)
 
 
 def test_large_problems_use_a_part_of_aux(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = view_of(RegressionView, conv_client(), digits(3), digits(200))
+    view = view_of(QueryView, conv_client(), digits(3), digits(200))
     everything = Regression(reach=0).run(view, rng=Stream(0)).images
     with monkeypatch.context() as patch:
         patch.setattr(regression, "RANK", 64)
@@ -272,6 +273,6 @@ def test_large_problems_use_a_part_of_aux(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_it_needs_something_to_learn_from() -> None:
-    view = view_of(RegressionView, conv_client(), digits(3), digits(1))
+    view = view_of(QueryView, conv_client(), digits(3), digits(1))
     with pytest.raises(SpecError, match="at least 2 aux samples"):
         Regression().run(view, rng=Stream(0))

@@ -7,8 +7,11 @@ from support.white_box_views import conv_client, digits, error, seeded
 from torch import Tensor, nn
 
 from sltoolkit.adversary.nearest import DISTANCES, nearest
-from sltoolkit.attacks.inversion.retrieval import Retrieval, RetrievalView
+from sltoolkit.adversary.rehearsal import rehearsed
+from sltoolkit.attacks.inversion._query import QueryView
+from sltoolkit.attacks.inversion.retrieval import Retrieval
 from sltoolkit.contracts.knowledge import Release
+from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import SpecError
 from sltoolkit.referee.baselines import nearest_aux
@@ -56,16 +59,16 @@ def test_an_unknown_distance_is_refused_with_the_known_ones() -> None:
 
 def test_own_copies_of_the_targets_are_found() -> None:
     x = digits(30)
-    view = view_of(RetrievalView, conv_client(), x[10:15], x)
+    view = view_of(QueryView, conv_client(), x[10:15], x)
     assert torch.equal(Retrieval(distance="euclidean").run(view, rng=Stream(0)).images, x[10:15])
 
 
 def test_averaging_releases_finds_what_averaged_squared_distances_find() -> None:
     client = noisy(nn.Identity(), 0.5)
     x, aux = digits(20), digits(120)[20:]
-    view = view_of(RetrievalView, client, x, aux, repeats=4)
+    view = view_of(QueryView, client, x, aux, repeats=4)
     own = Release(nn.Identity())
-    view = RetrievalView(smashed=view.smashed, release=own, aux=view.aux, task=view.task)
+    view = QueryView(smashed=view.smashed, release=own, aux=view.aux, task=view.task)
     distances = (view.smashed[:, :, None] - aux).square().flatten(3).sum(3).mean(0)
     found = Retrieval(distance="euclidean").run(view, rng=Stream(0)).images
     assert torch.equal(found, aux[distances.argmin(1)])
@@ -75,7 +78,7 @@ def test_more_releases_help_against_noise() -> None:
     x, aux = digits(100), digits(900)[100:]
 
     def reached(repeats: int) -> float:
-        view = view_of(RetrievalView, noisy(conv_client(), 0.5), x, aux, repeats=repeats)
+        view = view_of(QueryView, noisy(conv_client(), 0.5), x, aux, repeats=repeats)
         return error(Retrieval(distance="euclidean").run(view, rng=Stream(0)).images, x)
 
     assert reached(16) < 0.8 * reached(1)
@@ -89,8 +92,9 @@ def loud(x: Tensor) -> Tensor:
 
 def test_rehearsal_chooses_a_distance_that_does_not_hear_the_loudest_unit_alone() -> None:
     x, aux = digits(50), digits(450)[50:]
-    view = view_of(RetrievalView, loud, x, aux)
-    outcome = Retrieval().run(view, rng=Stream(0))
+    view = view_of(QueryView, loud, x, aux)
+    outcome = rehearsed(Retrieval(), view, rng=Stream(0))
+    assert isinstance(outcome, Reconstruction)
     assert outcome.tuned == {"distance": "standardized"}
     plain = Retrieval(distance="euclidean").run(view, rng=Stream(0))
     assert plain.tuned == {}
@@ -103,6 +107,6 @@ def test_the_reference_beside_the_baselines_is_this_attack_at_its_first_distance
         x=aux, y=torch.zeros(260, dtype=torch.int64), ids=torch.arange(260),
         groups=torch.arange(260),
     )  # fmt: skip
-    view = view_of(RetrievalView, client, x, aux)
+    view = view_of(QueryView, client, x, aux)
     outcome = Retrieval(distance="euclidean").run(view, rng=Stream(0))
     assert torch.equal(nearest_aux(client, view.smashed, own), outcome.images)

@@ -21,6 +21,7 @@ from sltoolkit.contracts.defense import Defense
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
+from sltoolkit.parameters.grids import settled
 from sltoolkit.referee.judge import Verdict
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
@@ -28,11 +29,7 @@ from sltoolkit.wire.turn import Turn
 FIXED = Shadow(
     epochs=2,
     least_steps=0,
-    steps=30,
-    inversion_lr=0.1,
-    tv_weight=1e-3,
-    tv_beta=1,
-    forward="client",
+    inversion=WhiteBox(steps=30, lr=0.1, tv_weight=1e-3, tv_beta=1, forward="client"),
 )  # nothing to rehearse
 
 
@@ -180,9 +177,10 @@ def test_it_rehearses_against_three_rivals_and_inverts_none_of_them(
     view = view_of(conv_client(), server_of(), labeled(20))
     Shadow(epochs=1, least_steps=2).run(view, rng=Stream(0))
     same = digits(1).repeat(6, 1, 1, 1)
-    assert seen[0].release is not None
+    last = seen[-1]  # after those that it rehearses on
+    assert last.release is not None
     with torch.no_grad():
-        answers, own = seen[0].release(same)[0], seen[0].client_weights(same[:1])
+        answers, own = last.release(same)[0], last.client_weights(same[:1])
     assert torch.equal(answers[:3], answers[3:])
     assert len({a.numpy().tobytes() for a in [*answers[:3], own[0]]}) == 4
 
@@ -195,7 +193,7 @@ def test_own_samples_are_needed() -> None:
 DATA: Callable[[], sl.data.Split] = partial(sl.data.load, "digits", train=600, holdout=100, aux=400)
 LENET = partial(sl.models.build, "lenet", shape=(1, 8, 8), classes=10, padding=2)
 GRANTS = {"aux", "client_arch"}
-QUICK = Shadow(least_steps=400, epochs=1, steps=50, inversion_lr=0.1)
+QUICK = Shadow(least_steps=400, epochs=1, inversion=WhiteBox(steps=50, lr=0.1))
 
 
 def judged(victim: sl.Victim, attack: sl.Attack[Any] = QUICK) -> Verdict:
@@ -211,7 +209,9 @@ def trained(cut: Any, **more: Any) -> sl.Victim:
 
 def test_it_works_behind_the_first_layer_and_fades_with_depth() -> None:
     found = {}
-    attack = replace(FIXED, epochs=50, least_steps=1500, steps=100)
+    attack = replace(
+        FIXED, epochs=50, least_steps=1500, inversion=replace(FIXED.inversion, steps=100)
+    )
     for cut in ("conv1", "relu2"):
         victim = trained(cut)
         verdict = judged(victim, attack)
@@ -225,8 +225,8 @@ def test_it_works_behind_the_first_layer_and_fades_with_depth() -> None:
 def test_noise_stops_it() -> None:
     verdict = judged(trained("conv1", defense=sl.GaussianNoise(std=30.0)))
     chosen: dict[str, Any] = dict(verdict.outcome.tuned)
-    assert set(chosen) == {"tv_weight", "tv_beta", "forward"}
-    assert not replace(QUICK, **chosen).rehearses
+    assert set(chosen) == {"inversion.tv_weight", "inversion.tv_beta", "inversion.forward"}
+    assert not settled(QUICK, chosen).rehearses
     assert float(verdict.scores["mse"].mean()) > 0.9 * min(verdict.baselines["mse"].values())
 
 

@@ -1,0 +1,32 @@
+"""What attackers hold that learn from answers of the deployed client."""
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux, Release
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Queries(ABC):
+    smashed: Tensor
+    release: Release
+    aux: Aux
+    task: Task
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QueryView(_Queries):
+    """What was heard, queries, and samples of the attacker's own."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabeledQueryView(_Queries):
+    """The same, and the targets' labels where the seat sees them."""
+
+    labels: Tensor | None
