@@ -17,7 +17,7 @@ from sltoolkit.attacks import DLG, IDLG
 from sltoolkit.data import load
 from sltoolkit.data.targets import Targets
 from sltoolkit.parties.settings import Training
-from sltoolkit.rows.result import Result
+from sltoolkit.report.result import Result
 
 TARGETS = 16
 

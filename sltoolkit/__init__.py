@@ -81,7 +81,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
     from sltoolkit.report.formats import formatted
     from sltoolkit.report.histograms import class_histograms
-    from sltoolkit.rows.result import Result
+    from sltoolkit.report.result import Result
     from sltoolkit.streams import Stream
     from sltoolkit.training.victim import Victim
     from sltoolkit.wire.reducers import HalfPrecision, Quantized, TopK
@@ -118,7 +118,7 @@ _HOMES = {
     "sltoolkit.report.figures": ("reconstruction_figure", "tradeoff_figure"),
     "sltoolkit.report.formats": ("formatted",),
     "sltoolkit.report.histograms": ("class_histograms",),
-    "sltoolkit.rows.result": ("Result",),
+    "sltoolkit.report.result": ("Result",),
     "sltoolkit.streams": ("Stream",),
     "sltoolkit.data.targets": ("Targets",),
     "sltoolkit.parties.settings": ("Training",),

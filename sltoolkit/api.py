@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,18 @@ from sltoolkit.protocols import PROTOCOLS, Protocol
 from sltoolkit.referee.judge import judge
 from sltoolkit.referee.listening import open_listener, seize
 from sltoolkit.referee.mount import STANDARD_GRANTS
-from sltoolkit.rows.identity import Cut, attack_facts, recipe_facts
-from sltoolkit.rows.names import described, name_of, named
-from sltoolkit.rows.result import Result, table
+from sltoolkit.report.result import Result, table
+from sltoolkit.rows.build import attempt_columns, verdict_columns
+from sltoolkit.rows.names import name_of, named
+from sltoolkit.rows.recipes import Cut, recipe_of
 from sltoolkit.streams import Stream
 from sltoolkit.training.checkpoint import read_victim, restore_victim
 from sltoolkit.training.deployed import accuracy
 from sltoolkit.training.measured import measure
 from sltoolkit.training.phases import Progress, deploy, phase_of_epochs, run_phases
+from sltoolkit.training.recipe import Recipe
 from sltoolkit.training.run import Run, seat_parties, shards_of, with_format
-from sltoolkit.training.victim import Victim
+from sltoolkit.training.victim import AttachedListener, Victim
 from sltoolkit.wire.codec import Reducer
 from sltoolkit.wire.reducers import REDUCERS
 from sltoolkit.wire.transcript import Recording, Transcript
@@ -133,16 +135,20 @@ def train(
     start = time.perf_counter()
     with watch_rehearsals(rehearsing):
         losses = run_phases(run, training.epochs, progress)
-    facts = recipe_facts(model, data, cut, protocol, defense, seed) | {
-        "training": asdict(training),
-        "epochs": training.epochs,
-        "train_seconds": time.perf_counter() - start,
-        "partition": "" if partition == Dealt() else described(partition, PARTITIONS),
-        "reducer": described(reducer, REDUCERS) if reducer else "",
-        "reducer_error": run.cast.wire.error("smashed"),
-        "heterogeneity": heterogeneity([shard.y for shard in shards], len(data.classes)),
-    }
-    return _victim(run, facts, transcript, losses, targets, [t for t, _ in attached])
+    recipe = recipe_of(
+        model=_model_name(model), dataset=data.name, split=_digests(data), cut=cut,
+        protocol=protocol, defense=defense, seed=seed, training=training, epochs=training.epochs,
+        partition=partition, reducer=reducer,
+    )  # fmt: skip
+    victim = _victim(
+        run, recipe, transcript, losses, targets, seconds=time.perf_counter() - start,
+        attached=[t for t, _ in attached],
+    )  # fmt: skip
+    return replace(
+        victim,
+        heterogeneity=heterogeneity([shard.y for shard in shards], len(data.classes)),
+        reducer_error=run.cast.wire.error("smashed"),
+    )
 
 
 def restored(
@@ -152,12 +158,12 @@ def restored(
 ) -> Victim:  # fmt: skip
     """A victim that `checkpoint.save_victim` stored, given the arguments it was trained with."""
     tensors, record = read_victim(path)
-    blank = train(
+    untrained = train(
         model, data, cut=cut, protocol=protocol, defense=defense, seed=seed,
         training=replace(training, epochs=0), targets=targets, device=device,
         partition=partition, reducer=reducer,
     )  # fmt: skip
-    return restore_victim(blank, tensors, record)
+    return restore_victim(untrained, tensors, record)
 
 
 def frozen(
@@ -211,10 +217,12 @@ def frozen(
         rng=rng, ears=[transcript],
     )  # fmt: skip
     losses = run_phases(run, 1)
-    facts = recipe_facts(client, data, cut, protocol, defense, seed)
-    facts |= {"training": None, "epochs": 1, "train_seconds": 0.0}
-    facts |= {"partition": "", "reducer": ""}
-    return _victim(run, facts, transcript, losses, targets, [])
+    recipe = recipe_of(
+        model=_model_name(client), dataset=data.name, split=_digests(data), cut=cut,
+        protocol=protocol, defense=defense, seed=seed, training=None, epochs=1, partition=Dealt(),
+        reducer=None,
+    )  # fmt: skip
+    return _victim(run, recipe, transcript, losses, targets)
 
 
 def attack(
@@ -243,19 +251,28 @@ def attack(
     Raises:
         ThreatModelError: if a grant is missing.
     """
+    attempt = attempt_columns(victim, attack, seed=seed, targets=targets or victim.targets)
     with nullcontext() if progress is None else watch(progress):
         verdict = judge(victim, attack, seed=seed, grants=grants, targets=targets, role=role)
-    facts = attack_facts(victim, attack, verdict, seed=seed, targets=targets or victim.targets)
-    return Result(facts=facts, verdict=verdict)
+    found = verdict_columns(victim.configured_defense, attack, verdict)
+    return Result(identity={**attempt, **found}, verdict=verdict)
+
+
+def _model_name(model: models.Model) -> str:
+    return model if isinstance(model, str) else getattr(model, "__name__", type(model).__name__)
+
+
+def _digests(data: Split) -> str:
+    return "/".join(data.digests.values())
 
 
 def _victim(
-    run: Run, facts: dict[str, Any], transcript: Transcript, losses: tuple[float, ...],
-    targets: Targets, attached: list[Any],
+    run: Run, recipe: Recipe, transcript: Transcript, losses: tuple[float, ...], targets: Targets,
+    *, seconds: float = 0.0, attached: Sequence[AttachedListener] = (),
 ) -> Victim:  # fmt: skip
     deployed, server = deploy(run)
     return Victim(
-        facts=facts,
+        recipe=recipe,
         data=run.data,
         protocol=run.protocol,
         deployed=deployed,
@@ -264,7 +281,7 @@ def _victim(
         transcript=transcript,
         utility=accuracy(deployed, server, run.data.private_holdout, run.rng),
         losses=losses,
-        costs=measure(run, seconds=facts["train_seconds"]),
+        costs=measure(run, seconds=seconds),
         rng=run.rng,
         configured_defense=run.defense,
         targets=targets,

@@ -47,7 +47,7 @@ def test_an_own_module_in_a_few_lines() -> None:
     assert differences(before, module_state(model)) == []  # a copy was trained
     trained = {**victim.client.client.state_dict(), **victim.server.state_dict()}
     assert differences({k: v for k, v in before.items() if k in trained}, trained) != []
-    assert victim.facts["model"] == "Sequential"
+    assert victim.recipe.model == "Sequential"
 
 
 def test_an_own_module_starts_from_its_weights_and_a_function_from_the_seed() -> None:
@@ -76,7 +76,7 @@ def test_a_function_that_makes_no_module_is_refused() -> None:
 
 def test_a_registered_model_by_name() -> None:
     victim = sl.train("mlp", split(), cut="relu1", **SETTINGS)
-    assert victim.facts["model"] == "mlp"
+    assert victim.recipe.model == "mlp"
     assert len(victim.task.smashed_shape) == 1
 
 
@@ -98,7 +98,7 @@ def test_a_misspelled_name_is_refused_with_the_nearest(change: dict[str, Any], s
 def test_two_cuts_for_a_u_shaped_network() -> None:
     victim = sl.train(network, split(), cut=[CUT, "flatten"], protocol="u_shaped", **SETTINGS)
     assert victim.client.tail is not None
-    assert victim.facts["cut"] == "drop+flatten"
+    assert victim.recipe.cut == "drop+flatten"
     assert {k.kind for k in victim.bytes} == {"smashed", "smashed_grad"}  # no label travels
     result = sl.attack(victim, sl.Direction(), grants=HINTED)
     assert result.verdict.role == "server"
@@ -132,7 +132,7 @@ def test_listeners_ride_along_and_change_nothing(victim: sl.Victim) -> None:
         a, b = (_at(v, name).state_dict() for v in (victim, heard))
         assert differences(a, b) == []
     result = sl.attack(heard, listener, grants=grants)
-    assert result.facts["attack"] == "pseudo_client"
+    assert result.identity["attack"] == "pseudo_client"
 
 
 def _at(victim: sl.Victim, name: str) -> nn.Module:

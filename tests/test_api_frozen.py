@@ -66,7 +66,7 @@ def test_the_mechanism_knows_that_a_frozen_client_does_not_train() -> None:
 def test_a_u_shaped_one_and_a_defended_one_can_be_frozen() -> None:
     parts = sl.cut(network(), [CUT, "flatten"])
     shaped = sl.frozen(parts[0], parts[1], split(), tail=parts[2], targets=TARGETS)
-    assert shaped.facts["protocol"] == "u_shaped"
+    assert shaped.recipe.protocol == "u_shaped"
     assert sl.attack(shaped, sl.Direction(), grants=HINTED).verdict.role == "server"
     client, server = sl.cut(network(), CUT)
     noisy = sl.frozen(client, server, split(), defense="gaussian_noise", targets=TARGETS)

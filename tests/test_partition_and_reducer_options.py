@@ -25,9 +25,9 @@ def test_a_partition_says_who_holds_what(digits: Split) -> None:
     )
     held = [member.samples.y.unique().numel() for member in victim.deployed]
     assert max(held) <= 4 < digits.private_train.y.unique().numel()
-    assert victim.facts["partition"] == "shards(per_client=2)"
+    assert victim.recipe.partition == "shards(per_client=2)"
     mixed = sl.heterogeneity([m.samples.y for m in victim.deployed], 10)
-    assert victim.facts["heterogeneity"] == mixed > 0.4
+    assert victim.heterogeneity == mixed > 0.4
     assert sum(len(member.samples) for member in victim.deployed) == 200
 
 
@@ -47,8 +47,8 @@ def test_a_reducer_saves_bytes_and_reaches_the_attacked_path(
     clean = reduced.client.client(x)
     assert not torch.equal(sent, clean)
     wrong = ((sent - clean).square().sum() / clean.square().sum()).item()
-    assert 0.2 * wrong < reduced.facts["reducer_error"] < 5 * wrong  # while training, on other data
-    assert plain.facts["reducer_error"] is None
+    assert 0.2 * wrong < reduced.reducer_error < 5 * wrong  # while training, on other data
+    assert plain.reducer_error is None
     step = (clean.amax(1) - clean.amin(1)) / (2**bits - 1) if bits < 16 else clean.abs().amax(1)
     assert bool(((sent - clean).abs().amax(1) <= step * (0.51 if bits < 16 else 2**-10)).all())
 

@@ -18,7 +18,8 @@ from sltoolkit.report.curves import curves_figure
 from sltoolkit.report.grid import Tiles, grid_figure, ranked
 from sltoolkit.report.plugin_labels import labels
 from sltoolkit.report.series import charts
-from sltoolkit.report.tables import SETTING, prepared
+from sltoolkit.report.tables import prepared
+from sltoolkit.rows.columns import SETTING
 
 FORMATS = ("pdf", "png")
 

@@ -10,7 +10,7 @@ import gc
 import json
 import math
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,8 +18,8 @@ import torch
 from sltoolkit import api
 from sltoolkit.bench.build import attack_from
 from sltoolkit.bench.keys import THREADS
-from sltoolkit.bench.plan import CellPlan, Plan, VictimPlan, facts_of
-from sltoolkit.bench.recipes import arguments, from_checkpoint, split_of, trained_apart
+from sltoolkit.bench.plan import CellPlan, Plan, VictimPlan
+from sltoolkit.bench.recipes import make_victim, split_of, stored_victim, typed_recipe
 from sltoolkit.bench.spec import Table
 from sltoolkit.bench.store import Store
 from sltoolkit.bench.todo import Job
@@ -27,13 +27,11 @@ from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Listener, NoAtta
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ProtocolError, SLToolkitError
 from sltoolkit.parameters.grids import settled
-from sltoolkit.protocols import PROTOCOLS
-from sltoolkit.referee.baselines import prepared_baselines, sees_labels
-from sltoolkit.referee.mount import check_seat
-from sltoolkit.rows.identity import victim_facts
-from sltoolkit.rows.names import parameters_json
-from sltoolkit.rows.result import Result, environment
-from sltoolkit.training.checkpoint import read_victim, restore_victim, save_victim
+from sltoolkit.referee.judge import prepare
+from sltoolkit.rows.build import attack_columns, recipe_columns, tuned_text, victim_columns
+from sltoolkit.rows.columns import Row
+from sltoolkit.rows.environment import environment
+from sltoolkit.training.checkpoint import save_victim
 from sltoolkit.training.victim import Victim
 
 SHOWN = 16
@@ -75,22 +73,34 @@ def fail(job: Job, plan: Plan, store: Store, reason: str) -> None:
         reason = f"its victim failed: {reason}"
     for key in keys:
         if not store.has_cell(key):
-            store.put_cell(key, _failure(plan.cells[key], plan, reason), {})
+            store.put_cell(key, _failed(plan.cells[key], plan, reason), {})
 
 
-def _failure(cell: CellPlan, plan: Plan, reason: str) -> dict[str, Any]:
-    attack = attack_from(cell.attack, "attack")
-    row = _cell_facts(cell, plan, attack) | {
-        "metric": None, "value": math.nan, "gain": math.nan, "status": "failed", "reason": reason,
+def _failed(cell: CellPlan, plan: Plan, reason: str) -> dict[str, Any]:
+    victim = plan.victims[cell.victim]
+    row = Row(
+        **recipe_columns(typed_recipe(victim.recipe)), **_cell_columns(cell, plan),
+        chance=_chance(victim), status="failed", reason=reason,
+    )  # fmt: skip
+    return _record([row], reason=reason)
+
+
+def _record(
+    rows: Sequence[Row], *, reason: str = "", tuned: Mapping[str, float | str] | None = None
+) -> dict[str, Any]:
+    """What is stored of every cell."""
+    status = rows[0].status
+    return {
+        "status": status, "reason": reason, "tuned": dict(tuned or {}),
+        "rows": [vars(row) for row in rows],
     }  # fmt: skip
-    return {"status": "failed", "reason": reason, "tuned": {}, "rows": [row]}
 
 
 def _run(job: Job, plan: Plan, store: Store) -> None:
     listening = [plan.cells[key] for key in job.cells]
     try:
         attacks = [_as_on_pilot(cell, store) for cell in listening]
-        victim = _train(plan.victims[job.victim].recipe, listening, attacks)
+        victim = _made(plan.victims[job.victim].recipe, listening, attacks)
     except ProtocolError:  # the training itself
         raise
     except Exception as e:  # noqa: BLE001 - one listener's fault is not the others'
@@ -103,7 +113,7 @@ def _run(job: Job, plan: Plan, store: Store) -> None:
         try:
             _judge(victim, cell, attack, plan, store)
         except Exception as e:  # noqa: BLE001 - whatever a plug-in raises becomes a row
-            store.put_cell(cell.key, _failure(cell, plan, reason_of(e)), {})
+            store.put_cell(cell.key, _failed(cell, plan, reason_of(e)), {})
 
 
 def _one_by_one(job: Job, plan: Plan, store: Store, error: Exception) -> None:
@@ -115,20 +125,17 @@ def _one_by_one(job: Job, plan: Plan, store: Store, error: Exception) -> None:
             _run(dataclasses.replace(job, cells=(key,)), plan, store)
         return
     cell = plan.cells[job.cells[0]]
-    store.put_cell(cell.key, _failure(cell, plan, reason_of(error)), {})
+    store.put_cell(cell.key, _failed(cell, plan, reason_of(error)), {})
     if not store.has_victim(job.victim):
         _run(dataclasses.replace(job, cells=()), plan, store)
 
 
 def _prepare(victim: Victim, plan: Plan, key: str) -> None:
-    """Compute once what every reconstruction cell of this victim will be compared with."""
-    for cell in (c for c in plan.cells.values() if c.victim == key):
-        attack = attack_from(cell.attack, "attack")
-        if attack.family == "reconstruction":
-            role, _ = check_seat(attack, victim.protocol, cell.grants, cell.attack.get("role"))
-            visible = sees_labels(victim.protocol, role, cell.grants)
-            hops = victim.protocol.seats[role].hops
-            prepared_baselines(victim, victim.targets, visible, hops)
+    """Let the referee compute once what all cells of a victim are compared with."""
+    for cell in plan.cells.values():
+        if cell.victim == key:
+            attack = attack_from(cell.attack, "attack")
+            prepare(victim, attack, grants=cell.grants, role=cell.attack.get("role"))
 
 
 def _attack(cell: CellPlan, plan: Plan, store: Store) -> None:
@@ -148,52 +155,46 @@ def _as_on_pilot(cell: CellPlan, store: Store) -> AnyAttack:
 
 
 def _judge(victim: Victim, cell: CellPlan, attack: AnyAttack, plan: Plan, store: Store) -> None:
+    columns = _cell_columns(cell, plan)
     if isinstance(attack, NoAttack):
-        row = {
-            **victim_facts(victim), **_cell_facts(cell, plan, attack), **environment(),
-            "metric": None, "value": math.nan, "gain": math.nan, "status": "ok", "reason": "",
-        }  # fmt: skip
-        record: dict[str, Any] = {"status": "ok", "reason": "", "tuned": {}, "rows": [row]}
-        store.put_cell(cell.key, json.loads(json.dumps(record)), {})
+        row = Row(**victim_columns(victim), **environment(), **columns)
+        store.put_cell(cell.key, _plain(_record([row])), {})
         return
     result = api.attack(
         victim, attack, seed=cell.attacker_seed, grants=cell.grants, role=cell.attack.get("role")
     )
-    facts = _cell_facts(cell, plan, attack)
-    rows = [{**row, **facts, "status": "ok", "reason": ""} for row in _rows(result)]
-    tuned = dict(result.outcome.tuned)
+    tuned = result.outcome.tuned
     if cell.pilot is not None:
         tuned = store.cell(cell.pilot)["tuned"]
-        shown = ",".join(f"{k}={v}" for k, v in sorted(tuned.items()))
-        rows = [{**row, "tuned": f"{shown} (on the pilot)"} for row in rows]
+        columns |= {"tuned": f"{tuned_text(tuned)} (on the pilot)"}
+    rows = [dataclasses.replace(row, **columns) for row in result.records]
     images = {f"score/{k}": v for k, v in result.verdict.scores.items()}
     if isinstance(result.outcome, Reconstruction):
         images["images"] = result.outcome.images[:SHOWN]
         images["truth"] = result.verdict.truth.x[:SHOWN]
-    record = {
-        "status": "ok", "reason": "", "tuned": tuned, "rows": rows,
+    record = _record(rows, tuned=tuned) | {
         "curve": result.outcome.curve, "progress": result.verdict.progress,
         "diagnostics": result.outcome.diagnostics,
     }  # fmt: skip
-    store.put_cell(cell.key, json.loads(json.dumps(record)), images)
+    store.put_cell(cell.key, _plain(record), images)
 
 
-def _rows(result: Result) -> Sequence[dict[str, Any]]:
-    return result.rows().to_dict("records")  # type: ignore[return-value]
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """As it will be read from the store."""
+    plain: dict[str, Any] = json.loads(json.dumps(record))
+    return plain
 
 
-def _cell_facts(cell: CellPlan, plan: Plan, attack: AnyAttack) -> dict[str, Any]:
+def _cell_columns(cell: CellPlan, plan: Plan) -> dict[str, Any]:
+    """The columns that the plan knows: the cell, and the attack as the spec gives it."""
     table = {k: v for k, v in cell.attack.items() if k != "name"}
+    attack = attack_from(cell.attack, "attack")
     return {
+        **attack_columns(attack, seed=cell.attacker_seed),
+        "attack": cell.attack["name"],
+        "attack_given": json.dumps(table, sort_keys=True),
         "experiment": plan.name,
         "cell": cell.key,
-        **facts_of(plan.victims[cell.victim]),
-        "chance": _chance(plan.victims[cell.victim]),
-        "attack": cell.attack["name"],
-        "attack_params": parameters_json(attack_from(cell.attack, "attack")),
-        "attack_given": json.dumps(table, sort_keys=True),
-        "family": attack.family,
-        "attacker_seed": cell.attacker_seed,
     }
 
 
@@ -205,20 +206,18 @@ def _chance(victim: VictimPlan) -> float:
         return math.nan
 
 
-def _train(
+def _made(
     recipe: Table, listening: Sequence[CellPlan], attacks: Sequence[AnyAttack]
 ) -> Victim:  # fmt: skip
-    if recipe["checkpoint"] is not None:
-        return from_checkpoint(recipe)
-    if not PROTOCOLS[recipe["protocol"]["name"]].learns:
-        return trained_apart(recipe)
-    listeners = [a for a in attacks if isinstance(a, Listener)]
-    active = next((a for a in attacks if isinstance(a, ActiveAttack)), None)
-    shared: dict[str, Any] = (
-        {"attacker_seed": listening[0].attacker_seed, "grants": listening[0].grants}
-        if listening else {}
-    )  # fmt: skip
-    return api.train(**arguments(recipe), listeners=listeners, active=active, **shared)
+    if not listening:
+        return make_victim(recipe)
+    return make_victim(
+        recipe,
+        listeners=[a for a in attacks if isinstance(a, Listener)],
+        active=next((a for a in attacks if isinstance(a, ActiveAttack)), None),
+        attacker_seed=listening[0].attacker_seed,
+        grants=listening[0].grants,
+    )
 
 
 _held: dict[str, Victim] = {}
@@ -226,14 +225,7 @@ _held: dict[str, Victim] = {}
 
 def _stored(plan: Plan, key: str, store: Store) -> Victim:
     if key not in _held:  # the cells of a victim come in a row: keep the last one
-        recipe, path = plan.victims[key].recipe, store.victim_path(key)
-        if recipe["checkpoint"] is not None:
-            made = restore_victim(from_checkpoint(recipe), *read_victim(path))
-        elif not PROTOCOLS[recipe["protocol"]["name"]].learns:
-            blank = {**recipe, "training": {**recipe["training"], "epochs": 0}}
-            made = restore_victim(trained_apart(blank), *read_victim(path))
-        else:
-            made = api.restored(path, **arguments(recipe))
+        made = stored_victim(plan.victims[key].recipe, store.victim_path(key))
         _held.clear()
         _held[key] = made
     return _held[key]

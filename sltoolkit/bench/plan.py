@@ -7,25 +7,16 @@ from typing import Any, final
 
 from sltoolkit import models
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.bench.build import (
-    at,
-    attack_from,
-    defense_from,
-    partition_from,
-    places,
-    protocol_from,
-    reducer_from,
-)
+from sltoolkit.bench.build import at, attack_from, protocol_from
 from sltoolkit.bench.keys import digest_of, key_of
 from sltoolkit.bench.spec import Spec, Table
 from sltoolkit.contracts.attack import ActiveAttack, Attack, Listener, NoAttack
-from sltoolkit.data.partition import PARTITIONS, Dealt
+from sltoolkit.data.partition import PARTITIONS
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.protocols import PROTOCOLS, Protocol
-from sltoolkit.referee.mount import check_seat
-from sltoolkit.rows.names import described, name_of, parameters_json
+from sltoolkit.referee.mount import mount_attack
 from sltoolkit.wire.reducers import REDUCERS
 
 
@@ -91,7 +82,7 @@ class Plan:
 @final
 @dataclass(frozen=True)
 class _Active:
-    """Who hijacks a training: its table, its seed, and the key of the cell that tuned it."""
+    """The attack that hijacks a training: table, seed, and the key of the cell that tuned it."""
 
     table: Table
     seed: int
@@ -126,12 +117,12 @@ def plan_of(spec: Spec) -> Plan:
 
 
 def _mountable(point: Spec) -> list[tuple[int, Table]]:
-    """The attacks that the point's protocol seats; where it seats none, `none`: utility alone."""
+    """The attacks that the point's protocol seats; if it seats none, `none`: utility alone."""
     protocol, mounted = protocol_of(point), []
     for i, table in enumerate(point.attack):
         grants = {*point.grants, *table.get("grants", [])}
         try:
-            check_seat(attack_from(table, f"attack[{i}]"), protocol, grants, table.get("role"))
+            mount_attack(attack_from(table, f"attack[{i}]"), protocol, grants, table.get("role"))
         except ThreatModelError:
             continue
         mounted.append((i, table))
@@ -152,7 +143,7 @@ def _cells(
         attack = attack_from(table, f"attack[{i}]")
         grants = tuple(sorted({*point.grants, *table.get("grants", [])}))
         with at(f"attack[{i}]"):
-            check_seat(attack, protocol, grants, table.get("role"))
+            mount_attack(attack, protocol, grants, table.get("role"))
             if point.checkpoint is not None and not isinstance(attack, Attack):
                 raise SpecError(
                     f"{table['name']} takes part in the training, and a checkpoint is trained "
@@ -241,27 +232,3 @@ def _flat(link: Table, registry: dict[str, Any]) -> list[Any]:
 def _own_file(point: Spec) -> str | None:
     """A user's own data file; those of registered data sets are checked when they are read."""
     return point.data.name if point.data.name.endswith(".npz") else None
-
-
-def facts_of(victim: VictimPlan) -> dict[str, Any]:
-    """The columns that identify a victim, known before it is trained."""
-    recipe = victim.recipe
-    model = recipe["model"]
-    defense = defense_from(recipe["defense"], "defense")
-    protocol = protocol_from(recipe["protocol"], "protocol")
-    partition = partition_from(recipe["partition"], "partition")
-    reducer = reducer_from(recipe["reducer"], "reducer")
-    extra = [f"{k}={v}" for k, v in model.items() if k not in ("name", "cut")]
-    cut = model.get("cut", models.MODELS[model["name"]].cut)
-    return {
-        "protocol": recipe["protocol"]["name"],
-        "protocol_params": parameters_json(protocol),
-        "partition": "" if partition == Dealt() else described(partition, PARTITIONS),
-        "reducer": described(reducer, REDUCERS) if reducer else "",
-        "model": f"{model['name']}({','.join(extra)})" if extra else model["name"],
-        "cut": "+".join(map(str, places(cut))),
-        "dataset": recipe["data"]["name"],
-        "defense": name_of(defense, DEFENSES),
-        "defense_params": parameters_json(defense),
-        "victim_seed": recipe["seed"],
-    }

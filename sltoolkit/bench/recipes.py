@@ -4,6 +4,7 @@ import functools
 import json
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -24,6 +25,10 @@ from sltoolkit.data.samples import Split
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError
 from sltoolkit.parties.settings import Training
+from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.rows.recipes import recipe_of
+from sltoolkit.training.checkpoint import read_victim, restore_victim
+from sltoolkit.training.recipe import Recipe
 from sltoolkit.training.victim import Victim
 
 
@@ -56,7 +61,6 @@ def arguments(recipe: Table) -> dict[str, Any]:
     split = split_of(recipe)
     name, cut, params = model_from(recipe["model"], "model")
     shape, classes = split.shape, len(split.classes)
-    training = {"channels_last": models.MODELS[name].channels_last, **recipe["training"]}
     return {
         "model": functools.partial(models.build, name, shape=shape, classes=classes, **params),
         "data": split,
@@ -66,10 +70,63 @@ def arguments(recipe: Table) -> dict[str, Any]:
         "reducer": reducer_from(recipe["reducer"], "reducer"),
         "defense": defense_from(recipe["defense"], "defense"),
         "seed": recipe["seed"],
-        "training": table_into(Training, training, "training"),
+        "training": _training(recipe),
         "targets": table_into(Targets, recipe["targets"], "targets"),
         "device": recipe["device"],
     }
+
+
+def _training(recipe: Table) -> Training:
+    name, _, _ = model_from(recipe["model"], "model")
+    table = {"channels_last": models.MODELS[name].channels_last, **recipe["training"]}
+    return table_into(Training, table, "training")
+
+
+def typed_recipe(recipe: Table) -> Recipe:
+    """The recipe with the names that rows give it; no data is read, so `split` is empty."""
+    name, cut, params = model_from(recipe["model"], "model")
+    given = ",".join(f"{k}={v}" for k, v in params.items())
+    training = None if recipe["checkpoint"] is not None else _training(recipe)
+    return recipe_of(
+        model=f"{name}({given})" if given else name,
+        dataset=recipe["data"]["name"],
+        split="",
+        cut=cut,
+        protocol=protocol_from(recipe["protocol"], "protocol"),
+        defense=defense_from(recipe["defense"], "defense"),
+        seed=recipe["seed"],
+        training=training,
+        epochs=1 if training is None else training.epochs,
+        partition=partition_from(recipe["partition"], "partition"),
+        reducer=reducer_from(recipe["reducer"], "reducer"),
+    )
+
+
+def make_victim(recipe: Table, **attacks: Any) -> Victim:
+    """The victim of a recipe: trained, or trained elsewhere where the recipe has a checkpoint.
+
+    Args:
+        recipe: plain JSON.
+        attacks: listeners, hijacker, their seed and grants, as `api.train` takes them; only of a
+            victim that is trained here.
+    """
+    if recipe["checkpoint"] is not None:
+        made = _from_checkpoint(recipe)
+    elif not PROTOCOLS[recipe["protocol"]["name"]].learns:
+        made = _trained_apart(recipe)
+    else:
+        made = api.train(**arguments(recipe), **attacks)
+    return replace(made, recipe=replace(typed_recipe(recipe), split=made.recipe.split))
+
+
+def stored_victim(recipe: Table, path: Path) -> Victim:
+    """The victim of a recipe from the file that `checkpoint.save_victim` wrote.
+
+    Raises:
+        StoreError: if the file is missing or damaged, or doesn't fit the recipe.
+    """
+    untrained = {**recipe, "training": {**recipe["training"], "epochs": 0}}
+    return restore_victim(make_victim(untrained), *read_victim(path))
 
 
 def load_weights(module: nn.Module, path: str) -> None:
@@ -85,8 +142,8 @@ def load_weights(module: nn.Module, path: str) -> None:
         raise SpecError(f"checkpoint: {path} doesn't fit the model ({reason:.300})") from None
 
 
-def from_checkpoint(recipe: Table) -> Victim:
-    """The victim of a recipe with a checkpoint: nothing is trained."""
+def _from_checkpoint(recipe: Table) -> Victim:
+    """Nothing is trained."""
     given = arguments(recipe)
     whole = given["model"]()
     load_weights(whole, recipe["checkpoint"])
@@ -97,7 +154,7 @@ def from_checkpoint(recipe: Table) -> Victim:
     )  # fmt: skip
 
 
-def trained_apart(recipe: Table) -> Victim:
+def _trained_apart(recipe: Table) -> Victim:
     """The victim of a protocol in which nobody learns: its networks are trained by `vanilla`.
 
     One client trains them, with the recipe's defense, data and seed, before they are used.
@@ -109,5 +166,4 @@ def trained_apart(recipe: Table) -> Victim:
         before.client.client, before.server, given["data"], protocol=protocol,
         **{k: given[k] for k in ("defense", "seed", "targets", "device")},
     )  # fmt: skip
-    own = ("training", "epochs", "train_seconds", "model", "cut")
-    return replace(made, facts={**made.facts, **{k: before.facts[k] for k in own}})
+    return replace(made, costs=replace(made.costs, seconds=before.costs.seconds))

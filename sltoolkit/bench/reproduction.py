@@ -42,7 +42,7 @@ from sltoolkit.bench.scales import differences
 from sltoolkit.bench.spec import read_toml
 from sltoolkit.errors import SpecError, lookup
 from sltoolkit.metrics import Interval, t_interval
-from sltoolkit.rows.result import environment
+from sltoolkit.rows.environment import environment
 
 Scale = Literal["small", "paper"]
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sltoolkit.bench.check import check_victims
 from sltoolkit.bench.engine import Engine, InProcess, Processes
-from sltoolkit.bench.plan import Plan, facts_of, plan_from_json, plan_of
+from sltoolkit.bench.plan import Plan, plan_from_json, plan_of
+from sltoolkit.bench.recipes import typed_recipe
 from sltoolkit.bench.spec import Spec, load_spec
 from sltoolkit.bench.store import Store
 from sltoolkit.bench.todo import Job, jobs_of
@@ -20,7 +21,7 @@ from sltoolkit.errors import SpecError, StoreError
 from sltoolkit.metrics import KINDS
 from sltoolkit.report.html import write_all
 from sltoolkit.report.plugin_labels import labels
-from sltoolkit.report.tables import SETTING
+from sltoolkit.rows.columns import DEFENSE, SETTING
 
 _PLAN = "plan.json"
 
@@ -158,7 +159,7 @@ def _pictures(store: Store, rows: pd.DataFrame) -> dict[str, Tensor]:
     images = images[(images[SETTING] == images[SETTING].iloc[0]).all(axis=1)]
     primary = next((m for m in KINDS["reconstruction"] if (images.metric == m).any()), None)
     images = images[images.metric == primary]
-    groups = list(images.groupby(["defense", "defense_params"], sort=False))
+    groups = list(images.groupby(DEFENSE, sort=False))
     names = labels([str(k[0]) for k, _ in groups], [str(k[1]) for k, _ in groups], lone=2)
     for name, (_, group) in zip(names, groups, strict=True):
         worst = group.groupby("attack", sort=False).gain.mean().idxmax()
@@ -195,6 +196,6 @@ class _Ticker:
 
 def _what(job: Job, plan: Plan) -> str:
     """The job in words: `decoder on nopeek, victim 2`."""
-    facts = facts_of(plan.victims[job.victim])
+    recipe = typed_recipe(plan.victims[job.victim].recipe)
     doing = "training" if job.kind == "run" else f"{plan.cells[job.cells[0]].attack['name']} on"
-    return f"{doing} {facts['defense']}, victim {facts['victim_seed']}"
+    return f"{doing} {recipe.defense}, victim {recipe.seed}"

@@ -4,25 +4,25 @@ Leakage is gain over the best of these (METRICS' direction decides what is best)
 uses the truth, nor smashed data of the targets.
 """
 
-import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sltoolkit.adversary.nearest import nearest
-from sltoolkit.contracts.attack import AnyAttack, Role
+from sltoolkit.contracts.attack import AnyAttack
 from sltoolkit.contracts.knowledge import Release
 from sltoolkit.contracts.outcomes import AttributeGuess, LabelGuess, Outcome, Reconstruction
-from sltoolkit.data.samples import Samples, Split
-from sltoolkit.data.targets import Targets, image_targets
-from sltoolkit.metrics import METRICS, Metric, applicable
+from sltoolkit.data.samples import Samples
+from sltoolkit.data.targets import Targets
+from sltoolkit.metrics import KINDS, METRICS
 from sltoolkit.networks.inverse import fit_inverse
-from sltoolkit.referee.scoring import attributed, in_best_order, means, score
+from sltoolkit.referee.mount import Mount
+from sltoolkit.referee.scoring import score
 from sltoolkit.referee.sources import released_targets
+from sltoolkit.referee.truth import Truth, asked_about, attributed
 from sltoolkit.streams import Stream
-from sltoolkit.training.protocol import Protocol
-from sltoolkit.training.victim import Victim
+from sltoolkit.training.victim import Baselines, Victim
 
 
 def mean_image(aux: Samples, n: int) -> Tensor:
@@ -69,8 +69,8 @@ def shuffled_decoder(
 def nearest_aux(release: Release, smashed: Tensor, aux: Samples) -> Tensor:
     """The aux image whose smashed data is nearest to each target's, (N, C, H, W).
 
-    This is the `retrieval` *attack* with its first distance: it hears the wire, so it is shown
-    beside the baselines and never subtracted from an attack's result.
+    This is the `retrieval` *attack* with its first distance: it hears the wire, so its score is
+    shown for comparison and never subtracted from an attack's result.
     """
     found, _ = nearest(smashed.mean(0), release.mean(aux.x, repeats=len(smashed)))
     return aux.x[found]
@@ -107,58 +107,60 @@ def prior_scores(prior: Tensor, n: int) -> Tensor:
     return prior.expand(n, -1).clone()
 
 
-Baselines = tuple[dict[str, dict[str, float]], dict[str, float]]
-"""Metric -> prior-only baseline -> mean score; and metric -> score of the retrieval attack."""
-
-
-def model_accuracy(
-    model: nn.Module, data: Split
-) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
-    """Whether an attacker's own copy of the whole model is right, per sample that nobody learned.
-
-    A copy of it is judged: it sees the truth, and what it remembers must not reach the attacker.
+def baselines_of(
+    victim: Victim, attack: AnyAttack, mount: Mount, targets: Targets, outcome: Outcome,
+    truth: Truth,
+) -> Baselines:  # fmt: skip
+    """What an outcome is compared with: the prior alone, and the retrieval attack.
 
     Args:
-        model: inputs (B, ...) -> logits (B, C).
-        data: of the victim; its private holdout is classified.
-
-    Returns:
-        The score, (N,), and that of naming the private training data's most frequent class.
+        victim: who was attacked.
+        attack: the attack.
+        mount: its seat.
+        targets: which targets it was after.
+        outcome: what it handed back.
+        truth: about the targets.
     """
-    held, (metric,) = data.private_holdout, applicable("model", data.shape)
-    judged = copy.deepcopy(model).eval()
-    with torch.no_grad(), Stream(0).child("stolen").scope():
-        logits = torch.cat([judged(x.clone()) for x in held.x.split(256)])
-    return _beside_the_prior(metric, logits, held.y, data)
+    if isinstance(outcome, Reconstruction):
+        priors, retrieval = image_scores(victim, mount, targets)
+    else:
+        priors, retrieval = _guess_scores(victim, attack, outcome, truth), {}
+    if outcome.model is not None and truth.held_out is not None:
+        (metric,) = KINDS["model"]
+        priors = priors | _most_frequent_class(victim, metric, truth.held_out.y)
+    if outcome.guess is not None:
+        priors = priors | _most_frequent_class(victim, "label_accuracy", truth.y)
+    return priors, retrieval
 
 
-def guess_accuracy(
-    guess: Tensor, y: Tensor, data: Split
-) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
-    """Whether labels that were guessed on the way are right, per target.
+def image_scores(victim: Victim, mount: Mount, targets: Targets) -> Baselines:
+    """Scores of all prior-only guesses of a victim's targets, and of the retrieval attack.
 
-    Args:
-        guess: scores (N, C).
-        y: the targets' labels, (N,).
-        data: of the victim.
-
-    Returns:
-        The score, (N,), and that of naming the private training data's most frequent class.
+    They depend on no attack, so they are computed once and kept in `victim.baseline_cache`.
     """
-    return _beside_the_prior(METRICS["label_accuracy"], guess, y, data)
+    key = (targets, mount.sees_labels, mount.hops)
+    if key not in victim.baseline_cache:
+        victim.baseline_cache[key] = _image_scores(victim, mount, targets)
+    return victim.baseline_cache[key]
 
 
-def _beside_the_prior(
-    metric: Metric, logits: Tensor, y: Tensor, data: Split
-) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
-    prior = torch.bincount(data.private_train.y.cpu(), minlength=len(data.classes))
-    guess = prior_scores(prior / prior.sum(), len(y)).to(y.device)
-    baseline = {"class_prior": float(metric.function(guess, y).mean())}
-    return {metric.name: metric.function(logits.to(y.device), y).cpu()}, {metric.name: baseline}
+def _image_scores(victim: Victim, mount: Mount, targets: Targets) -> Baselines:
+    rng = Stream(0).child("baselines")
+    images = asked_about(victim, targets, "reconstruction").records
+    truth = Truth(x=images.x, y=images.y, ids=images.ids, batch=targets.batch)
+    smashed = released_targets(victim, images, targets.releases, mount.hops)
+    release = victim.release(victim.rng.fresh("baselines"), hops=mount.hops)
+    labels = images.y if mount.sees_labels else None
+    table: dict[str, dict[str, float]] = {}
+    for name, guess in image_baselines(release, smashed, victim.data.aux, labels, rng).items():
+        for metric, value in score(Reconstruction(images=guess()), truth).means.items():
+            table.setdefault(metric, {})[name] = value
+    retrieved = Reconstruction(images=nearest_aux(release, smashed, victim.data.aux))
+    return table, score(retrieved, truth).means
 
 
-def prior_baseline(
-    victim: Victim, attack: AnyAttack, outcome: Outcome, truth: Samples
+def _guess_scores(
+    victim: Victim, attack: AnyAttack, outcome: Outcome, truth: Truth
 ) -> dict[str, dict[str, float]]:
     """What guessing by the frequencies in the private data alone would score."""
     own: Samples = victim.data.private_train
@@ -166,43 +168,19 @@ def prior_baseline(
     values = victim.task.classes
     if isinstance(outcome, AttributeGuess):
         own, guessed, values = attributed(attack, own), AttributeGuess, outcome.scores.shape[1]
-    prior = torch.bincount(own.y.cpu(), minlength=values)
-    guess = guessed(scores=prior_scores(prior / prior.sum(), len(truth)).to(truth.y.device))
-    return {metric: {"class_prior": mean} for metric, mean in means(score(guess, truth)).items()}
+    guess = guessed(
+        scores=prior_scores(_frequencies(own.y, values), len(truth.y)).to(truth.y.device)
+    )
+    return {metric: {"class_prior": mean} for metric, mean in score(guess, truth).means.items()}
 
 
-def prepared_baselines(
-    victim: Victim, targets: Targets, sees_labels: bool, hops: int = 0
-) -> Baselines:
-    """The image baselines of a victim's targets, and the retrieval attack beside them.
-
-    They depend on no attack, so they are computed once and kept in `victim.prepared`.
-    """
-    key = (targets, sees_labels, hops)
-    if key not in victim.baseline_cache:
-        truth = image_targets(victim.data, victim.client.samples, targets)
-        victim.baseline_cache[key] = _image_baselines(victim, truth, targets, sees_labels, hops)
-    found: Baselines = victim.baseline_cache[key]
-    return found
+def _most_frequent_class(victim: Victim, metric: str, y: Tensor) -> dict[str, dict[str, float]]:
+    """What naming the private training data's most frequent class scores for labels y (N,)."""
+    frequencies = _frequencies(victim.data.private_train.y, len(victim.data.classes))
+    guess = prior_scores(frequencies, len(y)).to(y.device)
+    return {metric: {"class_prior": float(METRICS[metric].function(guess, y).mean())}}
 
 
-def sees_labels(protocol: Protocol, role: Role, grants: Collection[str]) -> bool:
-    """Whether an attacker sees the targets' labels: by its seat, or because they are granted."""
-    return "labels" in protocol.seats[role].grants | set(grants)
-
-
-def _image_baselines(
-    victim: Victim, truth: Samples, targets: Targets, sees_labels: bool, hops: int
-) -> Baselines:
-    rng = Stream(0).child("baselines")
-    smashed = released_targets(victim, truth, targets.releases, hops)
-    release = victim.release(victim.rng.fresh("baselines"), hops=hops)
-    labels = truth.y if sees_labels else None
-    table: dict[str, dict[str, float]] = {}
-    for name, guess in image_baselines(release, smashed, victim.data.aux, labels, rng).items():
-        prior = in_best_order(Reconstruction(images=guess()), truth.x, targets.batch)
-        for metric, value in means(score(prior, truth)).items():
-            table.setdefault(metric, {})[name] = value
-    nearest = Reconstruction(images=nearest_aux(release, smashed, victim.data.aux))
-    retrieved = in_best_order(nearest, truth.x, targets.batch)
-    return table, means(score(retrieved, truth))
+def _frequencies(y: Tensor, values: int) -> Tensor:
+    counts = torch.bincount(y.cpu(), minlength=values)
+    return counts / counts.sum()

@@ -12,30 +12,16 @@ from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.contracts.attack import AnyAttack, Attack, Role
 from sltoolkit.contracts.grants import view_of
 from sltoolkit.contracts.outcomes import AttributeGuess, Outcome, Reconstruction
-from sltoolkit.data.targets import Targets, image_targets, label_targets
+from sltoolkit.data.samples import Samples
+from sltoolkit.data.targets import Targets
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.referee.baselines import (
-    guess_accuracy,
-    model_accuracy,
-    prepared_baselines,
-    prior_baseline,
-    sees_labels,
-)
-from sltoolkit.referee.mount import STANDARD_GRANTS, check_seat, refuse_unsuited
-from sltoolkit.referee.scoring import attributed, in_best_order, progress, score
+from sltoolkit.referee.baselines import baselines_of, image_scores
+from sltoolkit.referee.mount import STANDARD_GRANTS, mount_attack, refuse_unsuited
+from sltoolkit.referee.scoring import progress, score
 from sltoolkit.referee.sources import trained_sources
+from sltoolkit.referee.truth import Asked, Truth, asked_about, attributed
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Truth:
-    """What only the referee knows: the targets' inputs (N, C, H, W), labels (N,) and ids (N,)."""
-
-    x: Tensor
-    y: Tensor
-    ids: Tensor
 
 
 @final
@@ -44,17 +30,18 @@ class Verdict:
     """An attack's outcome, judged.
 
     Attributes:
-        outcome: what the attack handed back.
+        outcome: what the attack handed back, in the order in which it was scored.
         truth: what it was after.
         role: the seat it was mounted from.
         knowledge: the grants that were filled, sorted.
         scores: metric -> one number per target, (N,), or () for metrics of the whole set.
         progress: step -> metric -> mean score of what the attack had after so many steps.
         baselines: metric -> prior-only baseline -> its mean score.
-        beside: metric -> score of the retrieval attack, shown beside the baselines.
+        retrieval_score: metric -> score of the retrieval attack, which hears the wire and is
+            shown for comparison.
         releases: releases of one private record that the attack received.
         seconds: the attack's own time.
-        peak_mb: peak memory of the process so far.
+        peak_mb: peak memory of the process so far, in MB.
     """
 
     outcome: Outcome
@@ -93,53 +80,52 @@ def judge(
         ThreatModelError: if a grant is missing, or a listener has not listened.
     """
     targets = targets or victim.targets
-    role, filled = check_seat(attack, victim.protocol, grants, role)
+    mount = mount_attack(attack, victim.protocol, grants, role)
+    refuse_unsuited(attack, victim.task_at(mount.hops))
     name = type(attack).__name__
-    refuse_unsuited(attack, victim.task_at(victim.protocol.seats[role].hops))
-    held = victim.client.samples
-    known, hinted = label_targets(held, targets)
-    steals_images = attack.family == "reconstruction"
-    images = image_targets(victim.data, held, targets) if steals_images else known
+    asked = asked_about(victim, targets, attack.family)
     noise = victim.rng.child("release").fresh(f"{name}/{seed}")
-    sources = trained_sources(
-        victim, images, known, hinted, targets, role, attack.family, noise
-    )  # fmt: skip
-    view: Any = view_of(attack.view, filled, sources)
+    view: Any = view_of(attack.view, mount.filled, trained_sources(victim, asked, mount, noise))
     rng = Stream(seed).child("attacker").fresh(name)
     start = time.perf_counter()
     outcome, before = _outcome(victim, attack, view, rng)
     seconds = time.perf_counter() - start
-    if isinstance(outcome, AttributeGuess):
-        known = attributed(attack, known)
-    truth = images if isinstance(outcome, Reconstruction) else known
-    outcome = in_best_order(outcome, truth.x, targets.batch)
-    scores, stages = score(outcome, truth), progress(outcome, truth, targets.batch)
-    visible = sees_labels(victim.protocol, role, grants)
-    hops = victim.protocol.seats[role].hops
-    if isinstance(outcome, Reconstruction):
-        baselines, retrieval_score = prepared_baselines(victim, targets, visible, hops)
-    else:
-        baselines, retrieval_score = prior_baseline(victim, attack, outcome, truth), {}
-    if outcome.model is not None:
-        own, guess = model_accuracy(outcome.model, victim.data)
-        scores, baselines = scores | own, baselines | guess
-    if outcome.guess is not None:
-        own, guess = guess_accuracy(outcome.guess, truth.y, victim.data)
-        scores, baselines = scores | own, baselines | guess
+    truth = _truth(asked, attack, outcome, victim.data.private_holdout)
+    scored = score(outcome, truth)
+    baselines, retrieval_score = baselines_of(victim, attack, mount, targets, outcome, truth)
     heard_training = not isinstance(attack, Attack)
     return Verdict(
-        outcome=outcome,
-        truth=Truth(x=truth.x, y=truth.y, ids=truth.ids),
-        role=role,
-        knowledge=tuple(sorted(filled | before)),
-        scores=scores,
-        progress=stages,
+        outcome=scored.outcome,
+        truth=truth,
+        role=mount.role,
+        knowledge=tuple(sorted(mount.filled | before)),
+        scores=scored.scores,
+        progress=progress(outcome, truth),
         baselines=baselines,
         retrieval_score=retrieval_score,
-        releases=int(victim.facts["epochs"]) if heard_training else targets.releases,
+        releases=victim.recipe.epochs if heard_training else targets.releases,
         seconds=seconds,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
+
+
+def prepare(
+    victim: Victim,
+    attack: AnyAttack,
+    *,
+    grants: Collection[str] = STANDARD_GRANTS,
+    role: Role | None = None,
+) -> None:
+    """Compute ahead, and keep in the victim, what judging this attack will compare it with.
+
+    Args:
+        victim: whom to attack.
+        attack: the attack; nothing is run.
+        grants: as in `judge`.
+        role: as in `judge`.
+    """
+    if attack.family == "reconstruction":
+        image_scores(victim, mount_attack(attack, victim.protocol, grants, role), victim.targets)
 
 
 def _outcome(
@@ -157,3 +143,14 @@ def _outcome(
         )
     with attached.rng.fresh("finish").scope():  # the same however often it is asked
         return attached.listener_state.finish(view), attached.grants
+
+
+def _truth(asked: Asked, attack: AnyAttack, outcome: Outcome, held_out: Samples) -> Truth:
+    """The truth about what was handed back, which its type tells."""
+    if isinstance(outcome, Reconstruction):
+        about = asked.records
+    elif isinstance(outcome, AttributeGuess):
+        about = attributed(attack, asked.labeled)
+    else:
+        about = asked.labeled
+    return Truth(x=about.x, y=about.y, ids=about.ids, batch=asked.targets.batch, held_out=held_out)

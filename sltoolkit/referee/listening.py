@@ -17,7 +17,7 @@ from sltoolkit.contracts.grants import needs, view_of
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.parties.honest import Honest, HonestClient
 from sltoolkit.parties.stages import Server
-from sltoolkit.referee.mount import check_seat, refuse_unsuited
+from sltoolkit.referee.mount import mount_attack, refuse_unsuited
 from sltoolkit.referee.sessions import (
     HijackingSession,
     ListeningSession,
@@ -232,9 +232,8 @@ def _hosts_to_seize(name: str, run: Run, role: Role) -> list[Host]:
 def _setup(
     attack: Listener[Any] | ActiveAttack[Any], run: Run, seed: int, grants: Collection[str]
 ) -> tuple[Role, frozenset[str], Any, Stream]:
-    role, filled = check_seat(attack, run.protocol, grants)
-    hops = run.protocol.seats[role].hops
-    client = deploy(run)[0][0].network(hops)
+    mount = mount_attack(attack, run.protocol, grants)
+    client = deploy(run)[0][0].network(mount.hops)
     task = task_of(client, run.data.private_train, run.data)
     refuse_unsuited(attack, task)
     sources: Mapping[str, Callable[[], Any]] = knowledge_sources(
@@ -246,10 +245,9 @@ def _setup(
             f"{type(attack).__name__} asks for {', '.join(later)} before the training, when it "
             "doesn't exist yet: ask for it in `view`, which is filled at the end"
         )
-    available = run.protocol.seats[role].grants | set(grants)
-    before = required | (usable & available & set(sources))
+    before = required | (usable & mount.available & set(sources))
     rng = Stream(seed).child("attacker").fresh(type(attack).__name__)
-    return role, filled | before, view_of(attack.setup, before, sources), rng
+    return mount.role, mount.filled | before, view_of(attack.setup, before, sources), rng
 
 
 def _replica(run: Run, role: Role) -> Replica | None:

@@ -1,12 +1,14 @@
-"""Where an attack is seated, and whether it may be."""
+"""Where an attack is seated, what it is handed there, and whether it may be."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import final
 
 import torch
 
 from sltoolkit.contracts.attack import AnyAttack, Role
 from sltoolkit.contracts.defense import Task
-from sltoolkit.contracts.grants import Holdings, permitted, seat_for
+from sltoolkit.contracts.grants import Holdings, LinkSource, permitted, seat_for
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.training.protocol import Protocol
 
@@ -14,10 +16,62 @@ STANDARD_GRANTS = frozenset({"aux", "release", "prior"})
 """What an experiment grants unless it says otherwise: own data, queries, class frequencies."""
 
 
-def check_seat(
+@final
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """The seat that an attack takes in a protocol, and what it knows there.
+
+    Attributes:
+        role: the seat.
+        links: the messages that are heard there, by the grant that they fill.
+        hops: how many further parties the smashed data have passed where they are heard.
+        hears_labels: whether the labels are known by position, not because they are granted.
+        sees_labels: whether the targets' labels are known.
+        available: all grants at hand, by position or because they are granted.
+        filled: of these the ones that fill the attack's view: all that it needs, and what it can
+            use besides.
+    """
+
+    role: Role
+    links: Mapping[str, LinkSource]
+    hops: int
+    hears_labels: bool
+    sees_labels: bool
+    available: frozenset[str]
+    filled: frozenset[str]
+
+
+def mount_in(
+    protocol: Protocol,
+    role: Role,
+    *,
+    granted: Collection[str] = frozenset(),
+    filled: frozenset[str] = frozenset(),
+) -> Mount:
+    """A seat of a protocol, with what is granted there beyond what it holds."""
+    seat = protocol.seats[role]
+    available = seat.grants | frozenset(granted)
+    return Mount(
+        role=role,
+        links=seat.links,
+        hops=seat.hops,
+        hears_labels="labels" in seat.grants,
+        sees_labels="labels" in available,
+        available=available,
+        filled=filled,
+    )
+
+
+def mount_attack(
     attack: AnyAttack, protocol: Protocol, grants: Collection[str], role: Role | None = None
-) -> tuple[Role, frozenset[str]]:
-    """The role an attack takes in a protocol and the grants that fill its view.
+) -> Mount:
+    """Seat an attack in a protocol.
+
+    Args:
+        attack: the attack.
+        protocol: of the victim.
+        grants: what the experiment grants beyond what the seat holds.
+        role: the seat; by default the first of the attack's roles that holds what it needs.
 
     Raises:
         ThreatModelError: in a sentence, if it can't be mounted; before any training.
@@ -29,13 +83,12 @@ def check_seat(
     if attack.family == "labels" or attack.attribute(torch.zeros(1, dtype=torch.int64)) is not None:
         seats = _without_labels(name, attack.roles if role is None else (role,), seats)
     role = role or seat_for(attack.view, attack.roles, seats, grants)
-    filled = permitted(
-        attack.view, name=name, role=role, held=seats[role].grants, granted=grants
-    )  # fmt: skip
+    held = seats[role].grants
+    filled = permitted(attack.view, name=name, role=role, held=held, granted=grants)
     setup = getattr(attack, "setup", None)
     if setup is not None:
-        permitted(setup, name=name, role=role, held=seats[role].grants, granted=grants)
-    return role, filled
+        permitted(setup, name=name, role=role, held=held, granted=grants)
+    return mount_in(protocol, role, granted=grants, filled=filled)
 
 
 def refuse_unsuited(attack: AnyAttack, task: Task) -> None:

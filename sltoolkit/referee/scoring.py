@@ -1,55 +1,74 @@
-"""Scores of outcomes, and of what the prior alone would achieve in their place."""
+"""Scores: how close an outcome comes to the truth. Pure functions of the two."""
 
+import copy
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
-from sltoolkit.contracts.attack import AnyAttack
 from sltoolkit.contracts.outcomes import AttributeGuess, LabelGuess, Outcome, Reconstruction
-from sltoolkit.data.samples import Samples
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import applicable
+from sltoolkit.metrics import KINDS, METRICS, applicable
+from sltoolkit.referee.truth import Truth
+from sltoolkit.streams import Stream
 
 
-def in_best_order(outcome: Outcome, truth: Tensor, batch: int) -> Outcome:
-    """Reconstructions, each batch of them in the order with the least squared error to the truth.
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """An outcome and its scores.
 
-    An update tells nothing about the order of its batch, so where targets come in batches, all
-    attacks and all baselines are judged like this: one yardstick for all.
-
-    Args:
-        outcome: an attack's.
-        truth: the targets' inputs, (N, ...).
-        batch: targets per batch.
+    Attributes:
+        outcome: as it was scored: reconstructions in the best order of each batch.
+        scores: metric -> one number per target, (N,), or () for metrics of the whole set.
     """
-    fits = isinstance(outcome, Reconstruction) and outcome.images.shape == truth.shape
-    if batch == 1 or not isinstance(outcome, Reconstruction) or not fits:
-        return outcome
-    images = outcome.images.to(truth)
-    ordered = [
-        guess[_best_order(guess, real)]
-        for guess, real in zip(images.split(batch), truth.split(batch), strict=True)
-    ]
-    return replace(outcome, images=torch.cat(ordered))
+
+    outcome: Outcome
+    scores: Mapping[str, Tensor]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Metric -> mean over the targets."""
+        return {metric: float(each.float().mean()) for metric, each in self.scores.items()}
 
 
-def _best_order(guess: Tensor, real: Tensor) -> Tensor:
-    # as they are scored: features have no bounds
-    seen = guess.clamp(0, 1) if guess.dim() > 2 else guess
-    errors = (seen[None] - real[:, None]).square().flatten(2).mean(2)
-    _, columns = linear_sum_assignment(errors.nan_to_num(nan=1e9, posinf=1e9).cpu().numpy())
-    return torch.as_tensor(columns, device=guess.device)
+def score(outcome: Outcome, truth: Truth) -> Scored:
+    """Every applicable metric of an outcome, and of what else the attacker made on the way.
 
-
-def score(outcome: Outcome, truth: Samples) -> dict[str, Tensor]:
-    """Every applicable metric of an outcome: per target (N,), or () for the whole set.
+    An update tells nothing about the order of its batch. Where targets come in batches,
+    reconstructions of every kind, baselines included, are therefore scored in the order within
+    each batch that has the least squared error.
 
     Raises:
         SpecError: if the outcome doesn't fit the targets, or holds values that are no numbers.
     """
+    ordered = _in_best_order(outcome, truth)
+    scores = _scores(ordered, truth)
+    if outcome.model is not None and truth.held_out is not None:
+        held = truth.held_out
+        (metric,) = KINDS["model"]
+        logits = _logits(outcome.model, held.x).to(held.y.device)
+        scores[metric] = METRICS[metric].function(logits, held.y).cpu()
+    if outcome.guess is not None:
+        guess = outcome.guess.to(truth.y.device)
+        scores["label_accuracy"] = METRICS["label_accuracy"].function(guess, truth.y).cpu()
+    return Scored(outcome=ordered, scores=scores)
+
+
+def progress(outcome: Outcome, truth: Truth) -> dict[int, dict[str, float]]:
+    """Step -> metric -> mean score of what the attack had after so many steps."""
+    if not isinstance(outcome, Reconstruction):
+        return {}
+    return {
+        step: score(Reconstruction(images=images), truth).means
+        for step, images in sorted(outcome.trace.items())
+    }
+
+
+def _scores(outcome: Outcome, truth: Truth) -> dict[str, Tensor]:
     if isinstance(outcome, Reconstruction):
         kind, got, want = "reconstruction", outcome.images, truth.x
         expected = tuple(want.shape)
@@ -69,34 +88,40 @@ def score(outcome: Outcome, truth: Samples) -> dict[str, Tensor]:
     if not bool(torch.isfinite(got).all()):
         raise SpecError("the attack diverged: its outcome holds values that are no numbers")
     got = got.to(want.device)
-    # features have no bounds
-    bounded = got.clamp(0, 1) if kind == "reconstruction" and want.dim() > 2 else got
-    shape = tuple(truth.x.shape[1:])
+    bounded = _in_range(got) if kind == "reconstruction" else got
     return {
         m.name: m.function(bounded if m.in_range else got, want).cpu()
-        for m in applicable(kind, shape)
+        for m in applicable(kind, tuple(truth.x.shape[1:]))
     }
 
 
-def attributed(attack: AnyAttack, samples: Samples) -> Samples:
-    """The samples with the attribute that the attack is after in place of their labels."""
-    attribute = attack.attribute(samples.y)
-    if attribute is None:
-        raise SpecError(f"{type(attack).__name__} guesses an attribute and doesn't say of which")
-    return replace(samples, y=attribute)
+def _in_range(images: Tensor) -> Tensor:
+    """Images and signals clamped to [0, 1]; features have no bounds."""
+    return images.clamp(0, 1) if images.dim() > 2 else images
 
 
-def progress(outcome: Outcome, truth: Samples, batch: int) -> dict[int, dict[str, float]]:
-    """Step -> metric -> mean score of what the attack had after so many steps."""
-    if not isinstance(outcome, Reconstruction):
-        return {}
-    stages = {
-        step: in_best_order(Reconstruction(images=images), truth.x, batch)
-        for step, images in sorted(outcome.trace.items())
-    }
-    return {step: means(score(stage, truth)) for step, stage in stages.items()}
+def _in_best_order(outcome: Outcome, truth: Truth) -> Outcome:
+    """Reconstructions in the order within each batch that has the least squared error."""
+    if truth.batch == 1 or not isinstance(outcome, Reconstruction):
+        return outcome
+    if outcome.images.shape != truth.x.shape:
+        return outcome
+    images = outcome.images.to(truth.x)
+    ordered = [
+        guess[_best_order(guess, real)]
+        for guess, real in zip(images.split(truth.batch), truth.x.split(truth.batch), strict=True)
+    ]
+    return replace(outcome, images=torch.cat(ordered))
 
 
-def means(scores: Mapping[str, Tensor]) -> dict[str, float]:
-    """Metric -> mean over the targets."""
-    return {metric: float(each.float().mean()) for metric, each in scores.items()}
+def _best_order(guess: Tensor, real: Tensor) -> Tensor:
+    errors = (_in_range(guess)[None] - real[:, None]).square().flatten(2).mean(2)
+    _, columns = linear_sum_assignment(errors.nan_to_num(nan=1e9, posinf=1e9).cpu().numpy())
+    return torch.as_tensor(columns, device=guess.device)
+
+
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
+    """What a copy of a stolen model says about inputs that it must not remember."""
+    judged = copy.deepcopy(model).eval()
+    with torch.no_grad(), Stream(0).child("stolen").scope():
+        return torch.cat([judged(part.clone()) for part in x.split(256)])

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.defense import Defense, PartySetup, Task
 from sltoolkit.contracts.knowledge import Aux, Hints
 from sltoolkit.data.samples import Samples, Split
-from sltoolkit.data.targets import Targets
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.models.resize import reinitialize
 from sltoolkit.parties.sampling import Shuffled
+from sltoolkit.referee.mount import Mount
+from sltoolkit.referee.truth import Asked
 from sltoolkit.referee.updates import released_updates
 from sltoolkit.streams import Stream
 from sltoolkit.training.deployed import Deployed
@@ -40,7 +40,7 @@ def knowledge_sources(
         initial: the client network, as it is or will be deployed.
         defense: as configured.
         rng: the victim's root stream.
-        trains: whether the client is trained; not one that was trained elsewhere.
+        trains: whether the client is trained here; False for one that was trained elsewhere.
     """
 
     def fresh_client(stream: Stream) -> nn.Module:
@@ -73,59 +73,52 @@ def knowledge_sources(
 
 
 def trained_sources(
-    victim: Victim, images: Samples, known: Samples, hinted: Samples, targets: Targets,
-    role: Role, family: str, noise: Stream,
-) -> dict[str, Callable[[], Any]]:  # fmt: skip
+    victim: Victim, asked: Asked, mount: Mount, noise: Stream
+) -> dict[str, Callable[[], Any]]:
     """Sources of all grants, those included that exist once a victim has been trained.
 
     Args:
         victim: whom to attack.
-        images: the targets of reconstruction.
-        known: the targets of label attacks.
-        hinted: samples whose labels the attacker knows.
-        targets: how the targets were chosen, and how often they are released.
-        role: the attacker's seat.
-        family: of the attack.
+        asked: the records that the attack is asked about.
+        mount: the attack's seat.
         noise: of what the victim answers to queries.
     """
-    member = victim.client
-    seat = victim.protocol.seats[role]
-    tap = seat.links.get("smashed_grad")
-    steals = images if family == "reconstruction" else known
-    behind = (*member.hops[seat.hops :], victim.server)
+    member, hops, targets = victim.client, mount.hops, asked.targets
+    source = mount.links.get("smashed_grad")
+    behind = (*member.hops[hops:], victim.server)
 
     def gradients(samples: Samples) -> Tensor:
-        if tap is None:
-            raise ThreatModelError(f"no gradient reaches the {role} in this protocol")
-        record = victim.transcript.record(Link(tap.src, tap.dst, tap.kind))
+        if source is None:
+            raise ThreatModelError(f"no gradient reaches the {mount.role} in this protocol")
+        record = victim.transcript.record(Link(source.src, source.dst, source.kind))
         return rows_of(record, samples.ids.cpu())
 
     return {
         **knowledge_sources(
-            victim.data, victim.task_at(seat.hops), member.network(seat.hops),
-            victim.configured_defense, victim.rng, trains=victim.facts["training"] is not None,
+            victim.data, victim.task_at(hops), member.network(hops),
+            victim.configured_defense, victim.rng, trains=victim.recipe.training is not None,
         ),
-        "smashed": lambda: released_targets(victim, images, targets.releases, seat.hops),
-        "smashed_grad": lambda: gradients(known),
-        "labels": lambda: told_labels(victim, steals, role),
-        "hints": lambda: Hints(smashed_grad=gradients(hinted), y=hinted.y.clone()),
-        "client_weights": lambda: copy.deepcopy(member.network(seat.hops)),
-        "peer_weights": lambda: copy.deepcopy(peer_of(victim).network(seat.hops)),
+        "smashed": lambda: released_targets(victim, asked.records, targets.releases, hops),
+        "smashed_grad": lambda: gradients(asked.labeled),
+        "labels": lambda: told_labels(victim, asked.records, mount),
+        "hints": lambda: Hints(smashed_grad=gradients(asked.hinted), y=asked.hinted.y.clone()),
+        "client_weights": lambda: copy.deepcopy(member.network(hops)),
+        "peer_weights": lambda: copy.deepcopy(peer_of(victim).network(hops)),
         "peer_samples": lambda: peer_samples(victim),
         "server_weights": lambda: copy.deepcopy(
             victim.server if len(behind) == 1 else nn.Sequential(*behind)
         ),
-        "updates": lambda: released_updates(victim, steals, targets),
-        "release": lambda: victim.release(noise, hops=seat.hops),
+        "updates": lambda: released_updates(victim, asked.records, targets),
+        "release": lambda: member.release(noise, hops=hops),
     }  # fmt: skip
 
 
-def told_labels(victim: Victim, samples: Samples, role: Role) -> Tensor:
-    """The labels (N,) that a role knows: as they were sent, where it hears them on the wire.
+def told_labels(victim: Victim, samples: Samples, mount: Mount) -> Tensor:
+    """The labels (N,) that a seat knows: as they were sent, where it hears them on the wire.
 
-    Who owns them, or is granted them without hearing them, has the true ones.
+    The client, and a seat to which they are granted though it doesn't hear them, has the true ones.
     """
-    hears = role != "client" and "labels" in victim.protocol.seats[role].grants
+    hears = mount.role != "client" and mount.hears_labels
     if not hears or not victim.protocol.labels_travel:
         return samples.y.clone()
     return victim.client.replica().labels(samples, victim.rng.fresh("labels"))
@@ -146,4 +139,5 @@ def peer_samples(victim: Victim) -> Aux | None:
 
 def released_targets(victim: Victim, images: Samples, releases: int, hops: int = 0) -> Tensor:
     """The targets' smashed data as released, (R, N, ...): the same draw for every attack."""
-    return victim.release(victim.rng.fresh("targets"), hops=hops)(images.x, repeats=releases)
+    release = victim.client.release(victim.rng.fresh("targets"), hops=hops)
+    return release(images.x, repeats=releases)

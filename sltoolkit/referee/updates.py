@@ -43,7 +43,7 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
     protocol, member = victim.protocol, victim.client
     if not any("updates" in seat.grants for seat in protocol.seats.values()):
         raise ThreatModelError(
-            f"nobody hears what a single client learned in {victim.facts['protocol']}: use fedavg, "
+            f"nobody hears what a single client learned in {victim.recipe.protocol}: use fedavg, "
             "large_batch_sgd, splitfed_v1 or splitfed_v2"
         )
     training = _training(victim)
@@ -71,13 +71,12 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
 
 
 def _training(victim: Victim) -> Training:
-    facts = victim.facts["training"]
-    if facts is None:
+    training = victim.recipe.training
+    if training is None:
         raise ThreatModelError(
             "how this victim's clients step is unknown, since it was trained elsewhere: give its "
             "network to train(..., training=Training(epochs=0, ...)) to attack its updates"
         )
-    training = Training(**facts)
     if training.lr == 0:
         raise SpecError("training.lr is 0: no client moves, and its updates say nothing")
     return training

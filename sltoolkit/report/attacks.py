@@ -10,7 +10,8 @@ from sltoolkit.errors import SpecError
 from sltoolkit.metrics import KINDS, t_interval
 from sltoolkit.report.formats import records, spread
 from sltoolkit.report.knowledge import knowledge_of, knowledge_text, strength
-from sltoolkit.report.tables import SETTING, prepared
+from sltoolkit.report.tables import prepared
+from sltoolkit.rows.columns import DEFENSE, SETTING
 
 WINNER = "*"
 """Marks the best mean among the attacks that know no more, if it is beyond the prior's."""
@@ -38,7 +39,7 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
         raise SpecError(
             "a table of attacks needs reconstructions, got none that was run to its end"
         )
-    for column in {*SETTING, "defense", "defense_params"} - {"cut"}:
+    for column in {*SETTING, *DEFENSE} - {"cut"}:
         if frame[column].nunique() > 1:
             raise SpecError(
                 f"a table of attacks compares cuts, and these rows differ in {column}: give those "

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from sltoolkit.report.tables import FAMILIES, SETTING
+from sltoolkit.report.tables import FAMILIES
+from sltoolkit.rows.columns import SETTING, heading
 
 NOTHING = "–"
 
@@ -75,7 +76,7 @@ def number(value: float, *, signed: bool = False, digits: int = 2) -> str:
 
 
 def _line(line: dict[str, Any], summary: pd.DataFrame) -> dict[str, str]:
-    texts = {c.replace("_", " "): str(line[c]) for c in SETTING if summary[c].nunique() > 1}
+    texts = {heading(c): str(line[c]) for c in SETTING if summary[c].nunique() > 1}
     texts |= {"defense": line["label"], "accuracy": spread(line, "accuracy")}
     for family in FAMILIES:
         if (summary[f"{family}_metric"] != "").any() or summary[f"{family}_incomplete"].any():

@@ -15,9 +15,8 @@ from sltoolkit.errors import StoreError
 from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
 from sltoolkit.report.formats import METRIC_NAMES, formatted, number, records, setting_text, spread
 from sltoolkit.report.sentence import sentence
-from sltoolkit.report.tables import FAMILIES, SETTING, details, failures, summary
-
-_VERSIONS = ("sltoolkit", "torch", "python")
+from sltoolkit.report.tables import FAMILIES, details, failures, summary
+from sltoolkit.rows.columns import SETTING, VERSIONS, heading
 
 
 def write_all(
@@ -104,7 +103,7 @@ def _details(rows: pd.DataFrame) -> pd.DataFrame:
 def _detail(line: dict[str, Any], varying: list[str]) -> dict[str, str]:
     digits = {"mse": 4, "mse_affine": 4, "psnr_db": 1}.get(line["metric"], 2)
     return {
-        **{c.replace("_", " "): str(line[c]) for c in varying},
+        **{heading(c): str(line[c]) for c in varying},
         "defense": line["label"],
         "attack": line["variant"],
         "role": line["role"],
@@ -121,22 +120,24 @@ def _detail(line: dict[str, Any], varying: list[str]) -> dict[str, str]:
 
 def _readable(failed: pd.DataFrame) -> pd.DataFrame:
     varying = [c for c in SETTING if failed[c].nunique() > 1]
+    kept = ("victim_seed", "attacker_seed", "reason")
     columns = {
-        **{c: c.replace("_", " ") for c in varying}, "label": "defense", "variant": "attack",
-        "victim_seed": "victim seed", "attacker_seed": "attacker seed", "reason": "reason",
+        **{c: heading(c) for c in varying}, "label": "defense", "variant": "attack",
+        **{c: heading(c) for c in kept},
     }  # fmt: skip
     return failed[list(columns)].rename(columns=columns).astype(str)
 
 
 def _settings(rows: pd.DataFrame) -> dict[str, str]:
     """What the numbers depend on: every setting, parameter and version in the rows."""
-    columns = [*SETTING, "split", "target_set", "checkpoint", "training", "epochs", "n", *_VERSIONS]
+    columns = [*SETTING, "split", "target_set", "checkpoint", "training", "epochs", "n", *VERSIONS]
     found = {c: rows[c].dropna().map(str).unique() for c in columns if c in rows}
     plugins = {
         kind: (rows[kind] + " " + rows[f"{kind}_params"].fillna("")).unique()
         for kind in ("defense", "attack")
     }
-    texts = {k.replace("_", " "): "\n".join(v) for k, v in {**found, **plugins}.items()}
+    every = {**found, **plugins}.items()
+    texts = {heading(name): "\n".join(v for v in values if v) for name, values in every}
     return {k: v for k, v in texts.items() if v}
 
 

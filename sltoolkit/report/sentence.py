@@ -8,7 +8,8 @@ import pandas as pd
 
 from sltoolkit.report.formats import METRIC_NAMES, gain_digits, gain_text, number, records
 from sltoolkit.report.plugin_labels import UNDEFENDED
-from sltoolkit.report.tables import FAMILIES, SETTING
+from sltoolkit.report.tables import FAMILIES
+from sltoolkit.rows.columns import SETTING
 
 _SOUGHT = {
     "reconstruction": "the inputs", "labels": "the labels", "inference": "the attribute",

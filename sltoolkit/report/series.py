@@ -10,7 +10,8 @@ from sltoolkit.metrics import KINDS, Interval, t_interval
 from sltoolkit.report.formats import records
 from sltoolkit.report.knowledge import knowledge_of, knowledge_text, strength
 from sltoolkit.report.plugin_labels import labels
-from sltoolkit.report.tables import SETTING, prepared
+from sltoolkit.report.tables import prepared
+from sltoolkit.rows.columns import SETTING
 
 AXES: Mapping[str, str] = {
     "cut": "where the network is cut",

@@ -12,36 +12,10 @@ import pandas as pd
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import KINDS, Interval, t_interval, worst_case
 from sltoolkit.report.plugin_labels import UNDEFENDED, labels
-
-SETTING = [
-    "dataset",
-    "model",
-    "cut",
-    "protocol",
-    "protocol_params",
-    "partition",
-    "reducer",
-    "swept",
-]
-"""What must be equal for two defenses to be compared."""
-
-DEFENSE = ["defense", "defense_params"]
+from sltoolkit.rows.columns import BLANK, DEFENSE, NEEDED, SETTING, THREAT
 
 FAMILIES = {"reconstruction": "reconstruction", "labels": "labels", "inference": "attribute"}
 """Families of attacks that have a worst case -> what they hand back, a key of `KINDS`."""
-
-_THREAT = ["role", "knowledge", "adaptive", "target_set", "checkpoint"]
-_NEEDED = [
-    "dataset", "model", "cut", "protocol", "defense", "defense_params", "attack", "attack_params",
-    "family", "victim_seed",
-]  # fmt: skip
-_OPTIONAL: dict[str, Any] = {
-    "protocol_params": "{}", "partition": "", "reducer": "", "swept": "", "status": "ok",
-    "reason": "", "epsilon": math.nan, "delta": math.nan, "releases": math.nan,
-    "chance": math.nan, "attacker_seed": 0, "tuned": "", "baseline_name": "",
-    "seconds": math.nan, "metric": None,
-    **dict.fromkeys(("value", "baseline", "gain", "utility"), math.nan), **dict.fromkeys(_THREAT),
-}  # fmt: skip
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -109,32 +83,26 @@ def failures(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def prepared(rows: pd.DataFrame) -> pd.DataFrame:
-    """A copy with all optional columns, and `variant`: the attack's name, told apart where needed.
+    """A copy with every column, and `variant`: the attack's name, told apart where needed.
 
     Raises:
         SpecError: no rows, or columns are missing.
     """
-    missing = [column for column in _NEEDED if column not in rows]
+    missing = [column for column in NEEDED if column not in rows]
     if missing or rows.empty:
         raise SpecError(
-            f"results need at least one row and the columns {', '.join(_NEEDED)}; "
+            f"results need at least one row and the columns {', '.join(NEEDED)}; "
             + (f"missing: {', '.join(missing)}" if missing else "there is no row")
         )
     frame = rows.reset_index(drop=True).copy()
-    for column, default in _OPTIONAL.items():
+    for column, blank in BLANK.items():
         if column not in frame:
-            frame[column] = default
-    for column in (
-        "status",
-        "protocol_params",
-        "partition",
-        "reducer",
-        "swept",
-        "reason",
-        "defense_params",
-        "attack_params",
-    ):
-        frame[column] = frame[column].fillna(_OPTIONAL.get(column, "{}"))
+            frame[column] = blank
+    for column in ("defense_params", "attack_params"):
+        frame[column] = frame[column].fillna("{}")
+    for column, blank in BLANK.items():
+        if isinstance(blank, str):
+            frame[column] = frame[column].fillna(blank)
     frame["variant"] = ""
     for _, setting in _settings(frame):
         frame.loc[setting.index, "variant"] = _variants(setting)
@@ -144,7 +112,7 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
 def _variants(setting: pd.DataFrame) -> list[str]:
     """An attack with other parameters, knowledge or targets is another attack."""
     names = labels(list(setting["attack"]), list(setting["attack_params"]))
-    for column in _THREAT:
+    for column in THREAT:
         varies = setting.groupby("attack")[column].nunique() > 1
         names = [
             f"{name} [{value}]" if varies[attack] and not pd.isna(value) else name

@@ -18,8 +18,9 @@ from sltoolkit.report.canvas import COLORS, COLUMN, NORMAL, PAGE, SMALL, Figure,
 from sltoolkit.report.formats import FAMILY_NAMES, METRIC_NAMES, records
 from sltoolkit.report.placement import Labeled, place
 from sltoolkit.report.plugin_labels import UNDEFENDED
-from sltoolkit.report.tables import FAMILIES, SETTING
+from sltoolkit.report.tables import FAMILIES
 from sltoolkit.report.written_names import written
+from sltoolkit.rows.columns import SETTING
 
 _MANY = 10  # points labeled in place; more get numbers and a key
 _HEIGHT = 3.1  # inches per row of panels

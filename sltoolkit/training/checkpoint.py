@@ -1,4 +1,4 @@
-"""A victim on disk: tensors as safetensors, facts as JSON; nothing is ever unpickled."""
+"""A victim on disk: tensors as safetensors, all else as JSON; nothing is ever unpickled."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sltoolkit.errors import StoreError
 from sltoolkit.training.measured import Measured
+from sltoolkit.training.recipe import Recipe
 from sltoolkit.training.tensor_file import metadata, read_recorded, separate
 from sltoolkit.training.victim import Victim
 from sltoolkit.wire.message import Link, Seat, tolls_from, tolls_record
@@ -38,7 +39,7 @@ def victim_tensors(victim: Victim) -> dict[str, Tensor]:
 def victim_record(victim: Victim) -> dict[str, Any]:
     """Everything of a victim that is no tensor, as JSON."""
     return {
-        "facts": dict(victim.facts),
+        "recipe": victim.recipe.record(),
         "utility": victim.utility,
         "losses": list(victim.losses),
         "baselines": [
@@ -47,6 +48,8 @@ def victim_record(victim: Victim) -> dict[str, Any]:
             if asked == victim.targets
         ],
         "costs": _costs_record(victim.costs),
+        "heterogeneity": victim.heterogeneity,
+        "reducer_error": victim.reducer_error,
     }
 
 
@@ -65,37 +68,52 @@ def read_victim(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def restore_victim(
-    blank: Victim, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
+    untrained: Victim, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
 ) -> Victim:
     """The stored victim, given an untrained one that was seated in the same way.
 
     Raises:
-        StoreError: if the stored weights don't fit.
+        StoreError: if the stored weights don't fit, or an older version stored them.
     """
     try:
-        _load("server", blank.server, tensors)
-        for k, member in enumerate(blank.deployed):
-            _load(f"client{k}", member.client, tensors)
-            if member.tail is not None:
-                _load(f"tail{k}", member.tail, tensors)
-            for i, hop in enumerate(member.hops):
-                _load(f"hop{k}.{i}", hop, tensors)
-            for name, module in member.defense.learned().items():
-                _load(f"defense{k}.{name}", module, tensors)
+        _load_networks(untrained, tensors)
+        for link, heard in _heard(tensors).items():
+            untrained.transcript.restore(link, heard)
+        for seen, hops, priors, retrieval in record["baselines"]:
+            untrained.baseline_cache[untrained.targets, seen, hops] = (priors, retrieval)
+        return replace(
+            untrained,
+            recipe=Recipe.from_record(record["recipe"]),
+            utility=record["utility"],
+            losses=tuple(record["losses"]),
+            costs=_costs_from(record["costs"]),
+            heterogeneity=record["heterogeneity"],
+            reducer_error=record["reducer_error"],
+        )
     except (RuntimeError, KeyError) as e:
         raise StoreError(f"the stored victim doesn't fit its plan ({e}): delete it") from e
-    for src, dst, kind in {tuple(n.split("/")[1:4]) for n in tensors if n.startswith("heard/")}:
-        rows = {k: tensors[f"heard/{src}/{dst}/{kind}/{k}"] for k in ("rows", "ids", "steps")}
-        blank.transcript.restore(Link(src, dst, kind), Record(**rows))  # type: ignore[arg-type]
-    for seen, hops, *found in record["baselines"]:
-        blank.baseline_cache[blank.targets, seen, hops] = tuple(found)
-    return replace(
-        blank,
-        facts=record["facts"],
-        utility=record["utility"],
-        losses=tuple(record["losses"]),
-        costs=_costs_from(record["costs"]),
-    )
+
+
+def _load_networks(victim: Victim, tensors: Mapping[str, Tensor]) -> None:
+    _load("server", victim.server, tensors)
+    for k, member in enumerate(victim.deployed):
+        _load(f"client{k}", member.client, tensors)
+        if member.tail is not None:
+            _load(f"tail{k}", member.tail, tensors)
+        for i, hop in enumerate(member.hops):
+            _load(f"hop{k}.{i}", hop, tensors)
+        for name, module in member.defense.learned().items():
+            _load(f"defense{k}.{name}", module, tensors)
+
+
+def _heard(tensors: Mapping[str, Tensor]) -> dict[Link, Record]:
+    """What was recorded of the training, by link."""
+    links: set[Any] = {tuple(n.split("/")[1:4]) for n in tensors if n.startswith("heard/")}
+    parts = ("rows", "ids", "steps")
+    return {
+        Link(*link): Record(**{k: tensors["/".join(("heard", *link, k))] for k in parts})
+        for link in links
+    }
 
 
 def _costs_record(costs: Measured) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.knowledge import Release
 from sltoolkit.data.samples import Samples
 from sltoolkit.streams import Stream
 from sltoolkit.wire.codec import Reducer
@@ -71,6 +72,11 @@ class Deployed:
         if self.reducer is None or "smashed" not in self.reducer.kinds:
             return sent
         return self.reducer.unpack(self.reducer.pack(sent))
+
+    def release(self, rng: Stream, *, hops: int = 0) -> Release:
+        """An oracle over a copy of it, the samples left out; its noise comes from `rng`."""
+        own = self.replica()
+        return Release(lambda x: own.smash(x, rng, hops=hops)[1], per_batch=own.defense.per_batch)
 
     def network(self, hops: int) -> nn.Module:
         """The network from the inputs through this many hops, without the defense."""

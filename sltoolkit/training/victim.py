@@ -18,8 +18,12 @@ from sltoolkit.streams import Stream
 from sltoolkit.training.deployed import Deployed
 from sltoolkit.training.measured import Measured
 from sltoolkit.training.protocol import Protocol
+from sltoolkit.training.recipe import Recipe
 from sltoolkit.wire.message import Link, by_link
 from sltoolkit.wire.transcript import Transcript
+
+Baselines = tuple[dict[str, dict[str, float]], dict[str, float]]
+"""Metric -> prior-only baseline -> mean score; and metric -> score of the retrieval attack."""
 
 
 @final
@@ -48,7 +52,7 @@ class Victim:
     """A trained victim, or one that was trained elsewhere (`frozen`).
 
     Attributes:
-        facts: what identifies it: protocol, model, cut, data, defense, training, seed.
+        recipe: what it is made of: protocol, model, cut, data, defense, training, seed.
         data: the split it was trained on.
         protocol: the protocol with its parameters.
         deployed: its clients as deployed (one where weights are handed over).
@@ -62,10 +66,14 @@ class Victim:
         targets: which records attacks are asked about.
         attached: attacks that listened.
         rng: the root of the victim's random streams.
+        heterogeneity: mean total-variation distance of a client's class frequencies from all
+            clients'; None for a victim that was trained elsewhere.
+        reducer_error: relative squared error of the lossy codec on smashed data while training;
+            None without one.
         baseline_cache: prior-only baselines, by targets, by whether labels are seen, and by hops.
     """
 
-    facts: Mapping[str, Any]
+    recipe: Recipe
     data: Split
     protocol: Protocol
     deployed: tuple[Deployed, ...]
@@ -79,7 +87,9 @@ class Victim:
     configured_defense: Defense
     targets: Targets
     attached: tuple[AttachedListener, ...] = ()
-    baseline_cache: dict[tuple[Targets, bool, int], Any] = field(default_factory=dict)
+    heterogeneity: float | None = None
+    reducer_error: float | None = None
+    baseline_cache: dict[tuple[Targets, bool, int], Baselines] = field(default_factory=dict)
 
     @property
     def bytes(self) -> Mapping[Link, int]:
@@ -92,11 +102,8 @@ class Victim:
         return self.deployed[0]
 
     def release(self, rng: Stream, *, hops: int = 0) -> Release:
-        """An oracle over an own copy of the deployed client; its noise comes from `rng`."""
-        member = self.client.replica()
-        return Release(
-            lambda x: member.smash(x, rng, hops=hops)[1], per_batch=member.defense.per_batch
-        )
+        """An oracle over a copy of the deployed client; its noise comes from `rng`."""
+        return self.client.release(rng, hops=hops)
 
     def task_at(self, hops: int) -> Task:
         """Shapes as they are known where smashed data have passed this many hops."""
@@ -108,25 +115,25 @@ class Victim:
 
     def __repr__(self) -> str:
         """What it is and how well it works."""
-        f = self.facts
+        r = self.recipe
         return (
-            f"Victim({f['protocol']} {f['model']} cut at {f['cut']}, {f['dataset']}, "
-            f"defense {f['defense']}, seed {f['victim_seed']}: accuracy {self.utility:.3f})"
+            f"Victim({r.protocol} {r.model} cut at {r.cut}, {r.dataset}, "
+            f"defense {r.defense}, seed {r.seed}: accuracy {self.utility:.3f})"
         )
 
     def _repr_html_(self) -> str:
         """The same for a notebook, and what crossed the wire while it was trained."""
-        f = self.facts
+        r = self.recipe
         smashed = "×".join(map(str, self.task.smashed_shape))
         sent: Counter[str] = Counter()
         for link, count in self.bytes.items():
             sent[link.kind] += count
         shown = {
-            "model": f"{f['model']}, cut at {f['cut']}: {smashed} per sample cross the cut",
-            "protocol": f["protocol"],
+            "model": f"{r.model}, cut at {r.cut}: {smashed} per sample cross the cut",
+            "protocol": r.protocol,
             "data": repr(self.data),
-            "defense": f["defense"],
-            "seed": f["victim_seed"],
+            "defense": r.defense,
+            "seed": r.seed,
             "accuracy": f"{self.utility:.3f} on {len(self.data.private_holdout)} held-out samples",
             "on the wire": ", ".join(f"{k} {n / 1e6:.1f} MB" for k, n in sent.items()),
         }

@@ -14,11 +14,13 @@ from support.experiment import tiny
 
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.bench import keys as keying
-from sltoolkit.bench.plan import Plan, facts_of, plan_from_json, plan_of
+from sltoolkit.bench.plan import Plan, plan_from_json, plan_of
+from sltoolkit.bench.recipes import typed_recipe
 from sltoolkit.bench.run import load_plan
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import DataError, SpecError, ThreatModelError
+from sltoolkit.parties.settings import Training
 
 
 def planned(**changes: Any) -> Plan:
@@ -178,13 +180,15 @@ def test_a_pilot_tunes_once_per_defense_and_is_not_reported() -> None:
     assert {c.pilot for c in users} == {c.key for c in pilots}
 
 
-def test_facts_name_a_victim_before_it_is_trained() -> None:
+def test_a_recipe_names_a_victim_before_it_is_trained() -> None:
     plan = planned(model={"name": "mlp", "cut": 1, "hidden": [24]})
-    facts = facts_of(next(iter(plan.victims.values())))
-    assert facts["model"] == "mlp(hidden=[24])"
-    assert facts["cut"] == "1"
-    assert facts["defense"] == "none"
-    assert not any(isinstance(v, float) and math.isnan(v) for v in facts.values())
+    recipe = typed_recipe(next(iter(plan.victims.values())).recipe)
+    assert recipe.model == "mlp(hidden=[24])"
+    assert recipe.cut == "1"
+    assert recipe.defense == "none"
+    assert recipe.training == Training(epochs=1, lr=0.01)
+    assert recipe.epochs == 1
+    assert not any(isinstance(v, float) and math.isnan(v) for v in vars(recipe).values())
 
 
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {

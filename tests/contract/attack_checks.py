@@ -17,7 +17,9 @@ from sltoolkit.contracts.grants import needs, permitted, view_of
 from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.protocols import Protocol
+from sltoolkit.referee.mount import mount_in
 from sltoolkit.referee.sources import trained_sources
+from sltoolkit.referee.truth import Asked
 from sltoolkit.referee.updates import released_updates
 from sltoolkit.rows.names import parameters_json
 from sltoolkit.streams import Stream
@@ -87,11 +89,11 @@ def everything(attack: AnyAttack) -> frozenset[str]:
 
 def view_for(attack: AnyAttack, victim: Victim, chosen: Selected, noise: Stream) -> Any:
     """The attack's view with every grant it can use, filled by the referee's own sources."""
-    sources = trained_sources(
-        victim, chosen.images, chosen.known, chosen.hinted, TARGETS, seat_of(attack, victim),
-        attack.family, noise,
-    )  # fmt: skip
-    return view_of(attack.view, everything(attack), sources)
+    granted = everything(attack)
+    mount = mount_in(victim.protocol, seat_of(attack, victim), filled=granted, granted=granted)
+    records = chosen.images if attack.family == "reconstruction" else chosen.known
+    asked = Asked(records=records, labeled=chosen.known, hinted=chosen.hinted, targets=TARGETS)
+    return view_of(attack.view, granted, trained_sources(victim, asked, mount, noise))
 
 
 def attacked(attack: Attack[Any], view: Any, *, seed: int = 3) -> Outcome:

@@ -21,7 +21,7 @@ from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.parties.stages import Server, Stage
 from sltoolkit.protocols import Protocol, SplitFedV1, UShaped, Vanilla
-from sltoolkit.referee.mount import check_seat
+from sltoolkit.referee.mount import mount_attack
 from sltoolkit.streams import Stream
 
 ACTIVE = {k: v for k, v in ATTACKS.items() if issubclass(v, ActiveAttack)}
@@ -34,7 +34,7 @@ def mountable(kind: type[ActiveAttack[Any]], protocol: Protocol) -> bool:
     """Whether it is after something that its seat doesn't hold anyway."""
     active = kind.smoke()
     try:
-        check_seat(active, protocol, active_checks.granted(active))
+        mount_attack(active, protocol, active_checks.granted(active))
     except ThreatModelError:
         return False
     return True

@@ -18,7 +18,9 @@ from contract.worlds import selected
 from sltoolkit.api import train
 from sltoolkit.contracts.attack import Attack
 from sltoolkit.contracts.defense import Defense
+from sltoolkit.referee.mount import mount_in
 from sltoolkit.referee.sources import knowledge_sources, trained_sources
+from sltoolkit.referee.truth import asked_about
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
 from sltoolkit.wire.turn import Turn
@@ -104,11 +106,9 @@ def test_touching_the_live_servers_network_is_caught(
 
 def test_every_grant_is_a_copy(victim: Victim) -> None:
     before = victim_state(victim)
-    chosen = selected(victim)
-    sources = trained_sources(
-        victim, chosen.images, chosen.known, chosen.hinted, TARGETS, "server",
-        "reconstruction", Stream(0),
-    )  # fmt: skip
+    mount = mount_in(victim.protocol, "server")
+    asked = asked_about(victim, TARGETS, "reconstruction")
+    sources = trained_sources(victim, asked, mount, Stream(0))
     for name in ("aux", "smashed", "smashed_grad", "labels", "hints", "prior", "client_weights",
                  "server_weights"):  # fmt: skip
         checks.overwrite(sources[name]())
@@ -170,7 +170,7 @@ def test_passivity_catches(kind: type[cheats.Cheating], said: str) -> None:
     [
         "from sltoolkit.referee.judge import score", "import sltoolkit.api",
         "from sltoolkit import train", "x = getattr(release, '_ask')",
-        "from sltoolkit.training.victim import Victim", "from sltoolkit.referee.judge import Truth",
+        "from sltoolkit.training.victim import Victim", "from sltoolkit.referee.truth import Truth",
         "from sltoolkit.metrics import leak_auc", "from sltoolkit.metrics.labels import accuracy",
         "from sltoolkit.data.targets import image_targets", "import gc", "import inspect",
         "import sys",

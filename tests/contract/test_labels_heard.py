@@ -16,7 +16,9 @@ from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, SplitFedV2, UShaped, Vanilla
+from sltoolkit.referee.mount import mount_in
 from sltoolkit.referee.sources import trained_sources
+from sltoolkit.referee.truth import asked_about
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
 
@@ -51,12 +53,10 @@ def labels_of(protocol: Protocol, role: Role, defense: Defense) -> tuple[Tensor,
     """The grant, and the true labels."""
     cut: Any = "drop" if protocol.parts == 2 else ["drop", "drop2"]
     attacked = victim(defense, protocol=protocol, cut=cut, training=UNTRAINED)
-    chosen = selected(attacked)
-    sources = trained_sources(
-        attacked, chosen.images, chosen.known, chosen.hinted, TARGETS, role, "reconstruction",
-        Stream(0),
-    )  # fmt: skip
-    return sources["labels"](), chosen.images.y
+    mount = mount_in(attacked.protocol, role)
+    asked = asked_about(attacked, TARGETS, "reconstruction")
+    sources = trained_sources(attacked, asked, mount, Stream(0))
+    return sources["labels"](), asked.records.y
 
 
 @pytest.mark.parametrize("defense", [Next(), NextWeighed()], ids=lambda d: type(d).__name__)

@@ -104,7 +104,7 @@ def another_world(victim: Victim, granted: frozenset[str], chosen: Selected) -> 
                 victim.transcript.restore(link, replace(rows, rows=torch.zeros_like(rows.rows)))
         yield replace(
             victim, rng=Stream(4321).child("elsewhere"), losses=(), utility=0.0,
-            facts={"training": victim.facts["training"]},  # everybody runs the same program
+            recipe=replace(victim.recipe, dataset="", split="", seed=-1),
             costs=Measured(tolls={}, flops={}),
         )  # fmt: skip
     finally:

@@ -12,10 +12,12 @@ from support.references import descent as reference_descent
 from support.references import training_attacks as reference_training
 from support.references.victims import FOLDER, Found, agreement
 
-from sltoolkit.bench.plan import facts_of, plan_of
+from sltoolkit.bench.plan import plan_of
+from sltoolkit.bench.recipes import typed_recipe
 from sltoolkit.bench.reproduction import Expectation, Scale, load_reproduction, results_page
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.metrics import METRICS
+from sltoolkit.rows.build import recipe_columns
 
 SPECS = sorted(path.stem for path in FOLDER.glob("*.toml"))
 BOTH = pytest.mark.parametrize("scale", ["small", "paper"])
@@ -64,7 +66,7 @@ def test_every_expectation_is_about_a_planned_cell(
         victim = plan.victims[cell.victim]
         parameters = {f"attack.{k}": v for k, v in cell.attack.items()}
         told = {"attack": cell.attack["name"], "swept": victim.swept}
-        cells.append({**facts_of(victim), **told, **parameters})
+        cells.append({**recipe_columns(typed_recipe(victim.recipe)), **told, **parameters})
     for expected in reproduction.expect:
         found = about(expected, cells)
         assert {c["victim_seed"] for c in found} == set(reproduction.experiment["seeds"])

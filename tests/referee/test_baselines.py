@@ -20,6 +20,7 @@ from sltoolkit.referee import baselines, scoring
 from sltoolkit.referee import judge as referee
 from sltoolkit.referee.baselines import image_baselines
 from sltoolkit.referee.judge import judge
+from sltoolkit.referee.scoring import Scored
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
 
@@ -90,7 +91,7 @@ def _guesses(data: Split) -> list[Tensor]:
     kept: list[Tensor] = []
     honest = scoring.score
 
-    def keep(outcome: Outcome, truth: Any) -> dict[str, Tensor]:
+    def keep(outcome: Outcome, truth: Any) -> Scored:
         assert isinstance(outcome, Reconstruction)
         kept.append(outcome.images)
         return honest(outcome, truth)

@@ -19,7 +19,7 @@ from sltoolkit.defenses import DPActivations, GaussianNoise
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
 from sltoolkit.protocols import UShaped, Vanilla
 from sltoolkit.referee.judge import Verdict, judge
-from sltoolkit.referee.mount import check_seat
+from sltoolkit.referee.mount import mount_attack
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
 
@@ -156,9 +156,9 @@ def test_one_attacker_seed_one_outcome() -> None:
 
 def test_the_seat_is_the_first_that_holds_what_the_attack_needs() -> None:
     vanilla = Vanilla(labels_at="server")
-    assert check_seat(Direction(), vanilla, ())[0] == "client"
-    assert check_seat(Direction(), UShaped(), ())[0] == "server"
-    assert check_seat(Direction(), vanilla, ("hints",))[1] == {"smashed_grad", "hints"}
+    assert mount_attack(Direction(), vanilla, ()).role == "client"
+    assert mount_attack(Direction(), UShaped(), ()).role == "server"
+    assert mount_attack(Direction(), vanilla, ("hints",)).filled == {"smashed_grad", "hints"}
 
 
 def test_a_seat_can_be_chosen_and_must_exist() -> None:

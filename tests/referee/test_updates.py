@@ -8,15 +8,16 @@ import torch
 from contract.suitable_victims import NoisySteps
 from support import toys
 from support.updates import SGD, heard_of, in_groups
-from torch import nn
+from torch import Tensor, nn
 
 import sltoolkit as sl
 from sltoolkit.attacks.gradients._matching import Matching, cosine_distance
 from sltoolkit.contracts.defense import Defense, PartySetup
-from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
 from sltoolkit.parties.settings import Training
-from sltoolkit.referee.scoring import in_best_order
+from sltoolkit.referee.scoring import score
+from sltoolkit.referee.truth import Truth
 from sltoolkit.streams import Stream
 from sltoolkit.wire.message import Kind
 
@@ -152,22 +153,28 @@ def test_own_samples_go_through_the_same_program_with_the_attackers_randomness()
 # ---- judging and refusing ------------------------------------------------------------------------
 
 
+def judged(outcome: Outcome, x: Tensor, batch: int) -> Outcome:
+    """The outcome in the order in which the referee scores it."""
+    ids = torch.arange(len(x))
+    return score(outcome, Truth(x=x, y=ids, ids=ids, batch=batch)).outcome
+
+
 def test_a_batch_is_judged_in_its_best_order_and_only_a_batch() -> None:
     truth = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     swapped = Reconstruction(images=truth[[1, 0, 3, 2, 5, 4]])
-    ordered = in_best_order(swapped, truth, 2)
+    ordered = judged(swapped, truth, 2)
     assert isinstance(ordered, Reconstruction)
     assert torch.equal(ordered.images, truth)
-    assert in_best_order(swapped, truth, 1) is swapped
+    assert judged(swapped, truth, 1) is swapped
     across = Reconstruction(images=truth[[2, 1, 0, 3, 4, 5]])
-    still = in_best_order(across, truth, 2)
+    still = judged(across, truth, 2)
     assert isinstance(still, Reconstruction)
     assert not torch.equal(still.images, truth)
 
 
 def test_features_which_have_no_bounds_are_ordered_by_what_they_are() -> None:
     truth = torch.tensor([[5.0], [9.0]])
-    ordered = in_best_order(Reconstruction(images=truth.flip(0)), truth, 2)
+    ordered = judged(Reconstruction(images=truth.flip(0)), truth, 2)
     assert isinstance(ordered, Reconstruction)
     assert torch.equal(ordered.images, truth)
 

@@ -20,7 +20,7 @@ from sltoolkit.errors import StoreError
 from sltoolkit.models import build
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
-from sltoolkit.referee.baselines import prepared_baselines
+from sltoolkit.referee.judge import prepare
 from sltoolkit.streams import Stream
 from sltoolkit.training.checkpoint import (
     read_victim,
@@ -78,13 +78,14 @@ def guessed(outcome: Outcome) -> dict[str, Tensor]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_restored_victim_is_the_stored_one(kind: str, split: Split, tmp_path: Path) -> None:
     victim, arguments = trained(kind, split)
-    prepared_baselines(victim, TARGETS, sees_labels=False)
+    prepare(victim, Decoder())
     path = tmp_path / "victim.safetensors"
     save_victim(victim, path)
     back = api.restored(path, model, split, **arguments)
     assert equal(victim_tensors(back), victim_tensors(victim))
     assert victim_record(back) == victim_record(victim)
-    assert back.baseline_cache.keys() == victim.baseline_cache.keys()
+    assert back.recipe == victim.recipe
+    assert back.baseline_cache == victim.baseline_cache != {}
     learned = [name for m in back.deployed for name in m.defense.learned()]
     assert bool(learned) == ("disco" in kind or kind in ("chain", "clients"))
     x = split.private_holdout.x
@@ -111,7 +112,7 @@ def test_it_was_not_trained_again(
     blank, _ = trained("noise", split, training=Training(epochs=0))
     back = restore_victim(blank, changed, record)
     assert equal(victim_tensors(back), changed)
-    assert arguments["training"].epochs == back.facts["epochs"] == 2
+    assert arguments["training"].epochs == back.recipe.epochs == 2
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from sltoolkit.protocols import (
     Vanilla,
     Vertical,
 )
+from sltoolkit.rows.build import victim_columns
 from sltoolkit.streams import Stream
 from sltoolkit.training.measured import Measured, measure
 from sltoolkit.wire.message import Kind, Seat, Toll
@@ -135,7 +136,7 @@ def test_a_victim_keeps_its_costs() -> None:
     run = ran(SplitFedV1(clients=2))
     assert victim.costs.tolls == measure(run).tolls
     assert victim.costs.flops == measure(run).flops
-    assert victim.costs.seconds == victim.facts["train_seconds"] > 0
+    assert victim.costs.seconds == victim_columns(victim)["train_seconds"] > 0
     assert victim.bytes == run.cast.wire.bytes
 
 

@@ -15,12 +15,12 @@ from sltoolkit.attacks.hijacking.fsha_property import FSHAProperty
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import AttributeGuess
 from sltoolkit.data import load
-from sltoolkit.data.samples import Samples
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import UShaped, Vanilla
 from sltoolkit.referee.scoring import score
+from sltoolkit.referee.truth import Truth
 from sltoolkit.streams import Stream
 
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=5)
@@ -57,9 +57,9 @@ def test_pilot_and_classifier_follow_the_attributes_cross_entropy() -> None:
 
 def test_the_referee_scores_an_attribute_as_it_scores_labels() -> None:
     has = torch.tensor([0, 1, 1, 0])
-    truth = Samples(x=torch.zeros(4, 1, 8, 8), y=has, ids=torch.arange(4), groups=torch.arange(4))
+    truth = Truth(x=torch.zeros(4, 1, 8, 8), y=has, ids=torch.arange(4))
     r = torch.tensor([0.1, 0.4, -0.2, -0.3])
-    scores = score(AttributeGuess(scores=torch.stack([-r, r], 1)), truth)
+    scores = score(AttributeGuess(scores=torch.stack([-r, r], 1)), truth).scores
     assert scores["attribute_accuracy"].tolist() == [0.0, 1.0, 0.0, 1.0]
     # of the 4 pairs of one with and one without, 3 are in order
     assert float(scores["attribute_auc"]) == pytest.approx(0.75)

@@ -12,7 +12,7 @@ from sltoolkit.attacks.inversion.colluding import Colluding
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.protocols import Protocol
-from sltoolkit.referee.mount import check_seat
+from sltoolkit.referee.mount import mount_attack
 from sltoolkit.referee.sources import peer_of, peer_samples
 from sltoolkit.streams import Stream
 
@@ -102,7 +102,7 @@ def test_one_network_that_saw_all_samples_brings_none() -> None:
 def test_parties_that_are_attacked_together_leave_nobody_to_collude() -> None:
     for protocol in (sl.Vertical(), sl.ExtendedVanilla(), sl.MultiTask()):
         with pytest.raises(ThreatModelError, match="Colluding needs peer_weights"):
-            check_seat(Colluding(), protocol, ())
+            mount_attack(Colluding(), protocol, ())
 
 
 def test_sharing_networks_is_what_gives_images_away() -> None:

@@ -19,6 +19,7 @@ from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.metrics import mse_affine
 from sltoolkit.referee.scoring import score
+from sltoolkit.referee.truth import Truth
 from sltoolkit.streams import Stream
 
 Arch = Callable[[Stream], nn.Module]
@@ -152,14 +153,14 @@ def test_scale_and_sign_are_free_and_the_affine_metric_says_so() -> None:
     for weight in turned.parameters():
         weight.data.mul_(-2)
     torch.testing.assert_close(turned(-x / 2), client(x))
-    scores = score(Reconstruction(images=-x / 2), _truth(x))
+    scores = score(Reconstruction(images=-x / 2), _truth(x)).scores
     assert scores["mse"].min() > 0.05
     assert scores["mse_affine"].max() < 1e-12  # though the referee clamps what is shown
 
 
-def _truth(x: Tensor) -> sl.data.Samples:
+def _truth(x: Tensor) -> Truth:
     ids = torch.arange(len(x))
-    return sl.data.Samples(x=x, y=ids, ids=ids, groups=ids)
+    return Truth(x=x, y=ids, ids=ids)
 
 
 def test_stretching_gives_the_full_range() -> None:

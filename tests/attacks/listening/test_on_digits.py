@@ -58,7 +58,7 @@ def errors(
         training=Training(epochs=epochs), grants=grants,
     )  # fmt: skip
     results = [attack(victim, x) for x in listeners]
-    assert all(result.facts["adaptive"] for result in results)
+    assert all(result.identity["adaptive"] for result in results)
     baselines = dict(results[0].verdict.baselines["mse"])
     return [float(r.verdict.scores["mse"].mean()) for r in results], baselines
 

@@ -16,12 +16,13 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from sltoolkit import api
-from sltoolkit.bench.plan import facts_of, plan_of
-from sltoolkit.bench.recipes import arguments
+from sltoolkit.bench.plan import plan_of
+from sltoolkit.bench.recipes import arguments, typed_recipe
 from sltoolkit.bench.reproduction import load_reproduction
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.data.targets import image_targets
 from sltoolkit.parties.settings import Training
+from sltoolkit.rows.build import recipe_columns
 from sltoolkit.training.victim import Victim
 
 FOLDER = Path(__file__).parents[3] / "reproductions"
@@ -34,7 +35,7 @@ LEAST = 0.02
 
 
 def victims(name: str, *, trained: bool = True) -> Iterator[tuple[dict[str, Any], Victim]]:
-    """The facts of each victim of a reproduction's small scale, and the victim.
+    """What identifies each victim of a reproduction's small scale, and the victim.
 
     Args:
         name: of the reproduction.
@@ -43,7 +44,8 @@ def victims(name: str, *, trained: bool = True) -> Iterator[tuple[dict[str, Any]
     spec = load_spec(load_reproduction(FOLDER / f"{name}.toml", "small").experiment)
     for planned in plan_of(spec).victims.values():
         given = arguments(planned.recipe)
-        facts = facts_of(planned) | {"swept": planned.swept, "training": given["training"]}
+        told = {"swept": planned.swept, "training": given["training"]}
+        facts = {**recipe_columns(typed_recipe(planned.recipe)), **told}
         if not trained:
             given["training"] = Training(epochs=0)
         yield facts, api.train(**given)

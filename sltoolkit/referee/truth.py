@@ -1,0 +1,75 @@
+"""The private records that an attack is asked about, and the truth that it is judged by."""
+
+from dataclasses import dataclass, replace
+from typing import final
+
+from torch import Tensor
+
+from sltoolkit.contracts.attack import AnyAttack, Family
+from sltoolkit.data.samples import Samples
+from sltoolkit.data.targets import Targets, image_targets, label_targets
+from sltoolkit.errors import SpecError
+from sltoolkit.training.victim import Victim
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truth:
+    """What only the referee knows of the targets.
+
+    Attributes:
+        x: their inputs, (N, C, H, W).
+        y: their labels, or the attribute that was to be guessed, (N,).
+        ids: their ids, (N,).
+        batch: how many of them in a row were in the batch of one update, in unknown order.
+        held_out: samples that no party learned from, for judging stolen models; None for none.
+    """
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+    batch: int = 1
+    held_out: Samples | None = None
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """The records that one attack is asked about.
+
+    Attributes:
+        records: the targets.
+        labeled: the targets of label attacks, whose gradients were recorded.
+        hinted: samples whose labels the attacker may know.
+        targets: how all of them were chosen.
+    """
+
+    records: Samples
+    labeled: Samples
+    hinted: Samples
+    targets: Targets
+
+
+def asked_about(victim: Victim, targets: Targets, family: Family) -> Asked:
+    """The records that an attack of this family on a victim is asked about.
+
+    Raises:
+        DataError: if there are fewer than `targets.count`.
+    """
+    labeled, hinted = label_targets(victim.client.samples, targets)
+    records = labeled
+    if family == "reconstruction":
+        records = image_targets(victim.data, victim.client.samples, targets)
+    return Asked(records=records, labeled=labeled, hinted=hinted, targets=targets)
+
+
+def attributed(attack: AnyAttack, samples: Samples) -> Samples:
+    """The samples with the attribute that the attack is after in place of their labels.
+
+    Raises:
+        SpecError: if the attack doesn't say of which attribute.
+    """
+    attribute = attack.attribute(samples.y)
+    if attribute is None:
+        raise SpecError(f"{type(attack).__name__} guesses an attribute and doesn't say of which")
+    return replace(samples, y=attribute)

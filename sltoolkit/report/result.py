@@ -1,0 +1,99 @@
+"""A judged attack, ready to be shown: rows, a figure, a table over many."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from typing import Any, final
+
+import pandas as pd
+
+from sltoolkit.contracts.outcomes import Outcome, Reconstruction
+from sltoolkit.referee.judge import Verdict
+from sltoolkit.report.canvas import Figure
+from sltoolkit.report.figures import reconstruction_figure
+from sltoolkit.report.tables import summary
+from sltoolkit.rows.build import rows_of
+from sltoolkit.rows.columns import Row
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """One attack on one victim.
+
+    Attributes:
+        identity: the columns that identify it: victim, attack, parameters, seeds.
+        verdict: the judged outcome.
+    """
+
+    identity: Mapping[str, Any]
+    verdict: Verdict
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the attack handed back."""
+        return self.verdict.outcome
+
+    @cached_property
+    def records(self) -> tuple[Row, ...]:
+        """One row per metric."""
+        return rows_of(self.identity, self.verdict)
+
+    def rows(self) -> pd.DataFrame:
+        """Long form: one metric per row, beside its best prior-only baseline."""
+        return pd.DataFrame([vars(row) for row in self.records])
+
+    def figure(self, count: int = 8) -> Figure:
+        """Originals above, reconstructions below.
+
+        Raises:
+            TypeError: if the outcome is no reconstruction.
+        """
+        name = self.identity["attack"]
+        if not isinstance(self.outcome, Reconstruction):
+            raise TypeError(f"{name} reconstructs nothing to draw; see .rows()")
+        images = {"original": self.verdict.truth.x, name: self.outcome.images}
+        return reconstruction_figure({k: v[:count].cpu() for k, v in images.items()})
+
+    def __repr__(self) -> str:
+        """The metrics beside their baselines, in a line."""
+        parts = [
+            f"{row.metric} {row.value:.3g} (prior alone {row.baseline:.3g})" for row in self.records
+        ]
+        return f"{self._headline}: " + ", ".join(parts)
+
+    def _repr_html_(self) -> str:
+        """The metrics beside their baselines, as a notebook shows them."""
+        shown = [
+            {
+                "metric": row.metric,
+                "value": f"{row.value:.3g}",
+                "95% over targets": _range(row.ci_low, row.ci_high),
+                "prior alone": f"{row.baseline:.3g} ({row.baseline_name})",
+                "gain": f"{row.gain:+.3g}",
+            }
+            for row in self.records
+        ]
+        role, n = self.verdict.role, len(self.verdict.truth.ids)
+        knows = ", ".join(self.verdict.knowledge)
+        return (
+            f"<b>{escape(self._headline)}</b>"
+            f"<br>{n} targets; the {escape(role)} knows {escape(knows)}"
+            + str(pd.DataFrame(shown).to_html(index=False, border=0))
+        )
+
+    @property
+    def _headline(self) -> str:
+        i = self.identity
+        return f"{i['attack']} on {i['dataset']}/{i['model']}@{i['cut']}, defense {i['defense']}"
+
+
+def _range(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"{low:.3g} to {high:.3g}"
+
+
+def table(results: Sequence[Result]) -> pd.DataFrame:
+    """The privacy/accuracy table over many results: one line per defense, with intervals."""
+    return summary(pd.concat([r.rows() for r in results], ignore_index=True))

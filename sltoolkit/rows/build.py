@@ -1,0 +1,140 @@
+"""Rows from what they are about: a victim's recipe, a trained victim, a judged attack."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sltoolkit.attacks import ATTACKS
+from sltoolkit.contracts.attack import AnyAttack, Attack, Listener
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.data.targets import Targets
+from sltoolkit.metrics import METRICS, bootstrap_targets, gain
+from sltoolkit.referee.judge import Verdict
+from sltoolkit.rows.columns import Row
+from sltoolkit.rows.environment import environment
+from sltoolkit.rows.names import name_of, parameters_json
+from sltoolkit.streams import Stream
+from sltoolkit.training.recipe import Recipe
+from sltoolkit.training.victim import Victim
+
+Columns = Mapping[str, Any]
+"""Some columns of a row, by name."""
+
+
+def recipe_columns(recipe: Recipe) -> Columns:
+    """What a victim is made of: known before it is trained."""
+    columns = vars(recipe) | {"victim_seed": recipe.seed}
+    training = None if recipe.training is None else asdict(recipe.training)
+    return {k: v for k, v in columns.items() if k != "seed"} | {"training": training}
+
+
+def victim_columns(victim: Victim) -> Columns:
+    """What a victim is made of, how well it works, and what its training cost."""
+    return {
+        **recipe_columns(victim.recipe),
+        "train_seconds": victim.costs.seconds,
+        "reducer_error": victim.reducer_error,
+        "heterogeneity": victim.heterogeneity,
+        "utility": victim.utility,
+        "chance": 1 / len(victim.data.classes),
+        "epoch_bytes": sum(victim.costs.tolls.values()) / max(1, len(victim.losses)),
+    }
+
+
+def attack_columns(attack: AnyAttack, *, seed: int) -> Columns:
+    """Which attack it is."""
+    return {
+        "attack": name_of(attack, ATTACKS),
+        "attack_params": parameters_json(attack),
+        "family": attack.family,
+        "attacker_seed": seed,
+    }
+
+
+def attempt_columns(victim: Victim, attack: AnyAttack, *, seed: int, targets: Targets) -> Columns:
+    """What is attacked, and by what: known before the attack is run.
+
+    Args:
+        victim: who is attacked.
+        attack: the attack, as it was given.
+        seed: the attacker's seed.
+        targets: which targets it is after.
+    """
+    return {
+        **victim_columns(victim),
+        **attack_columns(attack, seed=seed),
+        "target_set": targets.part if attack.family == "reconstruction" else "private_train",
+        "checkpoint": "final",
+        "mounted": _mounted(attack),
+    }
+
+
+def verdict_columns(defense: Defense, attack: AnyAttack, verdict: Verdict) -> Columns:
+    """From where an attack was mounted, what it knew and received, and what it took.
+
+    Args:
+        defense: the victim's, as configured.
+        attack: the attack.
+        verdict: what came of it.
+    """
+    guarantee = defense.guarantee(releases=verdict.releases, delta=1e-5)
+    return {
+        "adaptive": _adaptive(attack, verdict.knowledge),
+        "epsilon": None if guarantee is None else guarantee.epsilon,
+        "delta": None if guarantee is None else guarantee.delta,
+        "role": verdict.role,
+        "knowledge": "+".join(verdict.knowledge),
+        "tuned": tuned_text(verdict.outcome.tuned),
+        "releases": verdict.releases,
+        "seconds": verdict.seconds,
+        "peak_mb": verdict.peak_mb,
+        **environment(),
+    }
+
+
+def rows_of(identity: Columns, verdict: Verdict) -> tuple[Row, ...]:
+    """The rows of one judged attack, one per metric; `identity` is what they share."""
+    return tuple(Row(**identity, **_score_columns(metric, verdict)) for metric in verdict.scores)
+
+
+def tuned_text(tuned: Mapping[str, float | str]) -> str:
+    """Parameters that were chosen, as `lr=0.1,steps=30`."""
+    return ",".join(f"{name}={value}" for name, value in sorted(tuned.items()))
+
+
+def _mounted(attack: AnyAttack) -> str:
+    if isinstance(attack, Attack):
+        return "afterwards"
+    return "listening" if isinstance(attack, Listener) else "actively"
+
+
+def _adaptive(attack: AnyAttack, knowledge: Collection[str]) -> bool:
+    """Whether it knows the defense: learns from what crosses the wire, or holds its parameters."""
+    learns = attack.family == "labels" or not isinstance(attack, Attack)
+    return learns or bool({"release", "mechanism", "updates"} & set(knowledge))
+
+
+def _score_columns(metric: str, verdict: Verdict) -> Columns:
+    values, about = verdict.scores[metric], METRICS[metric]
+    value = float(values.float().mean())
+    priors = verdict.baselines[metric]
+    best = max if about.higher_is_more_leak else min
+    name = best(priors, key=lambda k: priors[k])
+    low = high = math.nan
+    judged = len(verdict.truth.ids)
+    if values.ndim == 1:
+        judged = len(values)
+        interval = bootstrap_targets(values.float(), Stream(0).fresh("bootstrap").numpy())
+        low, high = interval.low, interval.high
+    return {
+        "metric": metric,
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "n": judged,
+        "baseline": priors[name],
+        "baseline_name": name,
+        "gain": gain(about, value, priors[name]),
+        "retrieval": verdict.retrieval_score.get(metric, math.nan),
+    }

@@ -1,0 +1,209 @@
+"""What a row of `results.csv` is: every column with its type, unit and meaning, in order.
+
+A row is one metric of one cell: an attack (or `none`) on one victim. Nothing else declares a
+column: `rows.build` makes rows, `sltoolkit.report` reads them, and `columns_page` documents them.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, final, get_type_hints
+
+
+@final
+@dataclass(frozen=True)
+class Column:
+    """A column's meaning, and the unit of its numbers; without one they are pure numbers."""
+
+    meaning: str
+    unit: str = ""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row. Fields without a default are what every table of results needs.
+
+    Missing numbers are NaN, missing texts empty or None: rows of failed cells, and of victims that
+    nobody attacks, leave out what was not measured.
+    """
+
+    experiment: Annotated[str, Column("name of the experiment; empty outside a bench")] = ""
+    cell: Annotated[
+        str, Column("key under which the bench stores the cell: a hash of all it depends on")
+    ] = ""
+    protocol: Annotated[str, Column("registered name of the protocol")]
+    protocol_params: Annotated[str, Column("parameters of the protocol, as JSON")] = "{}"
+    model: Annotated[str, Column("name of the model, with the parameters that were given for it")]
+    cut: Annotated[
+        str, Column("block after which the client's network ends; several are joined by `+`")
+    ]
+    dataset: Annotated[str, Column("name of the data set")]
+    split: Annotated[
+        str, Column("hashes of private training part, private holdout and aux, joined by `/`")
+    ] = ""
+    defense: Annotated[
+        str, Column("registered name of the defense; the links of a chain are joined by `+`")
+    ]
+    defense_params: Annotated[
+        str, Column("parameters of the defense, as JSON; a list for a chain, link by link")
+    ]
+    victim_seed: Annotated[
+        int, Column("seed of initialization, batches, dropout and the defense's noise")
+    ]
+    training: Annotated[
+        Mapping[str, Any] | None,
+        Column("settings of the training; empty for a victim that was trained elsewhere"),
+    ] = None
+    epochs: Annotated[float, Column("epochs that the protocol ran")] = math.nan
+    train_seconds: Annotated[
+        float, Column("wall time of the victim's training, all parties in one process", "s")
+    ] = math.nan
+    partition: Annotated[
+        str, Column("how samples were dealt to clients; empty for dealt out in turn")
+    ] = ""
+    reducer: Annotated[str, Column("lossy codec on the wire; empty for none")] = ""
+    reducer_error: Annotated[
+        float | None,
+        Column(
+            "what the codec does to smashed data: |received - sent|^2 / |sent|^2, mean over links"
+        ),
+    ] = None
+    heterogeneity: Annotated[
+        float | None,
+        Column("mean total-variation distance of a client's class frequencies from all clients'"),
+    ] = None
+    utility: Annotated[
+        float, Column("accuracy of the deployed, defended system on the private holdout, 0 to 1")
+    ] = math.nan
+    chance: Annotated[float, Column("accuracy of guessing among the classes, 0 to 1")] = math.nan
+    epoch_bytes: Annotated[
+        float, Column("mean payload on all links together in one epoch", "bytes")
+    ] = math.nan
+    attack: Annotated[str, Column("registered name of the attack; `none` for utility alone")]
+    attack_params: Annotated[
+        str, Column("parameters of the attack as it was given, defaults included, as JSON")
+    ]
+    family: Annotated[
+        str, Column("what the attack is after: `reconstruction`, `labels` or `inference`")
+    ]
+    attacker_seed: Annotated[int, Column("seed of the attacker's own randomness")] = 0
+    target_set: Annotated[
+        str | None, Column("part of the private data that the targets come from")
+    ] = None
+    checkpoint: Annotated[
+        str | None, Column("state of the victim that was attacked; `final`: after its training")
+    ] = None
+    mounted: Annotated[
+        str | None,
+        Column(
+            "when the attacker takes part: `afterwards`, `listening` to the training, or `actively`"
+        ),
+    ] = None
+    adaptive: Annotated[
+        bool | None,
+        Column("whether the attack knows the defense: by its parameters or from what it lets out"),
+    ] = None
+    epsilon: Annotated[
+        float | None,
+        Column("privacy budget that the defense claims, composed over all releases"),
+    ] = None
+    delta: Annotated[float | None, Column("delta of that budget")] = None
+    role: Annotated[str | None, Column("seat from which the attack was mounted")] = None
+    knowledge: Annotated[
+        str | None, Column("grants that the attacker was handed, joined by `+`")
+    ] = None
+    tuned: Annotated[
+        str, Column("parameters that the attack chose by rehearsing on its own samples")
+    ] = ""
+    metric: Annotated[str | None, Column("name of the metric")] = None
+    value: Annotated[float, Column("mean of the metric over the targets", "of the metric")] = (
+        math.nan
+    )
+    ci_low: Annotated[
+        float,
+        Column("lower end of the 95 % interval over the targets of this victim", "of the metric"),
+    ] = math.nan
+    ci_high: Annotated[float, Column("upper end of that interval", "of the metric")] = math.nan
+    n: Annotated[float, Column("targets that were scored")] = math.nan
+    baseline: Annotated[
+        float, Column("best score that is possible from the prior alone", "of the metric")
+    ] = math.nan
+    baseline_name: Annotated[str, Column("baseline that reaches it")] = ""
+    gain: Annotated[
+        float, Column("leak beyond that baseline; positive is more leak", "of the metric")
+    ] = math.nan
+    retrieval: Annotated[
+        float, Column("score of the retrieval attack, for comparison", "of the metric")
+    ] = math.nan
+    releases: Annotated[float, Column("releases of one record that the attacker received")] = (
+        math.nan
+    )
+    seconds: Annotated[float, Column("wall time of the attack", "s")] = math.nan
+    peak_mb: Annotated[float, Column("peak memory of the process so far", "MB")] = math.nan
+    sltoolkit: Annotated[str | None, Column("version of sltoolkit")] = None
+    commit: Annotated[
+        str | None, Column("commit of the checkout; empty for an installed package")
+    ] = None
+    torch: Annotated[str | None, Column("version of torch")] = None
+    python: Annotated[str | None, Column("version of Python")] = None
+    attack_given: Annotated[
+        str,
+        Column("the attack's table in the spec without its name, as JSON; empty outside a bench"),
+    ] = ""
+    status: Annotated[str, Column("`ok`, or `failed`")] = "ok"
+    reason: Annotated[str, Column("why the cell failed")] = ""
+    swept: Annotated[
+        str,
+        Column(
+            "values of what the experiment sweeps, such as `training.lr=0.1`, "
+            "where no other column tells"
+        ),
+    ] = ""
+
+
+COLUMNS: Mapping[str, Column] = {
+    name: annotation.__metadata__[0]
+    for name, annotation in get_type_hints(Row, include_extras=True).items()
+}
+"""Name -> column, in the order of `results.csv`."""
+
+NEEDED: tuple[str, ...] = tuple(f.name for f in fields(Row) if f.default is MISSING)
+"""Columns without which rows can't be compared."""
+
+BLANK: Mapping[str, Any] = {f.name: f.default for f in fields(Row) if f.default is not MISSING}
+"""Every other column -> what stands there where nothing is known."""
+
+
+SETTING = [
+    "dataset",
+    "model",
+    "cut",
+    "protocol",
+    "protocol_params",
+    "partition",
+    "reducer",
+    "swept",
+]
+"""What must be equal for two defenses to be compared."""
+
+DEFENSE = ["defense", "defense_params"]
+"""What tells two defenses apart."""
+
+THREAT = ["role", "knowledge", "adaptive", "target_set", "checkpoint"]
+"""What makes of the same attack with the same parameters another threat."""
+
+VERSIONS = ["sltoolkit", "torch", "python"]
+"""Versions that numbers depend on."""
+
+
+def heading(column: str) -> str:
+    """The name of a column as tables and pages write it."""
+    return column.replace("_", " ")
+
+
+def columns_page() -> str:
+    """All columns as a Markdown table: name, unit, meaning."""
+    lines = ["| column | unit | meaning |", "|---|---|---|"]
+    lines += [f"| `{name}` | {c.unit} | {c.meaning} |" for name, c in COLUMNS.items()]
+    return "\n".join(lines) + "\n"
