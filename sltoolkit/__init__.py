@@ -58,7 +58,7 @@ if TYPE_CHECKING:  # loaded when first used, so that the command line answers at
     )
     from sltoolkit.models import cut
     from sltoolkit.parties.settings import Training
-    from sltoolkit.progress import ProgressLine
+    from sltoolkit.report.progress_line import ProgressLine
     from sltoolkit.protocols import (
         PROTOCOLS,
         BlindLearning,
@@ -102,7 +102,7 @@ _HOMES = {
         "RandomPruning",
     ),
     "sltoolkit.models": ("cut",),
-    "sltoolkit.progress": ("ProgressLine",),
+    "sltoolkit.report.progress_line": ("ProgressLine",),
     "sltoolkit.protocols": (
         "BlindLearning", "CollaborativeInference", "ExtendedVanilla", "FedAvg", "LargeBatchSGD",
         "LocalLoss", "MultiHop", "MultiTask", "PROTOCOLS", "SplitFedV1", "SplitFedV2", "SplitFedV3",
