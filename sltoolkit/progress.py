@@ -6,7 +6,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import final
 
-
 Watcher = Callable[[int, int], None]
 
 

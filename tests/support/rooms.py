@@ -1,4 +1,4 @@
-"""The package's real imports: of every module, those for type checkers and in functions included."""
+"""The package's real imports, those for type checkers and inside functions included."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
