@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sltoolkit.report.progress_line import ProgressLine as ProgressLine
     from sltoolkit.rows.result import Result as Result
     from sltoolkit.streams import Stream as Stream
+    from sltoolkit.training.protocol import Protocol as Protocol
     from sltoolkit.training.victim import Victim as Victim
     from sltoolkit.wire.reducers import HalfPrecision as HalfPrecision
     from sltoolkit.wire.reducers import Quantized as Quantized

@@ -26,6 +26,7 @@ from sltoolkit.bench.todo import Job
 from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Listener, NoAttack
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ProtocolError, SLToolkitError
+from sltoolkit.parameters.grids import settled
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.referee.baselines import prepared_baselines, sees_labels
 from sltoolkit.referee.mount import check_seat
@@ -143,8 +144,7 @@ def _settled(cell: CellPlan, store: Store) -> AnyAttack:
     pilot = store.cell(cell.pilot)
     if pilot["status"] == "failed":
         raise RuntimeError(f"its rehearsal on the pilot victim failed: {pilot['reason']}")
-    settled: AnyAttack = dataclasses.replace(attack, **pilot["tuned"])  # type: ignore[type-var]
-    return settled
+    return settled(attack, pilot["tuned"])
 
 
 def _judge(victim: Victim, cell: CellPlan, attack: AnyAttack, plan: Plan, store: Store) -> None:
