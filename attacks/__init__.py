@@ -1,51 +1,26 @@
-"""Attacks: one file each, by what they steal."""
+"""Attacks: one file each, by what they steal, and one line here, which registers the attack."""
 
-from sltoolkit.attacks.gradients.dlg import DLG
-from sltoolkit.attacks.gradients.first_layer import FirstLayer
-from sltoolkit.attacks.gradients.idlg import IDLG
-from sltoolkit.attacks.gradients.inverting_gradients import InvertingGradients
-from sltoolkit.attacks.hijacking.fsha import FSHA
-from sltoolkit.attacks.hijacking.fsha_property import FSHAProperty
-from sltoolkit.attacks.inversion.colluding import Colluding
-from sltoolkit.attacks.inversion.decoder import Decoder
-from sltoolkit.attacks.inversion.deep_image_prior import DeepImagePrior
-from sltoolkit.attacks.inversion.regression import Regression
-from sltoolkit.attacks.inversion.retrieval import Retrieval
-from sltoolkit.attacks.inversion.shadow import Shadow
-from sltoolkit.attacks.inversion.unsplit import UnSplit
-from sltoolkit.attacks.inversion.whitebox import WhiteBox
-from sltoolkit.attacks.labels.direction import Direction
-from sltoolkit.attacks.labels.logit_gradient import LogitGradient
-from sltoolkit.attacks.labels.norm import Norm
-from sltoolkit.attacks.listening.fora import FORA
-from sltoolkit.attacks.listening.pcat import PCAT
-from sltoolkit.attacks.listening.sdar import SDAR
+from sltoolkit.attacks.gradients.dlg import DLG as DLG
+from sltoolkit.attacks.gradients.first_layer import FirstLayer as FirstLayer
+from sltoolkit.attacks.gradients.idlg import IDLG as IDLG
+from sltoolkit.attacks.gradients.inverting_gradients import InvertingGradients as InvertingGradients
+from sltoolkit.attacks.hijacking.fsha import FSHA as FSHA
+from sltoolkit.attacks.hijacking.fsha_property import FSHAProperty as FSHAProperty
+from sltoolkit.attacks.inversion.colluding import Colluding as Colluding
+from sltoolkit.attacks.inversion.decoder import Decoder as Decoder
+from sltoolkit.attacks.inversion.deep_image_prior import DeepImagePrior as DeepImagePrior
+from sltoolkit.attacks.inversion.regression import Regression as Regression
+from sltoolkit.attacks.inversion.retrieval import Retrieval as Retrieval
+from sltoolkit.attacks.inversion.shadow import Shadow as Shadow
+from sltoolkit.attacks.inversion.unsplit import UnSplit as UnSplit
+from sltoolkit.attacks.inversion.whitebox import WhiteBox as WhiteBox
+from sltoolkit.attacks.labels.direction import Direction as Direction
+from sltoolkit.attacks.labels.logit_gradient import LogitGradient as LogitGradient
+from sltoolkit.attacks.labels.norm import Norm as Norm
+from sltoolkit.attacks.listening.fora import FORA as FORA
+from sltoolkit.attacks.listening.pcat import PCAT as PCAT
+from sltoolkit.attacks.listening.sdar import SDAR as SDAR
+from sltoolkit.contracts.registry import plugins_in
 
-ATTACKS: dict[str, type] = {
-    "colluding": Colluding,
-    "decoder": Decoder,
-    "deep_image_prior": DeepImagePrior,
-    "direction": Direction,
-    "dlg": DLG,
-    "first_layer": FirstLayer,
-    "fora": FORA,
-    "fsha": FSHA,
-    "fsha_property": FSHAProperty,
-    "idlg": IDLG,
-    "inverting_gradients": InvertingGradients,
-    "logit_gradient": LogitGradient,
-    "norm": Norm,
-    "pcat": PCAT,
-    "regression": Regression,
-    "retrieval": Retrieval,
-    "sdar": SDAR,
-    "shadow": Shadow,
-    "unsplit": UnSplit,
-    "whitebox": WhiteBox,
-}
-
-__all__ = [
-    "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Colluding", "Decoder",
-    "DeepImagePrior", "Direction", "FSHAProperty", "FirstLayer", "InvertingGradients",
-    "LogitGradient", "Norm", "Regression", "Retrieval", "Shadow", "UnSplit", "WhiteBox",
-]  # fmt: skip
+ATTACKS: dict[str, type] = plugins_in(globals())
+"""Every attack by its name, which is that of its file."""

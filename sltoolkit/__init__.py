@@ -4,152 +4,116 @@
 >>> data = sl.data.load("photos")
 >>> victim = sl.train("lenet", data, cut="conv1", seed=0)
 >>> sl.attack(victim, sl.Decoder(), seed=0).rows()
+
+Everything is loaded when it is first used, so that the command line answers at once.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # loaded when first used, so that the command line answers at once
-    from sltoolkit import data, metrics, models
-    from sltoolkit.api import attack, frozen, table, train
-    from sltoolkit.attacks import (
-        ATTACKS,
-        DLG,
-        FORA,
-        FSHA,
-        IDLG,
-        PCAT,
-        SDAR,
-        Colluding,
-        Decoder,
-        DeepImagePrior,
-        Direction,
-        FirstLayer,
-        FSHAProperty,
-        InvertingGradients,
-        LogitGradient,
-        Norm,
-        Regression,
-        Retrieval,
-        Shadow,
-        UnSplit,
-        WhiteBox,
-    )
-    from sltoolkit.contracts.attack import ActiveAttack, Attack, Listener
-    from sltoolkit.contracts.chain import Chain
-    from sltoolkit.contracts.defense import Defense, NoDefense
-    from sltoolkit.data.partition import (
-        DirichletLabels,
-        Shards,
-        ShuffleSplit,
-        WithReplacement,
-        class_counts,
-        heterogeneity,
-    )
-    from sltoolkit.data.targets import Targets
-    from sltoolkit.defenses import (
-        DEFENSES,
-        DISCO,
-        DPActivations,
-        GaussianNoise,
-        LaplaceNoise,
-        NoPeek,
-        RandomPruning,
-    )
-    from sltoolkit.models import cut
-    from sltoolkit.parties.settings import Training
-    from sltoolkit.progress import ProgressLine
-    from sltoolkit.protocols import (
-        PROTOCOLS,
-        BlindLearning,
-        CollaborativeInference,
-        ExtendedVanilla,
-        FedAvg,
-        LargeBatchSGD,
-        LocalLoss,
-        MultiHop,
-        MultiTask,
-        SplitFedV1,
-        SplitFedV2,
-        SplitFedV3,
-        UShaped,
-        Vanilla,
-        Vertical,
-    )
-    from sltoolkit.referee.mount import STANDARD_GRANTS
-    from sltoolkit.report.attacks import attack_table
-    from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
-    from sltoolkit.report.formats import formatted
-    from sltoolkit.report.histograms import class_histograms
-    from sltoolkit.report.result import Result
-    from sltoolkit.streams import Stream
-    from sltoolkit.training.victim import Victim
-    from sltoolkit.wire.reducers import HalfPrecision, Quantized, TopK
+if TYPE_CHECKING:
+    from sltoolkit import data as data
+    from sltoolkit import metrics as metrics
+    from sltoolkit import models as models
+    from sltoolkit.api import attack as attack
+    from sltoolkit.api import frozen as frozen
+    from sltoolkit.api import table as table
+    from sltoolkit.api import train as train
+    from sltoolkit.attacks import *  # noqa: F403 - every attack, which its line there registers
+    from sltoolkit.contracts.attack import ActiveAttack as ActiveAttack
+    from sltoolkit.contracts.attack import Attack as Attack
+    from sltoolkit.contracts.attack import Listener as Listener
+    from sltoolkit.contracts.chain import Chain as Chain
+    from sltoolkit.contracts.defense import Defense as Defense
+    from sltoolkit.contracts.defense import NoDefense as NoDefense
+    from sltoolkit.data.partition import DirichletLabels as DirichletLabels
+    from sltoolkit.data.partition import Shards as Shards
+    from sltoolkit.data.partition import ShuffleSplit as ShuffleSplit
+    from sltoolkit.data.partition import WithReplacement as WithReplacement
+    from sltoolkit.data.partition import class_counts as class_counts
+    from sltoolkit.data.partition import heterogeneity as heterogeneity
+    from sltoolkit.data.targets import Targets as Targets
+    from sltoolkit.defenses import *  # noqa: F403
+    from sltoolkit.models import cut as cut
+    from sltoolkit.parties.settings import Training as Training
+    from sltoolkit.protocols import *  # noqa: F403
+    from sltoolkit.referee.mount import STANDARD_GRANTS as STANDARD_GRANTS
+    from sltoolkit.report.attacks import attack_table as attack_table
+    from sltoolkit.report.figures import reconstruction_figure as reconstruction_figure
+    from sltoolkit.report.figures import tradeoff_figure as tradeoff_figure
+    from sltoolkit.report.formats import formatted as formatted
+    from sltoolkit.report.histograms import class_histograms as class_histograms
+    from sltoolkit.report.progress_line import ProgressLine as ProgressLine
+    from sltoolkit.report.result import Result as Result
+    from sltoolkit.streams import Stream as Stream
+    from sltoolkit.training.protocol import Protocol as Protocol
+    from sltoolkit.training.victim import Victim as Victim
+    from sltoolkit.wire.reducers import HalfPrecision as HalfPrecision
+    from sltoolkit.wire.reducers import Quantized as Quantized
+    from sltoolkit.wire.reducers import TopK as TopK
 
 _HOMES = {
     "sltoolkit": ("data", "metrics", "models"),
-    "sltoolkit.api": ("attack", "class_histograms", "frozen", "table", "train"),
-    "sltoolkit.attacks": (
-        "ATTACKS", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "SDAR", "Colluding", "Decoder",
-        "DeepImagePrior", "Direction", "FSHAProperty", "FirstLayer", "InvertingGradients",
-        "LogitGradient", "Norm", "Regression", "Retrieval", "Shadow", "UnSplit", "WhiteBox",
-    ),
-    "sltoolkit.contracts.chain": ("Chain",),
+    "sltoolkit.api": ("attack", "frozen", "table", "train"),
     "sltoolkit.contracts.attack": ("ActiveAttack", "Attack", "Listener"),
+    "sltoolkit.contracts.chain": ("Chain",),
     "sltoolkit.contracts.defense": ("Defense", "NoDefense"),
-    "sltoolkit.defenses": (
-        "DEFENSES", "DISCO", "DPActivations", "GaussianNoise", "LaplaceNoise", "NoPeek",
-        "RandomPruning",
-    ),
-    "sltoolkit.models": ("cut",),
-    "sltoolkit.progress": ("ProgressLine",),
-    "sltoolkit.protocols": (
-        "BlindLearning", "CollaborativeInference", "ExtendedVanilla", "FedAvg", "LargeBatchSGD",
-        "LocalLoss", "MultiHop", "MultiTask", "PROTOCOLS", "SplitFedV1", "SplitFedV2", "SplitFedV3",
-        "UShaped", "Vanilla", "Vertical",
-    ),
-    "sltoolkit.wire.reducers": ("HalfPrecision", "Quantized", "TopK"),
     "sltoolkit.data.partition": (
         "DirichletLabels", "Shards", "ShuffleSplit", "WithReplacement", "class_counts",
         "heterogeneity",
     ),
+    "sltoolkit.data.targets": ("Targets",),
+    "sltoolkit.models": ("cut",),
+    "sltoolkit.parties.settings": ("Training",),
     "sltoolkit.referee.mount": ("STANDARD_GRANTS",),
     "sltoolkit.report.attacks": ("attack_table",),
     "sltoolkit.report.figures": ("reconstruction_figure", "tradeoff_figure"),
     "sltoolkit.report.formats": ("formatted",),
     "sltoolkit.report.histograms": ("class_histograms",),
+    "sltoolkit.report.progress_line": ("ProgressLine",),
     "sltoolkit.report.result": ("Result",),
     "sltoolkit.streams": ("Stream",),
-    "sltoolkit.data.targets": ("Targets",),
-    "sltoolkit.parties.settings": ("Training",),
+    "sltoolkit.training.protocol": ("Protocol",),
     "sltoolkit.training.victim": ("Victim",),
+    "sltoolkit.wire.reducers": ("HalfPrecision", "Quantized", "TopK"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "ATTACKS", "DEFENSES", "DISCO", "DLG", "FORA", "FSHA", "IDLG", "PCAT", "PROTOCOLS", "SDAR",
-    "STANDARD_GRANTS", "ActiveAttack", "Attack", "BlindLearning", "Chain",
-    "CollaborativeInference", "Colluding", "DPActivations", "Decoder", "DeepImagePrior",
-    "Defense", "Direction", "DirichletLabels", "ExtendedVanilla", "FSHAProperty", "FedAvg",
-    "FirstLayer", "GaussianNoise", "HalfPrecision", "InvertingGradients", "LaplaceNoise",
-    "LargeBatchSGD", "Listener", "LocalLoss", "LogitGradient", "MultiHop", "MultiTask",
-    "NoDefense", "NoPeek", "Norm", "ProgressLine", "Quantized", "RandomPruning", "Regression",
-    "Result", "Retrieval", "Shadow", "Shards", "ShuffleSplit", "SplitFedV1", "SplitFedV2",
-    "SplitFedV3", "Stream", "Targets", "TopK", "Training", "UShaped", "UnSplit", "Vanilla",
-    "Vertical", "Victim", "WhiteBox", "WithReplacement", "attack", "attack_table", "class_counts",
-    "class_histograms", "cut", "data", "formatted", "frozen", "heterogeneity", "metrics",
-    "models", "reconstruction_figure", "table", "tradeoff_figure", "train",
-]  # fmt: skip
+_REGISTRIES = {
+    "ATTACKS": "sltoolkit.attacks",
+    "DEFENSES": "sltoolkit.defenses",
+    "PROTOCOLS": "sltoolkit.protocols",
+}
+"""Each registry's home. Its plug-ins are public names, too."""
+
+_FORMER = {"Quantised": "Quantized"}
+"""Names of an earlier release, and what they are called now."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name in _FORMER:
+        now = _FORMER[name]
+        warnings.warn(f"sl.{name} is called sl.{now} now", DeprecationWarning, stacklevel=2)
+        return __getattr__(now)
+    if name in _HOME_OF:
+        home = _HOME_OF[name]
+        whole = home == "sltoolkit"
+        return import_module(f"{home}.{name}") if whole else getattr(import_module(home), name)
+    if name in _REGISTRIES:
+        return getattr(import_module(_REGISTRIES[name]), name)
+    if name == "__all__":
+        return sorted([*_HOME_OF, *_REGISTRIES, *_plugins()])
+    plugins = _plugins() if name[:1].isupper() else {}  # only a class can be a plug-in
+    if name not in plugins:
         raise AttributeError(f"module 'sltoolkit' has no attribute {name!r}")
-    home = _HOME_OF[name]
-    if home == "sltoolkit":
-        return import_module(f"sltoolkit.{name}")
-    return getattr(import_module(home), name)
+    return plugins[name]
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return list(__getattr__("__all__"))
+
+
+def _plugins() -> dict[str, type]:
+    registries = [getattr(import_module(home), name) for name, home in _REGISTRIES.items()]
+    return {kind.__name__: kind for registry in registries for kind in registry.values()}

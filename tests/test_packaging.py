@@ -1,5 +1,6 @@
 """What is installed is what is in the tree: an unlisted sub-package would vanish silently."""
 
+import ast
 import importlib
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 import sltoolkit
 from sltoolkit.attacks import ATTACKS
+from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.defenses import DEFENSES
 
 ROOT = Path(__file__).parents[1]
@@ -96,6 +98,32 @@ def test_every_public_name_exists(package: str) -> None:
 def test_every_registered_plugin_is_a_public_name() -> None:
     for kind in [*ATTACKS.values(), *DEFENSES.values()]:
         assert getattr(sltoolkit, kind.__name__) is kind
+
+
+@pytest.mark.parametrize("registry", [ATTACKS, DEFENSES], ids=["attacks", "defenses"])
+def test_every_class_that_a_registry_imports_is_registered(registry: dict[str, type]) -> None:
+    package = next(iter(set(registry.values()) - {NoDefense})).__module__.rsplit(".", 2)[0]
+    imported = [v for v in vars(importlib.import_module(package)).values() if isinstance(v, type)]
+    inside = [kind for kind in imported if kind.__module__.startswith(f"{package}.")]
+    assert sorted(map(repr, inside)) == sorted(map(repr, set(registry.values()) - {NoDefense}))
+
+
+def test_type_checkers_see_the_public_names() -> None:
+    source = (ROOT / "sltoolkit" / "__init__.py").read_text()
+    imported = {a.asname for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)
+                for a in n.names if a.asname is not None}  # fmt: skip
+    assert imported == set(sltoolkit._HOME_OF)
+
+
+def test_a_former_name_still_works_and_says_what_it_is_called_now() -> None:
+    with pytest.warns(DeprecationWarning, match=r"sl\.Quantised is called sl\.Quantized now"):
+        assert sltoolkit.Quantised is sltoolkit.Quantized
+    assert "Quantised" not in sltoolkit.__all__
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import sys, sltoolkit; sys.exit(bool({'torch', 'pandas', 'rich'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_registry_keys_are_module_names() -> None:

@@ -23,18 +23,17 @@ Source: Dwork and Roth 2014 (clip and Gaussian mechanism), Balle and Wang 2018 (
 Departures: none; this is the plain mechanism, and no paper's particular variant of it.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, PartySetup
-from sltoolkit.defenses._checks import require
 from sltoolkit.defenses.smashed._noise import gaussian_like, measured_std
 from sltoolkit.errors import SpecError
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.privacy import Guarantee, compose, epsilon_of, noise_for
 from sltoolkit.wire.turn import Turn
 
@@ -45,10 +44,7 @@ class DPActivations(Defense):
     """Per-example clipping and calibrated Gaussian noise.
 
     Attributes:
-        epsilon: privacy parameter of one release; smaller is more private.
-        delta: privacy parameter of one release.
-        clip: the l2 norm C to which each example is clipped, in units of the smashed data.
-        sigma: the standard deviation of the noise, which follows from the three.
+        sigma: the standard deviation of the noise, which follows from the parameters.
     """
 
     citation: ClassVar[str] = (
@@ -57,15 +53,20 @@ class DPActivations(Defense):
     )
     strength: ClassVar[str] = "epsilon"
 
-    epsilon: float = 10.0
-    delta: float = 1e-5
-    clip: float = 1.0
+    epsilon: Annotated[
+        float, Parameter("privacy parameter of one release; smaller is more private", above=0)
+    ] = 10.0
+    delta: Annotated[float, Parameter("privacy parameter of one release", above=0, below=1)] = 1e-5
+    clip: Annotated[
+        float,
+        Parameter(
+            "l2 norm C to which each example is clipped, in units of the smashed data", above=0
+        ),
+    ] = 1.0
     sigma: float = field(init=False)
 
     def __post_init__(self) -> None:
-        require(self, "epsilon", 0 < self.epsilon < math.inf, "finite and positive")
-        require(self, "delta", 0 < self.delta < 1, "strictly between 0 and 1")
-        require(self, "clip", 0 < self.clip < math.inf, "finite and positive")
+        super().__post_init__()
         self.sigma = 2 * self.clip * noise_for(self.epsilon, self.delta)
 
     def begin(self, setup: PartySetup) -> PartySetup:

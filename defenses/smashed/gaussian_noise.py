@@ -17,27 +17,22 @@ Departures from the paper:
    attacks, not by its std. `dp_activations` is the bounded, guaranteed relative.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 from torch import Tensor
 
 from sltoolkit.contracts.defense import Defense
-from sltoolkit.defenses._checks import require
 from sltoolkit.defenses.smashed._noise import gaussian_like, measured_std
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.wire.turn import Turn
 
 
 @final
 @dataclass(kw_only=True, eq=False)
 class GaussianNoise(Defense):
-    """Additive Gaussian noise, fresh per release.
-
-    Attributes:
-        std: standard deviation of the noise, in units of the smashed data.
-    """
+    """Additive Gaussian noise, fresh per release."""
 
     citation: ClassVar[str] = (
         "Titcombe et al. 2021, Practical defenses against model inversion attacks for split "
@@ -45,10 +40,9 @@ class GaussianNoise(Defense):
     )
     strength: ClassVar[str] = "std"
 
-    std: float = 0.5
-
-    def __post_init__(self) -> None:
-        require(self, "std", 0 <= self.std < math.inf, "finite and at least 0")
+    std: Annotated[
+        float, Parameter("standard deviation of the noise, in units of the smashed data", least=0)
+    ] = 0.5
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """Add fresh noise."""

@@ -16,27 +16,22 @@ Departures from the paper:
    would be epsilon = 1000 per release, so no guarantee is stated.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 from torch import Tensor
 
 from sltoolkit.contracts.defense import Defense
-from sltoolkit.defenses._checks import require
 from sltoolkit.defenses.smashed._noise import laplace_like, measured_std
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.wire.turn import Turn
 
 
 @final
 @dataclass(kw_only=True, eq=False)
 class LaplaceNoise(Defense):
-    """Additive Laplace noise, fresh per release.
-
-    Attributes:
-        scale: the Laplace distribution's b, in units of the smashed data.
-    """
+    """Additive Laplace noise, fresh per release."""
 
     citation: ClassVar[str] = (
         "Titcombe et al. 2021, Practical defenses against model inversion attacks for split "
@@ -44,10 +39,9 @@ class LaplaceNoise(Defense):
     )
     strength: ClassVar[str] = "scale"
 
-    scale: float = 0.5
-
-    def __post_init__(self) -> None:
-        require(self, "scale", 0 <= self.scale < math.inf, "finite and at least 0")
+    scale: Annotated[
+        float, Parameter("the Laplace distribution's b, in units of the smashed data", least=0)
+    ] = 0.5
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """Add fresh noise."""

@@ -21,25 +21,21 @@ Departures from the benchmark's code:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from torch import Tensor
 
 from sltoolkit.contracts.defense import Defense
-from sltoolkit.defenses._checks import require
 from sltoolkit.defenses.smashed._channels import per_channel, pruned_count, zero_channels
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.wire.turn import Turn
 
 
 @final
 @dataclass(kw_only=True, eq=False)
 class RandomPruning(Defense):
-    """A fresh random channel mask per batch.
-
-    Attributes:
-        ratio: the fraction of channels set to 0, in [0, 1).
-    """
+    """A fresh random channel mask per batch."""
 
     citation: ClassVar[str] = (
         "Singh et al. 2021, DISCO: dynamic and invariant sensitive channel obfuscation for deep "
@@ -48,10 +44,7 @@ class RandomPruning(Defense):
     strength: ClassVar[str] = "ratio"
     per_batch: ClassVar[bool] = True
 
-    ratio: float = 0.5
-
-    def __post_init__(self) -> None:
-        require(self, "ratio", 0 <= self.ratio < 1, "in [0, 1)")
+    ratio: Annotated[float, Parameter("fraction of channels set to 0", least=0, below=1)] = 0.5
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """Zero a fresh random choice of channels."""

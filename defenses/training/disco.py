@@ -36,7 +36,7 @@ Departures from the paper and its authors' code:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Self, final
+from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +44,11 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from sltoolkit.contracts.defense import Defense, PartySetup
-from sltoolkit.defenses._checks import require
 from sltoolkit.defenses.smashed._channels import per_channel, pruned_count, zero_channels
 from sltoolkit.errors import ProtocolError
 from sltoolkit.networks.inverse import inverse_network
 from sltoolkit.networks.layers import check_shape, mixing
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
 
@@ -77,14 +77,7 @@ class _Masked:
 @final
 @dataclass(kw_only=True, eq=False)
 class DISCO(Defense):
-    """Learned channel pruning against a proxy adversary.
-
-    Attributes:
-        ratio: the fraction of channels set to 0, in [0, 1).
-        alpha: weight of the adversary in the pruner's loss; the task has 1 - alpha.
-        lr: learning rate (Adam) of pruner and adversary.
-        width: hidden units of the pruner, and channels of the proxy adversary.
-    """
+    """Learned channel pruning against a proxy adversary."""
 
     citation: ClassVar[str] = (
         "Singh et al. 2021, DISCO: dynamic and invariant sensitive channel obfuscation for deep "
@@ -93,19 +86,20 @@ class DISCO(Defense):
     strength: ClassVar[str] = "ratio"
     learns: ClassVar[bool] = True
 
-    ratio: float = 0.65
-    alpha: float = 0.5
-    lr: float = 3e-4
-    width: int = 16
+    ratio: Annotated[float, Parameter("fraction of channels set to 0", least=0, below=1)] = 0.65
+    alpha: Annotated[
+        float,
+        Parameter(
+            "weight of the adversary in the pruner's loss; the task has 1 - alpha", least=0, most=1
+        ),
+    ] = 0.5
+    lr: Annotated[float, Parameter("learning rate (Adam) of pruner and adversary", above=0)] = 3e-4
+    width: Annotated[
+        int, Parameter("hidden units of the pruner, and channels of the proxy adversary", least=1)
+    ] = 16
     _networks: _Networks | None = field(init=False, repr=False, default=None)
     _batch: _Masked | None = field(init=False, repr=False, default=None)
     _proxy_mse: Tensor | None = field(init=False, repr=False, default=None)
-
-    def __post_init__(self) -> None:
-        require(self, "ratio", 0 <= self.ratio < 1, "in [0, 1)")
-        require(self, "alpha", 0 <= self.alpha <= 1, "in [0, 1]")
-        require(self, "lr", 0 < self.lr < float("inf"), "finite and positive")
-        require(self, "width", self.width >= 1, "at least 1")
 
     @classmethod
     def smoke(cls) -> Self:

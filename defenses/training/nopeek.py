@@ -21,27 +21,22 @@ Departures from the paper:
 3. A batch of fewer than two samples has no distance correlation and adds no loss.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 from torch import Tensor
 
 from sltoolkit.contracts.defense import Defense
-from sltoolkit.defenses._checks import require
 from sltoolkit.metrics.correlation import distance_correlation
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.wire.turn import Turn
 
 
 @final
 @dataclass(kw_only=True, eq=False)
 class NoPeek(Defense):
-    """Distance correlation as a further loss of the client.
-
-    Attributes:
-        weight: of the distance correlation, relative to a cross-entropy of weight 1.
-    """
+    """Distance correlation as a further loss of the client."""
 
     citation: ClassVar[str] = (
         "Vepakomma et al. 2020, NoPeek: information leakage reduction to share activations in "
@@ -50,11 +45,11 @@ class NoPeek(Defense):
     strength: ClassVar[str] = "weight"
     learns: ClassVar[bool] = True
 
-    weight: float = 1.0
+    weight: Annotated[
+        float,
+        Parameter("weight of the distance correlation, where the cross-entropy has 1", least=0),
+    ] = 1.0
     _seen: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        require(self, "weight", 0 <= self.weight < math.inf, "finite and at least 0")
 
     def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
         """The weighted distance correlation of the batch's inputs and what was sent."""

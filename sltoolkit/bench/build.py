@@ -1,9 +1,9 @@
 """From spec tables to objects: every key is checked against what the plug-in really takes."""
 
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +17,7 @@ from sltoolkit.contracts.grants import GRANTS
 from sltoolkit.data.partition import PARTITIONS, Partition
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError, lookup, nearest
+from sltoolkit.parameters.checking import check_arguments
 from sltoolkit.protocols import PROTOCOLS, Protocol
 from sltoolkit.wire.codec import Reducer
 from sltoolkit.wire.reducers import REDUCERS
@@ -29,32 +30,77 @@ T = TypeVar("T")
 def table_into(kind: type[T], table: Mapping[str, Any], path: str) -> T:
     """An instance of a parameter dataclass from a table.
 
+    A parameter that is itself such a dataclass takes a table, too, for example
+    `inversion = { steps = 300 }`; what that table leaves out stays at the parameter's default.
+
     Raises:
-        SpecError: for an unknown key (with the nearest valid one) or a value of the wrong type.
+        SpecError: for an unknown key (with the nearest valid one), a value of the wrong type or
+            out of its range.
     """
-    valid = [f.name for f in fields(kind) if f.init]  # type: ignore[arg-type]
+    values = _values(kind, table, path)
+    with at(path, kind.__name__, values):
+        return kind(**values)
+
+
+def _values(kind: type[Any], table: Mapping[str, Any], path: str) -> dict[str, Any]:
+    given = {f.name: f for f in fields(kind) if f.init}
     hints = typing.get_type_hints(kind)
     values = {}
     for key, value in table.items():
-        if key not in valid:
-            raise SpecError(
-                f"unknown key '{path}.{key}'{nearest(key, valid)} (valid: {', '.join(valid)})"
-            )
+        _check_key(key, list(given), path)
+        inner = _dataclass_in(hints[key])
+        if inner is not None and isinstance(value, Mapping):
+            values[key] = _nested(inner, _default_of(given[key]), value, f"{path}.{key}")
+            continue
         try:
             values[key] = TypeAdapter(hints[key]).validate_python(value)
         except ValidationError as e:
             raise SpecError(f"{path}.{key}: {e.errors()[0]['msg']} (got {value!r})") from None
-    with at(path):
-        return kind(**values)
+    return values
+
+
+def _nested(kind: type[Any], default: Any, table: Mapping[str, Any], path: str) -> Any:
+    if not isinstance(default, kind):
+        return table_into(kind, table, path)
+    values = _values(kind, table, path)
+    with at(path, kind.__name__, values):
+        return replace(default, **values)
+
+
+def _dataclass_in(hint: Any) -> type[Any] | None:
+    """The dataclass that a parameter holds, if it holds one."""
+    options = typing.get_args(hint) or (hint,)
+    return next((o for o in options if isinstance(o, type) and is_dataclass(o)), None)
+
+
+def _default_of(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _check_key(key: str, valid: list[str], path: str) -> None:
+    if key not in valid:
+        raise SpecError(
+            f"unknown key '{path}.{key}'{nearest(key, valid)} (valid: {', '.join(valid)})"
+        )
 
 
 @contextmanager
-def at(path: str) -> Iterator[None]:
-    """Say where in the spec a mistake is."""
+def at(path: str, owner: str = "", keys: Collection[str] = ()) -> Iterator[None]:
+    """Say where in the spec a mistake is.
+
+    Args:
+        path: of the table.
+        owner: whose parameters these are; where a message names it and then one of `keys`, the
+            path takes its place.
+        keys: of the table.
+    """
     try:
         yield
     except (SpecError, ProtocolError) as e:
         said = str(e).removeprefix(f"{path}.")
+        own = said.removeprefix(f"{owner}: ")
+        if own.partition(" ")[0] in keys:
+            said = own
         joint = ": " if said == str(e) else "."
         raise SpecError(f"{path}{joint}{said}") from None
     except ThreatModelError as e:
@@ -144,11 +190,9 @@ def model_from(table: Mapping[str, Any], path: str) -> tuple[str, Any, dict[str,
     name, rest = _named(table, path, also=("cut",))
     entry = _entry(models.MODELS, name, "model", path)
     for key in rest:
-        if key not in entry.params:
-            valid = ["name", "cut", *entry.params]
-            raise SpecError(
-                f"unknown key '{path}.{key}'{nearest(key, valid)} (valid: {', '.join(valid)})"
-            )
+        _check_key(key, ["name", "cut", *entry.params], path)
+    with at(path, name, rest):
+        check_arguments(entry.factory, rest, name)
     cut = table.get("cut", entry.cut)
     if not all(isinstance(place, str | int) for place in places(cut)):
         raise SpecError(f"{path}.cut: expected a block's name, or a list of them, got {cut!r}")

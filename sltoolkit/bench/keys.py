@@ -1,9 +1,13 @@
 """The key that a result is stored under: a hash of everything it depends on.
 
-That is the recipe, the sources of the plug-ins it uses, the versions of package and torch, the
-number of threads and the device. The same key means the same numbers.
+That is the recipe, the code of the plug-ins it uses and of what they import, the versions of
+package and torch, the number of threads and the device. The same key means the same numbers.
+
+Code is hashed as its syntax tree without prose: docstrings, comments, formatting and the meanings
+of parameters may change, and stored results stay valid.
 """
 
+import ast
 import hashlib
 import inspect
 import json
@@ -11,11 +15,11 @@ import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 
+from sltoolkit.bench.imports import modules_behind
 from sltoolkit.errors import SpecError
 
 THREADS = 1
@@ -28,26 +32,46 @@ def key_of(what: Any, sources: list[Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def modules_of(thing: Any) -> dict[str, Path]:
+    """The modules that a class's or function's result depends on, and their files."""
+    module = sys.modules[thing.__module__]
+    return modules_behind(thing.__module__, Path(inspect.getfile(module)))
+
+
+def code_of(source: str) -> str:
+    """What a module computes, as text: its syntax tree without prose and positions."""
+    return ast.dump(_WithoutProse().visit(ast.parse(source)), annotate_fields=False)
+
+
 @cache
 def _source(thing: Any) -> str:
-    """Of the file that defines it, and of the package's files that one takes something from."""
-    files = sorted({Path(inspect.getfile(m)) for m in _used(sys.modules[thing.__module__], set())})
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+    """Of the module that defines it, and of everything that one imports."""
+    code = "\0".join(_code_of_file(file) for file in modules_of(thing).values())
+    return hashlib.sha256(code.encode()).hexdigest()
 
 
-def _used(module: ModuleType, found: set[ModuleType]) -> set[ModuleType]:
-    found.add(module)
-    for value in vars(module).values():
-        name = value.__name__ if isinstance(value, ModuleType) else _home(value)
-        other = sys.modules.get(name)
-        if name.startswith("sltoolkit.") and other is not None and other not in found:
-            _used(other, found)
-    return found
+@cache
+def _code_of_file(file: Path) -> str:
+    return code_of(file.read_text())
 
 
-def _home(value: Any) -> str:
-    name = getattr(value, "__module__", None)
-    return name if isinstance(name, str) else ""
+class _WithoutProse(ast.NodeTransformer):
+    """Drops docstrings, other texts that stand alone, and the meanings of parameters."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+        if name == "Parameter":
+            node.args = [a for a in node.args if not _is_text(a)]
+            node.keywords = [k for k in node.keywords if k.arg != "meaning"]
+        return self.generic_visit(node)
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 @cache

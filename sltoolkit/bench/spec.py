@@ -46,7 +46,7 @@ from sltoolkit.bench.build import (
     reducer_from,
     table_into,
 )
-from sltoolkit.bench.sweep import check_paths, put, swept_defenses, swept_elsewhere
+from sltoolkit.bench.sweep import check_paths, put, swept_elsewhere, swept_tables
 from sltoolkit.data.registry import DATASETS
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError, lookup, nearest
@@ -141,7 +141,7 @@ class Spec(BaseModel):
     def points(self) -> list["Spec"]:
         """One spec per protocol and combination of swept values, fully checked.
 
-        Each keeps as its sweep the one value of what was swept outside the defenses.
+        Each keeps as its sweep the one value of what was swept outside the defenses and attacks.
 
         Raises:
             SpecError: with the dotted path of what is wrong.
@@ -149,11 +149,14 @@ class Spec(BaseModel):
         if isinstance(self.protocol, list):
             alone = [self.for_protocol(i) for i in range(len(self.protocol))]
             return [point for spec in alone for point in spec.points()]
-        defenses = [swept for table in self.defense for swept in swept_defenses(table, self.sweep)]
+        plugins = {
+            "defense": [d for t in self.defense for d in swept_tables("defense", t, self.sweep)],
+            "attack": [a for t in self.attack for a in swept_tables("attack", t, self.sweep)],
+        }
         points = []
         for chosen in swept_elsewhere(self.sweep):
             single = {path: [value] for path, value in chosen.items()}
-            raw = self.model_dump() | {"sweep": single, "defense": defenses}
+            raw = self.model_dump() | {"sweep": single, **plugins}
             for path, value in chosen.items():
                 put(raw, path, value)
             points.append(_checked(raw))
@@ -176,7 +179,9 @@ def load_spec(source: Path | str | Mapping[str, Any]) -> Spec:
         if isinstance(raw.get("checkpoint"), str):  # relative to the spec, wherever it is run from
             raw["checkpoint"] = str((Path(source).parent / raw["checkpoint"]).resolve())
     spec = _checked(raw)
-    check_paths(spec.sweep, {str(t["name"]) for t in spec.defense if "name" in t})
+    named = {"defense": spec.defense, "attack": spec.attack}
+    names = {key: {str(t["name"]) for t in tables if "name" in t} for key, tables in named.items()}
+    check_paths(spec.sweep, names)
     if spec.sweep:
         with at("sweep"):
             spec.points()

@@ -1,30 +1,40 @@
-"""What a spec sweeps: values by dotted path, as `"defense.gaussian_noise.std" = [0.1, 2.0]`."""
+"""What a spec sweeps: values by dotted path, as `"defense.gaussian_noise.std" = [0.1, 2.0]`.
+
+Defenses and attacks are swept by their names, a parameter's own parameters by a longer path:
+`"attack.shadow.inversion.steps" = [100, 300]`.
+"""
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from sltoolkit.errors import SpecError, nearest
 
 Sweep = Mapping[str, list[Any]]
 
 _SECTIONS = (
-    "data", "model", "protocol", "partition", "reducer", "training", "targets", "defense",
+    "data", "model", "protocol", "partition", "reducer", "training", "targets", "defense", "attack",
 )  # fmt: skip
+_NAMED = ("defense", "attack")
+"""Sections of several tables, each with a name."""
 
 
-def swept_defenses(table: Mapping[str, Any], sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """A defense's table with every combination of what is swept of this defense."""
+def swept_tables(
+    section: Literal["defense", "attack"], table: Mapping[str, Any], sweep: Sweep
+) -> Iterator[dict[str, Any]]:
+    """The table of a defense or an attack with every combination of what is swept of it."""
     name = str(table.get("name", ""))
-    mine = {p: v for p, v in sweep.items() if p.split(".")[:2] == ["defense", name]}
-    keys = [p.split(".")[2] for p in mine]
+    mine = {p: v for p, v in sweep.items() if p.split(".")[:2] == [section, name]}
     for combination in itertools.product(*mine.values()):
-        yield {**table, **dict(zip(keys, combination, strict=True))}
+        swept = dict(table)
+        for path, value in zip(mine, combination, strict=True):
+            swept = _with(swept, path.split(".")[2:], value)
+        yield swept
 
 
 def swept_elsewhere(sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """Every combination of what is swept outside the defenses: path -> value."""
-    elsewhere = {p: v for p, v in sweep.items() if p.split(".")[0] != "defense"}
+    """Every combination of what is swept outside the defenses and attacks: path -> value."""
+    elsewhere = {p: v for p, v in sweep.items() if p.split(".")[0] not in _NAMED}
     for values in itertools.product(*elsewhere.values()):
         yield dict(zip(elsewhere, values, strict=True))
 
@@ -35,12 +45,19 @@ def put(raw: dict[str, Any], path: str, value: Any) -> None:
     raw[section] = {**raw[section], key: value}
 
 
-def check_paths(sweep: Sweep, defenses: Collection[str]) -> None:
+def _with(table: Any, keys: list[str], value: Any) -> dict[str, Any]:
+    """A table, with another value at a path within it."""
+    first, *rest = keys
+    outer = table if isinstance(table, Mapping) else {}
+    return {**outer, first: _with(outer.get(first), rest, value) if rest else value}
+
+
+def check_paths(sweep: Sweep, names: Mapping[str, Collection[str]]) -> None:
     """Refuse a path that leads nowhere.
 
     Args:
         sweep: paths and their values.
-        defenses: the names of the spec's defenses.
+        names: the names of the spec's defenses and attacks, by section.
 
     Raises:
         SpecError: with the nearest valid one.
@@ -52,11 +69,11 @@ def check_paths(sweep: Sweep, defenses: Collection[str]) -> None:
                 f"sweep.{path!r}: can't sweep {head!r}{nearest(head, _SECTIONS)} "
                 f"(sections: {', '.join(_SECTIONS)})"
             )
-        if head == "defense" and (len(rest) != 2 or rest[0] not in defenses):
-            hint = nearest(rest[0], defenses) if rest else ""
+        if head in _NAMED and (len(rest) < 2 or rest[0] not in names[head]):
+            hint = nearest(rest[0], names[head]) if rest else ""
             raise SpecError(
-                f"sweep.{path!r}: expected defense.NAME.PARAMETER with NAME one of "
-                f"{', '.join(sorted(defenses))}{hint}"
+                f"sweep.{path!r}: expected {head}.NAME.PARAMETER with NAME one of "
+                f"{', '.join(sorted(names[head]))}{hint}"
             )
-        if head != "defense" and len(rest) != 1:
+        if head not in _NAMED and len(rest) != 1:
             raise SpecError(f"sweep.{path!r}: expected {head}.KEY")

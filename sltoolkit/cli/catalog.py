@@ -47,7 +47,7 @@ def describe(name: str) -> Record:
         record["description"] = _doc(plugin, name, paragraphs=2)
         record["parameters"] = describe_parameters(plugin)
     if kind == "models":
-        record["parameters"] = plugin.params
+        record["parameters"] = describe_parameters(plugin.factory)
     if kind == "attacks":
         used = {*record["needs"], *record["can_use"]}
         record["grants"] = {grant: meaning for grant, meaning in GRANTS.items() if grant in used}

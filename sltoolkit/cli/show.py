@@ -69,7 +69,8 @@ def show_record(record: Record) -> None:
         if isinstance(value, dict):
             console.print(Text(f"\n{key.replace('_', ' ')}", style="bold"))
             for name, inner in value.items():
-                console.print(Text(f"  {name}: {_text(inner)}"))
+                text = _parameter_text(inner) if key == "parameters" else _text(inner)
+                console.print(Text(f"  {name}: {text}"))
         elif key == "description":
             console.print(Text(f"{value}\n"))
         else:
@@ -186,6 +187,13 @@ def _narrow(text: str) -> str:
     if "(δ" in text:
         return text.replace(" (", "\n(").replace(", ", ",\n")
     return text.replace(" [", "\n[").replace(", ", ",")
+
+
+def _parameter_text(parameter: Mapping[str, Any]) -> str:
+    text = f"{parameter['expected']}; default {parameter['default']}"
+    if parameter["grid"]:
+        text += f", rehearsed among {_text(parameter['grid'])}"
+    return f"{text}: {parameter['meaning']}" if parameter["meaning"] else text
 
 
 def _text(value: Any) -> str:

@@ -7,10 +7,12 @@ opacus refuses in-place activations.
 from collections import OrderedDict
 from collections.abc import Sequence
 from math import prod
+from typing import Annotated
 
 from torch import nn
 
 from sltoolkit.errors import SpecError
+from sltoolkit.parameters.parameter import Parameter
 
 
 def image_shape(shape: Sequence[int], model: str) -> tuple[int, int, int]:
@@ -25,7 +27,15 @@ def image_shape(shape: Sequence[int], model: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def mlp(*, shape: Sequence[int], classes: int, hidden: Sequence[int] = (256, 128)) -> nn.Sequential:
+def mlp(
+    *,
+    shape: Sequence[int],
+    classes: int,
+    hidden: Annotated[Sequence[int], Parameter("widths of the hidden layers", least=1)] = (
+        256,
+        128,
+    ),
+) -> nn.Sequential:
     """A fully connected ReLU network.
 
     Blocks: `flatten`, then `fc1`, `relu1`, ... per hidden layer, and a last `fc`.
@@ -33,13 +43,7 @@ def mlp(*, shape: Sequence[int], classes: int, hidden: Sequence[int] = (256, 128
     Args:
         shape: of one input, features (d,) or an image (C, H, W).
         classes: number of logits.
-        hidden: widths of the hidden layers.
-
-    Raises:
-        SpecError: if a hidden width is not a positive integer.
     """
-    if not all(isinstance(width, int) and width > 0 for width in hidden):
-        raise SpecError(f"hidden must be a list of positive integers, got {hidden!r}")
     blocks: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     width = prod(shape)
     for number, wider in enumerate(hidden, start=1):
@@ -50,7 +54,19 @@ def mlp(*, shape: Sequence[int], classes: int, hidden: Sequence[int] = (256, 128
     return nn.Sequential(blocks)
 
 
-def lenet(*, shape: Sequence[int], classes: int, padding: int = 0) -> nn.Sequential:
+def lenet(
+    *,
+    shape: Sequence[int],
+    classes: int,
+    padding: Annotated[
+        int,
+        Parameter(
+            "zero padding of both convolutions; 0 in the paper, 2 keeps the size, which images "
+            "below 16x16 need",
+            least=0,
+        ),
+    ] = 0,
+) -> nn.Sequential:
     """The LeNet of He et al. 2019 (their MNIST victim): 5x5 convolutions of 8 and 16 channels.
 
     Blocks: `conv1`, `relu1`, `pool1`, `conv2`, `relu2`, `pool2`, `flatten`, `fc1` (120), `relu3`,
@@ -59,15 +75,11 @@ def lenet(*, shape: Sequence[int], classes: int, padding: int = 0) -> nn.Sequent
     Args:
         shape: (C, H, W) of one image.
         classes: number of logits.
-        padding: zero padding of both convolutions; 0 in the paper, 2 keeps the size, which images
-            below 16x16 need.
 
     Raises:
         SpecError: if the images are too small for two convolutions and two poolings.
     """
     channels, height, width = image_shape(shape, "lenet")
-    if not isinstance(padding, int) or padding < 0:
-        raise SpecError(f"padding must be an integer of at least 0, got {padding!r}")
     rows, columns = (_after_lenet_features(size, padding) for size in (height, width))
     if rows < 1 or columns < 1:
         raise SpecError(

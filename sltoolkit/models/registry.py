@@ -1,7 +1,6 @@
 """The models by name. A new one is one factory and one entry here."""
 
 import copy
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -11,6 +10,8 @@ from torch import nn
 from sltoolkit.errors import SpecError, lookup
 from sltoolkit.models.plain import cifar_cnn, ecg_cnn, lenet, mlp
 from sltoolkit.models.resnet import resnet18, resnet20
+from sltoolkit.parameters.checking import check_arguments
+from sltoolkit.parameters.parameter import declared
 
 Model = str | nn.Module | Callable[[], nn.Module]
 """A registered name, a network of one's own, or a function that makes one."""
@@ -40,8 +41,7 @@ class ModelEntry:
     @property
     def params(self) -> dict[str, Any]:
         """The model's own parameters and their defaults."""
-        signature = inspect.signature(self.factory).parameters.values()
-        return {p.name: p.default for p in signature if p.default is not p.empty}
+        return {p.name: p.default for p in declared(self.factory)}
 
 
 HE_2016 = "He, Zhang, Ren, Sun: Deep residual learning for image recognition (CVPR 2016)"
@@ -116,6 +116,7 @@ def build(name: str, *, shape: Sequence[int], classes: int, **params: Any) -> nn
         raise SpecError(f"the shape of one input must be positive integers, got {tuple(shape)}")
     if classes < 1:
         raise SpecError(f"a model needs at least one class, got {classes}")
+    check_arguments(entry.factory, params, name)
     return entry.factory(shape=shape, classes=classes, **params)
 
 

@@ -7,12 +7,13 @@ the `nn.Sequential`: inside it two values would have to cross a cut, the branch 
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sltoolkit.errors import lookup
 from sltoolkit.models.plain import image_shape
+from sltoolkit.parameters.parameter import Parameter
 
 Norm = Callable[[int], nn.Module]
 
@@ -23,8 +24,11 @@ def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(min(32, channels // 4), channels)
 
 
+NormName = Annotated[
+    Literal["batch", "group"],
+    Parameter("normalization: batch, or group (32 groups, fewer in narrow layers) for DP-SGD"),
+]
 NORMS: dict[str, Norm] = {"batch": nn.BatchNorm2d, "group": _group_norm}
-"""Normalizations: `batch`, or `group` (32 groups, fewer in narrow layers) as DP-SGD needs."""
 
 
 class PadShortcut(nn.Module):
@@ -73,7 +77,7 @@ class ResidualBlock(nn.Module):
         return out
 
 
-def resnet18(*, shape: Sequence[int], classes: int, norm: str = "batch") -> nn.Sequential:
+def resnet18(*, shape: Sequence[int], classes: int, norm: NormName = "batch") -> nn.Sequential:
     """ResNet-18 with the CIFAR stem: four stages of two blocks, 64 to 512 channels.
 
     Blocks: `stem`, `norm`, `relu`, `layer1_0`, ..., `layer4_1`, `pool`, `flatten`, `fc`. Where the
@@ -82,12 +86,11 @@ def resnet18(*, shape: Sequence[int], classes: int, norm: str = "batch") -> nn.S
     Args:
         shape: (C, H, W) of one image.
         classes: number of logits.
-        norm: `batch` or `group`.
 
     Raises:
-        SpecError: if the shape is not that of an image, or the norm is unknown.
+        SpecError: if the shape is not that of an image.
     """
-    make = lookup(NORMS, str(norm), "norm")
+    make = NORMS[norm]
 
     def project(channels: int, wider: int) -> nn.Module:
         return nn.Sequential(
@@ -100,7 +103,7 @@ def resnet18(*, shape: Sequence[int], classes: int, norm: str = "batch") -> nn.S
     return _resnet(channels, classes, (64, 128, 256, 512), depth=2, norm=make, shortcut=project)
 
 
-def resnet20(*, shape: Sequence[int], classes: int, norm: str = "batch") -> nn.Sequential:
+def resnet20(*, shape: Sequence[int], classes: int, norm: NormName = "batch") -> nn.Sequential:
     """ResNet-20 of section 4.2: three stages of three blocks, 16 to 64 channels.
 
     Blocks: `stem`, `norm`, `relu`, `layer1_0`, ..., `layer3_2`, `pool`, `flatten`, `fc`. All
@@ -109,12 +112,11 @@ def resnet20(*, shape: Sequence[int], classes: int, norm: str = "batch") -> nn.S
     Args:
         shape: (C, H, W) of one image.
         classes: number of logits.
-        norm: `batch` or `group`.
 
     Raises:
-        SpecError: if the shape is not that of an image, or the norm is unknown.
+        SpecError: if the shape is not that of an image.
     """
-    make = lookup(NORMS, str(norm), "norm")
+    make = NORMS[norm]
 
     def pad(channels: int, wider: int) -> nn.Module:
         return PadShortcut(wider - channels)

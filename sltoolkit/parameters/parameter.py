@@ -11,6 +11,7 @@ compare (`grids`), what `sltoolkit describe` prints, and the pages of the docume
 import inspect
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, final
@@ -136,7 +137,7 @@ def _in_words(kind: Any) -> str:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return f"one of {', '.join(map(repr, inner))}" if len(inner) > 1 else repr(inner[0])
-    if origin in (tuple, list) and inner:
+    if origin in (tuple, list, Sequence) and inner:
         if typing.get_origin(inner[0]) is Literal:
             return f"a list of {', '.join(map(repr, typing.get_args(inner[0])))}"
         return f"a list of {_SEVERAL.get(inner[0], getattr(inner[0], '__name__', inner[0]))}"

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from sltoolkit.contracts.chain import Chain
 from sltoolkit.errors import lookup
+from sltoolkit.parameters.parameter import declared, required
 
 P = TypeVar("P")
 
@@ -63,6 +64,26 @@ def _plain(plugin: Any) -> Any:
     return repr(plugin)
 
 
-def describe_parameters(kind: type) -> dict[str, Any]:
-    """The parameters of a plug-in class and their defaults."""
-    return _parameters_of(kind())
+def describe_parameters(kind: Any) -> dict[str, dict[str, Any]]:
+    """What is to be known of the parameters of a plug-in class or of a model's factory.
+
+    Returns:
+        name -> `expected` (type and range in words), `default`, `meaning` and `grid` (what a
+        rehearsal compares); of a parameter that holds a plug-in, that one's by dotted names.
+    """
+    found = {}
+    for parameter in declared(kind):
+        if is_dataclass(parameter.default):
+            inner = describe_parameters(type(parameter.default))
+            own = _parameters_of(parameter.default)
+            for name, record in inner.items():
+                found[f"{parameter.name}.{name}"] = record | {"default": own.get(name)}
+            continue
+        notes = parameter.parameter
+        found[parameter.name] = {
+            "expected": parameter.expected,
+            "default": None if required(parameter) else parameter.default,
+            "meaning": notes.meaning if notes else "",
+            "grid": list(notes.grid) if notes else [],
+        }
+    return found

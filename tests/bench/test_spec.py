@@ -57,7 +57,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "defense type": (
         {"defense": [{"name": "gaussian_noise", "std": "big"}]}, r"defense\[0\]\.std: .*'big'"
     ),
-    "defense value": ({"defense": [{"name": "gaussian_noise", "std": -1}]}, r"defense\[0\]: .*std"),
+    "defense value": ({"defense": [{"name": "gaussian_noise", "std": -1}]},
+        r"defense\[0\]\.std must be a number of at least 0, got -1",
+    ),
     "chain link": (
         {"defense": [{"chain": [{"name": "none"}, {"name": "nopek"}]}]},
         r"defense\[0\]\.chain\[1\]\.name: .*did you mean 'nopeek'",
@@ -94,7 +96,23 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "pilot reported": ({"seeds": [7], "pilot_seed": 7}, "pilot_seed 7 is also a reported seed"),
     "tune": ({"tune": "never"}, "tune: .*'never'"),
     "sweep section": ({"sweep": {"trainig.lr": [1]}}, "trainig.*did you mean 'training'"),
-    "sweep of attacks": ({"sweep": {"attack.norm.x": [1]}}, "can't sweep 'attack'"),
+    "sweep of an attack's unknown key": (
+        {"sweep": {"attack.whitebox.step": [1]}}, r"sweep.*\.step'; did you mean 'steps'"
+    ),
+    "sweep of an attack that isn't there": (
+        {"sweep": {"attack.whitebx.steps": [1]}}, "did you mean 'whitebox'"
+    ),
+    "sweep of an attack's value": (
+        {"sweep": {"attack.whitebox.steps": ["long"]}}, r"attack\[0\]\.steps: .*'long'"
+    ),
+    "sweep of an attack without a key": ({"sweep": {"attack.norm": [1]}}, r"attack\.NAME\.PARAM"),
+    "model type": (
+        {"model": {"name": "lenet", "padding": "wide"}},
+        r"model\.padding must be a whole number of at least 0, got 'wide'",
+    ),
+    "model value": (
+        {"model": {"name": "lenet", "padding": -1}}, r"model\.padding must be .* got -1"
+    ),
     "sweep of a defense that isn't there": (
         {"sweep": {"defense.gaussian_nois.std": [1]}}, "did you mean 'gaussian_noise'"
     ),
@@ -149,6 +167,15 @@ def test_a_sweep_gives_every_combination() -> None:
         assert point.sweep == {"training.lr": [point.training["lr"]],
                                "data.train": [point.data.train]}  # fmt: skip
         assert [d.get("std") for d in point.defense] == [None, 0.1, 0.2, 0.3, 0.4]
+
+
+def test_attacks_are_swept_by_name() -> None:
+    sweep = {"attack.whitebox.steps": [2, 5], "attack.whitebox.tv_weight": [0.1]}
+    (point,) = load_spec(tiny(sweep=sweep)).points()
+    assert [(a["name"], a.get("steps"), a.get("tv_weight")) for a in point.attack] == [
+        ("whitebox", 2, 0.1), ("whitebox", 5, 0.1), ("norm", None, None)
+    ]  # fmt: skip
+    assert point.sweep == {}
 
 
 def test_a_swept_cut_can_be_a_list() -> None:

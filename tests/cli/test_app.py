@@ -3,20 +3,24 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.cli.app import app
+from sltoolkit.cli.show import _parameter_text
 from sltoolkit.data.registry import DATASETS
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import StoreError
 from sltoolkit.metrics import METRICS
 from sltoolkit.models import MODELS
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols import PROTOCOLS
+from sltoolkit.rows.names import describe_parameters
 
 REGISTRIES: dict[str, Any] = {
     "attacks": ATTACKS, "defenses": DEFENSES, "protocols": PROTOCOLS, "models": MODELS,
@@ -46,6 +50,18 @@ tv_weight = 0.01
 forward = "client"
 steps = 2
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    lr: Annotated[float | None, Parameter("learning rate", above=0, grid=(0.1, 0.2))] = None
+    steps: Annotated[int, Parameter("of the descent", least=1)] = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    inner: Inner = Inner(steps=7)
+
 
 FAILING = f"""{SPEC}
 [[attack]]
@@ -122,11 +138,33 @@ def test_everything_registered_can_be_described(name: str) -> None:
 def test_description_shows_parameters_citation_grants_and_seats() -> None:
     attack = call("describe", "whitebox").stdout
     assert "He, Zhang" in attack
-    assert "box: True" in attack
+    assert "box: true or false; default True" in attack
     assert "client_weights: a copy of the client network" in attack
     protocol = json.loads(call("describe", "vanilla", "--json").stdout)
     assert "smashed" in protocol["seats"]["server"]
-    assert protocol["parameters"]["clients"] == 1
+    assert protocol["parameters"]["clients"]["default"] == 1
+
+
+def test_description_of_a_parameter_says_type_range_default_and_meaning() -> None:
+    parameter = json.loads(call("describe", "dp_activations", "--json").stdout)["parameters"]
+    assert parameter["delta"] == {
+        "expected": "a number above 0 and below 1", "default": 1e-5,
+        "meaning": "privacy parameter of one release", "grid": [],
+    }  # fmt: skip
+    said = call("describe", "lenet").stdout
+    assert "padding: a whole number of at least 0; default 0: zero padding of both" in said
+
+
+def test_description_of_a_parameter_that_holds_a_plugin_and_is_rehearsed() -> None:
+    parameters = describe_parameters(Outer)
+    assert parameters["inner.lr"] == {
+        "expected": "a number above 0, or None", "default": None, "meaning": "learning rate",
+        "grid": [0.1, 0.2],
+    }  # fmt: skip
+    assert parameters["inner.steps"]["default"] == 7
+    assert _parameter_text(parameters["inner.lr"]) == (
+        "a number above 0, or None; default None, rehearsed among 0.1, 0.2: learning rate"
+    )
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:

@@ -13,7 +13,7 @@ ALLOWED_LIBRARIES = frozenset({
 """The rest of the standard library is for looking around (gc, inspect, sys) or for files."""
 
 ALLOWED_CORE = frozenset({
-    "contracts", "adversary", "networks", "attacks", "wire.message", "parties.stages",
+    "contracts", "adversary", "networks", "attacks", "parameters", "wire.message", "parties.stages",
     "parties.honest", "streams", "errors", "shapes", "progress", "metrics.image",
     "metrics.correlation", "metrics.discrepancy",
 })  # fmt: skip

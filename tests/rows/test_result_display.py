@@ -1,4 +1,4 @@
-"""How results look in a notebook, and the progress of a training."""
+"""How results look in a notebook."""
 
 from dataclasses import replace
 
@@ -61,31 +61,6 @@ def test_what_users_name_is_escaped() -> None:
     for shown in (victim._repr_html_(), sl.attack(victim, sl.Decoder.smoke())._repr_html_()):
         assert "<script>" not in shown
         assert "&lt;script&gt;" in shown
-
-
-def test_progress_in_a_terminal_rewrites_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the captured stream for a terminal
-    show = sl.ProgressLine("victim 1")
-    for epoch in (1, 2, 3):
-        show(epoch, 3)
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    first, second, last = (line.rstrip() for line in said.err.split("\r"))
-    assert first == "victim 1: epoch 1 of 3"
-    assert second.startswith("victim 1: epoch 2 of 3, ")
-    assert second.endswith(" s left")
-    assert last == "victim 1: epoch 3 of 3"
-
-
-def test_progress_in_a_log_is_one_line_per_training(capsys: pytest.CaptureFixture[str]) -> None:
-    show = sl.ProgressLine()
-    for _ in range(2):
-        sl.train(network, split(), cut=CUT, training=sl.Training(epochs=3), progress=show)
-    said = [line.rstrip() for line in capsys.readouterr().err.splitlines()]
-    assert said == ["training: epoch 3 of 3"] * 2
 
 
 def test_a_victim_no_better_than_guessing_is_marked_in_the_table(victim: sl.Victim) -> None:

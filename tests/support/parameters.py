@@ -1,0 +1,47 @@
+"""Values that a plug-in must refuse, from its declared parameters."""
+
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sltoolkit.parameters.parameter import Declared, Parameter, declared
+
+
+def declared_of(what: Any) -> tuple[Declared, ...]:
+    """The declared parameters: each has a meaning, each that holds numbers a range."""
+    for parameter in declared(what):
+        notes = parameter.parameter
+        assert notes is not None, f"{parameter.name} is declared without a Parameter"
+        assert notes.meaning, f"{parameter.name} has no meaning"
+        assert notes.range or not _number_in(parameter.kind), f"{parameter.name} has no range"
+    return declared(what)
+
+
+def senseless(what: Any) -> Iterator[tuple[str, object]]:
+    """Name and value of what must be refused: of a wrong type, and beside the declared range."""
+    for parameter in declared(what):
+        yield parameter.name, object()
+        number, several = _number_in(parameter.kind), _is_list(parameter.kind)
+        if number is not None:
+            beyond = [float("nan")] if number is float else [0.5, True]
+            for value in [*outside(parameter.parameter), *beyond]:
+                yield parameter.name, [value] if several else value
+
+
+def outside(notes: Parameter | None) -> Iterator[float]:
+    """The nearest numbers, in steps of 1, beyond each end of a range."""
+    if notes is not None:
+        yield from (end - 1 for end in (notes.least,) if end is not None)
+        yield from (end + 1 for end in (notes.most,) if end is not None)
+        yield from (end for end in (notes.above, notes.below) if end is not None)
+
+
+def _number_in(kind: Any) -> type | None:
+    """`int` or `float` where a parameter holds numbers."""
+    inside = typing.get_args(kind) or (kind,)
+    return next((k for k in inside if k in (int, float)), None)
+
+
+def _is_list(kind: Any) -> bool:
+    origin = typing.get_origin(kind)
+    return isinstance(origin, type) and issubclass(origin, Sequence)
