@@ -3,13 +3,15 @@
 import re
 import shlex
 import tomllib
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 from support.pages import PAGES, ROOT, blocks, page_text, run
+from typer.core import TyperGroup
 
 from sltoolkit.bench.plan import plan_of
 from sltoolkit.bench.spec import load_spec
@@ -63,22 +65,20 @@ def commands(markdown: str) -> list[list[str]]:
 
 
 def wrong(words: list[str]) -> str | None:
-    """Why a command line can't be typed like this; None: it can."""
+    """Why a command line can't be typed like this; None: it can. Nothing is executed."""
     for word in words:
         if word.startswith(_FILES) and "NAME" not in word and not (ROOT / word).exists():
             return f"there is no {word}"
-    if words[0] != "sltoolkit" or len(words) == 1:
+    if words[0] != "sltoolkit":
         return None
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    command = group.commands.get(words[1])
-    if command is None:
-        return f"sltoolkit has no command {words[1]}"
-    try:
-        command.make_context(words[1], words[2:])
-    except click.UsageError as error:
-        return error.format_message()
-    return None
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperGroup)
+    for each in command.commands.values():
+        each.callback = lambda **_: None
+    said = StringIO()
+    with redirect_stderr(said), pytest.raises(SystemExit) as left:
+        command.main(words[1:], prog_name="sltoolkit")
+    return said.getvalue() if left.value.code else None
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if commands(page_text(name))])

@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 from support.pages import blocks, page_text, run
 
+from sltoolkit.attacks import ATTACKS
 from sltoolkit.bench.plan import plan_of
 from sltoolkit.bench.spec import load_spec
+from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SpecError
+from sltoolkit.metrics import METRICS
+from sltoolkit.protocols import PROTOCOLS
 
 
 @pytest.fixture
@@ -24,6 +28,19 @@ def test_it_is_read_in_two_minutes(readme: str) -> None:
 def test_its_test_command_is_the_one_that_ci_calls(readme: str) -> None:
     command = "pip install -c constraints.txt -e '.[test]' && pytest"
     assert command in [block.text.strip() for block in blocks(readme, "")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        ("attacks", len(ATTACKS)),
+        ("defenses", len(DEFENSES) - 1),  # none is no defense
+        ("protocols", len(PROTOCOLS)),
+        ("metrics", len(METRICS)),
+    ],
+)
+def test_it_counts_what_there_is(readme: str, kind: str, count: int) -> None:
+    assert f"| [{kind}](docs/{kind}/index.md) | {count} |" in readme
 
 
 def test_the_python_in_the_readme_runs(
