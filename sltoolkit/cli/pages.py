@@ -1,15 +1,14 @@
-"""The generated pages of docs/: `python -m sltoolkit.cli.pages docs`, or `scripts/docs`.
+"""The generated pages of docs/, which `scripts/docs` writes.
 
 Everything on them is written once, in a docstring, a registry or a declaration of parameters.
 """
 
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import sltoolkit
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.cli.options import Kind
 from sltoolkit.cli.plugin_pages import (
@@ -59,18 +58,26 @@ _CONSTANTS = {
 """Public names that can't carry a docstring."""
 
 
-def pages() -> dict[str, str]:
-    """All generated pages: path within docs/ -> text."""
-    return {path: f"{MARK}\n\n{text}\n" for path, text in _pages()}
+def pages(public: ModuleType) -> dict[str, str]:
+    """All generated pages: path within docs/ -> text.
+
+    Args:
+        public: the package whose public names the API page lists.
+
+    Raises:
+        ValueError: if one of them has no docstring.
+    """
+    return {path: f"{MARK}\n\n{text}\n" for path, text in _pages(public)}
 
 
-def write_pages(folder: Path) -> None:
+def write_pages(folder: Path, public: ModuleType) -> None:
     """Write all pages, and remove generated ones whose plug-in is gone.
 
     Args:
         folder: `docs` in a checkout.
+        public: as in `pages`.
     """
-    found = pages()
+    found = pages(public)
     for path in folder.rglob("*.md"):
         if path.read_text().startswith(MARK) and str(path.relative_to(folder)) not in found:
             path.unlink()
@@ -79,14 +86,14 @@ def write_pages(folder: Path) -> None:
         (folder / name).write_text(text)
 
 
-def _pages() -> Iterator[tuple[str, str]]:
+def _pages(public: ModuleType) -> Iterator[tuple[str, str]]:
     for kind, (registry, page, columns, remark) in _KINDS.items():
         title = f"# {kind.capitalize()}"
         yield f"{kind}/index.md", f"{title}\n\n{index(kind, columns)}\n\n{remark}"
         for name in registry:
             yield f"{kind}/{name}.md", page(name)
     yield "concepts/grants.md", _grants_page()
-    yield "api.md", _api_page()
+    yield "api.md", _api_page(public)
 
 
 def _grants_page() -> str:
@@ -112,7 +119,7 @@ def _wanted(attack: Any) -> tuple[frozenset[str], frozenset[str]]:
     return required, frozenset().union(*(may for _, may in found)) - required
 
 
-def _api_page() -> str:
+def _api_page(public: ModuleType) -> str:
     """Every public name with what its docstring begins with."""
     pages_of = {
         plugin: f"[page]({kind}/{name}.md)"
@@ -120,39 +127,33 @@ def _api_page() -> str:
         for name, plugin in registry.items()
         if kind != "metrics"
     }
-    rows: dict[str, list[tuple[str, str, str]]] = {"Functions": [], "Plug-ins": [], "Others": []}
-    for name in sorted(sltoolkit.__all__, key=str.lower):
-        public = getattr(sltoolkit, name)
-        text = _CONSTANTS.get(name) or first_sentence(inspect.getdoc(public) or "")
+    rows: dict[str, list[tuple[str, ...]]] = {"Functions": [], "Plug-ins": [], "Others": []}
+    for name in sorted(public.__all__, key=str.lower):
+        value = getattr(public, name)
+        text = _CONSTANTS.get(name) or first_sentence(inspect.getdoc(value) or "")
         if not text:
-            raise ValueError(f"sltoolkit.{name} is public and has no docstring")
-        plugin = isinstance(public, type) and public in pages_of
-        group = "Functions" if inspect.isfunction(public) else "Plug-ins" if plugin else "Others"
-        rows[group].append((_call(name, public), text, pages_of[public] if plugin else ""))
+            raise ValueError(f"{public.__name__}.{name} is public and has no docstring")
+        if inspect.isfunction(value):
+            rows["Functions"].append((_call(name, value), text))
+        elif isinstance(value, type) and value in pages_of:
+            rows["Plug-ins"].append((f"`{name}`", text, pages_of[value]))
+        else:
+            rows["Others"].append((f"`{name}`", text))
     parts = [
         "# API\n\nEvery public name of the package: `import sltoolkit as sl`. "
         "`help(sl.train)` prints a docstring in full."
     ]
     for group, lines in rows.items():
-        width = 3 if group == "Plug-ins" else 2
-        shown = table(("name", "what it is", "page")[:width], [line[:width] for line in lines])
-        parts.append(f"## {group}\n\n{shown}")
+        header = ("name", "what it is", "page")[: len(lines[0])]
+        parts.append(f"## {group}\n\n{table(header, lines)}")
     return "\n\n".join(parts)
 
 
-def _call(name: str, public: Any) -> str:
-    """A name, of a function with its arguments."""
-    if not inspect.isfunction(public):
-        return f"`{name}`"
+def _call(name: str, function: Callable[..., Any]) -> str:
+    """A function's name with its arguments, a star before those that must be named."""
     marked = []
-    keyword = False
-    for parameter in inspect.signature(public).parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and not keyword:
-            keyword = True
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in marked:
             marked.append("*")
         marked.append(parameter.name)
     return f"`{name}({', '.join(marked)})`"
-
-
-if __name__ == "__main__":
-    write_pages(Path(sys.argv[1]))

@@ -17,7 +17,6 @@ from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.report.flow import flow_text, seats_text
 from sltoolkit.report.markdown import code, first_sentence, prose, table, without_sections
 from sltoolkit.report.message_flow import flow
-from sltoolkit.rows.names import describe_parameters
 
 _SEAMS = {
     "smash": "smashed data",
@@ -144,8 +143,8 @@ def _parameters(plugin: Any) -> str:
     """What its class says, and its parameters."""
     parts = [f"## `sl.{plugin.__name__}`"]
     parts.append(prose(without_sections(inspect.getdoc(plugin) or "")))
-    defaults = describe_parameters(plugin)
-    rows = [_parameter(p, defaults[p.name]) for p in declared(plugin)]
+    usual = plugin()
+    rows = [_parameter(p, getattr(usual, p.name)) for p in declared(plugin)]
     if rows:
         parts.append(table(("parameter", "must be", "default", "rehearsed", "meaning"), rows))
     return "\n\n".join(parts)
