@@ -101,9 +101,14 @@ def _attack(plugin: Any) -> Record:
     }
 
 
-def _doc(plugin: Any, name: str, paragraphs: int = 1) -> str:
-    """The first paragraphs of a plug-in's file, or its own where the file is about more."""
+def docstring(plugin: Any, name: str) -> str:
+    """The docstring of a plug-in's file, or its own where the file is about more."""
     own_file = plugin.__module__.rpartition(".")[2] == name
-    text = inspect.getdoc(sys.modules[plugin.__module__] if own_file else plugin) or ""
+    return inspect.getdoc(sys.modules[plugin.__module__] if own_file else plugin) or ""
+
+
+def _doc(plugin: Any, name: str, paragraphs: int = 1) -> str:
+    """The first paragraphs of a plug-in's docstring, a line each."""
+    text = docstring(plugin, name)
     kept = [p for p in text.split("\n\n") if not p.startswith(("Args:", "Attributes:"))]
     return "\n\n".join(" ".join(p.split()) for p in kept[:paragraphs])

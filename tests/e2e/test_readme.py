@@ -1,82 +1,46 @@
-"""What the README shows works: its Python runs, and its experiments are valid.
+"""The README is short, what it shows works, and how its code is tested works, too."""
 
-All blocks of Python run in order as one module, in an empty folder. A comment right above a block
-makes it quicker for this test, with one replacement per line:
-
-    <!-- test: epochs=20 -> epochs=1 -->
-"""
-
-import importlib.util
-import re
-import sys
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.pages import blocks, page_text, run
 
+from sltoolkit.attacks import ATTACKS
 from sltoolkit.bench.plan import plan_of
 from sltoolkit.bench.spec import load_spec
+from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SpecError
-
-README = Path(__file__).parents[2] / "README.md"
-BLOCK = re.compile(
-    r"(?:^<!-- test:(?P<notes>(?:(?!-->).)*)-->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: the line above its text, and its text made quicker."""
-
-    line: int
-    text: str
-
-
-def blocks(markdown: str, kind: str) -> list[Block]:
-    """All blocks of a language, in order."""
-    found = (m for m in BLOCK.finditer(markdown) if m["kind"] == kind)
-    return [
-        Block(line=markdown[: m.start("text")].count("\n"), text=quicker(m["text"], m["notes"]))
-        for m in found
-    ]
-
-
-def quicker(text: str, notes: str | None) -> str:
-    """The text with the replacements of its comment, each of which must apply."""
-    for note in filter(None, map(str.strip, (notes or "").splitlines())):
-        old, arrow, new = note.partition(" -> ")
-        assert arrow, f"a replacement is written OLD -> NEW, got {note!r}"
-        assert old in text, f"the block no longer says {old!r}"
-        text = text.replace(old, new)
-    return text
-
-
-def run(parts: list[Block], folder: Path) -> None:
-    """Run them as one module whose line numbers are those of the document."""
-    source = ""
-    for block in parts:
-        source += "\n" * (block.line - source.count("\n")) + block.text
-    path = folder / "readme.py"
-    path.write_text(source)
-    spec = importlib.util.spec_from_file_location("readme", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["readme"] = module  # dataclasses and type hints look themselves up there
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        del sys.modules["readme"]
+from sltoolkit.metrics import METRICS
+from sltoolkit.protocols import PROTOCOLS
 
 
 @pytest.fixture
 def readme() -> str:
     """Its text."""
-    if not README.exists():
-        pytest.skip("there is no README.md yet")
-    return README.read_text()
+    return page_text("README.md")
+
+
+def test_it_is_read_in_two_minutes(readme: str) -> None:
+    assert len(readme.encode()) <= 6000
+
+
+def test_its_test_command_is_the_one_that_ci_calls(readme: str) -> None:
+    command = "pip install -c constraints.txt -e '.[test]' && pytest"
+    assert command in [block.text.strip() for block in blocks(readme, "")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        ("attacks", len(ATTACKS)),
+        ("defenses", len(DEFENSES) - 1),  # none is no defense
+        ("protocols", len(PROTOCOLS)),
+        ("metrics", len(METRICS)),
+    ],
+)
+def test_it_counts_what_there_is(readme: str, kind: str, count: int) -> None:
+    assert f"| [{kind}](docs/{kind}/index.md) | {count} |" in readme
 
 
 def test_the_python_in_the_readme_runs(
@@ -89,7 +53,9 @@ def test_the_python_in_the_readme_runs(
 
 
 def test_the_experiments_in_the_readme_are_valid(readme: str) -> None:
-    for block in blocks(readme, "toml"):
+    experiments = blocks(readme, "toml")
+    assert experiments, "README.md shows no experiment"
+    for block in experiments:
         try:
             plan = plan_of(load_spec(tomllib.loads(block.text)))
         except SpecError as error:
