@@ -17,7 +17,8 @@ def solved(features: Tensor, outputs: Tensor, asked: Tensor, penalty: float) -> 
     z, center = (features - mean) / deviation, outputs.mean(0)
     gram = z.T @ z + penalty * torch.eye(z.shape[1], dtype=z.dtype)
     w = torch.linalg.solve(gram, z.T @ (outputs - center))
-    return (asked - mean) / deviation @ w + center
+    found: Tensor = (asked - mean) / deviation @ w + center
+    return found
 
 
 @pytest.mark.parametrize(("n", "d"), [(30, 4), (5, 12), (8, 8)], ids=["tall", "wide", "square"])
