@@ -5,6 +5,7 @@ so a few samples determine it. Signals are treated as images of height 1.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from math import ceil
 from typing import final
 
@@ -48,8 +49,10 @@ class LocalRidge:
         self.intercept = outputs.mean(0)
         self._numbers = outputs.numel() * features.shape[1]
         # per fold: Z'Z, Z'X and the sum of X's squares
-        folds = [_products(self._rows(features[f::FOLDS], outputs[f::FOLDS])) for f in range(FOLDS)]
-        self._folds = [fold for fold in folds if fold is not None]
+        self._folds = [
+            _products(self._rows(features[f::FOLDS], outputs[f::FOLDS]))
+            for f in range(min(FOLDS, len(features)))
+        ]
         self._gram = torch.stack([g for g, _, _ in self._folds]).sum(0)
         self._loads = torch.stack([b for _, b, _ in self._folds]).sum(0)
         self._rest = [_Spectrum(self._gram - g, self._loads - b) for g, b, _ in self._folds]
@@ -112,14 +115,11 @@ class _Spectrum:
         return w
 
 
-def _products(rows: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Z'Z, Z'X and the sum of X's squares, in float64; None of no rows."""
-    total: tuple[Tensor, Tensor, Tensor] | None = None
-    for z, x in rows:
-        z, x = z.double(), x.double()
-        new = z.T @ z, z.T @ x, x.square().sum()
-        total = new if total is None else (total[0] + new[0], total[1] + new[1], total[2] + new[2])
-    return total
+def _products(rows: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Z'Z, Z'X and the sum of X's squares, in float64, of at least one chunk of rows."""
+    wide = ((z.double(), x.double()) for z, x in rows)
+    products = ((z.T @ z, z.T @ x, x.square().sum()) for z, x in wide)
+    return reduce(lambda a, b: (a[0] + b[0], a[1] + b[1], a[2] + b[2]), products)
 
 
 def _center_and_scale(features: Tensor) -> tuple[Tensor, Tensor]:

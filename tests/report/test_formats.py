@@ -1,0 +1,103 @@
+"""Numbers as text: intervals, bounds and what is left out."""
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+from support.rows import fail, make_rows
+
+from sltoolkit.report.formats import (
+    NOTHING,
+    formatted,
+    gain_digits,
+    gain_text,
+    number,
+    records,
+    setting_text,
+    spread,
+)
+from sltoolkit.report.tables import summary
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "text"),
+    [
+        (0.5, {}, "0.50"),
+        (0.5, {"signed": True}, "+0.50"),
+        (-0.001, {}, "0.00"),
+        (-0.001, {"signed": True}, "+0.00"),
+        (-0.126, {"signed": True, "digits": 1}, "-0.1"),
+        (math.inf, {}, "inf"),
+        (NAN, {}, NOTHING),
+    ],
+)
+def test_a_number_is_never_a_negative_zero(
+    value: float, options: dict[str, Any], text: str
+) -> None:
+    assert number(value, **options) == text
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        ((0.5, 0.25, 0.75), "0.50 [0.25, 0.75]"),
+        ((0.5, NAN, NAN), "0.50 (n=1)"),
+        ((NAN, NAN, NAN), NOTHING),
+    ],
+)
+def test_a_number_has_its_interval_or_says_that_it_has_none(
+    interval: tuple[float, ...], text: str
+) -> None:
+    names = ("x", "x_low", "x_high")
+
+    assert spread({**dict(zip(names, interval, strict=True)), "seeds": 1}, "x") == text
+
+
+def gain(incomplete: bool, value: float = 0.5, low: float = 0.25) -> dict[str, Any]:
+    return {
+        "f_gain": value, "f_gain_low": low, "f_gain_high": 0.75, "f_incomplete": incomplete,
+        "f_metric": "ssim", "seeds": 3,
+    }  # fmt: skip
+
+
+def test_a_lower_bound_says_so() -> None:
+    assert gain_text(gain(False), "f") == "+0.50 [+0.25, +0.75]"
+    assert gain_text(gain(True), "f") == "≥ +0.50 [+0.25, ?]"
+    assert gain_text(gain(True, low=NAN), "f") == "≥ +0.50 (n=3)"
+    assert gain_text(gain(True, value=NAN), "f") == NOTHING
+
+
+def test_errors_need_more_digits_than_shares() -> None:
+    assert gain_digits({"f_metric": "mse"}, "f") == 4
+    assert gain_digits({"f_metric": "ssim"}, "f") == 2
+
+
+def test_only_columns_that_say_something_are_shown() -> None:
+    complete = formatted(summary(make_rows(with_labels=False)))
+    assert not [
+        c for c in map(str, complete) if c.startswith(("label", "attribute", "epsilon", "note"))
+    ]
+
+    labeled = formatted(summary(make_rows()))
+    assert "label gain (leak AUC)" in labeled
+
+    broken = formatted(summary(fail(make_rows(), "weak", "whitebox", 0)))
+    assert broken["note"].str.contains("incomplete: ").sum() == 1
+
+
+def test_what_varies_is_a_column_and_what_is_shared_a_heading() -> None:
+    rows = make_rows()
+    both = summary(pd.concat([rows, rows.assign(cut="conv2")]))
+
+    assert set(formatted(both)["cut"]) == {"conv1", "conv2"}
+    assert setting_text(both) == "photos, lenet, vanilla"
+    assert "cut" not in formatted(summary(rows))
+
+
+def test_records_are_the_lines_of_a_table() -> None:
+    table = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+
+    assert list(records(table)) == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
