@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.parties.received import Entry, may_work_in_place
+from sltoolkit.parties.received import Received, may_work_in_place
 
 EITHER = pytest.mark.parametrize("in_place", [True, False])
 
@@ -15,7 +15,7 @@ def received() -> Tensor:
 
 @EITHER
 def test_the_gradient_is_autograds(*, in_place: bool) -> None:
-    entry = Entry(received(), in_place=in_place)
+    entry = Received(received(), in_place=in_place)
 
     (entry.tensor.square() * 3).sum().backward()
 
@@ -23,7 +23,7 @@ def test_the_gradient_is_autograds(*, in_place: bool) -> None:
 
 
 def test_a_first_layer_may_overwrite_what_was_received() -> None:
-    entry = Entry(received(), in_place=True)
+    entry = Received(received(), in_place=True)
 
     nn.functional.relu_(entry.tensor).sum().backward()
 
@@ -32,7 +32,7 @@ def test_a_first_layer_may_overwrite_what_was_received() -> None:
 
 @EITHER
 def test_where_nothing_depends_on_it_the_gradient_is_zero(*, in_place: bool) -> None:
-    entry = Entry(received(), in_place=in_place)
+    entry = Received(received(), in_place=in_place)
 
     assert torch.equal(entry.gradient(), torch.zeros(4, 3))
 
@@ -42,7 +42,7 @@ def test_where_nothing_depends_on_it_the_gradient_is_zero(*, in_place: bool) -> 
 def test_dtype_and_memory_format_are_kept(dtype: torch.dtype, *, in_place: bool) -> None:
     z = torch.rand(2, 3, 4, 4, dtype=dtype).contiguous(memory_format=torch.channels_last)
 
-    entry = Entry(z.clone(), in_place=in_place)
+    entry = Received(z.clone(), in_place=in_place)
     entry.tensor.sum().backward()
 
     assert torch.equal(entry.tensor.detach(), z)
