@@ -79,7 +79,7 @@ class Leak(Attack[UpdatesView]):
         )
 
     def _best(self, problem: "_Problem", groups: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each group (M,) the start that matches best: its point (M, P) and loss (M,).
+        """The start of each group (M,) that matches best: its point (M, P) and loss (M,).
 
         A start that has matched the gradients is the last; one that diverges loses to any other.
         """

@@ -65,7 +65,7 @@ class Observation:
     """What was heard of N targets, and the network that is to explain it.
 
     Attributes:
-        client: an own copy of the client, frozen.
+        client: its own copy of the client, frozen.
         network: what guesses go through: the client, or the defended one.
         z: smashed data, (N, ...), merged over releases.
         weights: of units, broadcast over (N, ...); a target's sum to one.
@@ -158,7 +158,7 @@ def _loudness(z: Tensor) -> Tensor:
 def defended(
     client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
 ) -> Network:
-    """The client followed by the mean of a few draws of an own copy of the defense."""
+    """The client followed by the mean of a few draws of its own copy of the defense."""
     if mechanism is None:
         raise ThreatModelError(
             "forward='mechanism' needs the defense's public parameters: grant mechanism"
@@ -170,7 +170,7 @@ def defended(
 def released(
     client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
 ) -> Release:
-    """What a client would answer, through an own copy of the defense where that is known."""
+    """What a client would answer, through its own copy of the defense where that is known."""
     own = OwnDefense(mechanism, rng)
     return Release(lambda x: own(client(x.clone()), x), per_batch=own.per_batch)
 

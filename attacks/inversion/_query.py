@@ -27,6 +27,6 @@ class QueryView(_Queries):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledQueryView(_Queries):
-    """The same, and the targets' labels where the seat sees them."""
+    """What was heard, queries, own samples, and the targets' labels where the seat sees them."""
 
     labels: Tensor | None

@@ -1,4 +1,28 @@
-"""The direction (cosine) attack on labels (Li et al. 2022): equal labels, similar directions."""
+"""The direction (cosine) attack on labels: equal labels, similar directions.
+
+Adversary: a party without labels that gets back the gradient at the cut for each of its examples.
+With a few examples whose labels it knows (hints) it tells any number of classes apart; without
+them, two.
+
+Idea (Li et al. 2022): for a logistic loss the gradient at the cut is
+    g = (p - y) * dl/dz,
+and the sign of p - y is the label, so an example is scored by its largest cosine with the gradients
+of known examples of a class c,
+    score_c = max over hints j of class c   <g, g_j> / (|g| |g_j|).
+Behind a linear head whose rows are orthogonal and equally long, the cosine of two gradients of one
+class exceeds 1/2 and that of two classes doesn't, for any number of classes.
+Without hints, two classes are told apart by the signs of the leading eigenvector v of the matrix K
+of pairwise cosines, which maximizes v' K v, and the smaller of the two clusters is the minority in
+the prior (without a prior: class 1).
+
+Symbols: g the gradient at the cut, p the predicted probability of class 1, y the label, l the logit
+and z the smashed data.
+
+Departures from the paper:
+1. The paper knows one positive example; here a class scores the best of all its hints, and a class
+   without hints the negated best of the others.
+2. The clusters without hints are ours.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -22,18 +46,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True)
 class Direction(Attack[GradientView]):
-    """Score a target by its gradient's cosine with gradients of known labels.
-
-    For a logistic loss the gradient is (p - y) times the head's gradient, and the sign of p - y
-    is the label. Behind a linear head whose rows are orthogonal and equally long the cosine of
-    two gradients of one class exceeds 1/2 and that of two classes doesn't, for any number of
-    classes.
-
-    With hints, a class scores the largest cosine with one of its hints; a class nobody gave hints
-    for scores the negated best of the others. Without hints, two classes are told apart by the
-    signs of the leading eigenvector of the matrix of pairwise cosines, and the smaller of the two
-    clusters is the minority in the prior (without a prior: class 1). More classes need hints.
-    """
+    """Score a target by its gradient's cosine with gradients of known labels."""
 
     roles: ClassVar[tuple[Role, ...]] = ("client", "server", "eavesdropper")
     family: ClassVar[Family] = "labels"

@@ -1,16 +1,20 @@
-"""Labels from the gradient at the logits (Fu et al. 2022, "direct label inference").
+"""Labels from the gradient at the logits ("direct label inference").
 
 Adversary: a party without labels that gets back the gradient of its logits: nothing is behind the
 cut but the loss (no "top model"), as where several parties' logits are added up.
 
-Idea (section 4.1; Zhao et al. 2020, equation 3): the gradient of cross-entropy at the logits is
-    dL/dlogits = (softmax - onehot) / B,
+Idea (Fu et al. 2022, section 4.1; Zhao et al. 2020, equation 3): the gradient of cross-entropy at
+the logits is
+    dL/da = (softmax a - onehot y) / B,
 whose only negative entry is the label's. The scores are the negated gradient, so the guess is the
-most negative entry: that also stands a label defense that smooths, until the network is more sure
-than the smoothed label. A saturated softmax gives a row of zeros, which tells nothing: then the
-prior decides, where it is granted.
+most negative entry. It holds against a label defense that smooths, too, until the network is more
+certain than the smoothed label. A saturated softmax gives a row of zeros, which tells nothing: then
+the prior decides, where it is granted.
 
-Departures: (1) the most negative entry in place of the first negative one.
+Symbols: a the logits of one example, y its label, L the mean loss over a batch of B.
+
+Departures from the paper:
+1. The most negative entry in place of the first negative one.
 """
 
 from dataclasses import dataclass
@@ -49,7 +53,7 @@ class LogitGradient(Attack[LogitView]):
     )
 
     def refuses(self, task: Task) -> str | None:
-        """Unless what crosses the cut can be logits."""
+        """Smashed data that can't be logits."""
         if task.smashed_shape == (task.classes,):
             return None
         shape = "x".join(map(str, task.smashed_shape))

@@ -1,4 +1,23 @@
-"""The norm attack on labels (Li et al. 2022): unlikely labels give long gradients."""
+"""The norm attack on labels: unlikely labels give long gradients.
+
+Adversary: a party without labels that gets back the gradient at the cut for each of its examples.
+With examples of every class whose labels it knows (hints) it tells any number of classes apart;
+without them, two.
+
+Idea (Li et al. 2022): for a logistic loss the gradient at the cut is
+    g = (p - y) * dl/dz,   and the score of the minority is   r = |g|,
+which is large where the network is wrong, and on imbalanced data it is wrong about the minority:
+the rarer class in the prior (without a prior: class 1).
+With hints of every class, a class c scores how much nearer r lies to the mean norm m_c of its hints
+than to that of the nearest other class,
+    score_c = min over k != c of (r - m_k)^2  -  (r - m_c)^2.
+
+Symbols: g the gradient at the cut, p the predicted probability of class 1, y the label, l the logit
+and z the smashed data.
+
+Departures from the paper:
+1. The scores with hints are ours. Of two classes they are monotone in r, as the paper's score is.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -22,16 +41,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True)
 class Norm(Attack[GradientView]):
-    """Score a target by the norm of its gradient.
-
-    For a logistic loss the gradient is (p - y) times the head's gradient, so its norm is large
-    where the network is wrong, and on imbalanced data it is wrong about the minority.
-
-    With hints of every class, a class scores how much nearer (squared) the norm lies to the mean
-    norm of its hints than to that of the nearest other class. Without them, of two classes the
-    minority in the prior scores the norm itself; without a prior class 1 does. More classes need
-    hints.
-    """
+    """Score a target by the norm of its gradient."""
 
     roles: ClassVar[tuple[Role, ...]] = ("client", "server", "eavesdropper")
     family: ClassVar[Family] = "labels"

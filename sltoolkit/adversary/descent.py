@@ -118,7 +118,7 @@ class _Chunk:
     ) -> None:  # fmt: skip
         self._how, self._objective, self._rows = how, objective, rows
         self._turns = [turn for turn in turns if start[turn.leaves]]
-        self._kept = [leaf.detach().clone() for leaf in start]  # of those who arrived
+        self._kept = [leaf.detach().clone() for leaf in start]  # rows of those that arrived
         self._leaves = [leaf.detach().clone().requires_grad_(True) for leaf in start]
         moving = [self._leaves[turn.leaves] for turn in self._turns] or [self._leaves]
         self._optimizers = [how.optimizer(leaves, lr=how.rate(0)) for leaves in moving]

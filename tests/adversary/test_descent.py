@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sltoolkit.adversary import memory
 from sltoolkit.adversary.descended import snapshots
-from sltoolkit.adversary.descent import Descent, constant, cosine, squared_error
+from sltoolkit.adversary.descent import Descent, Turn, constant, cosine, squared_error
 from sltoolkit.adversary.plateau import Plateau, keep_rows
 from sltoolkit.adversary.total_variation import total_variation
 from sltoolkit.errors import SpecError
@@ -139,6 +139,60 @@ def test_who_arrives_leaves_the_batch_and_nobody_else_notices(chunk: int) -> Non
         )
         assert torch.equal(found.leaves[0][row], alone.leaves[0][0])
         assert float(found.loss[row]) == pytest.approx(float(alone.loss[0]) + 0.01)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 8])
+def test_leaves_that_take_turns_follow_their_own_losses_to_the_closed_form(chunk: int) -> None:
+    goal = torch.rand(5, 3, generator=seeded(3)).double()
+    pace = torch.linspace(0.1, 1, 5).double()
+
+    def apart(leaves: list[Tensor], rows: Tensor) -> Tensor:
+        """How far the first leaf is from its goal, and the second one from the first."""
+        x, y = leaves
+        return ((x - goal[rows]).square() + (y - x).square()).sum(1) / 2
+
+    def chase(leaves: list[Tensor], rows: Tensor) -> Tensor:
+        return (leaves[1] - leaves[0]).square().sum(1) / 2
+
+    how = Descent(steps=9, rate=constant(0.5), optimizer=torch.optim.SGD, chunk=chunk)
+    found = how.run(
+        apart, [torch.zeros(5, 3).double()] * 2,
+        turns=[
+            Turn(objective=bowls(goal, pace), leaves=slice(0, 1), steps=2),
+            Turn(objective=chase, leaves=slice(1, None), steps=3),
+        ],
+    )  # fmt: skip
+    x, y = torch.zeros(5, 3).double(), torch.zeros(5, 3).double()
+    for step in range(1, 10):
+        x = goal + (x - goal) * (1 - 0.5 * pace[:, None]) ** 2
+        y = x + (y - x) * 0.5**3
+        assert torch.allclose(found.curve[step], apart([x, y], torch.arange(5)))
+        if step in snapshots(9):
+            assert torch.allclose(found.trace[step], x)
+    assert list(found.curve) == list(range(1, 10))
+    assert torch.allclose(found.leaves[0], x)
+    assert torch.allclose(found.leaves[1], y)
+
+
+def test_who_arrives_between_turns_keeps_what_it_has() -> None:
+    goal, pace = torch.rand(8, 3, generator=seeded(4)), torch.linspace(0.01, 1, 8)
+    sizes: list[int] = []
+
+    def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        floor: Tensor = bowls(goal, pace)(leaves, rows) + 0.01
+        return floor
+
+    turns = [Turn(objective=objective, leaves=slice(0, 1), steps=4)]
+    how = Descent(steps=60, rate=constant(0.3), optimizer=torch.optim.SGD, window=3)
+    found = how.run(objective, [torch.zeros(8, 3)], turns=turns)
+    assert found.steps.min() < found.steps.max()
+    assert min(sizes) < max(sizes[2:]) == 8
+    for row, steps in enumerate(found.steps.tolist()):
+        alone = Descent(steps=4 * steps, rate=constant(0.3), optimizer=torch.optim.SGD).run(
+            bowls(goal[[row]], pace[[row]]), [torch.zeros(1, 3)]
+        )
+        assert torch.equal(found.leaves[0][row], alone.leaves[0][0])
 
 
 def test_a_cosine_starts_at_the_rate_and_ends_at_zero() -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from benchmarks.tuned import PUBLISHED, SLACK, at_cuts, pairs, summary
 from sltoolkit import api
-from sltoolkit.adversary.comparison import first_among_equals
 from sltoolkit.adversary.rehearsal import rehearse, rehearsed, staged, tuned
 from sltoolkit.attacks.inversion._observation import WhiteBoxView
 from sltoolkit.attacks.inversion.whitebox import SCHEDULES, WhiteBox
@@ -170,12 +169,6 @@ def test_tune_never_prefers_a_diverged_candidate() -> None:
     assert best_of([wild, calm], view) is calm
 
 
-@pytest.mark.parametrize("lost", [torch.nan, torch.inf])
-def test_one_that_diverged_on_a_sample_is_never_about_as_good(lost: float) -> None:
-    assert first_among_equals(torch.tensor([[lost, 1.0], [3.0, 3.0], [2.0, 2.0]])) == 2
-    assert first_among_equals(torch.tensor([[lost, 1.0]] * 2)) == 0
-
-
 def test_who_has_nothing_to_rehearse_on_takes_the_first_candidate() -> None:
     view = whitebox_view(conv_client(), digits(4))
     assert tuned(WhiteBox(), view, rng=Stream(0)) == WhiteBox()  # left open
@@ -185,6 +178,15 @@ def test_who_has_nothing_to_rehearse_on_takes_the_first_candidate() -> None:
     assert isinstance(outcome, Reconstruction)
     default = replace(FIXED, steps=2).run(view, rng=Stream(0))
     assert torch.equal(outcome.images, default.images)
+
+
+def test_a_choice_of_one_is_no_rehearsal() -> None:
+    view = whitebox_view(conv_client(), digits(4), aux=digits(60)[20:])
+    assert view.release is not None
+    asked, attack = view.release.queries, replace(FIXED, steps=2, forward=None)
+    assert tuned(attack, view, rng=Stream(0)) is attack  # nobody knows the mechanism
+    assert view.release.queries == asked
+    assert rehearsed(attack, view, rng=Stream(0)).tuned == {}
 
 
 def test_a_rehearsal_needs_two_samples() -> None:
