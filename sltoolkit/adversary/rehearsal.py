@@ -8,7 +8,6 @@ samples for each of the attack's `candidates` (what matters most, jointly), then
 `refinements` of the best of them, in turn, until one is not better than the one before.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
@@ -144,26 +143,3 @@ def chosen(given: Any, tuned: Any) -> dict[str, float | str]:
         for f in fields(given)
         if getattr(given, f.name) is None and getattr(tuned, f.name) is not None
     }
-
-
-Adversary = TypeVar("Adversary", bound=Any)
-
-
-def settings(attack: Adversary, **options: Sequence[float]) -> list[Adversary]:
-    """Every combination of the parameters that are open (None); the first options first."""
-    free = {name: values for name, values in options.items() if getattr(attack, name) is None}
-    return [
-        replace(attack, **dict(zip(free, values, strict=True)))
-        for values in itertools.product(*free.values())
-    ]
-
-
-def settled(value: float | None, name: str) -> float:
-    """A parameter that is given, or that a dress rehearsal has chosen.
-
-    Raises:
-        SpecError: if it is still open.
-    """
-    if value is None:
-        raise SpecError(f"{name} is open, and nobody rehearsed: give a number")
-    return value

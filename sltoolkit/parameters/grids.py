@@ -43,7 +43,7 @@ def chosen(given: Any, tuned: Any) -> dict[str, Any]:
 
 
 def settled(plugin: P, values: Mapping[str, Any]) -> P:
-    """The plug-in with these values for the parameters that they name."""
+    """The plug-in with these values for the parameters that they name; itself without any."""
     own: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
     inner: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
@@ -52,7 +52,7 @@ def settled(plugin: P, values: Mapping[str, Any]) -> P:
             inner.setdefault(holder, {})[rest] = value
     for holder, rests in inner.items():
         own[holder] = settled(getattr(plugin, holder), rests)
-    new: P = replace(plugin, **own)
+    new: P = replace(plugin, **own) if own else plugin
     return new
 
 

@@ -1,7 +1,7 @@
-"""A server that hijacks the training (in the manner of FSHA, Pasquini et al. 2021)."""
+"""A server that hijacks the training (in the manner of FSHA), and a client that sabotages it."""
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,10 @@ from torch.nn import functional
 from contract.example_listener import SubstituteView
 from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.contracts.attack import ActiveAttack, BatchView, Family, ListenerState, Role
+from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
-from sltoolkit.parties.stages import Server, Stage
+from sltoolkit.parties.honest import HonestClient
+from sltoolkit.parties.stages import Client, Server, Stage
 from sltoolkit.streams import Stream
 
 
@@ -100,3 +102,65 @@ class _Memory(ListenerState):
             images = self.server.decoder(view.smashed.mean(0))
         counts = {"steps": float(self.server.steps), "heard": float(self.heard)}
         return Reconstruction(images=images, diagnostics=counts)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SabotageView:
+    """Nothing is needed, before the run and after it."""
+
+    task: Task
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Sabotage(ActiveAttack[SabotageView]):
+    """A client that climbs the task's loss where the others descend."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("client",)
+    family: ClassVar[Family] = "reconstruction"
+    setup: ClassVar[type] = SabotageView
+    view: ClassVar[type] = SabotageView
+    citation: ClassVar[str] = "nobody 2026"
+
+    def seize(
+        self, honest: Stage, setup: SabotageView, first: Tensor, *, rng: Stream
+    ) -> tuple[Stage, ListenerState]:
+        """Take the client's seat."""
+        assert isinstance(honest, HonestClient)
+        return Saboteur(honest), _Samples(first)
+
+
+@final
+class Saboteur(Client):
+    """An honest client but for the sign of the gradient that it follows."""
+
+    def __init__(self, honest: HonestClient) -> None:
+        self._honest = honest
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._honest, name)
+
+    def learn(self, learning: bool) -> None:
+        """As the honest client."""
+        self._honest.learn(learning)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the honest client."""
+        return self._honest.forward(x)
+
+    def update(self, z: Tensor, back: Tensor | None, extra: Tensor | None) -> None:
+        """Go the other way."""
+        self._honest.update(z, None if back is None else -back, extra)
+
+
+@final
+class _Samples(ListenerState):
+    def __init__(self, x: Tensor) -> None:
+        self.x, self.heard = x, 0
+
+    def hear(self, heard: BatchView) -> None:
+        self.heard += 1
+
+    def finish(self, view: SabotageView) -> Reconstruction:
+        return Reconstruction(images=self.x, diagnostics={"heard": float(self.heard)})

@@ -1,6 +1,6 @@
 """The seams of an active attack: a server that departs from the protocol."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from support.toys import TARGETS, differences, module_state, split, victim
 from torch import Tensor
 
 from contract.attack_checks import tensors_of
-from contract.example_hijacker import Hijack
+from contract.example_hijacker import Hijack, Sabotage, SabotageView
 from sltoolkit.api import attack, frozen
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.contracts.outcomes import Reconstruction
@@ -51,6 +51,24 @@ def test_the_client_learns_from_the_attackers_gradient_alone() -> None:
     weights = [module_state(v.client.client) for v in (paused, moved, untrained)]
     assert differences(weights[0], weights[2]) == []
     assert differences(weights[1], weights[2]) != []
+
+
+def test_a_client_that_is_taken_over_before_the_run_acts_through_its_updates() -> None:
+    once = Training(epochs=1, batch_size=16, lr=0.05, optimizer="sgd")
+    sabotaged, untrained = (
+        victim(training=replace(once, epochs=epochs), active=Sabotage()) for epochs in (1, 0)
+    )
+    honest = victim(training=once)
+    start, there, away = (
+        module_state(v.client.client)["conv.weight"] for v in (untrained, honest, sabotaged)
+    )
+    first_steps = (there - start).flatten() @ (away - start).flatten()
+    assert float(first_steps) < 0
+    (attached,) = sabotaged.attached
+    outcome = attached.listener_state.finish(SabotageView(task=sabotaged.task))
+    assert isinstance(outcome, Reconstruction)
+    assert torch.equal(outcome.images, split().private_train.x)
+    assert outcome.diagnostics == {"heard": 3.0}
 
 
 @dataclass(kw_only=True, eq=False)
