@@ -60,6 +60,19 @@ def answer(host: Host, received: Tensor, y: Tensor, turn: Turn) -> Tensor:
     return host.defense.gradient(g, at_server)
 
 
+def learn_locally(me: Member, z: Tensor, labels: Tensor, turn: Turn) -> None:
+    """A client back-propagates through its tail, then its network, and steps both.
+
+    Raises:
+        ProtocolError: if it has no tail.
+    """
+    if me.tail is None:
+        raise ProtocolError(f"{me.seat} needs a network with which to compute a loss itself")
+    g = me.tail.step(z.detach().clone(), labels)
+    me.party.update(z, g, extra=me.defense.client_loss(z, turn))
+    me.defense.step(turn)
+
+
 def loss_server(host: Host) -> Server:
     """The server at a host.
 

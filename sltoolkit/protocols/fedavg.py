@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar, final
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.parameters.parameter import Parameter
+from sltoolkit.protocols._conversation import learn_locally
 from sltoolkit.protocols._holdings import refuse_inert, whole_seats
 from sltoolkit.protocols._rounds import Rounds, fed_server
-from sltoolkit.protocols.local_loss import learn_locally
 from sltoolkit.training.cast import Cast, Clock
 from sltoolkit.training.casting import Casting
 from sltoolkit.wire.turn import PhaseName

@@ -19,9 +19,9 @@ from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.errors import ProtocolError
 from sltoolkit.parties.honest import HonestClient, HonestServer
+from sltoolkit.protocols._conversation import learn_locally
 from sltoolkit.protocols._holdings import refuse_inert, whole_seats
 from sltoolkit.protocols._rounds import lockstep
-from sltoolkit.protocols.local_loss import learn_locally
 from sltoolkit.training.averaging import average, load
 from sltoolkit.training.cast import Cast, Clock
 from sltoolkit.training.casting import Casting

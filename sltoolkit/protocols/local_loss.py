@@ -15,21 +15,19 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.data.samples import Samples
-from sltoolkit.errors import ProtocolError
-from sltoolkit.protocols._conversation import loss_server
+from sltoolkit.protocols._conversation import learn_locally, loss_server
 from sltoolkit.protocols._holdings import FED_LINKS, split_seats
 from sltoolkit.protocols._rounds import Rounds, fed_server
 from sltoolkit.training.cast import Cast, Clock
 from sltoolkit.training.casting import Casting
-from sltoolkit.training.member import Member
 from sltoolkit.training.protocol import Deployment
 from sltoolkit.wire.message import SERVER
-from sltoolkit.wire.turn import PhaseName, Turn
+from sltoolkit.wire.turn import PhaseName
 
 
 @final
@@ -82,19 +80,6 @@ class LocalLoss(Rounds):
         """Deploy the clients without their auxiliary heads."""
         (member,), server = super().deploy(cast, samples)
         return (replace(member, tail=None),), server
-
-
-def learn_locally(me: Member, z: Tensor, labels: Tensor, turn: Turn) -> None:
-    """A client back-propagates through its tail, then its network, and steps both.
-
-    Raises:
-        ProtocolError: if it has no tail.
-    """
-    if me.tail is None:
-        raise ProtocolError(f"{me.seat} needs a network with which to compute a loss itself")
-    g = me.tail.step(z.detach().clone(), labels)
-    me.party.update(z, g, extra=me.defense.client_loss(z, turn))
-    me.defense.step(turn)
 
 
 def auxiliary_head(smashed: tuple[int, ...], classes: int) -> nn.Module:

@@ -50,7 +50,7 @@ def server(*coming: Tensor) -> tuple[Distributed, Line]:
     return Distributed(line, HOMES, classes=5, device=torch.device("cpu")), line
 
 
-def said(t: Tensor, *, kind: Kind = "smashed", sequence: int = 0) -> tuple[Tensor, Tensor]:
+def announced(t: Tensor, *, kind: Kind = "smashed", sequence: int = 0) -> tuple[Tensor, Tensor]:
     header, payload = prepared(t, sequence=sequence, kind=kind)
     return header.packed(), payload
 
@@ -64,7 +64,7 @@ def refused(*coming: Tensor, like: Tensor = LIKE, kind: Kind = "smashed") -> str
 
 
 def test_a_wrong_shape_is_refused_before_its_payload_is_read() -> None:
-    header, payload = said(torch.zeros(4, 2, 3, 4, dtype=torch.float64))
+    header, payload = announced(torch.zeros(4, 2, 3, 4, dtype=torch.float64))
     carrier, line = server(header, payload)
     with pytest.raises(ProtocolError, match=r"client\[1\]: sent smashed, torch.float64 of shape "):
         carrier.carry(LIKE, src=CLIENT, dst=SERVER, kind="smashed")
@@ -72,23 +72,23 @@ def test_a_wrong_shape_is_refused_before_its_payload_is_read() -> None:
 
 
 def test_a_wrong_shape_is_told_with_what_was_expected() -> None:
-    told = refused(*said(torch.zeros(4, 2, 3, 4, dtype=torch.float64)))
+    told = refused(*announced(torch.zeros(4, 2, 3, 4, dtype=torch.float64)))
     assert "of shape 4x2x3x4; expected smashed, torch.float64 of shape 4x2x3x3" in told
 
 
 def test_a_wrong_dtype_is_refused() -> None:
-    told = refused(*said(torch.zeros(4, 2, 3, 3)))
+    told = refused(*announced(torch.zeros(4, 2, 3, 3)))
     assert "sent smashed, torch.float32" in told
     assert "expected smashed, torch.float64" in told
 
 
 def test_a_wrong_kind_is_refused() -> None:
-    told = refused(*said(torch.zeros(4, 2, 3, 3, dtype=torch.float64), kind="smashed_grad"))
+    told = refused(*announced(torch.zeros(4, 2, 3, 3, dtype=torch.float64), kind="smashed_grad"))
     assert "sent smashed_grad" in told
 
 
 def test_a_message_out_of_turn_is_refused() -> None:
-    told = refused(*said(torch.zeros(4, 2, 3, 3, dtype=torch.float64), sequence=3))
+    told = refused(*announced(torch.zeros(4, 2, 3, 3, dtype=torch.float64), sequence=3))
     assert "sent message 3 where 0 was due" in told
 
 
@@ -96,15 +96,15 @@ def test_a_message_out_of_turn_is_refused() -> None:
 def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
     t = torch.zeros(4, 2, 3, 3, dtype=torch.float64)
     t[3, 1, 2, 2] = bad
-    assert "client[1]: sent smashed" in refused(*said(t))
-    assert "aren't finite" in refused(*said(t))
+    assert "client[1]: sent smashed" in refused(*announced(t))
+    assert "aren't finite" in refused(*announced(t))
 
 
 @pytest.mark.parametrize(
     ("place", "value"), [(0, 7), (2, len(KINDS)), (2, -1), (3, len(DTYPES)), (4, 9), (5, -4)]
 )
 def test_what_is_no_header_is_refused(place: int, value: int) -> None:
-    header, payload = said(torch.zeros(4, 2, 3, 3, dtype=torch.float64))
+    header, payload = announced(torch.zeros(4, 2, 3, 3, dtype=torch.float64))
     header[place] = value
     assert refused(header, payload) == "client[1]: sent something that is no header of this version"
 
@@ -112,12 +112,14 @@ def test_what_is_no_header_is_refused(place: int, value: int) -> None:
 def test_labels_may_come_as_weights_of_all_classes_and_only_so() -> None:
     like = torch.empty(4, dtype=torch.int64, device="meta")
     weights = torch.full((4, 5), 0.2, dtype=torch.float64)
-    carrier, _ = server(*said(weights, kind="labels"))
+    carrier, _ = server(*announced(weights, kind="labels"))
     assert torch.equal(carrier.carry(like, src=CLIENT, dst=SERVER, kind="labels"), weights)
     assert "expected labels" in refused(
-        *said(weights[:, :3], kind="labels"), like=like, kind="labels"
+        *announced(weights[:, :3], kind="labels"), like=like, kind="labels"
     )
-    assert "expected labels" in refused(*said(weights[0], kind="labels"), like=like, kind="labels")
+    assert "expected labels" in refused(
+        *announced(weights[0], kind="labels"), like=like, kind="labels"
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -137,7 +139,7 @@ def test_what_is_sent_arrives_with_its_memory_format(dtype: torch.dtype) -> None
 
 def test_an_empty_tensor_and_a_scalar_and_an_expanded_one_arrive() -> None:
     for t in (torch.zeros(0, 3), torch.tensor(2.5), torch.ones(1).expand(4, 3)):
-        carrier, _ = server(*said(t))
+        carrier, _ = server(*announced(t))
         arrived = carrier.carry(t.to("meta"), src=CLIENT, dst=SERVER, kind="smashed")
         assert torch.equal(arrived, t)
         assert arrived.is_contiguous()
