@@ -1,7 +1,8 @@
 """DLG and iDLG on 16 targets at once against the same search one target at a time.
 
-Run with `python benchmarks/dlg_batch.py`; one thread. The network is that of Zhu et al.'s code
-(sigmoids and strides), untrained, on scikit-learn's digits; each target is an update of its own.
+Run with `python benchmarks/dlg_batch.py [--small]`; one thread. The network is that of Zhu et al.'s
+code (sigmoids and strides), untrained, on scikit-learn's digits; each target is an update of its
+own.
 """
 
 import time
@@ -10,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from command_line import parser
 from torch import nn
 
 from sltoolkit import api
@@ -36,11 +38,11 @@ def zhu() -> nn.Sequential:
     return network
 
 
-def measure(attack: DLG | IDLG) -> dict[str, float]:
+def measure(attack: DLG | IDLG, *, targets: int = TARGETS) -> dict[str, float]:
     """Seconds of both, and the share of targets that each finds (MSE below 1e-3)."""
     victim = api.train(
         zhu, load("digits"), cut=1, protocol="large_batch_sgd",
-        training=Training(epochs=0, optimizer="sgd", lr=0.1), targets=Targets(count=TARGETS),
+        training=Training(epochs=0, optimizer="sgd", lr=0.1), targets=Targets(count=targets),
     )  # fmt: skip
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -67,16 +69,18 @@ def _found(result: Result) -> float:
     return float((result.verdict.scores["mse"] < 1e-3).float().mean())
 
 
-def main() -> None:
+def main(*, small: bool) -> None:
     """Print both."""
-    for attack in (DLG(), IDLG()):
-        m = measure(attack)
+    targets = 2 if small else TARGETS
+    for kind in (DLG, IDLG):
+        attack = kind.smoke() if small else kind()
+        m = measure(attack, targets=targets)
         print(
-            f"{type(attack).__name__}: {TARGETS} targets at once {m['seconds']:.1f} s, "
+            f"{type(attack).__name__}: {targets} targets at once {m['seconds']:.1f} s, "
             f"{m['ratio']:.1f}x as fast as one at a time; found {m['found_together']:.2f} and "
             f"{m['found_alone']:.2f} of them"
         )
 
 
 if __name__ == "__main__":
-    main()
+    main(small=parser(__doc__).parse_args().small)

@@ -1,21 +1,23 @@
 """The white box against a loop in the style of He, Zhang and Lee's public code (2019).
 
-Run with `python benchmarks/he_style.py`. The loop has one image at a time, two threads (where there
-are two cores), a loss that is propagated back into the victim's weights, too, through the heard
-features as well (hence the graph that is retained), AMSGrad with epsilon 1e-3 and a constant rate
-of 0.01 in pixels normalized to [-1, 1], from zero, 5,000 steps, and their TV. The white box has the
-same objective, one thread, all targets at once and its own descent. The targets are scikit-learn's
-digits at MNIST's size and the client is LeNet's beginning, untrained, so that no file is needed.
+Run with `python benchmarks/he_style.py [--small]`. The loop has one image at a time, two threads
+(where there are two cores), a loss that is propagated back into the victim's weights, too, through
+the heard features as well (hence the graph that is retained), AMSGrad with epsilon 1e-3 and a
+constant rate of 0.01 in pixels normalized to [-1, 1], from zero, 5,000 steps, and their TV. The
+white box has the same objective, one thread, all targets at once and its own descent. The targets
+are scikit-learn's digits at MNIST's size and the client is LeNet's beginning, untrained, so that no
+file is needed.
 """
 
 import time
 from typing import Any
 
 import torch
+from command_line import parser
 from torch import Tensor, nn
 from torch.nn import functional
+from whitebox_batch import recover
 
-from benchmarks.whitebox_batch import recover
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.data import pool
 from sltoolkit.models import build, cut
@@ -54,43 +56,48 @@ def he_loop(client: nn.Module, x: Tensor, *, steps: int = STEPS) -> Tensor:
     return guess.detach() * DEVIATION + 0.5
 
 
-def measure(at: str = "relu2") -> dict[str, float]:
+def measure(
+    at: str = "relu2", *, targets: int = TARGETS, alone: int = ALONE, steps: int = STEPS
+) -> dict[str, float]:
     """Targets per second of both, and how good they are.
 
     Args:
         at: the block of LeNet after which the client ends.
+        targets: of the white box, at once.
+        alone: the first of these, for the loop, one by one.
+        steps: of the loop.
 
     Returns:
         `ratio` (targets per second) and its `bar`; `step_ratio`, the same per step; milliseconds
-        per step of one target (`loop_step_ms`, `batch_step_ms`); the mean MSE of the same `ALONE`
+        per step of one target (`loop_step_ms`, `batch_step_ms`); the mean MSE of the same first
         targets (`loop_mse`, `batch_mse`); and the white box's mean `steps`.
     """
     with Stream(0).scope():
         client = cut(build("lenet", shape=(1, 28, 28), classes=10), at)[0].eval()
-    x = functional.interpolate(pool("digits").samples.x[:TARGETS], size=(28, 28), mode="bilinear")
-    attack = WhiteBox(tv_weight=TV_WEIGHT / DEVIATION**2, tv_beta=2, steps=300, lr=0.2)
+    x = functional.interpolate(pool("digits").samples.x[:targets], size=(28, 28), mode="bilinear")
+    attack = WhiteBox(tv_weight=TV_WEIGHT / DEVIATION**2, tv_beta=2, steps=min(300, steps), lr=0.2)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
         start = time.perf_counter()
         together = recover(attack, client, x)
-        at_once = (time.perf_counter() - start) / TARGETS
+        at_once = (time.perf_counter() - start) / targets
         torch.set_num_threads(min(2, threads))  # two on one core only wait for each other
         start = time.perf_counter()
-        loop = torch.cat([he_loop(client, one[None]) for one in x[:ALONE]])
-        in_turn = (time.perf_counter() - start) / ALONE
+        loop = torch.cat([he_loop(client, one[None], steps=steps) for one in x[:alone]])
+        in_turn = (time.perf_counter() - start) / alone
     finally:
         torch.set_num_threads(threads)
-    steps = together.diagnostics["steps"]
+    own = together.diagnostics["steps"]
     return {
         "ratio": in_turn / at_once,
         "bar": BAR,
-        "step_ratio": (in_turn / STEPS) / (at_once / steps),
-        "loop_step_ms": in_turn / STEPS * 1e3,
-        "batch_step_ms": at_once / steps * 1e3,
-        "loop_mse": _mse(loop, x[:ALONE]),
-        "batch_mse": _mse(together.images[:ALONE], x[:ALONE]),
-        "steps": steps,
+        "step_ratio": (in_turn / steps) / (at_once / own),
+        "loop_step_ms": in_turn / steps * 1e3,
+        "batch_step_ms": at_once / own * 1e3,
+        "loop_mse": _mse(loop, x[:alone]),
+        "batch_mse": _mse(together.images[:alone], x[:alone]),
+        "steps": own,
     }
 
 
@@ -98,16 +105,17 @@ def _mse(guess: Tensor, truth: Tensor) -> float:
     return float((guess.clamp(0, 1) - truth).square().mean())
 
 
-def main() -> None:
+def main(*, small: bool) -> None:
     """Print the comparison."""
-    m: dict[str, Any] = measure()
+    targets, alone, steps = (4, 1, 3) if small else (TARGETS, ALONE, STEPS)
+    m: dict[str, Any] = measure(targets=targets, alone=alone, steps=steps)
     print(
-        f"{TARGETS} targets at once, {m['steps']:.0f} steps of {m['batch_step_ms']:.3f} ms per "
-        f"target, against {STEPS} of {m['loop_step_ms']:.3f} ms in He et al.'s style: "
+        f"{targets} targets at once, {m['steps']:.0f} steps of {m['batch_step_ms']:.3f} ms per "
+        f"target, against {steps} of {m['loop_step_ms']:.3f} ms in He et al.'s style: "
         f"{m['ratio']:.0f}x the targets per second (bar {m['bar']:.0f}x), {m['step_ratio']:.1f}x "
         f"per step; MSE {m['batch_mse']:.5f} against {m['loop_mse']:.5f}"
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(small=parser(__doc__).parse_args().small)

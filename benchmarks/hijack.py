@@ -1,6 +1,6 @@
 """FSHA's training step in the toolkit, against a hand-written loop of the same networks and losses.
 
-    python -m benchmarks.hijack [THREADS]
+    python benchmarks/hijack.py [THREADS] [--small]
 
 Both run in this process by turns, in short stretches, so that a noisy machine slows both alike;
 the median of the ratios of neighboring stretches is reported. The toolkit's side is the whole
@@ -8,15 +8,15 @@ batch: client, wire, attacker, client's update. The loop draws the same number o
 """
 
 import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from command_line import parser
+from split_epoch import random_split, seconds
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.training import random_split, seconds
 from sltoolkit.attacks import FSHA
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Split
@@ -92,7 +92,7 @@ def hijacked(data: Split) -> Callable[[], None]:
     return lambda: run.protocol.epoch(run.cast, Clock(), "train")
 
 
-def measure() -> dict[str, float]:
+def measure(*, pairs: int = PAIRS) -> dict[str, float]:
     """The toolkit's seconds over the plain loop's, the bar, and milliseconds per step."""
     data = random_split(BATCHES * BATCH, IMAGE)
     aux = torch.rand(256, *IMAGE)
@@ -100,7 +100,7 @@ def measure() -> dict[str, float]:
         plain, attacked = by_hand(data, aux), hijacked(data)
     plain(), attacked()
     ratios, steps = [], []
-    for _ in range(PAIRS):
+    for _ in range(pairs):
         toolkit, hand = seconds(attacked), seconds(plain)
         ratios.append(toolkit / hand)
         steps.append(1e3 * toolkit / BATCHES)
@@ -112,6 +112,9 @@ def measure() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
-    for key, value in measure().items():
+    command = parser(__doc__)
+    command.add_argument("threads", nargs="?", type=int, default=1)
+    given = command.parse_args()
+    torch.set_num_threads(given.threads)
+    for key, value in measure(pairs=1 if given.small else PAIRS).items():
         print(f"{key:18} {value:.3f}")

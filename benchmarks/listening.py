@@ -1,6 +1,6 @@
 """Listeners: five on one run against five runs, and SDAR's own step against a hand-written one.
 
-    python benchmarks/listening.py [THREADS]
+    python benchmarks/listening.py [THREADS] [--small]
 
 Both sides are timed in this process by turns, so that a noisy machine slows both alike; medians of
 the ratios of neighbors are reported. The threads are torch's; one by default, as in a worker of
@@ -8,23 +8,19 @@ the bench. `identical` says whether the victim of five listeners is bit-identica
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
+from command_line import parser
+from split_epoch import random_split, seconds
 from torch import Tensor, nn
 from torch.nn import functional
 
-if __name__ == "__main__":  # as a script: the folder above holds the other benchmarks
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.training import random_split, seconds
 from sltoolkit import models
 from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
 from sltoolkit.attacks.listening.sdar import SDAR, Simulation
@@ -95,11 +91,11 @@ def own_work() -> Iterator[list[float]]:
         yield spent
 
 
-def together() -> tuple[float, float]:
+def together(*, rounds: int = ROUNDS) -> tuple[float, float]:
     """Seconds beyond own work of five on one run over those of five runs, and 1.0 if passive."""
     trained([make() for make in FIVE])
     ratios = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         one, weights = trained([make() for make in FIVE])
         ratios.append(one / sum(trained([make()])[0] for make in FIVE))
     alone = trained([])[1]
@@ -149,7 +145,7 @@ def by_hand(tap: Simulation, attack: SDAR) -> Step:
     return step
 
 
-def sdar_step(attack: SDAR) -> float:
+def sdar_step(attack: SDAR, *, steps: int = STEPS) -> float:
     """Seconds of a batch through wire, ear and listener state over those of the step by hand."""
     run = run_of()
     attached, ear = open_listener(attack, run, seed=0, grants=GRANTS)
@@ -181,22 +177,26 @@ def sdar_step(attack: SDAR) -> float:
         return seconds(lambda: say(wire)) - seconds(lambda: say(silent))
 
     plain()
-    return statistics.median(beyond() / seconds(plain) for _ in range(STEPS))
+    return statistics.median(beyond() / seconds(plain) for _ in range(steps))
 
 
-def measure() -> dict[str, float]:
+def measure(*, small: bool = False) -> dict[str, float]:
     """The ratios, and the bars that they must stay below."""
-    ratio, identical = together()
+    rounds, steps = (1, 1) if small else (ROUNDS, STEPS)
+    ratio, identical = together(rounds=rounds)
     return {
         "five_on_one_run": ratio, "five_on_one_run_bar": 0.5, "identical": identical,
-        "sdar_step": sdar_step(SDAR.paper()), "sdar_narrow_step": sdar_step(SDAR.smoke()),
-        "sdar_step_bar": 1.15,
+        "sdar_step": sdar_step(SDAR.paper(), steps=steps),
+        "sdar_narrow_step": sdar_step(SDAR.smoke(), steps=steps), "sdar_step_bar": 1.15,
     }  # fmt: skip
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    command = parser(__doc__)
+    command.add_argument("threads", nargs="?", type=int, default=1)
+    given = command.parse_args()
+    torch.set_num_threads(given.threads)
     start = time.perf_counter()
-    for key, value in measure().items():
+    for key, value in measure(small=given.small).items():
         print(f"{key:24} {value:.3f}")
     print(f"{'seconds':24} {time.perf_counter() - start:.0f}")

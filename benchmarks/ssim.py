@@ -1,6 +1,6 @@
 """Batched SSIM against scikit-image in a loop, on the same 1,000 images in the same run.
 
-Run with `python benchmarks/ssim.py`; one thread, as a worker has.
+Run with `python benchmarks/ssim.py [--small]`; one thread, as a worker has.
 """
 
 import time
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from command_line import parser
 from skimage.metrics import structural_similarity
 
 from sltoolkit.metrics import ssim
@@ -17,19 +18,23 @@ IMAGES = 1000
 REPEATS = 5
 
 
-def measure(channels: int = 1, side: int = 28) -> dict[str, float]:
-    """Time both on noisy copies of random images, the best of `REPEATS` runs each.
+def measure(
+    channels: int = 1, side: int = 28, *, images: int = IMAGES, repeats: int = REPEATS
+) -> dict[str, float]:
+    """Time both on noisy copies of random images, the best of some alternating runs each.
 
     Args:
         channels: of an image.
         side: of an image, pixels.
+        images: how many.
+        repeats: of both.
 
     Returns:
         `ratio` (loop seconds / batched seconds), `bar` (the least ratio wanted), both times in
         seconds and the largest absolute difference of an image's SSIM.
     """
     generator = torch.Generator().manual_seed(0)
-    y = torch.rand(IMAGES, channels, side, side, generator=generator)
+    y = torch.rand(images, channels, side, side, generator=generator)
     x = (y + 0.1 * torch.randn(y.shape, generator=generator)).clamp(0, 1)
     a, b = (t.double().numpy() for t in (x, y))
 
@@ -53,7 +58,7 @@ def measure(channels: int = 1, side: int = 28) -> dict[str, float]:
     try:
         batched, looped = ssim(x, y), loop()  # also the warm-up
         # alternating, so that a busy moment of the machine hits both
-        pairs = [(_seconds(lambda: ssim(x, y)), _seconds(loop)) for _ in range(REPEATS)]
+        pairs = [(_seconds(lambda: ssim(x, y)), _seconds(loop)) for _ in range(repeats)]
     finally:
         torch.set_num_threads(threads)
     batched_seconds, loop_seconds = (min(times) for times in zip(*pairs, strict=True))
@@ -72,12 +77,13 @@ def _seconds(call: Callable[[], torch.Tensor]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
+def main(*, small: bool) -> None:
     """Print the comparison for gray and for color images."""
+    images = 3 if small else IMAGES
     for channels, side in ((1, 28), (1, 32), (3, 32)):
-        m = measure(channels, side)
+        m = measure(channels, side, images=images, repeats=1 if small else REPEATS)
         print(
-            f"{IMAGES} images of {channels}x{side}x{side}: "
+            f"{images} images of {channels}x{side}x{side}: "
             f"scikit-image {m['loop_seconds'] * 1e3:.0f} ms, "
             f"batched {m['batched_seconds'] * 1e3:.1f} ms, "
             f"{m['ratio']:.1f}x (bar {m['bar']:.0f}x), "
@@ -86,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(small=parser(__doc__).parse_args().small)

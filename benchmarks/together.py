@@ -1,6 +1,6 @@
 """A hundred clients of SplitFed V1 that compute together, against one by one; and what they hold.
 
-    python benchmarks/together.py
+    python benchmarks/together.py [--small]
 
 LeNet cut at its second ReLU, 64 samples per client, one thread, the processor's time. Both ways
 are the toolkit's own loop, so the messages are the same; the largest difference of a deployed
@@ -10,19 +10,15 @@ gradient's size, so that where a gradient is next to nothing rounding becomes a 
 
 import gc
 import statistics
-import sys
 from dataclasses import replace
-from pathlib import Path
 from unittest import mock
 
 import torch
+from command_line import parser
+from protocol_epochs import seconds
+from split_epoch import random_split
 from torch import Tensor
 
-if __name__ == "__main__":  # as a script: the folder above holds the other benchmarks
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.protocols import seconds
-from benchmarks.training import random_split
 from sltoolkit import models
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.parties.settings import Training
@@ -65,26 +61,26 @@ def epoch_one_by_one(run: Run) -> None:
         epoch(run)
 
 
-def ratio(batch: int) -> float:
+def ratio(batch: int, *, clients: int = CLIENTS, pairs: int = PAIRS) -> float:
     """Seconds of a round one by one to together."""
     training = Training(batch_size=batch)
-    ours, theirs = (seated(SplitFedV1(clients=CLIENTS), training) for _ in range(2))
+    ours, theirs = (seated(SplitFedV1(clients=clients), training) for _ in range(2))
     epoch(ours)
     epoch_one_by_one(theirs)
     found = [
         seconds(lambda: epoch_one_by_one(theirs)) / seconds(lambda: epoch(ours))
-        for _ in range(PAIRS)
+        for _ in range(pairs)
     ]
     return statistics.median(found)
 
 
-def difference(optimizer: str, dtype: torch.dtype) -> float:
+def difference(optimizer: str, dtype: torch.dtype, *, clients: int = 10) -> float:
     """The largest difference of a deployed weight after two rounds."""
     training = Training(
         batch_size=16, optimizer=optimizer, lr={"adam": 1e-3, "sgd": 0.1}[optimizer]
     )
     ours, theirs = (
-        seated(SplitFedV1(clients=10), training, shard=SHARD, dtype=dtype) for _ in range(2)
+        seated(SplitFedV1(clients=clients), training, shard=SHARD, dtype=dtype) for _ in range(2)
     )
     for _ in range(2):
         epoch(ours)
@@ -126,19 +122,24 @@ def _bytes_of(tensors: set[Tensor]) -> dict[int, int]:
     return {storage.data_ptr(): storage.nbytes() for storage in stored}
 
 
-def main() -> None:
+def main(*, small: bool) -> None:
     """Print what was measured."""
     torch.set_num_threads(1)
+    clients, crowd = (2, 4) if small else (CLIENTS, CROWD)
+    pairs, compared, active = (1, 2, 1) if small else (PAIRS, 10, 50)
     for batch in BATCHES:
-        print(f"one by one / together, {CLIENTS} clients, batch {batch:2}: {ratio(batch):.2f}")
+        found = ratio(batch, clients=clients, pairs=pairs)
+        print(f"one by one / together, {clients} clients, batch {batch:2}: {found:.2f}")
     for optimizer in ("sgd", "adam"):
         for dtype in (torch.float32, torch.float64):
-            print(f"largest difference, {optimizer} {dtype}: {difference(optimizer, dtype):.1e}")
-    few, many = held(100, 50), held(CROWD, 50)
-    each = (many - few) / (CROWD - 100)
-    print(f"50 active of 100 clients: {few / 2**20:.1f} MiB, of {CROWD}: {many / 2**20:.1f} MiB")
+            found = difference(optimizer, dtype, clients=compared)
+            print(f"largest difference, {optimizer} {dtype}: {found:.1e}")
+    few, many = held(clients, active), held(crowd, active)
+    each = (many - few) / (crowd - clients)
+    print(f"{active} active of {clients} clients: {few / 2**20:.1f} MiB", end="")
+    print(f", of {crowd}: {many / 2**20:.1f} MiB")
     print(f"that is {each / 2**10:.1f} KiB per further client")
 
 
 if __name__ == "__main__":
-    main()
+    main(small=parser(__doc__).parse_args().small)

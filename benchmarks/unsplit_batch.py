@@ -1,16 +1,18 @@
 """UnSplit on 64 MNIST-sized targets at once against a plain loop, one target at a time.
 
-Run with `python benchmarks/unsplit_batch.py`; one thread, as a worker has. The client is LeNet's
-first convolution, and everything up to its first pooling and to its second ReLU (UnSplit's MNIST
-network is the same LeNet). The loop is the published one, written with torch's own layers and
+Run with `python benchmarks/unsplit_batch.py [--small]`; one thread, as a worker has. The client is
+LeNet's first convolution, and everything up to its first pooling and to its second ReLU (UnSplit's
+MNIST network is the same LeNet). The loop is the published one, written with torch's own layers and
 optimizers, and computes no gradient that it doesn't use. Both start from the same clones. The
 targets are scikit-learn's digits at MNIST's size, so that no file is needed.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
+from command_line import parser
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,20 +29,24 @@ ATTACK = UnSplit(rounds=4, window=0)
 REPEATS = 3
 
 
-def measure(at: str = "conv1", *, attack: UnSplit = ATTACK) -> dict[str, float]:
-    """Time both on the same targets, the best of `REPEATS` alternating runs each.
+def measure(
+    at: str = "conv1", *, attack: UnSplit = ATTACK, targets: int = TARGETS, repeats: int = REPEATS
+) -> dict[str, float]:
+    """Time both on the same targets, the best of some alternating runs each.
 
     The loop is timed on an eighth of the targets, and attacks all of them once for their quality.
 
     Args:
         at: the block of LeNet after which the client ends.
         attack: its settings.
+        targets: how many.
+        repeats: of both.
 
     Returns:
         `ratio` (targets per second at once / one at a time), `bar`, milliseconds per step of all
         targets and of one, and by which share the mean MSE differs.
     """
-    small = pool("digits").samples.x[:TARGETS]
+    small = pool("digits").samples.x[:targets]
     x = functional.interpolate(small, size=(28, 28), mode="bilinear")
     with torch.no_grad():
         z = client_of(Stream(0), at)(x)
@@ -60,16 +66,16 @@ def measure(at: str = "conv1", *, attack: UnSplit = ATTACK) -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        together, apart = (float((g - x).square().mean()) for g in (at_once(), in_turn(TARGETS)))
+        together, apart = (float((g - x).square().mean()) for g in (at_once(), in_turn(targets)))
         # alternating, so that a busy moment of the machine hits both
-        part = TARGETS // 8
-        pairs = [(_seconds(at_once), _seconds(lambda: in_turn(part))) for _ in range(REPEATS)]
+        part = max(1, targets // 8)
+        pairs = [(_seconds(at_once), _seconds(lambda: in_turn(part))) for _ in range(repeats)]
     finally:
         torch.set_num_threads(threads)
     batch, loop = (min(times) for times in zip(*pairs, strict=True))
     steps = attack.rounds * (attack.input_steps + attack.client_steps)
     return {
-        "ratio": loop / part * TARGETS / batch,
+        "ratio": loop / part * targets / batch,
         "bar": BAR,
         "batch_step_ms": batch / steps * 1e3,
         "single_step_ms": loop / part / steps * 1e3,
@@ -114,16 +120,18 @@ def _seconds(call: Callable[[], Tensor]) -> float:
     return time.process_time() - start
 
 
-def main(places: Sequence[str] = ("conv1", "pool1", "relu2")) -> None:
+def main(places: Sequence[str] = ("conv1", "pool1", "relu2"), *, small: bool) -> None:
     """Print the comparison for each client."""
+    targets, repeats = (2, 1) if small else (TARGETS, REPEATS)
+    attack = replace(UnSplit.smoke(), window=0) if small else ATTACK
     for at in places:
-        m = measure(at)
+        m = measure(at, attack=attack, targets=targets, repeats=repeats)
         print(
-            f"up to {at}: {TARGETS} targets at once {m['batch_step_ms']:.1f} ms a step, one "
+            f"up to {at}: {targets} targets at once {m['batch_step_ms']:.1f} ms a step, one "
             f"{m['single_step_ms']:.2f} ms: {m['ratio']:.1f}x the targets per second (bar "
             f"{m['bar']:.0f}x), mean MSE within {m['mean_mse_difference']:.1e}"
         )
 
 
 if __name__ == "__main__":
-    main()
+    main(small=parser(__doc__).parse_args().small)

@@ -1,14 +1,15 @@
 """The white box on 64 MNIST-sized targets at once against the same loop one target at a time.
 
-Run with `python benchmarks/whitebox_batch.py`; one thread, as a worker has. The client is LeNet's
-first convolution (the setting of He et al. 2019), and for comparison everything up to its second
-ReLU. The targets are scikit-learn's digits at MNIST's size, so that no file is needed.
+Run with `python benchmarks/whitebox_batch.py [--small]`; one thread, as a worker has. The client is
+LeNet's first convolution (the setting of He et al. 2019), and for comparison everything up to its
+second ReLU. The targets are scikit-learn's digits at MNIST's size, so that no file is needed.
 """
 
 import time
 from collections.abc import Callable
 
 import torch
+from command_line import parser
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,22 +27,27 @@ STEPS = 300
 REPEATS = 2
 
 
-def measure(at: str = "conv1") -> dict[str, float]:
-    """Time both on the same targets, the best of `REPEATS` alternating runs each.
+def measure(
+    at: str = "conv1", *, targets: int = TARGETS, steps: int = STEPS, repeats: int = REPEATS
+) -> dict[str, float]:
+    """Time both on the same targets, the best of some alternating runs each.
 
     Args:
         at: the block of LeNet after which the client ends.
+        targets: how many.
+        steps: of the descent.
+        repeats: of both.
 
     Returns:
-        `ratio` (targets per second at once / one at a time), `bar`, milliseconds per step of 64
+        `ratio` (targets per second at once / one at a time), `bar`, milliseconds per step of all
         and of one target, the largest relative difference of a target's MSE, and that of the means.
     """
     with Stream(0).scope():
         client = cut(build("lenet", shape=(1, 28, 28), classes=10), at)[0].eval()
-    small = pool("digits").samples.x[:TARGETS]
+    small = pool("digits").samples.x[:targets]
     x = functional.interpolate(small, size=(28, 28), mode="bilinear")
     # all steps on both sides: nobody stops early
-    attack = WhiteBox(tv_weight=1e-2, steps=STEPS, window=0)
+    attack = WhiteBox(tv_weight=1e-2, steps=steps, window=0)
 
     def together() -> Tensor:
         return recover(attack, client, x).images
@@ -54,15 +60,15 @@ def measure(at: str = "conv1") -> dict[str, float]:
     try:
         batched, looped = ((g - x).square().mean((1, 2, 3)) for g in (together(), alone()))
         # alternating, so that a busy moment of the machine hits both
-        pairs = [(_seconds(together), _seconds(alone)) for _ in range(REPEATS)]
+        pairs = [(_seconds(together), _seconds(alone)) for _ in range(repeats)]
     finally:
         torch.set_num_threads(threads)
     at_once, in_turn = (min(times) for times in zip(*pairs, strict=True))
     return {
         "ratio": in_turn / at_once,
         "bar": BAR,
-        "batch_step_ms": at_once / STEPS * 1e3,
-        "single_step_ms": in_turn / STEPS / TARGETS * 1e3,
+        "batch_step_ms": at_once / steps * 1e3,
+        "single_step_ms": in_turn / steps / targets * 1e3,
         "max_relative_mse_difference": float((batched / looped - 1).abs().max()),
         "mean_relative_mse_difference": float(abs(batched.mean() / looped.mean() - 1)),
     }
@@ -90,12 +96,13 @@ def _seconds(call: Callable[[], Tensor]) -> float:
     return time.process_time() - start
 
 
-def main() -> None:
+def main(*, small: bool) -> None:
     """Print the comparison for both clients."""
+    targets, steps, repeats = (2, 3, 1) if small else (TARGETS, STEPS, REPEATS)
     for at in ("conv1", "relu2"):
-        m = measure(at)
+        m = measure(at, targets=targets, steps=steps, repeats=repeats)
         print(
-            f"up to {at}: {TARGETS} targets at once {m['batch_step_ms']:.1f} ms a step, one "
+            f"up to {at}: {targets} targets at once {m['batch_step_ms']:.1f} ms a step, one "
             f"{m['single_step_ms']:.2f} ms: {m['ratio']:.1f}x the targets per second (bar "
             f"{m['bar']:.0f}x), MSE within {m['max_relative_mse_difference']:.1e}, in the mean "
             f"{m['mean_relative_mse_difference']:.1e}"
@@ -103,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(small=parser(__doc__).parse_args().small)

@@ -88,6 +88,7 @@ SCALING_LINE = "from sltoolkit.defenses.smashed.scaling import Scaling as Scalin
 
 KNOWN = """
 import json, sys
+from pathlib import Path
 import sltoolkit as sl
 from sltoolkit.attacks import Nearest
 from sltoolkit.bench.run import run_bench
@@ -100,7 +101,7 @@ spec = {
     "targets": {"count": 2, "labels": 8}, "demonstration": True,
     "defense": [{"name": "scaling", "share": 0.25}], "attack": [{"name": "nearest", "repeats": 2}],
 }
-rows = run_bench(spec, sys.argv[1]).rows
+rows = run_bench(spec, Path(sys.argv[1])).rows
 print(json.dumps({
     "registered": [sl.ATTACKS["nearest"] is sl.Nearest is Nearest,
                    sl.DEFENSES["scaling"] is sl.Scaling is Scaling],

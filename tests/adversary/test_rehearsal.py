@@ -9,8 +9,8 @@ import pytest
 import torch
 from support.white_box_views import conv_client, digits, seeded, whitebox_view
 from torch import Tensor, nn
+from tuned import PUBLISHED, SLACK, at_cuts, pairs, summary
 
-from benchmarks.tuned import PUBLISHED, SLACK, at_cuts, pairs, summary
 from sltoolkit import api
 from sltoolkit.adversary.rehearsal import rehearse, rehearsed, staged, tuned
 from sltoolkit.attacks.inversion._observation import WhiteBoxView

@@ -192,9 +192,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "cut at the end": ({"model": {"name": "mlp", "cut": "fc"}}, SpecError, "^model.cut: "),
     "images too small": ({"model": {"name": "lenet"}}, SpecError, "^model: .*padding=2"),
     "parameter value": (
-        {"model": {"name": "mlp", "cut": "relu1", "hidden": [0]}},
-        SpecError,
-        r"^model\.hidden must be",
+        {"model": {"name": "mlp", "cut": "relu1", "hidden": [0]}}, SpecError, r"^model\.hidden must"
     ),
     "too many clients": (
         {"protocol": {"name": "vanilla", "labels_at": "server", "clients": 1000}},

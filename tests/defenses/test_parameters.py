@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from support.parameters import declared_of, senseless
+from support.parameters import check_declared, senseless
 
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SpecError
@@ -23,4 +23,4 @@ def test_senseless_values_are_refused(kind: Any, name: str, value: object) -> No
 
 @pytest.mark.parametrize("defense", DEFENSES)
 def test_every_parameter_says_what_it_means_and_every_number_its_range(defense: str) -> None:
-    declared_of(DEFENSES[defense])
+    check_declared(DEFENSES[defense])

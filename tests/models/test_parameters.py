@@ -1,7 +1,7 @@
 """Parameters of models are declared once, and refused where they make no sense."""
 
 import pytest
-from support.parameters import declared_of, senseless
+from support.parameters import check_declared, senseless
 
 from sltoolkit.errors import SpecError
 from sltoolkit.models import MODELS, build
@@ -22,4 +22,4 @@ def test_senseless_values_are_refused(model: str, name: str, value: object) -> N
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_parameter_says_what_it_means_and_every_number_its_range(model: str) -> None:
-    declared_of(MODELS[model].factory)
+    check_declared(MODELS[model].factory)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from plain import PLAIN, SPLIT
+from protocol_epochs import seated
+from split_epoch import random_split
 from torch import Tensor
 
-from benchmarks.plain import PLAIN, SPLIT
-from benchmarks.protocols import seated
-from benchmarks.training import random_split
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.training.cast import Clock
 from sltoolkit.training.run import Run

@@ -9,9 +9,9 @@ import pytest
 import torch
 from support.tiny import ADAM, MOMENTUM, SGD, Log, flat
 from support.tiny import data as tiny_data
+from together import held
 from torch import Tensor, nn
 
-from benchmarks.together import held
 from sltoolkit.contracts.attack import BatchView, ListenerState
 from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.samples import Split

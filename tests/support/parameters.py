@@ -4,17 +4,16 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sltoolkit.parameters.parameter import Declared, Parameter, declared
+from sltoolkit.parameters.parameter import Parameter, declared
 
 
-def declared_of(what: Any) -> tuple[Declared, ...]:
-    """The declared parameters: each has a meaning, each that holds numbers a range."""
+def check_declared(what: Any) -> None:
+    """Each parameter has a meaning, and each that holds numbers a range."""
     for parameter in declared(what):
         notes = parameter.parameter
         assert notes is not None, f"{parameter.name} is declared without a Parameter"
         assert notes.meaning, f"{parameter.name} has no meaning"
         assert notes.range or not _number_in(parameter.kind), f"{parameter.name} has no range"
-    return declared(what)
 
 
 def senseless(what: Any) -> Iterator[tuple[str, object]]:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from protocol_epochs import CLIENTS, CUTS
+from split_epoch import random_split
 from torch import Tensor, nn
 
-from benchmarks.protocols import CLIENTS, CUTS
-from benchmarks.training import random_split
 from sltoolkit import models
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.parties.settings import Training

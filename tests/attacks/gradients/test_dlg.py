@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 from contract.suitable_victims import NoisySteps
+from dlg_batch import zhu as sigmoid_net
 from support import toys
 from support.updates import UNTRAINED, heard_of, in_groups
 from torch import nn
 
 import sltoolkit as sl
-from benchmarks.dlg_batch import zhu as sigmoid_net
 from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.attacks.gradients._matching import Matching, sole_labels
 from sltoolkit.attacks.gradients.inverting_gradients import InvertingView

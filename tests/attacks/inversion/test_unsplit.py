@@ -9,9 +9,9 @@ import pytest
 import torch
 from support.white_box_views import Normalize, conv_client, digits, error, seeded, task_of
 from torch import Tensor, nn
+from unsplit_batch import alone, client_of, measure
 
 import sltoolkit as sl
-from benchmarks.unsplit_batch import alone, client_of, measure
 from sltoolkit.adversary import descent
 from sltoolkit.attacks.inversion._observation import WhiteBoxView
 from sltoolkit.attacks.inversion.unsplit import UnSplit, UnSplitView, stretched

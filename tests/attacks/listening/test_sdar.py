@@ -8,11 +8,11 @@ from unittest import mock
 
 import pytest
 import torch
+from listening import by_hand
 from support import listeners as sim
 from support import toys
 from torch import Tensor, nn
 
-from benchmarks.listening import by_hand
 from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.attacks.listening._substitute import Substitute, SubstituteView
 from sltoolkit.attacks.listening.pcat import PCAT

@@ -1,6 +1,6 @@
 """An epoch of every protocol against the same steps in a plain PyTorch loop.
 
-    python benchmarks/protocols.py [PROTOCOL ...]
+    python benchmarks/protocol_epochs.py [PROTOCOL ...] [--small]
 
 LeNet, batches of 64, one thread; four clients (two parties with blocks of the features) with
 forty batches in all, and the gradients about a tenth of the samples recorded. Both loops use
@@ -14,19 +14,15 @@ to one graph through all parts, which no split learning can have, is printed bes
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
+from command_line import parser
+from plain import BATCH, PLAIN, SPLIT
+from split_epoch import random_split
 
-if __name__ == "__main__":  # as a script: the folder above holds the other benchmarks
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.plain import BATCH, PLAIN, SPLIT
-from benchmarks.training import random_split
 from sltoolkit import models
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Split
@@ -65,9 +61,9 @@ def seated(name: str, data: Split) -> Run:
     )  # fmt: skip
 
 
-def loops(name: str) -> list[Callable[[], None]]:
+def loops(name: str, *, batches: int = BATCHES) -> list[Callable[[], None]]:
     """An epoch by the toolkit, by the plain loop, and by one with a single graph."""
-    data = random_split(BATCHES * BATCH, SHAPE)
+    data = random_split(batches * BATCH, SHAPE)
     ours, theirs, joined = (seated(name, data) for _ in range(3))
     whole = partial(PLAIN[name], apart=False) if name in SPLIT else PLAIN[name]
     return [
@@ -84,14 +80,14 @@ def seconds(action: Callable[[], None]) -> float:
     return time.process_time() - start
 
 
-def ratios(name: str) -> tuple[float, float]:
+def ratios(name: str, *, small: bool = False) -> tuple[float, float]:
     """The toolkit's seconds per epoch to the plain loop's, and to the single graph's."""
     found = []
-    for _ in range(BUILDS):
-        epochs = loops(name)
+    for _ in range(1 if small else BUILDS):
+        epochs = loops(name, batches=4 if small else BATCHES)  # one for each of four clients
         for epoch in epochs:
             epoch()
-        found += [[seconds(epoch) for epoch in epochs] for _ in range(PAIRS)]
+        found += [[seconds(epoch) for epoch in epochs] for _ in range(1 if small else PAIRS)]
     ours, plain, single = zip(*found, strict=True)
     return _middle(ours, plain), _middle(ours, single)
 
@@ -100,13 +96,16 @@ def _middle(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def main(names: Sequence[str]) -> None:
+def main(names: Sequence[str], *, small: bool) -> None:
     """Print a line per protocol."""
     torch.set_num_threads(1)
     for name in names or PROTOCOLS:
-        plain, single = ratios(name)
+        plain, single = ratios(name, small=small)
         print(f"{name:24} {plain:.3f}  (bar {BAR:.2f})   single graph {single:.3f}", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    command = parser(__doc__)
+    command.add_argument("protocol", nargs="*")
+    given = command.parse_args()
+    main(given.protocol, small=given.small)

@@ -1,6 +1,6 @@
 """A split-learning epoch with recording on, against the same training in a plain PyTorch loop.
 
-    python benchmarks/training.py [THREADS]
+    python benchmarks/split_epoch.py [THREADS] [--small]
 
 Both run in this process, in short epochs by turns, so that a noisy machine slows both alike; the
 median of the ratios of neighboring epochs is reported. The threads are torch's; one by default,
@@ -8,11 +8,11 @@ as in a worker of the bench.
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
 import torch
+from command_line import parser
 from torch import nn
 from torch.nn import functional
 
@@ -82,9 +82,10 @@ def seconds(action: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def ratios(name: str, *, fused: bool) -> list[float]:
+def ratios(name: str, *, fused: bool, small: bool = False) -> list[float]:
     """Split to plain seconds of one build of a case, after a first epoch of each."""
     shape, cut, batches, pairs, _ = CASES[name]
+    batches, pairs = (1, 1) if small else (batches, pairs)
     fast = models.MODELS[name].channels_last
     data = random_split(batches * BATCH, shape)
     with Stream(0).scope():
@@ -97,7 +98,7 @@ def ratios(name: str, *, fused: bool) -> list[float]:
     return [seconds(split) / seconds(plain) for _ in range(pairs)]
 
 
-def measure() -> dict[str, float]:
+def measure(*, small: bool = False) -> dict[str, float]:
     """Per model the ratio of split to plain seconds, and the bar it must stay below.
 
     The toolkit uses torch's fused optimizers, so the ratio to a plain loop with those is shown too.
@@ -107,13 +108,17 @@ def measure() -> dict[str, float]:
     found: dict[str, float] = {}
     for name, (*_, bar) in CASES.items():
         for key, fused in (("ratio", False), ("ratio_to_fused", True)):
-            every = [ratio for _ in range(BUILDS) for ratio in ratios(name, fused=fused)]
+            builds = range(1 if small else BUILDS)
+            every = [r for _ in builds for r in ratios(name, fused=fused, small=small)]
             found[f"{name}_{key}"] = statistics.median(every)
         found[f"{name}_bar"] = bar
     return found
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
-    for key, value in measure().items():
+    command = parser(__doc__)
+    command.add_argument("threads", nargs="?", type=int, default=1)
+    given = command.parse_args()
+    torch.set_num_threads(given.threads)
+    for key, value in measure(small=given.small).items():
         print(f"{key:24} {value:.3f}")

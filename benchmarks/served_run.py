@@ -1,6 +1,6 @@
 """Vanilla split learning by two processes on this machine, against the same run in one process.
 
-    python benchmarks/serve.py [EPOCHS]
+    python benchmarks/served_run.py [EPOCHS] [--small]
 
 A client and a server, over gloo on the loopback, one thread each; the run in one process comes
 before and after. A batch's work can't overlap between the two parties, so with a wire that cost
@@ -12,6 +12,7 @@ puts it off; small messages and a busy client (`fc1`) suffer most. `chrt -b 0 py
 preemption by who wakes up) took the processor time from 2.7 to 1.9 times that of one process.
 """
 
+import argparse
 import json
 import os
 import socket
@@ -24,12 +25,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+from command_line import parser
+from split_epoch import BATCH, random_split
 from torch.distributed.rendezvous import rendezvous
 
-if __name__ == "__main__":  # as a script: the folder above holds the other benchmarks
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.training import BATCH, random_split
 from sltoolkit import models
 from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.parties.settings import Training
@@ -42,25 +41,25 @@ from sltoolkit.training.run import Run, seat_parties
 SHAPE, CUTS, BATCHES = (1, 28, 28), ("relu2", "fc1"), 40
 
 
-def seated(cut: str, epochs: int) -> Run:
+def seated(cut: str, epochs: int, batches: int) -> Run:
     """LeNet with one client."""
     with Stream(0).scope():
         parts = models.cut(models.build("lenet", shape=SHAPE, classes=10), cut)
     return seat_parties(
-        parts, random_split(BATCHES * BATCH, SHAPE), protocol=Vanilla(), defense=NoDefense(),
+        parts, random_split(batches * BATCH, SHAPE), protocol=Vanilla(), defense=NoDefense(),
         training=Training(epochs=epochs, batch_size=BATCH), rng=Stream(0),
     )  # fmt: skip
 
 
-def alone(cut: str, epochs: int) -> tuple[float, float]:
+def alone(cut: str, epochs: int, batches: int) -> tuple[float, float]:
     """Seconds, and seconds of a core, in one process."""
-    run = seated(cut, epochs)
+    run = seated(cut, epochs, batches)
     start, cpu = time.perf_counter(), time.process_time()
     run_phases(run, epochs)
     return time.perf_counter() - start, time.process_time() - cpu
 
 
-def together(cut: str, epochs: int) -> list[dict[str, float]]:
+def together(cut: str, epochs: int, batches: int) -> list[dict[str, float]]:
     """What the server and the client say of their run."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -69,7 +68,7 @@ def together(cut: str, epochs: int) -> list[dict[str, float]]:
         env = os.environ | {
             "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         }  # fmt: skip
-        command = [sys.executable, "-m", "benchmarks.serve", str(epochs), cut, out]
+        command = [sys.executable, __file__, str(epochs), "--rank-of", cut, str(batches), out]
         processes = [subprocess.Popen(command, env=env | {"RANK": str(r)}) for r in range(2)]
         if sum(abs(process.wait()) for process in processes):
             raise SystemExit("a process failed")
@@ -77,23 +76,23 @@ def together(cut: str, epochs: int) -> list[dict[str, float]]:
         return [json.loads(file.read_text()) for file in files]
 
 
-def rank(cut: str, epochs: int, out: str) -> None:
+def rank(cut: str, epochs: int, batches: int, out: str) -> None:
     """One of the two."""
     torch.set_num_threads(1)
     store, number, size = next(iter(rendezvous("env://", timeout=timedelta(seconds=60))))
     me = process_at(store, number, size, 60.0)
-    run_process(me, seated(cut, epochs), epochs=epochs, out=Path(out), plan={})
+    run_process(me, seated(cut, epochs, batches), epochs=epochs, out=Path(out), plan={})
 
 
-def measure(epochs: int) -> dict[str, float]:
+def measure(epochs: int, *, batches: int = BATCHES) -> dict[str, float]:
     """Per cut: throughputs, ratios to one process, and shares of the server's time."""
     found: dict[str, float] = {}
     for cut in CUTS:
-        runs = [alone(cut, epochs)]
-        server, client = together(cut, epochs)
-        runs.append(alone(cut, epochs))
+        runs = [alone(cut, epochs, batches)]
+        server, client = together(cut, epochs, batches)
+        runs.append(alone(cut, epochs, batches))
         seconds, cpu = (statistics.mean(column) for column in zip(*runs, strict=True))
-        samples = epochs * BATCHES * BATCH
+        samples = epochs * batches * BATCH
         found |= {
             f"{cut}_samples_per_second_alone": samples / seconds,
             f"{cut}_samples_per_second_served": samples / server["seconds"],
@@ -107,9 +106,14 @@ def measure(epochs: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    if len(sys.argv) > 2:
-        rank(sys.argv[2], count, sys.argv[3])
+    command = parser(__doc__)
+    command.add_argument("epochs", nargs="?", type=int, default=10)
+    command.add_argument("--rank-of", nargs=3, help=argparse.SUPPRESS)  # how it starts its ranks
+    given = command.parse_args()
+    if given.rank_of:
+        cut, batches, out = given.rank_of
+        rank(cut, given.epochs, int(batches), out)
     else:
-        for key, value in measure(count).items():
+        epochs, batches = (1, 2) if given.small else (given.epochs, BATCHES)
+        for key, value in measure(epochs, batches=batches).items():
             print(f"{key:36} {value:.3f}")

@@ -1,1 +1,0 @@
-"""Speed and leakage bars, each measured side by side with what it is compared to."""

@@ -1,0 +1,58 @@
+"""Every benchmark runs as its docstring says, from a fresh process, at its smallest size."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.rooms import ROOT
+
+FOLDER = ROOT / "benchmarks"
+HELPERS = {"command_line", "plain"}
+FAST = ("he_style", "ssim")
+SLOW = (
+    "dlg_batch", "hijack", "listening", "protocol_epochs", "served_run", "split_epoch", "together",
+    "unsplit_batch", "whitebox_batch",
+    *(f"tuned {name}" for name in ("decoder", "fsha", "inverting_gradients", "pcat")),
+)  # fmt: skip
+
+
+def run(command: str, folder: Path, **environment: str) -> str:
+    """What it prints when it is run from some other folder, with nothing on the path."""
+    name, *arguments = command.split()
+    env = os.environ | environment
+    env["PYTHONPATH"] = str(ROOT)  # in place of an installation
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{name}.py"), *arguments, "--small"], cwd=folder, env=env,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", FAST)
+def test_a_fast_one_runs(command: str, tmp_path: Path) -> None:
+    assert run(command, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SLOW)
+def test_a_slow_one_runs(command: str, tmp_path: Path) -> None:
+    assert run(command, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_one_on_mnist_runs(shared_data: Path, tmp_path: Path) -> None:
+    assert run("he_mnist", tmp_path, SLTOOLKIT_DATA=str(shared_data))
+
+
+def test_none_is_left_out() -> None:
+    named = {command.split()[0] for command in (*FAST, *SLOW)} | {"he_mnist"} | HELPERS
+    assert named == {file.stem for file in FOLDER.glob("*.py")}
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.stem)
+def test_the_docstring_says_how_to_run_it(file: Path) -> None:
+    if file.stem not in HELPERS:
+        assert f"python benchmarks/{file.name} " in file.read_text()
