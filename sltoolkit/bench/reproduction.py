@@ -255,7 +255,8 @@ def results_page(folder: Path) -> str:
         "# Reproductions", "",
         "Written by `sltoolkit bench reproductions/NAME.toml --scale SCALE --record`; don't edit.",
         "Ours is the mean over victims with its 95 % t interval. The prior alone is what an",
-        "attacker scores without hearing anything (the best baseline), or by guessing the class.", "",
+        "attacker scores without hearing anything (the best baseline), or by guessing the class.",
+        "",
     ]  # fmt: skip
     for path in sorted(folder.glob("*.toml")):
         raw = read_toml(path)
