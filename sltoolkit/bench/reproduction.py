@@ -254,8 +254,9 @@ def results_page(folder: Path) -> str:
     lines = [
         "# Reproductions", "",
         "Written by `sltoolkit bench reproductions/NAME.toml --scale SCALE --record`; don't edit.",
-        "Ours is the mean over victims with its 95 % t interval. The prior alone is what attackers",
-        "score who hear nothing (the best of the baselines), or who guess the class.", "",
+        "Ours is the mean over victims with its 95 % t interval. The prior alone is what an",
+        "attacker scores without hearing anything (the best baseline), or by guessing the class.",
+        "",
     ]  # fmt: skip
     for path in sorted(folder.glob("*.toml")):
         raw = read_toml(path)

@@ -58,6 +58,13 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert {p.resolve() for p in DOCS.rglob("*.md")} <= seen
 
 
+def test_every_module_that_the_architecture_names_exists() -> None:
+    named = re.findall(r"\b(?:\w+/)+\w+\.py\b", page_text("docs/architecture.md"))
+    assert len(named) > 30
+    gone = [n for n in named if not any((top / n).exists() for top in (ROOT, ROOT / "sltoolkit"))]
+    assert not gone
+
+
 def test_every_figure_is_shown() -> None:
     shown = {
         (Path(name).parent / target).name for name in PAGES for target in links(page_text(name))
