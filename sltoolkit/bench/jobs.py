@@ -209,15 +209,12 @@ def _chance(victim: VictimPlan) -> float:
 def _made(
     recipe: Table, listening: Sequence[CellPlan], attacks: Sequence[AnyAttack]
 ) -> Victim:  # fmt: skip
-    if not listening:
-        return make_victim(recipe)
-    return make_victim(
-        recipe,
-        listeners=[a for a in attacks if isinstance(a, Listener)],
-        active=next((a for a in attacks if isinstance(a, ActiveAttack)), None),
-        attacker_seed=listening[0].attacker_seed,
-        grants=listening[0].grants,
-    )
+    shared: dict[str, Any] = {}
+    if listening:
+        shared = {"attacker_seed": listening[0].attacker_seed, "grants": listening[0].grants}
+    listeners = [a for a in attacks if isinstance(a, Listener)]
+    active = next((a for a in attacks if isinstance(a, ActiveAttack)), None)
+    return make_victim(recipe, listeners=listeners, active=active, **shared)
 
 
 _held: dict[str, Victim] = {}

@@ -75,8 +75,10 @@ class Deployed:
 
     def release(self, rng: Stream, *, hops: int = 0) -> Release:
         """An oracle over a copy of it, the samples left out; its noise comes from `rng`."""
-        own = self.replica()
-        return Release(lambda x: own.smash(x, rng, hops=hops)[1], per_batch=own.defense.per_batch)
+        member = self.replica()
+        return Release(
+            lambda x: member.smash(x, rng, hops=hops)[1], per_batch=member.defense.per_batch
+        )
 
     def network(self, hops: int) -> nn.Module:
         """The network from the inputs through this many hops, without the defense."""
