@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sltoolkit.errors import SpecError
 from sltoolkit.parties.honest import HonestClient
 from sltoolkit.parties.settings import Training
-from sltoolkit.serve.optimizers import GhostOptimizer, History, layout_of
+from sltoolkit.serve.optimizers import PlaceholderOptimizer, History, layout_of
 from sltoolkit.streams import Stream
 
 
@@ -72,7 +72,7 @@ def test_a_state_that_is_not_made_of_tensors_is_refused() -> None:
 
 def test_before_the_first_step_there_is_no_state_and_afterwards_its_shape() -> None:
     layout, history = layout_of(party()), History()
-    first, second = GhostOptimizer(layout, history), GhostOptimizer(layout, history)
+    first, second = PlaceholderOptimizer(layout, history), PlaceholderOptimizer(layout, history)
     assert first.state_dict()["state"] == {}
 
     first.step()
@@ -84,7 +84,7 @@ def test_before_the_first_step_there_is_no_state_and_afterwards_its_shape() -> N
 @pytest.mark.parametrize("begun", [True, False])
 def test_taking_over_a_state_tells_whether_there_is_one(*, begun: bool) -> None:
     history = History()
-    ghost = GhostOptimizer(layout_of(party()), history)
+    ghost = PlaceholderOptimizer(layout_of(party()), history)
     ghost.step()
 
     ghost.load_state_dict({"state": {0: {}} if begun else {}, "param_groups": []})
@@ -95,6 +95,6 @@ def test_taking_over_a_state_tells_whether_there_is_one(*, begun: bool) -> None:
 def test_without_a_layout_nothing_is_taken_over() -> None:
     history = History()
 
-    GhostOptimizer({}, history).load_state_dict({"state": {0: {}}, "param_groups": []})
+    PlaceholderOptimizer({}, history).load_state_dict({"state": {0: {}}, "param_groups": []})
 
     assert not history.begun
