@@ -1,0 +1,100 @@
+"""From a victim's recipe to what it is made of."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support.experiment import tiny
+from torch import nn
+
+from sltoolkit import data as datasets
+from sltoolkit.bench.recipes import (
+    arguments,
+    forget_data,
+    from_checkpoint,
+    load_weights,
+    split_of,
+    trained_apart,
+)
+from sltoolkit.bench.run import load_plan
+from sltoolkit.defenses import GaussianNoise
+from sltoolkit.errors import SpecError
+
+
+def recipe(**changes: Any) -> dict[str, Any]:
+    spec = tiny(seeds=[3], defense=[{"name": "gaussian_noise", "std": 0.25}], **changes)
+    (victim,) = load_plan(spec)[1].victims.values()
+    return dict(victim.recipe)
+
+
+def test_every_part_is_built_as_the_recipe_says() -> None:
+    given = arguments(recipe())
+
+    assert given["seed"] == 3
+    assert given["cut"] == "relu1"
+    assert isinstance(given["defense"], GaussianNoise)
+    assert given["defense"].std == 0.25
+    assert given["training"].lr == 0.01
+    assert given["targets"].count == 3
+    assert given["reducer"] is None
+    widths = [m.out_features for m in given["model"]() if isinstance(m, nn.Linear)]
+    assert widths == [24, 16, 10]
+
+
+def test_the_same_data_are_read_once_and_can_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_data()
+    asked: list[str] = []
+    load = datasets.load
+
+    def counting(name: str, **options: Any) -> datasets.Split:
+        asked.append(name)
+        return load(name, **options)
+
+    monkeypatch.setattr(datasets, "load", counting)
+
+    first = split_of(recipe())
+    assert split_of(recipe()) is first
+    assert asked == ["digits"]
+
+    forget_data()
+    assert split_of(recipe()) is not first
+    assert split_of(recipe()).digests == first.digests
+
+
+def test_weights_come_from_a_file_and_must_fit(tmp_path: Path) -> None:
+    wanted = nn.Linear(2, 3)
+    save_file(wanted.state_dict(), tmp_path / "w")
+
+    network = nn.Linear(2, 3)
+    load_weights(network, str(tmp_path / "w"))
+
+    assert torch.equal(network.weight, wanted.weight)
+    for other, path in ((nn.Linear(2, 4), "w"), (nn.Linear(2, 3), "missing")):
+        with pytest.raises(SpecError, match=f"checkpoint: .*{path} doesn't fit the model"):
+            load_weights(other, str(tmp_path / path))
+
+
+def test_a_checkpoint_is_attacked_as_it_is(tmp_path: Path) -> None:
+    wanted = arguments(recipe())["model"]()
+    path = str(tmp_path / "w")
+    save_file(wanted.state_dict(), path)
+
+    victim = from_checkpoint(recipe() | {"checkpoint": path})
+
+    found = {**victim.client.client.state_dict(), **victim.server.state_dict()}
+    assert len(found) == len(wanted.state_dict())
+    assert all(torch.equal(found[name], t) for name, t in wanted.state_dict().items())
+
+
+def test_networks_for_a_protocol_in_which_nobody_learns_are_trained_before() -> None:
+    own = recipe() | {"protocol": {"name": "collaborative_inference"}}
+
+    victim = trained_apart(own)
+
+    assert victim.facts["protocol"] == "collaborative_inference"
+    assert victim.facts["epochs"] == 1
+    assert victim.facts["cut"] == "relu1"
+    fresh = arguments(own)["model"]().state_dict()
+    assert not torch.equal(victim.client.client.state_dict()["fc1.weight"], fresh["fc1.weight"])

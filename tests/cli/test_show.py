@@ -1,0 +1,96 @@
+"""What the commands print: every value of a record, and where the rest is."""
+
+from pathlib import Path
+
+import pytest
+from support.experiment import tiny
+
+from sltoolkit.bench.run import Tick
+from sltoolkit.cli.show import (
+    cut_records,
+    progress_bar,
+    show_entries,
+    show_plan,
+    show_record,
+    show_table,
+)
+from sltoolkit.data.registry import data_root
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_a_table_has_a_column_per_key_and_a_line_per_record(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_table("title", [{"one_key": 1, "list": [2, 3]}, {"one_key": "[red]x", "list": {"k": 4}}])
+
+    title, heads, _, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert title.strip() == "title"
+    assert heads.split() == ["one", "key", "list"]
+    assert first.split() == ["1", "2,", "3"]
+    assert second.split() == ["[red]x", "k", "4"]  # markup of what users name is no markup
+
+
+def test_a_record_shows_all_that_is_said_and_nothing_empty(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_record({
+        "name": "noise", "description": "adds noise", "citation": "", "needs": [],
+        "roles": ["server", "client"], "parameters": {"std": 0.5},
+    })  # fmt: skip
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert lines == ["noise", "adds noise", "roles: server, client", "parameters", "  std: 0.5"]
+
+
+def test_a_list_of_data_says_where_files_are_looked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    entry = {"name": "mine", "default_sizes": {"train": 3}, "description": "made up", "more": 1}
+
+    show_entries("data", [entry])
+
+    said = capsys.readouterr().out
+    assert "train 3" in said
+    assert "more" not in said.splitlines()[1]
+    assert f"Files are looked for in {data_root()}" in said
+    assert "sltoolkit describe NAME" in said
+
+
+def test_a_plan_counts_what_is_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = tiny(attack=[{"name": "norm"}])
+
+    show_plan(spec, tmp_path / "nothing there yet")
+
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "tiny: the experiment is valid", "victims to train: 4 of 4", "attacks to run: 4 of 4"
+    ]  # fmt: skip
+    assert not (tmp_path / "nothing there yet").exists()
+
+
+def test_cuts_are_facts_in_the_order_of_the_network() -> None:
+    records = cut_records("lenet", "faces")
+
+    assert [r["cut"] for r in records][:3] == ["conv1", "relu1", "pool1"]
+    assert records[0]["smashed"] == "8x21x21"
+    assert records[0]["numbers"] == 8 * 21 * 21
+    assert records[0]["parameters"] == 8 * 25 + 8
+    shares = [float(r["parameter share"].rstrip("%")) for r in records]
+    assert shares == sorted(shares)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(30.0, "30 s left"), (600.0, "10 min left")])
+def test_progress_says_what_is_left(
+    seconds: float, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress_bar() as report:
+        report(Tick(done=1, total=4, what="training", seconds_left=seconds))
+
+    shown = capsys.readouterr().err
+    assert "training" in shown
+    assert "1/4" in shown
+    assert said in shown
