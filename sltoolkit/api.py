@@ -90,11 +90,11 @@ def train(
         listeners: attacks that listen to the training.
         active: an attack that takes over a seat.
         attacker_seed: seed of the listeners and of the active attack.
-        grants: what they are granted beyond what their seat holds.
+        grants: what these attacks are granted beyond what their seat holds.
         device: where to compute.
         progress: called after each epoch with (epochs done, epochs in all).
-        rehearsing: called with (per cent done, 100) while one who listens or hijacks rehearses,
-            which it does when it hears the first batch; from the beginning for each.
+        rehearsing: called with (per cent done, 100) while a listener or a hijacker rehearses, which
+            it does when it hears the first batch; it starts from 0 for each of them.
 
     Returns:
         The victim: deployed networks, transcript, utility.
@@ -190,9 +190,9 @@ def frozen(
         data: the private data it was trained on and the attacker's, disjoint.
         cut: what the place between client and server is called in rows and tables.
         tail: the last part, where the client holds it (U-shaped).
-        protocol: who holds what, and what travels; `u_shaped` with a tail and `vanilla` without
-            one, unless you say otherwise (`Vanilla(labels_at="server")` for label attacks).
-        defense: put in front of the wire; one that acts by training the client is refused.
+        protocol: decides which party holds what, and what travels. By default `u_shaped` with a
+            tail, and `vanilla` without one; label attacks need `Vanilla(labels_at="server")`.
+        defense: put in front of the wire; a defense that acts by training the client is refused.
         seed: seed of the defense's noise.
         targets: which records attacks will be asked about.
         device: where to compute.
@@ -241,12 +241,12 @@ def attack(
         victim: from `train` or `frozen`.
         attack: an attack with its hyper-parameters.
         seed: the attacker's seed.
-        grants: what it is granted beyond what its seat holds; `aux`, `release` and `prior` (own
-            data, queries, class frequencies) unless you say otherwise.
+        grants: what the attack is granted beyond what its seat holds; by default `aux`, `release`
+            and `prior` (own data, queries, class frequencies).
         targets: other reconstruction targets than the victim's own.
         role: the seat; by default the first that holds what the attack needs.
-        progress: called with (per cent done, 100), rehearsal included; attacks that say nothing
-            about how far they are call it at the end alone.
+        progress: called with (per cent done, 100), rehearsal included; only at the end where the
+            attack doesn't report how far it is.
 
     Raises:
         ThreatModelError: if a grant is missing.

@@ -1,4 +1,4 @@
-"""`sltoolkit report DIR --figures`: every figure that an experiment's store can fill."""
+"""Every figure that an experiment's store can fill: `sltoolkit report DIR --figures`."""
 
 import re
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ FORMATS = ("pdf", "png")
 def write_figures(folder: Path) -> list[Path]:
     """Write all figures below `folder`/figures, as vectors and as pixels.
 
-    A grid of reconstructions per setting, and quality by cut, amount and domain of the attacker's
-    samples, training of the victim, and steps of the attack, where the experiment varied them. A
-    grid shows, of the targets whose images are kept, those that are best, median and worst by
-    their mean rank among all targets, over all attacks and defenses that it shows.
+    There is a grid of reconstructions per setting. Curves show quality against the cut, amount and
+    domain of the attacker's samples, epochs of the victim's training, and steps of the attack,
+    where the experiment varied them. A grid shows three of the targets whose images are kept: the
+    best, the median and the worst by their mean rank over all attacks and defenses that it shows.
 
     Returns:
         The files.

@@ -1,7 +1,7 @@
 """Jobs: one victim run with all its listeners, or one attack after the fact.
 
-A job knows the plan and the store and nothing else, so it can run in any process. Whatever goes
-wrong in it becomes a stored row with the reason, never a hole.
+A job knows only the plan and the store, so it can run in any process. A failure becomes a stored
+row that gives the reason, so no cell is ever left out.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ SHOWN = 16
 
 
 def execute(job: Job, plan: Plan, store: Store) -> None:
-    """Do a job and store what comes of it; a failure is stored as its reason."""
+    """Do a job and store its results, or the reason why it failed."""
     torch.set_num_threads(THREADS)
     try:
         if job.kind == "run":
@@ -66,7 +66,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def fail(job: Job, plan: Plan, store: Store, reason: str) -> None:
-    """Store the reason for every cell that can't be had now."""
+    """Store the reason for every cell that has no result because of it."""
     keys: Iterable[str] = job.cells
     if job.kind == "run" and not store.has_victim(job.victim):
         keys = [c.key for c in plan.cells.values() if c.victim == job.victim]
@@ -117,7 +117,7 @@ def _run(job: Job, plan: Plan, store: Store) -> None:
 
 
 def _one_by_one(job: Job, plan: Plan, store: Store, error: Exception) -> None:
-    """Train again with each listener alone, and without the ones that spoil it."""
+    """Train again with each listener alone, and without those with which training fails."""
     if not job.cells or plan.victims[job.victim].recipe["active"] is not None:
         raise error
     if len(job.cells) > 1:
@@ -144,7 +144,7 @@ def _attack(cell: CellPlan, plan: Plan, store: Store) -> None:
 
 
 def _as_on_pilot(cell: CellPlan, store: Store) -> AnyAttack:
-    """The attack, with what it chose on its pilot victim where it has one."""
+    """The attack, with the parameters that were tuned on its pilot victim, if it has one."""
     attack = attack_from(cell.attack, "attack")
     if cell.pilot is None:
         return attack

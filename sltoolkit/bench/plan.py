@@ -1,4 +1,4 @@
-"""From a spec to a plan: which victims, which cells, and the key each is stored under."""
+"""A plan: the victims and cells of an experiment, and the key that each is stored under."""
 
 import json
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ class VictimPlan:
         recipe: data, model, protocol, training, targets, defense, seed, device, checkpoint, and
             for a hijacked training `active`, `attacker_seed` and the `pilot` it is tuned by.
         key: the hash its result is stored under.
-        swept: the values it has of what the experiment sweeps, as `training.lr=0.1`, where no
-            other column of its rows tells.
+        swept: its values of what the experiment sweeps, such as `training.lr=0.1`, unless another
+            column of its rows states them.
     """
 
     recipe: Table
@@ -75,7 +75,7 @@ class Plan:
     cells: dict[str, CellPlan] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """As text: workers and reports work on this plan, not on one made anew."""
+        """As text, so that workers and reports use this plan and need not make it again."""
         return json.dumps(asdict(self), indent=1)
 
 

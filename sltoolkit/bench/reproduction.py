@@ -74,7 +74,7 @@ class Expectation(BaseModel):
 class ScaleSpec(BaseModel):
     """What a scale changes and expects; further keys replace those of the experiment.
 
-    `takes` says what running it needs beside two CPU cores, some hours and MNIST.
+    `takes` says what running it needs besides two CPU cores, some hours and MNIST.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -113,7 +113,7 @@ class Reproduction:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """An expectation beside what was measured.
+    """An expectation, and what was measured.
 
     Attributes:
         what: in words.
@@ -122,8 +122,8 @@ class Finding:
         tolerance: its tolerance.
         source: where the value is from.
         ours: the mean over victims and its interval.
-        prior: what the best baseline without the release, or guessing a class, scores there; None
-            for numbers of the attack itself.
+        prior: score of the best baseline that hears nothing, or of guessing a class; None for
+            numbers of the attack itself.
     """
 
     what: str
@@ -225,13 +225,13 @@ def record(
     reproduction: Reproduction, found: Sequence[Finding], rows: pd.DataFrame, day: date,
     folder: Path,
 ) -> Path:  # fmt: skip
-    """Keep the findings beside the specs, and write `RESULTS.md` anew from all that are kept.
+    """Keep the findings next to the specs, and write `RESULTS.md` from all that are kept.
 
     Args:
         reproduction: what was reproduced.
         found: its findings.
-        rows: what they were found in, which name the versions that they were made with.
-        day: when the last of them was made.
+        rows: the rows that the findings are about; they name the versions that made them.
+        day: when the last of these rows was made.
         folder: of the specs.
     """
     made = {name: " ".join(sorted(set(rows[name].dropna().map(str)))) for name in environment()}

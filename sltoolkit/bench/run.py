@@ -1,4 +1,4 @@
-"""Run an experiment, or finish one: what the store already holds is not done again."""
+"""Runs an experiment, or finishes one: what the store already holds is not done again."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ Progress = Callable[[Tick], None]
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Finished:
-    """What a finished experiment left: its folder, all rows, and how many cells failed."""
+    """A finished experiment: its folder, all rows, and how many cells failed."""
 
     folder: Path
     rows: pd.DataFrame
@@ -83,7 +83,7 @@ def run_bench(
     source: Path | str | Mapping[str, Any], folder: Path, *, workers: int = 1,
     retry_failed: bool = False, progress: Progress | None = None,
 ) -> Finished:  # fmt: skip
-    """Do what is missing of an experiment, then write table, figures and report.
+    """Run what is missing of an experiment, then write table, figures and report.
 
     Args:
         source: a TOML file, or the spec as a dictionary.
@@ -149,8 +149,8 @@ def collect(plan: Plan, store: Store) -> pd.DataFrame:
 def _pictures(store: Store, rows: pd.DataFrame) -> dict[str, Tensor]:
     """Originals, then the worst attack's reconstructions per defense, for the first victim.
 
-    Of several settings (data, model, cut, protocol) the first is shown, and of several splits or
-    target sets the first one's targets: others would not show what the defenses change.
+    Only the first setting (data, model, cut, protocol) is shown, and only the targets of the first
+    split and target set: images of different targets would not show what the defenses change.
     """
     shown: dict[str, Tensor] = {}
     images = rows[(rows.family == "reconstruction") & (rows.status == "ok")]

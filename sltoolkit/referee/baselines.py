@@ -82,8 +82,8 @@ def image_baselines(
     """All prior-only guesses of the targets' images, by name, computed on demand.
 
     Args:
-        release: the oracle, for the shuffled decoder's inputs only.
-        smashed: (R, N, ...), likewise.
+        release: the oracle; only the shuffled decoder's inputs come from it.
+        smashed: what the targets released, (R, N, ...); only the shuffled decoder is shown it.
         aux: the attacker's samples.
         labels: the targets' labels where the seat sees them, else None.
         rng: randomness of the draws and of the shuffled decoder.
@@ -114,7 +114,7 @@ def baselines_of(
     """What an outcome is compared with: the prior alone, and the retrieval attack.
 
     Args:
-        victim: who was attacked.
+        victim: the victim.
         attack: the attack.
         mount: its seat.
         targets: which targets it was after.

@@ -69,7 +69,7 @@ def judge(
     """Run one attack on a trained victim, and score it.
 
     Args:
-        victim: whom to attack.
+        victim: the victim.
         attack: after the fact, or one that listened to this victim's training.
         seed: the attacker's seed.
         grants: what the experiment grants beyond what the role holds.
@@ -119,7 +119,7 @@ def prepare(
     """Compute ahead, and keep in the victim, what judging this attack will compare it with.
 
     Args:
-        victim: whom to attack.
+        victim: the victim.
         attack: the attack; nothing is run.
         grants: as in `judge`.
         role: as in `judge`.

@@ -1,4 +1,4 @@
-"""Where grants come from: what an attacker is handed, computed only when it is asked for."""
+"""Sources of grants: functions that compute what an attacker is handed, when it is asked for."""
 
 import copy
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def knowledge_sources(
     Args:
         data: the private data and the attacker's.
         task: shapes and classes.
-        initial: the client network, as it is or will be deployed.
+        initial: the client network; only its architecture is handed out.
         defense: as configured.
         rng: the victim's root stream.
         trains: whether the client is trained here; False for one that was trained elsewhere.
@@ -78,7 +78,7 @@ def trained_sources(
     """Sources of all grants, those included that exist once a victim has been trained.
 
     Args:
-        victim: whom to attack.
+        victim: the victim.
         asked: the records that the attack is asked about.
         mount: the attack's seat.
         noise: of what the victim answers to queries.
@@ -125,7 +125,7 @@ def told_labels(victim: Victim, samples: Samples, mount: Mount) -> Tensor:
 
 
 def peer_of(victim: Victim) -> Deployed:
-    """The client that colludes: another one than the target's, or its equal where all are alike."""
+    """The client that colludes: not the one under attack, unless all clients share one network."""
     return victim.deployed[min(1, len(victim.deployed) - 1)]
 
 

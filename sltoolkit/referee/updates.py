@@ -1,9 +1,9 @@
-"""Weight updates of targets, as they are heard: a client learns from them by its own program.
+"""Weight updates of targets, as an attacker hears them.
 
-The referee lets a client of the protocol take part once more, from the deployed weights and with
-a batch of targets in place of its samples, over a wire with the victim's codec and through its
-defense; what it says about its weights is what is heard. Nothing is computed in another way than
-in the training.
+The referee lets a client of the protocol take part once more: from the deployed weights, with a
+batch of targets in place of its samples, over a wire with the victim's codec, and through the
+victim's defense. What the client then sends about its weights is what is heard. All of it is
+computed by the code that trains victims.
 """
 
 import copy
@@ -36,9 +36,9 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
     """The updates of these samples in groups of `targets.batch`: the same for every attack.
 
     Raises:
-        ThreatModelError: if no client's updates are heard in the victim's protocol, or nobody
-            knows how its clients step.
-        SpecError: if the samples don't fill the last group, or clients don't move.
+        ThreatModelError: if no client's updates are heard in the victim's protocol, or it is
+            unknown how its clients step.
+        SpecError: if the samples don't fill the last group, or the learning rate is 0.
     """
     protocol, member = victim.protocol, victim.client
     if not any("updates" in seat.grants for seat in protocol.seats.values()):
@@ -85,7 +85,7 @@ def _training(victim: Victim) -> Training:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Program:
-    """What a client does with a batch, and says about its weights.
+    """What a client does with a batch, and what it sends about its weights.
 
     Attributes:
         protocol: with one client.
@@ -114,7 +114,7 @@ class _Program:
         return self.run(x, y, rng)[0]
 
     def run(self, x: Tensor, y: Tensor, rng: Stream) -> tuple[dict[str, Tensor], "_Ear"]:
-        """The same, and all that was heard of the first group.
+        """As a call, and all that was heard of the first group.
 
         Raises:
             SpecError: if the samples don't fill the last group.
@@ -170,7 +170,7 @@ class _Program:
 
 @final
 class _Ear:
-    """Keeps what a client says about the weights of its first `parts` networks.
+    """Keeps what a client sends about the weights of its first `parts` networks.
 
     Attributes:
         kind: weights, or gradients.
@@ -190,7 +190,7 @@ class _Ear:
         return message.src.name == "client" and message.kind == "weight_grad"
 
     def note(self, message: Message) -> None:
-        """Keep it."""
+        """Keep what was handed out apart from what was sent."""
         if message.dst.name == "client":
             self.given[_plain(message.name)] = message.payload
             return

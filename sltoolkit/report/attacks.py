@@ -1,4 +1,4 @@
-"""Attacks side by side: what each reaches at every cut, and the strongest at its knowledge."""
+"""A table of attacks: what each reaches at every cut, and which is best for what it knows."""
 
 from collections.abc import Iterator
 from statistics import mean
@@ -14,7 +14,7 @@ from sltoolkit.report.tables import prepared
 from sltoolkit.rows.columns import DEFENSE, SETTING
 
 WINNER = "*"
-"""Marks the best mean among the attacks that know no more, if it is beyond the prior's."""
+"""Marks a mean that beats the prior alone and all attacks that know the same or less."""
 
 
 def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
     ordered = sorted(lines, key=lambda key: (strength(key[0]), key[1]))
     said = {(knowledge_text(known), name): lines[known, name] for known, name in ordered}
     table = pd.DataFrame.from_dict({**said, ("", "prior alone"): prior}, orient="index")
-    names = ["knows, beside what is heard", f"attack ({metric})"]
+    names = ["knows, besides what is heard", f"attack ({metric})"]
     table.index = pd.MultiIndex.from_tuples([*said, ("", "prior alone")], names=names)
     return table.fillna("")
 

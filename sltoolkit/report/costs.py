@@ -30,7 +30,7 @@ _STYLES = {
     "local_loss": (COLORS[3], "-"),
 }
 _MARKERS = {"split": ("o", 8), "splitfed": ("s", 5), "local_loss": ("^", 4)}
-"""Shapes and sizes, from the bottom to the top, so that equal curves are all seen."""
+"""Shapes and sizes of markers, bottom one first, so that equal curves are all visible."""
 _SECONDS = [
     *(n * 10.0**e for e in range(-3, 1) for n in (1, 2, 3, 5)),
     *(10, 20, 30),
@@ -49,7 +49,7 @@ Curve = Callable[[Workload], Volume]
 @final
 @dataclass(frozen=True, kw_only=True)
 class _Paper:
-    """How one paper counts, and the break-evens that follow."""
+    """How one paper counts bytes, and the break-evens that follow."""
 
     title: str
     curves: Mapping[str, Curve]
@@ -179,7 +179,7 @@ def _curves(axis: Axes, paper: _Paper, x: Sequence[int], works: Sequence[Workloa
 
 
 def _plane(axis: Axes, paper: _Paper, work: Workload, clients: Sequence[int]) -> None:
-    """Who sends less where, in the plane of clients and parameters."""
+    """Where split learning sends less, in the plane of clients and parameters."""
     sizes = np.geomspace(work.params / _SPAN, work.params * _SPAN, _POINTS)
     for name, even in paper.even.items():
         color, style = _STYLES[name]

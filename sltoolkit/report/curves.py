@@ -123,7 +123,7 @@ def _line(axis: Axes, line: Line, at: dict[Place, float], look: Style) -> None:
 def _points(
     axis: Axes, line: Line, at: dict[Place, float], look: Style, aside: float
 ) -> None:  # fmt: skip
-    """Means with their intervals beside each other, or the prior's level at every place."""
+    """Means with their intervals side by side, or the prior's level at every place."""
     for place, found in line.points.items():
         x = at[place]
         if not line.method:

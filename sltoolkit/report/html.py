@@ -58,7 +58,7 @@ def write_all(
 def write_report(
     folder: Path, rows: pd.DataFrame, images: Mapping[str, Tensor], demonstration: bool = False
 ) -> Path:
-    """As `write_all`; the path of the page."""
+    """Write all that `write_all` writes, and return the path of the page."""
     write_all(folder, rows, images, demonstration)
     return folder / "report.html"
 
@@ -94,7 +94,7 @@ def _title(rows: pd.DataFrame) -> str:
 
 
 def _details(rows: pd.DataFrame) -> pd.DataFrame:
-    """The attacks one by one, as text."""
+    """One line per defense, attack and metric, as text."""
     frame = details(rows)
     varying = [c for c in SETTING if frame[c].nunique() > 1] if len(frame) else []
     return pd.DataFrame([_detail(line, varying) for line in records(frame)], dtype=object)

@@ -1,4 +1,4 @@
-"""What an attacker knows, as a reader would say it, and who knows at least as much as whom."""
+"""An attacker's knowledge: in words, and ordered by strength."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,13 +19,13 @@ _LISTENING: Mapping[str, set[str]] = {"listening": {"heard"}, "actively": {"hear
 
 
 def knowledge_of(row: Mapping[str, Any]) -> frozenset[str]:
-    """What the attacker of a row knew beside what is heard: grants, and how it was mounted."""
+    """What the attacker of a row knew besides what it heard: grants, and how it was mounted."""
     granted = {g for g in str(row["knowledge"]).split("+") if g and g not in _ANYWAY}
     return frozenset(granted | _LISTENING.get(str(row.get("mounted", "")), set()))
 
 
 def knowledge_text(known: frozenset[str]) -> str:
-    """`queries, own samples`; whoever hijacks a training has heard it, too."""
+    """Knowledge in words: `queries, own samples`; of a hijacker not that it heard the training."""
     said = known - {"heard"} if "hijacks" in known else known
     return ", ".join(WORDS.get(item, item) for item in sorted(said, key=_rank))
 

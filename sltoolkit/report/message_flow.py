@@ -1,7 +1,7 @@
-"""What a protocol's parties say to each other, measured: one epoch on a tiny network, overheard.
+"""The messages of a protocol, measured: one epoch on a tiny network, overheard.
 
-Nothing here knows any protocol, so a drawing made of it can't disagree with the code. The numbers
-are those of the tiny network: they tell which messages are alike, not what a real one would send.
+Nothing here knows any protocol, so a drawing made from it can't disagree with the code. Numbers are
+those of the tiny network: they tell which messages are of one size, not how large real ones are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,8 +37,8 @@ class Step:
     """A message; the tensors of one network's state count as one.
 
     Attributes:
-        src: who sends it.
-        dst: to whom.
+        src: the sender.
+        dst: the receiver.
         kind: what it is.
         numbers: how many numbers per sample where its kind has a row per sample, else in all.
     """
@@ -58,7 +58,7 @@ class Exchange:
         about: whether they are about a batch, or are exchanged between batches.
         steps: in order. Clients are numbered as they appear: `client` is any of them, and
             `client[1]` another one.
-        clients: who was `client`, in order.
+        clients: the seats that `client` stood for, in order.
     """
 
     about: Literal["batch", "between"]

@@ -1,4 +1,4 @@
-"""Labels beside points that cover neither each other nor another point."""
+"""Labels of points, placed so that they cover neither each other nor a point."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _LEADER = 15  # points; from this distance on a line leads to the label
 
 
 def place(axis: Axes, labeled: Sequence[Labeled], renderer: RendererAgg, dpi: float) -> None:
-    """Write each text at the first free place near its point; where none is, at the least covered.
+    """Write each text at the first free place near its point, or at the place least covered.
 
     The axes must have their final position and limits.
     """

@@ -42,7 +42,7 @@ class Result:
         return rows_of(self.identity, self.verdict)
 
     def rows(self) -> pd.DataFrame:
-        """Long form: one metric per row, beside its best prior-only baseline."""
+        """Long form: one metric per row, with its best prior-only baseline."""
         return pd.DataFrame([vars(row) for row in self.records])
 
     def figure(self, count: int = 8) -> Figure:
@@ -58,14 +58,14 @@ class Result:
         return reconstruction_figure({k: v[:count].cpu() for k, v in images.items()})
 
     def __repr__(self) -> str:
-        """The metrics beside their baselines, in a line."""
+        """The metrics and their baselines, in a line."""
         parts = [
             f"{row.metric} {row.value:.3g} (prior alone {row.baseline:.3g})" for row in self.records
         ]
         return f"{self._headline}: " + ", ".join(parts)
 
     def _repr_html_(self) -> str:
-        """The metrics beside their baselines, as a notebook shows them."""
+        """The metrics and their baselines, as a notebook shows them."""
         shown = [
             {
                 "metric": row.metric,

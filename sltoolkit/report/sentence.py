@@ -24,8 +24,8 @@ def sentence(summary: pd.DataFrame) -> str:
 
     The best defense is the one with the smallest worst case that is complete and still useful (a
     gain below 0 counts as 0).
-    It says so where an interval contains 0, where an attack is missing, and where one victim
-    gives no interval.
+    The sentence states where an interval contains 0, where an attack is missing, and where a single
+    victim gives no interval.
     """
     return " ".join(
         _about(list(records(setting)), _where(setting, summary))
@@ -44,7 +44,7 @@ def _about(lines: Sequence[Line], where: str) -> str:
 
 
 def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:
-    """What one family of attacks found; empty if none was run."""
+    """What one family of attacks found; empty if no attack of the family was run."""
     metric = next((m for line in lines if (m := line[f"{family}_metric"])), "")
     if not metric and not any(line[f"{family}_incomplete"] for line in lines):
         return ""

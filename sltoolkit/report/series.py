@@ -1,4 +1,4 @@
-"""From rows to lines: a method's quality against something that the experiment varied."""
+"""Lines of a chart from rows: a method's quality against something that the experiment varied."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,17 +20,17 @@ AXES: Mapping[str, str] = {
     "training.epochs": "epochs for which the victim was trained",
     "step": "steps of the attack",
 }
-"""What quality is drawn against, and what the axis is called."""
+"""What quality is drawn against -> the label of the axis."""
 
 SWEPT: Mapping[str, str] = {
     "data.aux_from": "own samples from",
     "data.aux": "own samples:",
     "training.epochs": "epochs:",
 }
-"""What titles call settings that were varied besides."""
+"""How titles name other settings that were varied."""
 
 CROWD = 5
-"""So many methods fill a panel; if there are more, and one defense, each knowledge has its own."""
+"""With more methods than this under one defense, each knowledge has a panel of its own."""
 
 Place = float | str
 
@@ -41,7 +41,7 @@ class Line:
     """One method in one panel.
 
     Attributes:
-        panel: the defense, or what the methods know beside what is heard.
+        panel: the defense, or what the methods know besides what is heard.
         method: the attack; "" for the prior alone.
         points: place on the axis -> mean over victims with its interval, in the spec's order.
     """

@@ -168,7 +168,7 @@ def _worst(
 
 
 def _privacy(group: pd.DataFrame) -> dict[str, Any]:
-    """Epsilon of the cell with the most releases: they are composed for each attack apart."""
+    """Epsilon of the cell with the most releases; those of different attacks don't add up."""
     claimed = group[group["epsilon"].notna()]
     if claimed.empty:
         return {"epsilon": math.nan, "delta": math.nan, "releases": math.nan}
@@ -177,7 +177,7 @@ def _privacy(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _seed_mean(cells: pd.DataFrame, seed: Hashable, metric: str | None, column: str) -> float:
-    """Over attacker seeds; NaN when one of them failed, for survivors don't speak for it."""
+    """Mean over attacker seeds; NaN if one of them failed, since the others can't stand for it."""
     own = cells[cells["victim_seed"] == seed]
     if bool((own["status"] == "failed").any()):
         return math.nan

@@ -82,7 +82,7 @@ def tradeoff_figure(summary: pd.DataFrame, family: str | None = None) -> Figure:
 def _panel(
     axis: Axes, lines: Sequence[Line], family: str, colors: Mapping[str, str]
 ) -> list[Labeled]:  # fmt: skip
-    """Draw one panel; what is to be written beside its points."""
+    """Draw one panel; returns the labels of its points."""
     gain = f"{family}_gain"
     drawn = [x for x in lines if math.isfinite(x["accuracy"]) and math.isfinite(x[gain])]
     for line in drawn:
@@ -198,7 +198,7 @@ def _legend(
 
 
 def _key(axis: Axes, lines: Sequence[Line], colors: Mapping[str, str]) -> None:
-    """What the numbers beside the points stand for."""
+    """The labels that the numbers at the points stand for."""
     axis.set_axis_off()
     rows = [f"{x['mark']:>3}  {x['label']}" for x in lines]
     step = 1 / max(len(rows), _MANY + 8)  # lines of a few entries stay together

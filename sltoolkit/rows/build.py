@@ -56,7 +56,7 @@ def attempt_columns(victim: Victim, attack: AnyAttack, *, seed: int, targets: Ta
     """What is attacked, and by what: known before the attack is run.
 
     Args:
-        victim: who is attacked.
+        victim: the victim.
         attack: the attack, as it was given.
         seed: the attacker's seed.
         targets: which targets it is after.
@@ -110,7 +110,7 @@ def _mounted(attack: AnyAttack) -> str:
 
 
 def _adaptive(attack: AnyAttack, knowledge: Collection[str]) -> bool:
-    """Whether it knows the defense: learns from what crosses the wire, or holds its parameters."""
+    """Whether it knows the defense: by its parameters, or by learning from what it lets out."""
     learns = attack.family == "labels" or not isinstance(attack, Attack)
     return learns or bool({"release", "mechanism", "updates"} & set(knowledge))
 

@@ -28,7 +28,7 @@ class Row:
     nobody attacks, leave out what was not measured.
     """
 
-    experiment: Annotated[str, Column("name of the experiment; empty outside a bench")] = ""
+    experiment: Annotated[str, Column("name of the experiment; empty for results of `attack`")] = ""
     cell: Annotated[
         str, Column("key under which the bench stores the cell: a hash of all it depends on")
     ] = ""
@@ -66,7 +66,8 @@ class Row:
     reducer_error: Annotated[
         float | None,
         Column(
-            "what the codec does to smashed data: |received - sent|^2 / |sent|^2, mean over links"
+            "squared error of the codec on smashed data while training, relative to their squared "
+            "norm; mean over links"
         ),
     ] = None
     heterogeneity: Annotated[
@@ -85,14 +86,17 @@ class Row:
         str, Column("parameters of the attack as it was given, defaults included, as JSON")
     ]
     family: Annotated[
-        str, Column("what the attack is after: `reconstruction`, `labels` or `inference`")
+        str,
+        Column(
+            "what the attack is after: `reconstruction`, `labels`, `inference`; `utility`: none"
+        ),
     ]
     attacker_seed: Annotated[int, Column("seed of the attacker's own randomness")] = 0
     target_set: Annotated[
         str | None, Column("part of the private data that the targets come from")
     ] = None
     checkpoint: Annotated[
-        str | None, Column("state of the victim that was attacked; `final`: after its training")
+        str | None, Column("state of the victim that was attacked; `final`: trained to the end")
     ] = None
     mounted: Annotated[
         str | None,
@@ -102,7 +106,10 @@ class Row:
     ] = None
     adaptive: Annotated[
         bool | None,
-        Column("whether the attack knows the defense: by its parameters or from what it lets out"),
+        Column(
+            "whether the attack takes the defense into account: it holds the defense's parameters "
+            "or learns from what the defense lets out"
+        ),
     ] = None
     epsilon: Annotated[
         float | None,
@@ -111,10 +118,10 @@ class Row:
     delta: Annotated[float | None, Column("delta of that budget")] = None
     role: Annotated[str | None, Column("seat from which the attack was mounted")] = None
     knowledge: Annotated[
-        str | None, Column("grants that the attacker was handed, joined by `+`")
+        str | None, Column("grants that filled the attacker's view, joined by `+`")
     ] = None
     tuned: Annotated[
-        str, Column("parameters that the attack chose by rehearsing on its own samples")
+        str, Column("parameters that were chosen by a rehearsal on the attacker's own samples")
     ] = ""
     metric: Annotated[str | None, Column("name of the metric")] = None
     value: Annotated[float, Column("mean of the metric over the targets", "of the metric")] = (
@@ -127,20 +134,20 @@ class Row:
     ci_high: Annotated[float, Column("upper end of that interval", "of the metric")] = math.nan
     n: Annotated[float, Column("targets that were scored")] = math.nan
     baseline: Annotated[
-        float, Column("best score that is possible from the prior alone", "of the metric")
+        float, Column("best score of the guesses that hear nothing of the targets", "of the metric")
     ] = math.nan
-    baseline_name: Annotated[str, Column("baseline that reaches it")] = ""
+    baseline_name: Annotated[str, Column("guess that has this score")] = ""
     gain: Annotated[
         float, Column("leak beyond that baseline; positive is more leak", "of the metric")
     ] = math.nan
     retrieval: Annotated[
-        float, Column("score of the retrieval attack, for comparison", "of the metric")
+        float, Column("score of the attack `retrieval`, for comparison", "of the metric")
     ] = math.nan
     releases: Annotated[float, Column("releases of one record that the attacker received")] = (
         math.nan
     )
     seconds: Annotated[float, Column("wall time of the attack", "s")] = math.nan
-    peak_mb: Annotated[float, Column("peak memory of the process so far", "MB")] = math.nan
+    peak_mb: Annotated[float, Column("most memory that the process held so far", "MB")] = math.nan
     sltoolkit: Annotated[str | None, Column("version of sltoolkit")] = None
     commit: Annotated[
         str | None, Column("commit of the checkout; empty for an installed package")
@@ -149,7 +156,7 @@ class Row:
     python: Annotated[str | None, Column("version of Python")] = None
     attack_given: Annotated[
         str,
-        Column("the attack's table in the spec without its name, as JSON; empty outside a bench"),
+        Column("the attack's table in the spec without its name, as JSON; empty for `attack`"),
     ] = ""
     status: Annotated[str, Column("`ok`, or `failed`")] = "ok"
     reason: Annotated[str, Column("why the cell failed")] = ""

@@ -90,7 +90,7 @@ def restore_victim(
             heterogeneity=record["heterogeneity"],
             reducer_error=record["reducer_error"],
         )
-    except (RuntimeError, KeyError) as e:
+    except (RuntimeError, KeyError, TypeError) as e:
         raise StoreError(f"the stored victim doesn't fit its plan ({e}): delete it") from e
 
 

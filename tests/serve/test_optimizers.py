@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sltoolkit.errors import SpecError
 from sltoolkit.parties.honest import HonestClient
 from sltoolkit.parties.settings import Training
-from sltoolkit.serve.optimizers import PlaceholderOptimizer, History, layout_of
+from sltoolkit.serve.optimizers import History, PlaceholderOptimizer, layout_of
 from sltoolkit.streams import Stream
 
 

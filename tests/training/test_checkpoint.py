@@ -133,3 +133,16 @@ def test_weights_of_another_network_are_refused(split: Split, tmp_path: Path) ->
     save_victim(victim, path)
     with pytest.raises(StoreError, match="doesn't fit its plan"):
         api.restored(path, model, split, **{**arguments, "cut": "fc1"})
+
+
+def test_a_victim_that_an_older_version_stored_is_refused(split: Split, tmp_path: Path) -> None:
+    victim, _ = trained("undefended", split)
+    untrained, _ = trained("undefended", split, training=Training(epochs=0))
+    record = victim_record(victim)
+    older: list[dict[str, Any]] = [
+        {"facts": {}}, {"recipe": {**record["recipe"], "victim_seed": 3}},
+    ]  # fmt: skip
+    for old in older:
+        stored = {k: v for k, v in record.items() if k != "recipe"} | old
+        with pytest.raises(StoreError, match="delete it"):
+            restore_victim(untrained, victim_tensors(victim), stored)
