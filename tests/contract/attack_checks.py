@@ -12,6 +12,7 @@ from support.toys import TARGETS, differences, run_state, seated, victim_state, 
 from torch import Tensor, nn
 
 from contract.worlds import Answers, Selected, another_world, selected
+from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.contracts.attack import AnyAttack, Attack, Listener, Role
 from sltoolkit.contracts.grants import needs, permitted, view_of
 from sltoolkit.contracts.outcomes import Outcome
@@ -100,7 +101,7 @@ def attacked(attack: Attack[Any], view: Any, *, seed: int = 3) -> Outcome:
     """Run it as the referee does."""
     rng = Stream(seed).child("attacker").fresh(type(attack).__name__)
     with rng.scope():
-        return attack.run(view, rng=rng)
+        return rehearsed(attack, view, rng=rng)
 
 
 def tensors_of(outcome: Outcome) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def smashed_of(victim: sl.Victim) -> torch.Tensor:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Retrieval, "run", noting)
-        sl.attack(victim, Retrieval())
+        sl.attack(victim, Retrieval(distance="euclidean"))  # which rehearses nothing
     return seen[0].smashed
 
 
