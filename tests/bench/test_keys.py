@@ -104,27 +104,19 @@ def test_files_are_those_of_the_modules() -> None:
         assert file.stem == name.rpartition(".")[2]
 
 
-def test_a_plugin_of_ones_own_brings_the_helpers_in_its_package(
+def test_a_plugin_of_ones_own_brings_its_helpers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "own_package"
-    (package / "tools").mkdir(parents=True)
+    package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "tools" / "__init__.py").write_text("from .inner import helper\n")
-    (package / "tools" / "inner.py").write_text("def helper(): ...\n")
-    (package / "unused.py").write_text("")
+    (package / "helper.py").write_text("")
     (package / "plugin.py").write_text(
-        "import json\n"
-        "from typing import TYPE_CHECKING\n"
-        "from sltoolkit.streams import Stream\n"
-        "from .tools import helper\n"
-        "if TYPE_CHECKING:\n"
-        "    from own_package import unused\n"
-        "class Own: ...\n"
+        "from sltoolkit.streams import Stream\nfrom own_package import helper\nclass Own: ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     from own_package.plugin import Own  # type: ignore[import-not-found]
 
     assert set(modules_of(Own)) == {
-        "own_package.plugin", "own_package.tools", "own_package.tools.inner", "sltoolkit.streams",
+        "own_package.plugin", "own_package.helper", "sltoolkit.streams",
     }  # fmt: skip

@@ -1,0 +1,43 @@
+"""Jobs: what a pilot chose is taken over."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sltoolkit.attacks import ATTACKS
+from sltoolkit.bench.jobs import _settled
+from sltoolkit.bench.plan import CellPlan
+from sltoolkit.bench.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    lr: float | None = None
+    steps: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    inner: Inner = Inner()
+    weight: float | None = None
+
+
+def cell(pilot: str | None) -> CellPlan:
+    return CellPlan(
+        victim="v", attack={"name": "outer", "inner": {"steps": 5}}, attacker_seed=0, grants=(),
+        listens=False, pilot=pilot, reported=True, key="c",
+    )  # fmt: skip
+
+
+def test_a_pilots_choice_reaches_into_a_nested_attack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ATTACKS, "outer", Outer)
+    store = Store(tmp_path)
+    tuned = {"inner.lr": 0.1, "weight": 2.0}
+    store.put_cell("p", {"status": "ok", "reason": "", "tuned": tuned, "rows": []}, {})
+    settled: object = _settled(cell("p"), store)
+    assert settled == Outer(inner=Inner(lr=0.1, steps=5), weight=2.0)
+    untouched: object = _settled(cell(None), store)
+    assert untouched == Outer(inner=Inner(steps=5))
