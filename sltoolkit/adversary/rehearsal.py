@@ -9,7 +9,7 @@ samples for each of the attack's `candidates` (what matters most, jointly), then
 """
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -134,12 +134,3 @@ def _trials(candidates: Sequence[A], view: Any, truth: Tensor, *, rng: Stream) -
             raise SpecError(f"{type(candidate).__name__} reconstructs nothing: it can't rehearse")
         errors.append((outcome.images - truth).square().flatten(1).mean(1)[None])
     return torch.cat(errors)
-
-
-def chosen(given: Any, tuned: Any) -> dict[str, float | str]:
-    """What a rehearsal chose: the parameters that were left open (None) and no longer are."""
-    return {
-        f.name: getattr(tuned, f.name)
-        for f in fields(given)
-        if getattr(given, f.name) is None and getattr(tuned, f.name) is not None
-    }

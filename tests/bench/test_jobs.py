@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.bench.jobs import _settled
+from sltoolkit.bench.jobs import _as_on_pilot
 from sltoolkit.bench.plan import CellPlan
 from sltoolkit.bench.store import Store
 
@@ -37,7 +37,7 @@ def test_a_pilots_choice_reaches_into_a_nested_attack(
     store = Store(tmp_path)
     tuned = {"inner.lr": 0.1, "weight": 2.0}
     store.put_cell("p", {"status": "ok", "reason": "", "tuned": tuned, "rows": []}, {})
-    settled: object = _settled(cell("p"), store)
+    settled: object = _as_on_pilot(cell("p"), store)
     assert settled == Outer(inner=Inner(lr=0.1, steps=5), weight=2.0)
-    untouched: object = _settled(cell(None), store)
+    untouched: object = _as_on_pilot(cell(None), store)
     assert untouched == Outer(inner=Inner(steps=5))

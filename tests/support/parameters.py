@@ -4,16 +4,19 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sltoolkit.parameters.checking import check_value
 from sltoolkit.parameters.parameter import Parameter, declared
 
 
 def check_declared(what: Any) -> None:
-    """Each parameter has a meaning, and each that holds numbers a range."""
+    """Each parameter has a meaning, each that holds numbers a range, and its grid fits it."""
     for parameter in declared(what):
         notes = parameter.parameter
         assert notes is not None, f"{parameter.name} is declared without a Parameter"
         assert notes.meaning, f"{parameter.name} has no meaning"
         assert notes.range or not _number_in(parameter.kind), f"{parameter.name} has no range"
+        for value in notes.grid:
+            check_value(parameter, value, parameter.name)
 
 
 def senseless(what: Any) -> Iterator[tuple[str, object]]:
@@ -22,7 +25,7 @@ def senseless(what: Any) -> Iterator[tuple[str, object]]:
         yield parameter.name, object()
         number, several = _number_in(parameter.kind), _is_list(parameter.kind)
         if number is not None:
-            beyond = [float("nan")] if number is float else [0.5, True]
+            beyond = [float("nan"), float("inf"), True, "1", *([0.5] if number is int else [])]
             for value in [*outside(parameter.parameter), *beyond]:
                 yield parameter.name, [value] if several else value
 
