@@ -1,4 +1,4 @@
-"""How far a computation is: it says so, and somebody who watches is told."""
+"""Progress: a computation reports how far it is, and watchers are told."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
