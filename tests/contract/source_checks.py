@@ -14,7 +14,7 @@ ALLOWED_LIBRARIES = frozenset({
 
 ALLOWED_CORE = frozenset({
     "contracts", "adversary", "networks", "attacks", "wire.message", "parties.stages",
-    "parties.honest", "streams", "errors", "shapes", "progress", "metrics.image",
+    "parties.honest", "parameters", "streams", "errors", "shapes", "progress", "metrics.image",
     "metrics.correlation", "metrics.discrepancy",
 })  # fmt: skip
 """What an attack may know of the toolkit: contracts, models, and metrics that need no truth."""
