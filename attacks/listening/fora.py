@@ -132,7 +132,7 @@ class FORA(Listener[FORASetup]):
         """Narrow networks, one epoch at the end, the authors' rates and weights."""
         return replace(cls.paper(), width=4, blocks=1, polish=1)
 
-    def usable(self, heard: BatchView) -> bool:
+    def usable(self, heard: BatchView, before: int) -> bool:
         """Every batch with at least two smashed data: BatchNorm can't learn from one."""
         z = heard.messages.get(("smashed", "in"))
         return z is not None and len(z) > 1

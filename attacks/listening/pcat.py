@@ -75,7 +75,7 @@ class PCAT(Listener[TrainingSetup]):
     ] = None
     late_start: Annotated[
         int,
-        Parameter("batches of the run that go by first, while f_s knows little", least=0),
+        Parameter("heard batches that go by first, while f_s knows little", least=0),
     ] = 0
     aligned: Annotated[
         bool,
@@ -99,9 +99,9 @@ class PCAT(Listener[TrainingSetup]):
         """A narrow decoder, a few steps at the end, the rates of Zhu et al."""
         return replace(cls.paper(), width=4, refine_steps=2)
 
-    def usable(self, heard: BatchView) -> bool:
-        """From the late start on, every batch with at least two smashed data."""
-        return heard.step >= self.late_start and Batch.usable(heard)
+    def usable(self, heard: BatchView, before: int) -> bool:
+        """After the late start, every batch with at least two smashed data."""
+        return before >= self.late_start and Batch.usable(heard)
 
     def open(self, setup: TrainingSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """Make pseudo-client and decoder."""

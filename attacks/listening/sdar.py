@@ -112,7 +112,7 @@ class SDAR(Listener[TrainingSetup]):
         """Narrow networks, the paper's rates."""
         return replace(cls.paper(), width=4, critic_width=2, image_critic_width=2)
 
-    def usable(self, heard: BatchView) -> bool:
+    def usable(self, heard: BatchView, before: int) -> bool:
         """Every batch with at least two smashed data."""
         return Batch.usable(heard)
 

@@ -139,8 +139,13 @@ class Listener(_Adversary[V], ABC):
 
     setup: ClassVar[type]
 
-    def usable(self, heard: BatchView) -> bool:
-        """Whether it can learn from this batch; it hears no other, and opens with the first."""
+    def usable(self, heard: BatchView, before: int) -> bool:
+        """Whether it can learn from this batch; it hears no other, and opens with the first.
+
+        Args:
+            heard: the batch.
+            before: how many batches its seat has heard before this one.
+        """
         return True
 
     @abstractmethod

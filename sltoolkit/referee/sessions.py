@@ -1,11 +1,11 @@
 """Attacks on a training begin when the first batch that they can use arrives.
 
-Until then the harness has only what they hold beforehand. It then rehearses what they left open,
-and opens them.
+Until then they wait, and the harness has only what they hold beforehand. It then rehearses what
+they left open, and opens them.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Generic, TypeVar, final
 
 from torch import Tensor
 
@@ -17,24 +17,51 @@ from sltoolkit.parameters.grids import chosen
 from sltoolkit.parties.stages import Middle, Server, Stage
 from sltoolkit.streams import Stream
 
+A = TypeVar("A", Listener[Any], ActiveAttack[Any])
+
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Begun:
+class _Waiting(Generic[A]):
+    """An attack before its first usable batch: as it was given, with what it holds beforehand."""
+
+    given: A
+    setup: Any
+    rng: Stream
+
+    @property
+    def state(self) -> ListenerState:
+        """There is none.
+
+        Raises:
+            SpecError: always.
+        """
+        raise SpecError(
+            f"{type(self.given).__name__} heard no batch to learn from: train the victim, or "
+            "listen earlier"
+        )
+
+    def finish(self, view: Any) -> Outcome:
+        """There is no outcome.
+
+        Raises:
+            SpecError: always.
+        """
+        return self.state.finish(view)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Begun(Generic[A]):
     """An attack with no parameter open any more, and what it remembers."""
 
-    attack: Listener[Any] | ActiveAttack[Any]
+    given: A
+    tuned: A
     state: ListenerState
 
-
-def _finished(given: Listener[Any] | ActiveAttack[Any], begun: _Begun | None, view: Any) -> Outcome:
-    """The outcome, with what was chosen in the rehearsal."""
-    if begun is None:
-        raise SpecError(
-            f"{type(given).__name__} heard no batch to learn from: train the victim, or listen "
-            "earlier"
-        )
-    return replace(begun.state.finish(view), tuned=chosen(given, begun.attack))
+    def finish(self, view: Any) -> Outcome:
+        """The outcome, with what was chosen in the rehearsal."""
+        return replace(self.state.finish(view), tuned=chosen(self.given, self.tuned))
 
 
 @final
@@ -48,24 +75,25 @@ class ListeningSession(ListenerState):
     """
 
     def __init__(self, listener: Listener[Any], setup: Any, rng: Stream) -> None:
-        self._listener, self._setup, self._rng = listener, setup, rng
-        self._begun: _Begun | None = None
+        self._listener, self._before = listener, 0
+        self._now: _Waiting[Listener[Any]] | _Begun[Listener[Any]] = _Waiting(listener, setup, rng)
 
     @property
-    def state(self) -> ListenerState | None:
-        """What the listener remembers; None before the first usable batch."""
-        return None if self._begun is None else self._begun.state
+    def state(self) -> ListenerState:
+        """What the listener remembers.
+
+        Raises:
+            SpecError: before the first usable batch.
+        """
+        return self._now.state
 
     def hear(self, heard: BatchView) -> None:
         """Let it hear a usable batch."""
-        if self._listener.usable(heard):
-            self._begun = self._begun or self._begin(heard)
-            self._begun.state.hear(heard)
-
-    def _begin(self, first: BatchView) -> _Begun:
-        rehearsal = self._rng.child("rehearsal")
-        tuned = tuned_listener(self._listener, self._setup, first, rng=rehearsal)
-        return _Begun(tuned, tuned.open(self._setup, first, rng=self._rng))
+        if self._listener.usable(heard, self._before):
+            if isinstance(self._now, _Waiting):
+                self._now = _opened(self._now, heard)
+            self._now.state.hear(heard)
+        self._before += 1
 
     def finish(self, view: Any) -> Outcome:
         """Its outcome, with what its rehearsal chose.
@@ -73,7 +101,13 @@ class ListeningSession(ListenerState):
         Raises:
             SpecError: if it heard no usable batch.
         """
-        return _finished(self._listener, self._begun, view)
+        return self._now.finish(view)
+
+
+def _opened(waiting: _Waiting[Listener[Any]], first: BatchView) -> _Begun[Listener[Any]]:
+    given, setup, rng = waiting.given, waiting.setup, waiting.rng
+    tuned = tuned_listener(given, setup, first, rng=rng.child("rehearsal"))
+    return _Begun(given, tuned, tuned.open(setup, first, rng=rng))
 
 
 @final
@@ -88,34 +122,37 @@ class HijackingSession(ListenerState):
     """
 
     def __init__(self, attack: ActiveAttack[Any], honest: Stage, setup: Any, rng: Stream) -> None:
-        self._attack, self._setup, self._rng = attack, setup, rng
+        self._attack = attack
         self._honest = self._party = honest
-        self._begun: _Begun | None = None
+        self._now: _Waiting[ActiveAttack[Any]] | _Begun[ActiveAttack[Any]]
+        self._now = _Waiting(attack, setup, rng)
 
     def party_for(self, received: Tensor) -> Stage:
         """The party that deals with a batch (B, ...): the hijacker's, if it can use it."""
         if not self._attack.usable(received):
             return self._honest
-        if self._begun is None:
-            self._begun = self._begin(received)
+        if isinstance(self._now, _Waiting):
+            self._now = self._seized(self._now, received)
         return self._party
 
-    def _begin(self, first: Tensor) -> _Begun:
-        rehearsal = self._rng.child("rehearsal")
-        tuned = tuned_hijacker(self._attack, self._setup, first, rng=rehearsal)
-        with self._rng.scope():
-            self._party, state = tuned.seize(self._honest, self._setup, first, rng=self._rng)
-        return _Begun(tuned, state)
+    def _seized(
+        self, waiting: _Waiting[ActiveAttack[Any]], first: Tensor
+    ) -> _Begun[ActiveAttack[Any]]:
+        given, setup, rng = waiting.given, waiting.setup, waiting.rng
+        tuned = tuned_hijacker(given, setup, first, rng=rng.child("rehearsal"))
+        with rng.scope():
+            self._party, state = tuned.seize(self._honest, setup, first, rng=rng)
+        return _Begun(given, tuned, state)
 
     def learn(self, learning: bool) -> None:
         """Tell the hijacker's party, if it is there already."""
-        if self._begun is not None:
+        if isinstance(self._now, _Begun):
             self._party.learn(learning)
 
     def hear(self, heard: BatchView) -> None:
         """Let it hear a batch, once it has begun."""
-        if self._begun is not None:
-            self._begun.state.hear(heard)
+        if isinstance(self._now, _Begun):
+            self._now.state.hear(heard)
 
     def finish(self, view: Any) -> Outcome:
         """Its outcome, with what its rehearsal chose.
@@ -123,7 +160,7 @@ class HijackingSession(ListenerState):
         Raises:
             SpecError: if no usable batch arrived.
         """
-        return _finished(self._attack, self._begun, view)
+        return self._now.finish(view)
 
 
 @final
@@ -150,7 +187,7 @@ class SeizedMiddle(Middle):
     """A seat between head and tail, which a hijacker takes when it begins."""
 
     def __init__(self, session: HijackingSession, honest: Middle) -> None:
-        self._session, self._now = session, honest
+        self._session, self._current = session, honest
 
     def learn(self, learning: bool) -> None:
         """Train or stand still, as the hijacker pleases."""
@@ -161,9 +198,9 @@ class SeizedMiddle(Middle):
         party = self._session.party_for(received)
         if not isinstance(party, Middle):
             raise SpecError(f"a Middle must replace a Middle, got {type(party).__name__}")
-        self._now = party
+        self._current = party
         return party.forward(received)
 
     def backward(self, grad: Tensor) -> Tensor:
         """The gradient that is sent back, (B, ...)."""
-        return self._now.backward(grad)
+        return self._current.backward(grad)

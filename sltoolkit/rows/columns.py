@@ -1,7 +1,8 @@
 """What a row of `results.csv` is: every column with its type, unit and meaning, in order.
 
 A row is one metric of one cell: an attack (or `none`) on one victim. Nothing else declares a
-column: `rows.build` makes rows, `sltoolkit.report` reads them, and `columns_page` documents them.
+column: `rows.build` makes rows, `sltoolkit.report` reads them, and a page of the documentation
+lists them.
 """
 
 import math
@@ -207,10 +208,3 @@ VERSIONS = ["sltoolkit", "torch", "python"]
 def heading(column: str) -> str:
     """The name of a column as tables and pages write it."""
     return column.replace("_", " ")
-
-
-def columns_page() -> str:
-    """All columns as a Markdown table: name, unit, meaning."""
-    lines = ["| column | unit | meaning |", "|---|---|---|"]
-    lines += [f"| `{name}` | {c.unit} | {c.meaning} |" for name, c in COLUMNS.items()]
-    return "\n".join(lines) + "\n"

@@ -55,7 +55,7 @@ class Odd(Listener[None]):
 
     rate: RATE = None
 
-    def usable(self, heard: BatchView) -> bool:
+    def usable(self, heard: BatchView, before: int) -> bool:
         return heard.step % 2 == 1
 
     def open(self, setup: None, first: BatchView, *, rng: Stream) -> ListenerState:
@@ -110,7 +110,8 @@ def batch(step: int) -> BatchView:
 def test_a_listener_opens_on_its_first_usable_batch_and_hears_no_unusable_one() -> None:
     session = ListeningSession(Odd(rate=0.3), None, Stream(0))
     session.hear(batch(0))
-    assert session.state is None
+    with pytest.raises(SpecError, match="heard no batch"):
+        session.state  # noqa: B018
     with pytest.raises(SpecError, match="Odd heard no batch to learn from: train the victim"):
         session.finish(None)
     batches = [batch(step) for step in range(1, 6)]

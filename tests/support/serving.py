@@ -174,8 +174,15 @@ def scribes(run: Run) -> list[tuple[ListeningSession, Ear]]:
 
 
 def heard(taps: list[tuple[ListeningSession, Ear]]) -> list[str]:
-    states = [session.state or ScribeTap() for session, _ in taps]  # a new one heard nothing
-    return [f"{tap.rounds} {tap.hash.hexdigest()}" for tap in states]  # type: ignore[attr-defined]
+    return [_written(session) for session, _ in taps]
+
+
+def _written(session: ListeningSession) -> str:
+    try:
+        tap: Any = session.state
+    except SLToolkitError:  # a new one heard nothing
+        tap = ScribeTap()
+    return f"{tap.rounds} {tap.hash.hexdigest()}"
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
