@@ -9,7 +9,6 @@ from support.experiment import tiny
 from support.rogues import Rogue
 from support.toys import CUT, QUICK, TARGETS, network, split
 
-import sltoolkit
 import sltoolkit as sl
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.bench.run import run_bench
@@ -96,7 +95,7 @@ def test_every_column_has_a_meaning_and_groups_name_columns() -> None:
 
 
 def test_the_page_of_the_documentation_has_a_line_per_column() -> None:
-    page = pages(sltoolkit)["guides/columns.md"]
+    page = pages(sl)["guides/columns.md"]
     lines = [line for line in page.splitlines() if line.startswith("| `")]
     assert len(lines) == len(COLUMNS)
     assert "| `train_seconds` | s | wall time of the victim's training" in page
