@@ -7,8 +7,8 @@
 
 Each of the three runs every check that applies, on tiny victims of its own, and raises an
 `AssertionError` whose text says what is wrong. The single checks are functions in `attacks`,
-`listeners`, `hijackers`, `defenses`, `protocols` and `sources`; `cheats` holds deliberately bad
-plug-ins, each with the check that catches it.
+`outcomes`, `listeners`, `hijackers`, `defenses`, `protocols`, `facts` and `sources`;
+`cheats.catalog` holds deliberately bad plug-ins, each with the check that catches it.
 """
 
 from sltoolkit.errors import SpecError

@@ -247,8 +247,8 @@ def check_guarantee_complete(defense: Defense) -> None:
 
 
 CHECKS: tuple[Callable[[Defense], None], ...] = (
-    check_acts, check_strength_acts, check_release_path_uses_it, check_masks_are_exact,
-    check_deterministic_per_stream, check_parties_share_no_state, check_loss_has_gradient,
+    check_loss_has_gradient, check_acts, check_strength_acts, check_release_path_uses_it,
+    check_masks_are_exact, check_deterministic_per_stream, check_parties_share_no_state,
     check_guarantee_complete, check_says_whether_a_batch_shares_its_draws,
 )  # fmt: skip
 """What is checked of a defense at work."""

@@ -123,9 +123,9 @@ def blaming_secrets(attack: AnyAttack) -> Iterator[None]:
 
 def _kept(attack: Any) -> dict[str, Any]:
     """What an attack's class and module hold: sizes of collections, identities of the rest."""
-    module = sys.modules[type(attack).__module__]
+    module = sys.modules.get(type(attack).__module__)
     held = {
-        **vars(module),
+        **(vars(module) if module else {}),
         **{f"{type(attack).__name__}.{k}": v for k, v in vars(type(attack)).items()},
     }
     return {

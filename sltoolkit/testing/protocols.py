@@ -171,7 +171,7 @@ def check_refuses_other_parts(protocol: Protocol) -> None:
 
 
 CHECKS: tuple[Callable[[Protocol], None], ...] = (
-    check_reproducible, check_learns_as_it_says, check_deaf_to_ears,
+    check_learns_as_it_says, check_reproducible, check_deaf_to_ears,
     check_seamless_defense_is_none, check_seats_hear_what_travels, check_refuses_other_parts,
 )  # fmt: skip
 """What is checked of a protocol at work."""

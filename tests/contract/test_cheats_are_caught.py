@@ -26,23 +26,30 @@ from sltoolkit.testing import outcomes
 from sltoolkit.testing.attacks import attack_checks
 from sltoolkit.testing.careless import Careless
 from sltoolkit.testing.cheats import attacks, catalog, defenses, hijackers, protocols
-from sltoolkit.testing.defenses import CHECKS
+from sltoolkit.testing.defenses import CHECKS, check_acts
 from sltoolkit.testing.hijackers import check_acts_by_what_it_says
 from sltoolkit.testing.other_world import asked_about
 from sltoolkit.testing.protocols import protocol_checks
 from sltoolkit.training.victim import Victim
 
+each_cheat = pytest.mark.parametrize("cheat", catalog.CHEATS, ids=lambda c: c.kind.__name__)
 
-@pytest.mark.parametrize("cheat", catalog.CHEATS, ids=lambda cheat: cheat.name)
-def test_the_suite_catches(cheat: catalog.Cheat) -> None:
+
+@each_cheat
+def test_its_check_catches(cheat: catalog.Cheat) -> None:
     cheat.caught()
 
 
+@each_cheat
+def test_the_whole_suite_catches(cheat: catalog.Cheat) -> None:
+    cheat.caught_by_suite()
+
+
 def test_a_cheat_that_escapes_or_is_caught_for_another_reason_is_told() -> None:
-    honest = catalog.Cheat(defenses.Planted(), CHECKS[0], "is inert")
+    honest = catalog.Cheat(defenses.Planted(), check_acts, "is inert")
     with pytest.raises(AssertionError, match="the suite lets Planted pass"):
         honest.caught()
-    odd = catalog.Cheat(defenses.DoesNothing(), CHECKS[0], "is loud")
+    odd = catalog.Cheat(defenses.DoesNothing(), check_acts, "is loud")
     with pytest.raises(AssertionError, match="caught for another reason: DoesNothing is inert"):
         odd.caught()
 

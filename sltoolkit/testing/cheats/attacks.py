@@ -257,7 +257,16 @@ class CitesNobody(Toy):
 
 @final
 @dataclass(kw_only=True)
-class Loose:
-    """A dataclass whose parameters can be changed between runs."""
+class Loose(Attack[ReleaseView]):
+    """Its parameters can be changed between runs."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    family: ClassVar[Family] = "reconstruction"
+    view: ClassVar[type] = ReleaseView
+    citation: ClassVar[str] = "nobody 2026"
 
     sharpness: float = 1.0
+
+    def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
+        """Never reached."""
+        raise NotImplementedError

@@ -8,12 +8,24 @@ for cheat in CHEATS:
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, final
 
-from sltoolkit.protocols import Vanilla
-from sltoolkit.testing import defenses, facts, outcomes, protocols, sources, toys, victims
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.protocols import Protocol, Vanilla
+from sltoolkit.testing import (
+    check_attack,
+    check_defense,
+    check_protocol,
+    defenses,
+    facts,
+    outcomes,
+    protocols,
+    sources,
+    toys,
+    victims,
+)
 from sltoolkit.testing import hijackers as hijacking
 from sltoolkit.testing import listeners as listening
 from sltoolkit.testing.cheats import attacks, hijackers, listeners
@@ -29,31 +41,51 @@ class Cheat:
 
     Attributes:
         plugin: its class, or an instance with the parameters that make it bad.
-        check: what catches it.
-        says: what the check says, as a regular expression.
+        check: the single check that is there to catch it.
+        says: what that check says, as a regular expression.
+        first_says: what the whole suite says, where an earlier check catches it already.
+        victim: makes the victim on which an attack cheats; None leaves that to the suite.
     """
 
     plugin: Any
     check: Callable[[Any], None]
     says: str
+    _: KW_ONLY
+    first_says: str = ""
+    victim: Callable[[], Victim] | None = None
 
     @property
-    def name(self) -> str:
-        """Its class's name."""
-        kind = self.plugin if isinstance(self.plugin, type) else type(self.plugin)
-        return kind.__name__
+    def kind(self) -> type:
+        """Its class."""
+        return self.plugin if isinstance(self.plugin, type) else type(self.plugin)
 
     def caught(self) -> str:
-        """What the check says of it.
+        """What its check says of it.
 
         Raises:
             AssertionError: if the check lets it pass, or says something else.
         """
+        return self._said(self.check, self.says)
+
+    def caught_by_suite(self) -> str:
+        """What `check_attack`, `check_defense` or `check_protocol` says of it.
+
+        Raises:
+            AssertionError: if the suite lets it pass, or says something else.
+        """
+        if issubclass(self.kind, Defense):
+            return self._said(check_defense, self.first_says or self.says)
+        if issubclass(self.kind, Protocol):
+            return self._said(check_protocol, self.first_says or self.says)
+        on = [] if self.victim is None else [self.victim()]
+        return self._said(partial(check_attack, victims=on), self.first_says or self.says)
+
+    def _said(self, check: Callable[[Any], None], expected: str) -> str:
+        name = self.kind.__name__
         said = facts.refusal_of(
-            AssertionError, partial(self.check, self.plugin),
-            otherwise=f"the suite lets {self.name} pass",
-        )  # fmt: skip
-        assert re.search(self.says, said), f"{self.name} is caught for another reason: {said}"
+            AssertionError, partial(check, self.plugin), otherwise=f"the suite lets {name} pass"
+        )
+        assert re.search(expected, said), f"{name} is caught for another reason: {said}"
         return said
 
 
@@ -65,8 +97,12 @@ def _interferes(kind: Any) -> None:
     outcomes.check_non_interference(kind(), _noisy())
 
 
+def _remembering() -> Victim:
+    return toys.victim(attacks.RememberedNoise())
+
+
 def _interferes_with_memory(kind: Any) -> None:
-    outcomes.check_non_interference(kind(), toys.victim(attacks.RememberedNoise()))
+    outcomes.check_non_interference(kind(), _remembering())
 
 
 def _varies(kind: Any) -> None:
@@ -86,11 +122,6 @@ def _imports(kind: Any) -> None:
         sources.check_imports(text, module)
 
 
-def _reads_privates(kind: Any) -> None:
-    for module, text in sources.sources_of(kind).items():
-        sources.check_own_privates(text, module)
-
-
 UNGRANTED = "depends on what it was not granted"
 
 ATTACKS: tuple[Cheat, ...] = (
@@ -98,7 +129,7 @@ ATTACKS: tuple[Cheat, ...] = (
     Cheat(attacks.FindsVictimInMemory, _interferes, UNGRANTED),
     Cheat(attacks.RebuildsVictimStream, _interferes, UNGRANTED),
     Cheat(attacks.DrawsFromVictimStream, _interferes, UNGRANTED),
-    Cheat(attacks.ReadsLiveDefense, _interferes_with_memory, UNGRANTED),
+    Cheat(attacks.ReadsLiveDefense, _interferes_with_memory, UNGRANTED, victim=_remembering),
     Cheat(attacks.SeedsItself, _varies, "two outcomes"),
     Cheat(attacks.Remembers, _varies, "keeps something"),
     Cheat(
@@ -108,7 +139,6 @@ ATTACKS: tuple[Cheat, ...] = (
     Cheat(attacks.CitesNobody(), facts.check_citation, "cites no paper"),
     Cheat(attacks.Loose, facts.check_default_constructible, "not frozen"),
     Cheat(attacks.Honest, _imports, "imports gc, which an attack must not"),
-    Cheat(attacks.Honest, _reads_privates, "none of its business"),
 )  # fmt: skip
 """Attacks after the fact; what is wrong with `Honest` is the company that it keeps in its file."""
 
@@ -129,10 +159,13 @@ LISTENERS: tuple[Cheat, ...] = (
         listeners.Answers, listening.check_passive,
         r"is not passive.*(message|client#0)",
     ),
-    Cheat(listeners.Peeks, listening.check_non_interference, "was not granted"),
+    Cheat(
+        listeners.Peeks, listening.check_non_interference, "was not granted",
+        first_says="two outcomes",
+    ),
     Cheat(listeners.Drifts, listening.check_determinism, "two outcomes"),
     Cheat(listeners.Wearies, listening.check_determinism, "asked again"),
-    Cheat(listeners.Overhears, _overhears, "who else listens"),
+    Cheat(listeners.Overhears, _overhears, "who else listens", first_says="two outcomes"),
 )  # fmt: skip
 
 HIJACKERS: tuple[Cheat, ...] = (
@@ -171,7 +204,7 @@ PROTOCOLS: tuple[Cheat, ...] = (
 DEFENSES: tuple[Cheat, ...] = (
     Cheat(broken.DoesNothing(), defenses.check_acts, "is inert"),
     Cheat(broken.NoiseOnACopy(), defenses.check_acts, "is inert"),
-    Cheat(broken.OnlyAZeroLoss(), defenses.check_acts, "is inert"),
+    Cheat(broken.OnlyAZeroLoss(), defenses.check_acts, "is inert", first_says="gradient is zero"),
     Cheat(
         broken.NoiseOnlyInTraining(), defenses.check_release_path_uses_it, "not what is released"
     ),

@@ -100,7 +100,7 @@ class SoftMask(Planted):
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """What it sends."""
-        return z * torch.tensor([1e-6, 1.0, 1.0, 1.0]).view(1, 4, 1, 1)
+        return z * torch.tensor([1e-6 * self.std, 1.0, 1.0, 1.0]).view(1, 4, 1, 1)
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
         """What it claims."""
