@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from contract.cheats import Cheating
 from contract.example_listener import PseudoClient
 from matplotlib.figure import Figure
 from support.toys import CUT, QUICK, TARGETS, differences, module_state, network, split
@@ -17,6 +16,7 @@ from sltoolkit.contracts.knowledge import Hints
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data.targets import label_targets
 from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
+from sltoolkit.testing.careless import Careless
 from sltoolkit.wire.message import Link
 from sltoolkit.wire.transcript import rows_of
 
@@ -126,7 +126,7 @@ def test_listeners_ride_along_and_change_nothing(victim: sl.Victim) -> None:
     listener = PseudoClient.smoke()
     grants = ("aux", "release", "prior", "client_arch")
     heard = sl.train(
-        network, split(), cut=CUT, listeners=[listener, Cheating()], grants=grants, **SETTINGS
+        network, split(), cut=CUT, listeners=[listener, Careless()], grants=grants, **SETTINGS
     )
     for name in ("member.client", "server"):
         a, b = (_at(v, name).state_dict() for v in (victim, heard))

@@ -96,8 +96,8 @@ def tuned_hijacker(attack: H, setup: Any, first: Tensor, *, rng: Stream) -> H:
     if len(candidates) == 1:
         return candidates[0]
     heard = BatchView(
-        messages={("smashed", "in"): first}, ids=torch.arange(len(first)), step=0, epoch=0,
-        network=None,
+        messages={("smashed", "in"): first}, ids=torch.arange(len(first), device=first.device),
+        step=0, epoch=0, network=None,
     )  # fmt: skip
     return rehearse_hijacking(candidates, setup, heard, rng=rng)
 
@@ -106,7 +106,7 @@ def rehearse_listening(candidates: Sequence[L], setup: Any, first: BatchView, *,
     """The candidate that reconstructs best after listening to a training of the attacker's own.
 
     The budget of each is `VICTIMS` trainings of `BATCHES` batches. Among candidates that are about
-    as good as the best, the first wins (`rehearsal.first_among_equals`); if none does better than
+    as good as the best, the first wins (`comparison.first_among_equals`); if none does better than
     the mean of own samples, the first of all.
     """
     return candidates[_best(partial(_listened, candidates, setup, first), rng)]

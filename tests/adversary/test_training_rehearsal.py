@@ -6,8 +6,6 @@ from typing import Any, ClassVar, final
 
 import pytest
 import torch
-from contract import attack_checks as checks
-from contract import listener_checks as listening
 from support.rehearsal import CODES, TASK, first, setup
 from support.toys import GRANTS, SHAPE, victim
 from torch import Tensor, nn
@@ -25,6 +23,7 @@ from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
 from sltoolkit.protocols import UShaped
 from sltoolkit.streams import Stream
+from sltoolkit.testing import listeners as listening
 from sltoolkit.wire.turn import Turn
 
 OPEN = PCAT(width=4, decoder_lr=5e-4, refine_steps=0)
@@ -241,7 +240,7 @@ def test_every_combination_of_what_is_open_competes_the_default_first(
 def test_one_with_open_parameters_keeps_to_the_contract_and_says_what_it_chose(
     kind: PCAT | FORA, name: str, options: set[float]
 ) -> None:
-    checks.check_passive(lambda: kind)
+    listening.check_passive(lambda: kind)
     listening.check_determinism(lambda: replace(kind))
     listener = replace(kind)
     trained = victim(

@@ -1,19 +1,18 @@
-"""One victim with BatchNorm and dropout for the whole contract suite."""
+"""Two victims with BatchNorm and dropout for the whole contract suite."""
 
 import pytest
-from support.toys import victim as trained
 
-from sltoolkit.defenses import GaussianNoise
+from sltoolkit.testing.victims import trained, usual
 from sltoolkit.training.victim import Victim
 
 
 @pytest.fixture(scope="session")
 def victim() -> Victim:
     """Undefended."""
-    return trained(norm="batch")
+    return trained(usual, defended=False)
 
 
 @pytest.fixture(scope="session")
 def noisy_victim() -> Victim:
     """Defended by noise."""
-    return trained(GaussianNoise(std=0.3), norm="batch")
+    return trained(usual, defended=True)

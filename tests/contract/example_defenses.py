@@ -20,9 +20,9 @@ from sltoolkit.wire.turn import Phase, Turn
 class Offset(nn.Module):
     """A learned tensor."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], like: Tensor) -> None:
         super().__init__()
-        self.values = nn.Parameter(0.1 * torch.randn(shape))
+        self.values = nn.Parameter(0.1 * torch.randn(shape, device=like.device))
 
 
 @final
@@ -51,7 +51,7 @@ class LearnedNoise(Defense):
     def begin(self, setup: PartySetup) -> PartySetup:
         """Draw the initial noise."""
         if setup.side == "client":
-            self._noise = Offset(setup.task.smashed_shape)
+            self._noise = Offset(setup.task.smashed_shape, next(setup.module.parameters()))
             self._optimizer = torch.optim.Adam(self._noise.parameters(), lr=0.05)
         return setup
 

@@ -54,7 +54,7 @@ class HijackingServer(Server):
         self.critic = nn.Sequential(
             nn.Conv2d(channels, 8, 3), nn.LeakyReLU(0.2), nn.Flatten(), nn.LazyLinear(1)
         )
-        self.critic(torch.zeros(1, *setup.task.smashed_shape))
+        self.critic(torch.zeros(1, *setup.task.smashed_shape, device=setup.aux.x.device))
         both = [*self.pilot.parameters(), *self.decoder.parameters()]
         self.own = torch.optim.Adam(both, lr=attack.lr)
         self.judge = torch.optim.Adam(self.critic.parameters(), lr=attack.lr)
@@ -67,7 +67,8 @@ class HijackingServer(Server):
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
         """The gradient that makes the client's codes look like the pilot's, (B, ...)."""
         with self.rng.scope():
-            public = self.aux.x[torch.randint(len(self.aux.x), (len(smashed),))]
+            own = self.aux.x
+            public = own[torch.randint(len(own), (len(smashed),), device=own.device)]
             codes = functional.relu(self.pilot(public))
             _descend(self.own, functional.mse_loss(self.decoder(codes), public))
             _descend(self.judge, self._told_apart(codes.detach(), smashed))

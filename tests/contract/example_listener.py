@@ -1,7 +1,5 @@
 """A listener that trains a pseudo-client while the victim trains (in the manner of PCAT)."""
 
-import gc
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -9,13 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from contract.cheats import Cheating, HeardView, NoSetup
 from sltoolkit.adversary.learner import Architecture
 from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
-from sltoolkit.data.samples import Split
 from sltoolkit.networks.inverse import fit_inverse, inverse_network
 from sltoolkit.streams import Stream
 
@@ -96,68 +92,3 @@ class _PseudoClientEar(ListenerState):
     def _any_of(self, c: int) -> Tensor:
         pool = (self.aux.y == c).nonzero().flatten()
         return pool[torch.randint(len(pool), (), generator=self.rng.torch())]
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Peeks(Cheating):
-    """Looks for the private samples in memory while it listens."""
-
-    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
-        """An ear that searches."""
-        return _Brightness(
-            lambda: [o.private_holdout.x for o in gc.get_objects() if type(o) is Split]
-        )
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Drifts(Cheating):
-    """Draws from a generator that nobody seeds."""
-
-    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
-        """An ear with a generator of its own."""
-        generator = torch.Generator()
-        generator.seed()
-        return _Brightness(lambda: [torch.rand(3, generator=generator)])
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Wearies(Cheating):
-    """Answers by the state of its stream, which goes on."""
-
-    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
-        """An ear that draws."""
-        return _Brightness(lambda: [torch.rand(3, generator=rng.torch())])
-
-
-OPENED: list[str] = []
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Overhears(Cheating):
-    """Knows how many ears there are."""
-
-    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
-        """One more."""
-        OPENED.append("ear")
-        return _Brightness(lambda: [torch.tensor([float(len(OPENED))])])
-
-
-@final
-class _Brightness(ListenerState):
-    """Hears nothing, and answers with images of one brightness."""
-
-    def __init__(self, look: Callable[[], list[Tensor]]) -> None:
-        self.look = look
-
-    def hear(self, heard: BatchView) -> None:
-        """Nothing."""
-
-    def finish(self, view: HeardView) -> Reconstruction:
-        """What it sees at the end."""
-        level = torch.cat([t.flatten() for t in self.look()]).mean()
-        images = level.expand(view.smashed.shape[1], *view.task.input_shape)
-        return Reconstruction(images=images.clone())

@@ -1,117 +1,159 @@
 """Planted cheats: the contract suite catches each of them, and lets honest plug-ins pass."""
 
+import copy
 from collections import OrderedDict
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar, cast, final
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest import mock
 
 import pytest
 import torch
 from support.toys import CLASSES, QUICK, TARGETS, differences, split, victim_state
-from support.toys import victim as trained
 from torch import Tensor, nn
 
-from contract import attack_checks as checks
-from contract import cheats
-from contract import source_checks as sources
-from contract.worlds import selected
+from contract.example_hijacker import Hijack
+from contract.example_listener import PseudoClient
 from sltoolkit.api import train
 from sltoolkit.contracts.attack import Attack
 from sltoolkit.contracts.defense import Defense
+from sltoolkit.protocols import Vanilla
+from sltoolkit.referee import truth
 from sltoolkit.referee.mount import mount_in
 from sltoolkit.referee.sources import knowledge_sources, trained_sources
-from sltoolkit.referee.truth import asked_about
 from sltoolkit.streams import Stream
+from sltoolkit.testing import listeners as listening
+from sltoolkit.testing import outcomes
+from sltoolkit.testing.attacks import attack_checks
+from sltoolkit.testing.careless import Careless
+from sltoolkit.testing.cheats import attacks, catalog, defenses, hijackers, protocols
+from sltoolkit.testing.defenses import CHECKS, check_acts
+from sltoolkit.testing.hijackers import check_acts_by_what_it_says
+from sltoolkit.testing.protocols import protocol_checks
 from sltoolkit.training.victim import Victim
-from sltoolkit.wire.turn import Turn
+
+each_cheat = pytest.mark.parametrize("cheat", catalog.CHEATS, ids=lambda c: c.kind.__name__)
 
 
-@final
-@dataclass(kw_only=True, eq=False)
-class RememberedNoise(Defense):
-    """Noise that the live object remembers; its public parameters don't tell it."""
-
-    citation: ClassVar[str] = "nobody 2026"
-    strength: ClassVar[str] = "std"
-    std: float = 0.3
-
-    def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """Fresh noise."""
-        self.last = torch.randn(z.shape, generator=turn.rng.torch())
-        return z + self.std * self.last
+@each_cheat
+def test_its_check_catches(cheat: catalog.Cheat) -> None:
+    cheat.caught()
 
 
-def test_an_honest_attack_passes_every_check(victim: Victim, noisy_victim: Victim) -> None:
-    for whom in (victim, noisy_victim):
-        checks.check_determinism(cheats.Honest(), whom)
-        checks.check_non_interference(cheats.Honest(), whom)
-        checks.check_leaves_victim(cheats.Honest(), whom)
-    checks.check_refusal(cheats.Honest())
-    checks.check_frozen_view(cheats.Honest())
-    checks.check_default_constructible(cheats.Honest)
-    checks.check_citation(cheats.Honest())
+@each_cheat
+def test_the_whole_suite_catches(cheat: catalog.Cheat) -> None:
+    cheat.caught_by_suite()
+
+
+def test_a_cheat_that_escapes_or_is_caught_for_another_reason_is_told() -> None:
+    honest = catalog.Cheat(defenses.Planted(), check_acts, "is inert")
+    with pytest.raises(AssertionError, match="the suite lets Planted pass"):
+        honest.caught()
+    odd = catalog.Cheat(defenses.DoesNothing(), check_acts, "is loud")
+    with pytest.raises(AssertionError, match="caught for another reason: DoesNothing is inert"):
+        odd.caught()
+
+
+def without_sources(checks: Mapping[str, Callable[[], None]]) -> list[Any]:
+    """All checks but those of the file, which planted plug-ins share with cheats."""
+    kinds = ("imports-", "own_privates-", "device_agnostic-")
+    return [pytest.param(check, id=name) for name, check in checks.items()
+            if not name.startswith(kinds)]  # fmt: skip
+
+
+@pytest.mark.parametrize("check", without_sources(attack_checks(attacks.Honest)))
+def test_an_honest_attack_passes(check: Callable[[], None]) -> None:
+    check()
+
+
+@pytest.mark.parametrize(
+    "check", without_sources(attack_checks(PseudoClient, protocols=[Vanilla()]))
+)
+def test_an_honest_listener_passes(check: Callable[[], None]) -> None:
+    check()
+
+
+@pytest.mark.parametrize("check", protocol_checks(protocols.Planted).values())
+def test_a_sound_protocol_passes(check: Callable[[], None]) -> None:
+    check()
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    "sound", [defenses.Planted(), defenses.Promises()], ids=["noise", "guarantee"]
+)
+def test_a_sound_defense_passes(sound: Defense, check: Callable[[Defense], None]) -> None:
+    check(sound)
+
+
+@pytest.mark.parametrize("kind", [Hijack, hijackers.Shrinks])
+def test_an_honest_hijacker_acts_by_what_it_says(kind: Callable[[], Any]) -> None:
+    check_acts_by_what_it_says(kind, Vanilla())
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_careless_listeners_are_passive(count: int) -> None:
+    listening.check_passive(Careless, count=count)
 
 
 def test_the_two_worlds_leave_the_victim_as_it_was(victim: Victim) -> None:
     before = victim_state(victim)
-    checks.check_non_interference(cheats.Honest(), victim)
+    outcomes.check_non_interference(attacks.Honest(), victim)
     assert differences(before, victim_state(victim)) == []
 
 
-@pytest.mark.parametrize(
-    "cheat",
-    [
-        cheats.ReadsTruthBehindOracle(), cheats.FindsVictimInMemory(),
-        cheats.RebuildsVictimStream(), cheats.DrawsFromVictimStream(),
-    ],
-    ids=lambda cheat: type(cheat).__name__,
-)  # fmt: skip
-def test_non_interference_catches(cheat: Attack[Any], noisy_victim: Victim) -> None:
-    with pytest.raises(AssertionError, match="depends on what it was not granted"):
-        checks.check_non_interference(cheat, noisy_victim)
+TOUCHING = [attacks.LeavesGradients, attacks.OverwritesView]
 
 
-def test_non_interference_catches_who_takes_the_live_defenses_noise() -> None:
-    victim = trained(RememberedNoise())
-    with pytest.raises(AssertionError, match="depends on what it was not granted"):
-        checks.check_non_interference(cheats.ReadsLiveDefense(), victim)
-
-
-@pytest.mark.parametrize(
-    ("cheat", "said"),
-    [(cheats.SeedsItself(), "two outcomes"), (cheats.Remembers(), "keeps something")],
-)
-def test_determinism_catches(cheat: Attack[Any], said: str, victim: Victim) -> None:
-    with pytest.raises(AssertionError, match=said):
-        checks.check_determinism(cheat, victim)
-
-
-@pytest.mark.parametrize("kind", [cheats.LeavesGradients, cheats.OverwritesView])
+@pytest.mark.parametrize("kind", TOUCHING)
 def test_touching_the_servers_network_is_harmless_on_a_view(
     kind: type[Attack[Any]], victim: Victim
 ) -> None:
-    checks.check_leaves_victim(kind(), victim)
+    outcomes.check_leaves_victim(kind(), victim)
 
 
-@pytest.mark.parametrize("kind", [cheats.LeavesGradients, cheats.OverwritesView])
+@pytest.mark.parametrize("kind", TOUCHING)
 def test_touching_the_live_servers_network_is_caught(
     kind: type[Attack[Any]], victim: Victim
 ) -> None:
-    own = checks.duplicate(victim)
-    view = checks.view_for(kind(), own, selected(own), Stream(0))
-    live = replace(view, server_weights=own.server)
-    with pytest.raises(AssertionError, match=r"changes the victim.*server"):
-        checks.check_leaves_victim(kind(), own, live)
+    own = replace(
+        victim, deployed=tuple(copy.deepcopy(m) for m in victim.deployed),
+        server=copy.deepcopy(victim.server),
+    )  # fmt: skip
+    handing_out = SimpleNamespace(deepcopy=lambda held: held)  # a referee that copies nothing
+    with (
+        mock.patch("sltoolkit.referee.sources.copy", handing_out),
+        pytest.raises(AssertionError, match=r"changes the victim.*server"),
+    ):
+        outcomes.check_leaves_victim(kind(), own)
+
+
+def overwrite(value: Any) -> None:
+    """Write over what a grant holds, as a careless (or malicious) attack would."""
+    if isinstance(value, Tensor):
+        value.zero_()
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            overwrite(each)
+    elif isinstance(value, nn.Module):
+        for t in value.state_dict().values():
+            t.zero_()
+        value.train().requires_grad_(True)
+    else:
+        for f in fields(value):
+            overwrite(getattr(value, f.name))
 
 
 def test_every_grant_is_a_copy(victim: Victim) -> None:
     before = victim_state(victim)
-    mount = mount_in(victim.protocol, "server")
-    asked = asked_about(victim, TARGETS, "reconstruction")
-    sources = trained_sources(victim, asked, mount, Stream(0))
+    sources = trained_sources(
+        victim, truth.asked_about(victim, TARGETS, "reconstruction"),
+        mount_in(victim.protocol, "server"), Stream(0),
+    )  # fmt: skip
     for name in ("aux", "smashed", "smashed_grad", "labels", "hints", "prior", "client_weights",
                  "server_weights"):  # fmt: skip
-        checks.overwrite(sources[name]())
+        overwrite(sources[name]())
     assert differences(before, victim_state(victim)) == []
 
 
@@ -144,111 +186,3 @@ def test_a_granted_architecture_carries_nothing_that_was_learned() -> None:
         )
         built.append(sources["client_arch"]()(Stream(3)).state_dict())
     assert differences(*built) == []
-
-
-@pytest.mark.parametrize("count", [1, 10])
-def test_honest_listeners_are_passive(count: int) -> None:
-    checks.check_passive(cheats.Cheating, count=count)
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        (cheats.ListenerLeavesGradients, r"server#1\..*\.grad"),
-        (cheats.ListenerMovesBuffers, r"running_mean|message"),
-        (cheats.ListenerSharesStream, r"message|client#0|losses"),
-        (cheats.ListenerAnswers, r"message|client#0"),
-    ],
-)
-def test_passivity_catches(kind: type[cheats.Cheating], said: str) -> None:
-    with pytest.raises(AssertionError, match=rf"is not passive.*({said})"):
-        checks.check_passive(kind)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "from sltoolkit.referee.judge import score", "import sltoolkit.api",
-        "from sltoolkit import train", "x = getattr(release, '_ask')",
-        "from sltoolkit.training.victim import Victim", "from sltoolkit.referee.truth import Truth",
-        "from sltoolkit.metrics import leak_auc", "from sltoolkit.metrics.labels import accuracy",
-        "from sltoolkit.data.targets import image_targets", "import gc", "import inspect",
-        "import sys",
-        "from pathlib import Path", "import sltoolkit",
-        "from sltoolkit.parties.settings import Training",
-        "from sltoolkit.data.samples import Split",
-        "x = release._ask.__closure__", "y = __import__('gc')",
-        "import torch; torch.manual_seed(0)",
-    ],
-)  # fmt: skip
-def test_the_import_rule_catches(line: str) -> None:
-    with pytest.raises(AssertionError, match="an attack must not"):
-        sources.check_imports(line, "cheat.py")
-
-
-def test_the_import_rule_catches_the_planted_cheats() -> None:
-    with pytest.raises(AssertionError, match="must not"):
-        sources.check_imports(sources.source_of(cheats.Honest), "cheats.py")
-
-
-def test_reading_others_private_attributes_is_caught() -> None:
-    text = Path(str(cheats.__file__)).read_text()
-    with pytest.raises(AssertionError, match="none of its business"):
-        sources.check_own_privates(text, "cheats.py")
-    sources.check_own_privates(
-        "class A:\n    def f(self):\n        self._x = 1\n        return self._x", "a"
-    )
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "x = y.cuda()", "x = y.to('cuda:0')", "d = torch.device('cpu')", "x = torch.zeros(3)",
-        "x = torch.randn(3, device=y.device, generator=rng.torch())", "x = y.cpu()",
-    ],
-)  # fmt: skip
-def test_a_fixed_device_is_caught(line: str) -> None:
-    with pytest.raises(AssertionError, match=r"a\.py:1"):
-        sources.check_device_agnostic(line, "a.py")
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "x = torch.zeros(3, device=y.device)", "x = torch.zeros(3).to(y)",
-        "x = torch.randn(3, device=y.device, generator=rng.torch(y.device))",
-        "i = torch.randperm(3, generator=rng.torch()).split(2)",
-    ],
-)  # fmt: skip
-def test_following_the_inputs_device_is_not(line: str) -> None:
-    sources.check_device_agnostic(line, "a.py")
-
-
-def test_an_attack_without_grants_or_freezing_or_citation_is_caught() -> None:
-    @dataclass(kw_only=True)
-    class Truth:
-        truth: Tensor
-
-    @dataclass(frozen=True, kw_only=True)
-    class Nothing:
-        task: Any
-
-    class Odd(cheats.Toy):
-        view = Truth
-        citation = "somebody, some time"
-
-    class Deaf(cheats.Toy):
-        view = Nothing
-
-    @dataclass(kw_only=True)
-    class Loose:
-        sharpness: float = 1.0
-
-    with pytest.raises(AssertionError, match="frozen dataclass"):
-        checks.check_frozen_view(Odd())
-    with pytest.raises(AssertionError, match="not frozen"):
-        checks.check_default_constructible(Loose)
-    with pytest.raises(AssertionError, match="cites no paper"):
-        checks.check_citation(Odd())
-    with pytest.raises(AssertionError, match="needs no grant"):
-        checks.check_refusal(Deaf())

@@ -2,53 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, final
 
 import pytest
 from support.toys import differences, run_state, seated, witness
 
-from contract import attack_checks
-from contract import defense_checks as checks
-from contract import source_checks as sources
 from sltoolkit.contracts.chain import Chain
 from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.protocols import UShaped, Vanilla
+from sltoolkit.testing.defenses import defense_checks
 
-FOLDER = Path(__file__).parents[2] / "defenses"
-ACTING = {k: v for k, v in DEFENSES.items() if v is not NoDefense}
-
-each = pytest.mark.parametrize("kind", ACTING.values(), ids=ACTING.keys())
-each_file = pytest.mark.parametrize("path", sorted(sources.sources_below(FOLDER)))
+ACTING = {name: kind for name, kind in DEFENSES.items() if kind is not NoDefense}
 
 
-@each
 @pytest.mark.parametrize(
     "check",
     [
-        attack_checks.check_citation, checks.check_acts, checks.check_strength_acts,
-        checks.check_release_path_uses_it, checks.check_masks_are_exact,
-        checks.check_deterministic_per_stream, checks.check_parties_share_no_state,
-        checks.check_loss_has_gradient, checks.check_guarantee_complete,
-        checks.check_says_whether_a_batch_shares_its_draws,
+        pytest.param(check, id=f"{name}-{what}")
+        for name, kind in ACTING.items()
+        for what, check in defense_checks(kind).items()
     ],
-)  # fmt: skip
-def test_contract(kind: type[Defense], check: Callable[[Defense], None]) -> None:
-    check(kind.smoke())
-
-
-@each
-@pytest.mark.parametrize(
-    "check", [checks.check_default_constructible, checks.check_strength_is_field]
 )
-def test_construction(kind: type[Defense], check: Callable[[type[Defense]], None]) -> None:
-    check(kind)
-
-
-@each_file
-def test_runs_on_any_device(path: str) -> None:
-    sources.check_device_agnostic(sources.sources_below(FOLDER)[path], path)
+def test_contract(check: Callable[[], None]) -> None:
+    check()
 
 
 @pytest.mark.parametrize("protocol", [Vanilla(), Vanilla(labels_at="server"), UShaped()])

@@ -10,13 +10,13 @@ import torch
 from support.toys import differences, seated, split, victim, witness
 from torch import Tensor, nn
 
-from contract.cheats import Cheating
 from contract.example_defenses import DPSGD, Poisson, Refuse
 from sltoolkit.contracts.chain import Chain
 from sltoolkit.contracts.defense import PartySetup
 from sltoolkit.parties.honest import HonestServer
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import UShaped, Vanilla
+from sltoolkit.testing.careless import Careless
 from sltoolkit.training.guarded import Guarded
 from sltoolkit.training.phases import deploy
 from sltoolkit.training.run import Run
@@ -153,7 +153,7 @@ def test_the_label_sides_network_can_be_wrapped_too() -> None:
 
 
 def test_a_listener_at_the_client_hears_a_private_training() -> None:
-    class AtTheClient(Cheating):
+    class AtTheClient(Careless):
         roles = ("client",)
 
         def listen(self, heard: Any, network: nn.Module) -> None:

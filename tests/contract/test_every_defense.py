@@ -1,6 +1,6 @@
 """Every registered attack meets every registered defense, at their smallest settings.
 
-Active attacks do so where they are mounted (test_active).
+Active attacks do so where they are mounted (test_attacks).
 """
 
 from functools import cache
@@ -9,24 +9,23 @@ from typing import Any
 import pytest
 from support.toys import victim
 
-from contract.active_checks import check_well_formed, granted
-from contract.suitable_victims import OTHERS, federated, federated_linear, logits
+from contract.kinds import OF_LOGITS, OF_UPDATES
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.contracts.attack import ActiveAttack, Listener
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import ProtocolError
 from sltoolkit.protocols import Vanilla
+from sltoolkit.testing.judging import check_well_formed, granted
+from sltoolkit.testing.victims import Make, logits
 from sltoolkit.training.victim import Victim
 
 KINDS: dict[str, Any] = {**ATTACKS}
 SMALLEST = {name: kind.smoke() for name, kind in KINDS.items()}
 LISTENERS = [listener for listener in SMALLEST.values() if isinstance(listener, Listener)]
-OF_UPDATES = [name for name, make in OTHERS.items() if make in (federated, federated_linear)]
-OF_LOGITS = [name for name, make in OTHERS.items() if make is logits]
 OF_THE_CUT = [
     name
     for name, smallest in SMALLEST.items()
-    if name not in OTHERS and not isinstance(smallest, ActiveAttack)
+    if name not in (*OF_UPDATES, *OF_LOGITS) and not isinstance(smallest, ActiveAttack)
 ]
 each_defense = pytest.mark.parametrize("defense", DEFENSES)
 
@@ -36,7 +35,7 @@ def heard(defense: str) -> Victim:
     """One victim for all who hear the cut; every listener listened to its training."""
     return victim(
         DEFENSES[defense].smoke(), protocol=Vanilla(labels_at="server"), listeners=LISTENERS,
-        grants=frozenset[str]().union(*map(granted, LISTENERS)),
+        grants=granted(*LISTENERS),
     )  # fmt: skip
 
 
@@ -53,11 +52,10 @@ def test_at_the_logits(name: str, defense: str) -> None:
 
 
 @each_defense
-@pytest.mark.parametrize("name", OF_UPDATES)
+@pytest.mark.parametrize(("name", "make"), OF_UPDATES.items(), ids=OF_UPDATES.keys())
 def test_of_updates_there_is_nothing_that_a_defense_of_the_cut_could_do(
-    name: str, defense: str
+    name: str, make: Make, defense: str
 ) -> None:
-    make = OTHERS[name]
     if defense == "none":
         check_well_formed(make(DEFENSES[defense].smoke()), SMALLEST[name])
         return

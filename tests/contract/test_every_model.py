@@ -7,22 +7,19 @@ from functools import cache
 from typing import Any
 
 import pytest
-import torch
-from support.toys import TARGETS, victim
+from support.toys import TARGETS, random_split, victim
 
-from contract.active_checks import check_well_formed, granted
-from contract.suitable_victims import OTHERS
+from contract.kinds import OF_LOGITS, OF_UPDATES
 from sltoolkit.api import attack, train
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.contracts.attack import ActiveAttack, Listener
-from sltoolkit.data.samples import Samples, Split
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError
 from sltoolkit.models import MODELS, build, cut_points
 from sltoolkit.parameters.grids import open_parameters, settled
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, SplitFedV1, UShaped, Vanilla
-from sltoolkit.streams import Stream
+from sltoolkit.testing.judging import check_well_formed, granted
 from sltoolkit.training.victim import Victim
 
 SHAPES: dict[str, tuple[int, ...]] = {"mlp": (20,), "lenet": (1, 28, 28), "ecg_cnn": (1, 96)}
@@ -30,7 +27,7 @@ REGISTERED: dict[str, Any] = {**ATTACKS}
 KINDS = {
     name: kind
     for name, kind in REGISTERED.items()
-    if kind.family == "reconstruction" and name not in OTHERS
+    if kind.family == "reconstruction" and name not in (*OF_UPDATES, *OF_LOGITS)
 }
 """Those that hear smashed data; the others hear updates, which know no cut."""
 ONCE = KINDS.keys() - {"fsha", "colluding"}
@@ -57,17 +54,6 @@ def shape_of(model: str) -> tuple[int, ...]:
     return SHAPES.get(model, (3, 8, 8))
 
 
-def drawn(shape: tuple[int, ...]) -> Split:
-    """Random inputs of two classes, eight for each part."""
-    x, y = torch.rand(24, *shape, generator=Stream(0).torch()), torch.arange(24) % 2
-    ids = torch.arange(24)
-    parts = [Samples(x=x[i::3], y=y[i::3], ids=ids[i::3], groups=ids[i::3]) for i in range(3)]
-    return Split(
-        name="drawn", private_train=parts[0], private_holdout=parts[1], aux=parts[2],
-        classes=("a", "b"),
-    )  # fmt: skip
-
-
 def cuts() -> list[Any]:
     """Every cut of every model."""
     found = []
@@ -87,10 +73,11 @@ def cuts() -> list[Any]:
 def test_every_cut_of_every_model(model: str, cut: str) -> None:
     attacks = {name: smallest(name) for name in ONCE}
     listeners = [one for one in attacks.values() if isinstance(one, Listener)]
-    grants = frozenset[str]().union(*map(granted, attacks.values()))
+    grants = granted(*attacks.values())
     taken = train(
-        model, drawn(shape_of(model)), cut=cut, listeners=listeners, grants=grants,
-        training=Training(epochs=1, batch_size=4), targets=Targets(count=2),
+        model, random_split(8, 8, 8, shape=shape_of(model), classes=2), cut=cut,
+        listeners=listeners, grants=grants, training=Training(epochs=1, batch_size=4),
+        targets=Targets(count=2),
     )  # fmt: skip
     refusing = {name for name, one in attacks.items() if one.refuses(taken.task)}
     assert refusing <= {"deep_image_prior"}  # the only one that is about images alone
@@ -109,8 +96,8 @@ def heard(protocol: str) -> Victim:
     listeners = [kind.smoke() for kind in KINDS.values() if issubclass(kind, Listener)]
     how = PROTOCOLS[protocol]
     return victim(
-        protocol=how, cut="drop" if how.parts == 2 else ("drop", "flatten"), listeners=listeners,
-        grants=frozenset[str]().union(*map(granted, listeners)), targets=TARGETS,
+        protocol=how, listeners=listeners,
+        grants=granted(*listeners), targets=TARGETS,
     )  # fmt: skip
 
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from support.toys import TARGETS, differences, module_state, split, victim
+from support.toys import TARGETS, differences, module_state, split, tensors_of, victim
 from torch import Tensor
 
-from contract.attack_checks import tensors_of
 from contract.example_hijacker import Hijack, Sabotage, SabotageView
 from sltoolkit.api import attack, frozen
 from sltoolkit.contracts.defense import Defense

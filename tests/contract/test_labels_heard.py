@@ -1,25 +1,23 @@
 """Who hears labels on the wire is told what the defense says; who owns them has the true ones."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, final
 
 import pytest
 import torch
-from support.toys import CLASSES, TARGETS, victim
+from support.scripted_attacks import Says
+from support.toys import CLASSES, victim
 from torch import Tensor
 from torch.nn import functional
 
-from contract.attack_checks import view_for
-from contract.worlds import selected
 from sltoolkit.attacks import SDAR, Decoder
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, SplitFedV2, UShaped, Vanilla
-from sltoolkit.referee.mount import mount_in
-from sltoolkit.referee.sources import trained_sources
-from sltoolkit.referee.truth import asked_about
-from sltoolkit.streams import Stream
+from sltoolkit.testing.judging import view_for
+from sltoolkit.testing.other_world import asked_about
 from sltoolkit.wire.turn import Turn
 
 UNTRAINED = Training(epochs=0)
@@ -49,14 +47,28 @@ class AnyClass(Defense):
         return torch.randint(CLASSES, y.shape, generator=turn.rng.torch())
 
 
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelsView:
+    """The targets' labels."""
+
+    labels: Tensor
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AsksLabels(Says):
+    """Wants labels, from any seat."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "client", "colluding")
+    view: ClassVar[type] = LabelsView
+
+
 def labels_of(protocol: Protocol, role: Role, defense: Defense) -> tuple[Tensor, Tensor]:
     """The grant, and the true labels."""
-    cut: Any = "drop" if protocol.parts == 2 else ["drop", "drop2"]
-    attacked = victim(defense, protocol=protocol, cut=cut, training=UNTRAINED)
-    mount = mount_in(attacked.protocol, role)
-    asked = asked_about(attacked, TARGETS, "reconstruction")
-    sources = trained_sources(attacked, asked, mount, Stream(0))
-    return sources["labels"](), asked.records.y
+    attacked = victim(defense, protocol=protocol, training=UNTRAINED)
+    view = view_for(AsksLabels(answer=lambda _: Outcome()), attacked, role=role)
+    return view.labels, asked_about(attacked).images.y
 
 
 @pytest.mark.parametrize("defense", [Next(), NextWeighed()], ids=lambda d: type(d).__name__)
@@ -94,6 +106,5 @@ def test_a_random_defense_says_the_same_however_often_it_is_asked() -> None:
 @pytest.mark.parametrize("attack", [Decoder.smoke(), SDAR.smoke()], ids=lambda a: type(a).__name__)
 def test_that_is_what_conditioned_attacks_see(attack: Any) -> None:
     attacked = victim(Next(), training=UNTRAINED)
-    chosen = selected(attacked)
-    view = view_for(attack, attacked, chosen, Stream(0))
-    assert torch.equal(view.labels, (chosen.images.y + 1) % CLASSES)
+    view = view_for(attack, attacked)
+    assert torch.equal(view.labels, (asked_about(attacked).images.y + 1) % CLASSES)

@@ -6,11 +6,9 @@ from unittest import mock
 
 import pytest
 import torch
-from support.toys import differences, seated, victim, victim_state, witness
+from support.toys import differences, seated, tensors_of, victim, victim_state, witness
 from torch import Tensor, nn
 
-from contract import attack_checks as checks
-from contract.cheats import Cheating
 from contract.example_listener import PseudoClient
 from sltoolkit.api import attack
 from sltoolkit.contracts.attack import BatchView, ListenerState, Role
@@ -20,6 +18,8 @@ from sltoolkit.parties.honest import HonestServer
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS, Protocol, SplitFedV1, SplitFedV3, Vanilla
 from sltoolkit.streams import Stream
+from sltoolkit.testing.careless import Careless
+from sltoolkit.testing.listeners import check_passive
 
 GRANTS = ("aux", "release", "prior", "client_arch")
 LONG = Training(epochs=12, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)
@@ -27,7 +27,7 @@ LONG = Training(epochs=12, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_pseudo_client_is_passive(count: int) -> None:
-    checks.check_passive(PseudoClient.smoke, count=count)
+    check_passive(PseudoClient.smoke, count=count)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -53,7 +53,7 @@ def test_the_attackers_seed_decides_and_the_victims_does_not_move() -> None:
         for x, s in zip(listeners, seeds, strict=True)
     ]
     outcomes = [
-        checks.tensors_of(attack(v, x, grants=GRANTS, seed=s).outcome)
+        tensors_of(attack(v, x, grants=GRANTS, seed=s).outcome)
         for v, x, s in zip(victims, listeners, seeds, strict=True)
     ]
     assert differences(outcomes[0], outcomes[1]) == []
@@ -88,7 +88,7 @@ def test_a_setup_that_asks_for_what_is_not_there_yet_is_refused() -> None:
         victim(listeners=[Impatient()], grants=("client_weights",))
 
 
-class Everything(Cheating):
+class Everything(Careless):
     """Notes what is heard where."""
 
     def __init__(self, role: Role) -> None:

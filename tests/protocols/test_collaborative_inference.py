@@ -2,19 +2,20 @@
 
 import pytest
 import torch
-from support.tiny import Log, data, flat, network
+from support.tiny import data, flat, network
 from torch import nn
 
 from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.defenses import GaussianNoise
 from sltoolkit.protocols import CollaborativeInference
 from sltoolkit.streams import Stream
+from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.phases import deploy, run_phases
 from sltoolkit.training.run import Run, seat_parties
 
 
-def asked(defense: Defense | None = None) -> tuple[Run, Log]:
-    log = Log()
+def asked(defense: Defense | None = None) -> tuple[Run, RecordingEar]:
+    log = RecordingEar()
     run = seat_parties(
         tuple(part.eval() for part in network(2)), data(), protocol=CollaborativeInference(),
         defense=defense or NoDefense(), training=None, rng=Stream(0), ears=[log],

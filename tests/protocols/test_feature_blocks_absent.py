@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.feature_blocks import EACH, MERGED, replay
 from support.feature_networks import Monolith, parts, play_parts, weights
-from support.tiny import ADAM, EPOCHS, MOMENTUM, SGD, Log, close, data, flat
+from support.tiny import ADAM, EPOCHS, MOMENTUM, SGD, close, data, flat
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, NoDefense
@@ -12,11 +12,12 @@ from sltoolkit.errors import ProtocolError, SpecError
 from sltoolkit.models.resize import resize
 from sltoolkit.protocols import ExtendedVanilla, MultiTask, Protocol, Vertical
 from sltoolkit.streams import Stream
+from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.merging import ImputeName, MergeName
 from sltoolkit.training.run import Run
 
 
-def oracle_with_absences(run: Run, log: Log, impute: str) -> tuple[Tensor, list[int]]:
+def oracle_with_absences(run: Run, log: RecordingEar, impute: str) -> tuple[Tensor, list[int]]:
     """The monolith trained where the log says who was there; how often each party was."""
     whole = Monolith(run)
     optimizers = [MOMENTUM.optimizer_for(part) for part in (*whole.heads, whole.rest())]

@@ -12,7 +12,6 @@ from support.tiny import (
     Q1,
     Q2,
     SGD,
-    Log,
     N,
     centralised,
     close,
@@ -28,6 +27,7 @@ from sltoolkit.contracts.defense import Defense
 from sltoolkit.errors import SpecError
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
+from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.phases import deploy
 from sltoolkit.wire.message import Link, Message
 
@@ -200,7 +200,7 @@ def carries(message: Message, y: Tensor) -> bool:
 
 
 def test_labels_never_cross_the_wire_in_u_shaped() -> None:
-    def leaks(log: Log) -> int:
+    def leaks(log: RecordingEar) -> int:
         y = data().private_train.y
         with_batch = [m for m in log.messages if len(m.turn.ids)]
         return sum(carries(m, y[m.turn.ids - 1000]) for m in with_batch)

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import pytest
 import torch
-from support.tiny import ADAM, MOMENTUM, SGD, Log, flat
+from support.tiny import ADAM, MOMENTUM, SGD, flat
 from support.tiny import data as tiny_data
 from together import held
 from torch import Tensor, nn
@@ -21,12 +21,13 @@ from sltoolkit.protocols import BlindLearning, Protocol, SplitFedV1, SplitFedV3
 from sltoolkit.protocols import _vmapped as together
 from sltoolkit.referee.listening import ListenerEar
 from sltoolkit.streams import Stream
+from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.phases import deploy, run_phases
 from sltoolkit.training.run import Run, seat_parties
 from sltoolkit.training.victim import AttachedListener
 from sltoolkit.wire.wire import Ear
 
-Played = tuple[Run, Log, list[Tensor]]
+Played = tuple[Run, RecordingEar, list[Tensor]]
 PROTOCOLS = [
     SplitFedV1(clients=3),  # 3 do not divide 22: shards of 8, 7, 7
     SplitFedV1(clients=4, participation=0.75, dropout=0.5),
@@ -46,7 +47,7 @@ def play(
     defense: Defense | None = None, parts: tuple[nn.Module, ...] | None = None,
     ears: Sequence[Ear] = (),
 ) -> Played:  # fmt: skip
-    log = Log()
+    log = RecordingEar()
     x = data.private_train.x
     run = seat_parties(
         tuple(part.to(x) for part in parts or network()), data, protocol=protocol,
@@ -74,7 +75,7 @@ def same(a: Played, b: Played, *, atol: float) -> None:
         )
 
 
-def _by_link(log: Log) -> dict[tuple[str, str, str], list[tuple[list[int], Tensor]]]:
+def _by_link(log: RecordingEar) -> dict[tuple[str, str, str], list[tuple[list[int], Tensor]]]:
     links = defaultdict(list)
     for m in log.messages:
         turn = [m.turn.epoch, m.turn.step, *m.turn.ids.tolist()]

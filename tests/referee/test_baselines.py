@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
-from contract.scripted_attacks import Says, SaysLabels, mean_of_aux
+from support.scripted_attacks import Says, SaysLabels, mean_of_aux
 from support.toys import QUICK, TARGETS, network, split, victim
 from torch import Tensor, nn
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract.scripted_attacks import Says, SaysLabels, ToyView, mean_of_aux
+from support.scripted_attacks import Says, SaysLabels, ToyView, mean_of_aux
 from support.toys import TARGETS, victim
 from torch import Tensor, nn
 

@@ -7,7 +7,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from contract.scripted_attacks import Says, mean_of_aux
+from support.scripted_attacks import Says, mean_of_aux
 from support.toys import CUT, QUICK, TARGETS, network, split
 
 import sltoolkit as sl

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from support.toys import AllEars
 
 import sltoolkit as sl
 from sltoolkit.attacks.inversion._query import QueryView
@@ -13,6 +12,7 @@ from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data.targets import image_targets
 from sltoolkit.protocols._conversation import converse
 from sltoolkit.streams import Stream
+from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.run import seat_parties
 from sltoolkit.wire.turn import Turn
 from sltoolkit.wire.wire import Wire
@@ -39,7 +39,7 @@ def smashed_of(victim: sl.Victim) -> torch.Tensor:
 
 def recorded(victim: sl.Victim, defense: Any, reducer: Any) -> torch.Tensor:
     """What crosses the wire while the trained client talks about the targets."""
-    ears = AllEars()
+    ears = RecordingEar()
     run = seat_parties(
         (victim.client.client, victim.server), victim.data, protocol=victim.protocol,
         defense=defense, training=None, rng=Stream(0), ears=[ears],
@@ -54,7 +54,7 @@ def recorded(victim: sl.Victim, defense: Any, reducer: Any) -> torch.Tensor:
         rng=victim.rng.fresh("targets"),
     )  # fmt: skip
     converse(me, host, targets.x, targets.y, turn, run.cast.wire)
-    (smashed,) = [m.payload for m in ears.heard if m.kind == "smashed"]
+    (smashed,) = [m.payload for m in ears.messages if m.kind == "smashed"]
     return smashed
 
 

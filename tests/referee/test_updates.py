@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from contract.suitable_victims import NoisySteps
 from support import toys
 from support.updates import SGD, heard_of, in_groups
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from sltoolkit.parties.settings import Training
 from sltoolkit.referee.scoring import score
 from sltoolkit.referee.truth import Truth
 from sltoolkit.streams import Stream
+from sltoolkit.testing.victims import NoisySteps
 from sltoolkit.wire.message import Kind
 
 

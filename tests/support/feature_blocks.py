@@ -4,15 +4,17 @@ import pytest
 
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import ExtendedVanilla, MultiTask, Protocol, Vertical
+from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.merging import MERGES
 from sltoolkit.training.run import Run
 from support.feature_networks import Style, parts, play_parts
-from support.tiny import Log
 
 MERGED = pytest.mark.parametrize("merge", list(MERGES))
 FAMILY: list[Protocol] = [Vertical(clients=3), ExtendedVanilla(clients=3), MultiTask(clients=3)]
 EACH = pytest.mark.parametrize("protocol", FAMILY, ids=["vertical", "extended", "multi_task"])
 
 
-def replay(protocol: Protocol, training: Training, style: Style = "conv") -> tuple[Run, Log]:
+def replay(
+    protocol: Protocol, training: Training, style: Style = "conv"
+) -> tuple[Run, RecordingEar]:
     return play_parts(protocol, parts(protocol.parts, style), training)

@@ -7,14 +7,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts.defense import Defense, NoDefense
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol
 from sltoolkit.streams import Stream
+from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.merging import Merge
-from sltoolkit.training.phases import deploy, run_phases
-from sltoolkit.training.run import Run, seat_parties
-from support.tiny import CLASSES, EPOCHS, Log, data, flat
+from sltoolkit.training.phases import deploy
+from sltoolkit.training.run import Run
+from support.tiny import CLASSES, data, flat, play
 
 Style = Literal["conv", "mlp"]
 
@@ -41,17 +42,11 @@ def parts(count: int, style: Style = "conv") -> tuple[nn.Module, ...]:
 def play_parts(
     protocol: Protocol, network: tuple[nn.Module, ...], training: Training | None, *,
     defense: Defense | None = None, seed: int = 0,
-) -> tuple[Run, Log]:  # fmt: skip
-    log = Log()
-    run = seat_parties(
-        network, data(), protocol=protocol, defense=defense or NoDefense(), training=training,
-        rng=Stream(seed), ears=[log],
-    )  # fmt: skip
-    run_phases(run, EPOCHS)
-    return run, log
+) -> tuple[Run, RecordingEar]:  # fmt: skip
+    return play(protocol, training, parts=network, defense=defense, seed=seed)
 
 
-def schedule(log: Log) -> list[Tensor]:
+def schedule(log: RecordingEar) -> list[Tensor]:
     """The ids of each batch, in order, however many messages were about it."""
     return list({m.turn.step: m.turn.ids for m in log.sent("smashed", "client")}.values())
 

@@ -4,15 +4,14 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.data.samples import Split
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol
 from sltoolkit.streams import Stream
-from sltoolkit.training.phases import deploy, run_phases
-from sltoolkit.training.run import Run, seat_parties
-from support.tiny import Log, flat
-from support.tiny import data as tiny_data
+from sltoolkit.testing.ears import RecordingEar
+from sltoolkit.training.phases import deploy
+from sltoolkit.training.run import Run
+from support.tiny import flat, play
 
 Make = Callable[..., Protocol]
 
@@ -29,14 +28,8 @@ def parts(norm: bool = False) -> tuple[nn.Module, ...]:
 def run(
     protocol: Protocol, training: Training, *, data: Split | None = None, norm: bool = False,
     seed: int = 0,
-) -> tuple[Run, Log]:  # fmt: skip
-    log = Log()
-    seated = seat_parties(
-        parts(norm), data or tiny_data(), protocol=protocol, defense=NoDefense(),
-        training=training, rng=Stream(seed), ears=[log],
-    )  # fmt: skip
-    run_phases(seated, training.epochs)
-    return seated, log
+) -> tuple[Run, RecordingEar]:  # fmt: skip
+    return play(protocol, training, parts=parts(norm), samples=data, seed=seed)
 
 
 def weights(seated: Run) -> Tensor:

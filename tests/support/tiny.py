@@ -1,21 +1,21 @@
 """Tiny victims in float64: their data, their network, all they say, and their oracle."""
 
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, NoDefense
-from sltoolkit.data.samples import Samples, Split
+from sltoolkit.data.samples import Split
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, UShaped, Vanilla
 from sltoolkit.streams import Stream
+from sltoolkit.testing.ears import RecordingEar
+from sltoolkit.testing.toys import random_split
 from sltoolkit.training.phases import deploy, run_phases
 from sltoolkit.training.run import Run, seat_parties
-from sltoolkit.wire.message import Message
-from sltoolkit.wire.turn import Turn
 
 N, EPOCHS, CLASSES = 22, 3, 3
 Q1, Q2 = 2 * 4 * 4, 5  # values per sample at the first and the second cut
@@ -25,17 +25,7 @@ ADAM = Training(epochs=EPOCHS, batch_size=5, lr=1e-2)
 
 
 def data() -> Split:
-    g = torch.Generator().manual_seed(0)
-    x = torch.rand(N + 8, 1, 6, 6, generator=g, dtype=torch.float64)
-    y = torch.randint(CLASSES, (N + 8,), generator=g)
-    whole = Samples(x=x, y=y, ids=torch.arange(N + 8) + 1000, groups=torch.arange(N + 8))
-    return Split(
-        name="random",
-        private_train=whole[:N],
-        private_holdout=whole[N : N + 4],
-        aux=whole[N + 4 :],
-        classes=tuple("abc"),
-    )
+    return random_split(N, 4, 4, shape=(1, 6, 6), classes=CLASSES, dtype=torch.float64)
 
 
 def network(parts: int) -> tuple[nn.Module, ...]:
@@ -46,48 +36,28 @@ def network(parts: int) -> tuple[nn.Module, ...]:
     return (head, middle, tail) if parts == 3 else (head, nn.Sequential(middle, tail))
 
 
-@dataclass
-class Log:
-    """An ear that keeps every message."""
-
-    messages: list[Message] = field(default_factory=list)
-
-    def wants(self, message: Message) -> bool:
-        return True
-
-    def note(self, message: Message) -> None:
-        self.messages.append(message)
-
-    def close(self, turn: Turn) -> None:
-        pass
-
-    def batches(self) -> list[Tensor]:
-        """The ids of each batch, in the order of the run."""
-        return [m.turn.ids for m in self.sent("smashed", "client")]
-
-    def sent(self, kind: str, src: str) -> list[Message]:
-        return [m for m in self.messages if m.kind == kind and m.src.name == src]
-
-
 def play(
     protocol: Protocol,
     training: Training | None = SGD,
     *,
+    parts: tuple[nn.Module, ...] | None = None,
+    samples: Split | None = None,
     defense: Defense | None = None,
     seed: int = 0,
-) -> tuple[Run, Log]:
-    log = Log()
+) -> tuple[Run, RecordingEar]:
+    """A finished run, and all that was said in it."""
+    ear = RecordingEar()
     run = seat_parties(
-        network(protocol.parts),
-        data(),
+        parts or network(protocol.parts),
+        samples or data(),
         protocol=protocol,
         defense=defense or NoDefense(),
         training=training,
         rng=Stream(seed),
-        ears=[log],
+        ears=[ear],
     )
-    run_phases(run, EPOCHS)
-    return run, log
+    run_phases(run, EPOCHS if training is None else training.epochs)
+    return run, ear
 
 
 def flat(*modules: nn.Module) -> Tensor:

@@ -1,13 +1,12 @@
 """What the wire hands over, counts and lets ears hear."""
 
-from dataclasses import dataclass, field
-
 import pytest
 import torch
 from torch import Tensor
 
 from sltoolkit.streams import Stream
-from sltoolkit.wire.message import SERVER, Kind, Link, Message, Seat
+from sltoolkit.testing.ears import RecordingEar
+from sltoolkit.wire.message import SERVER, Kind, Link, Seat
 from sltoolkit.wire.turn import Turn
 from sltoolkit.wire.wire import Wire
 
@@ -18,24 +17,6 @@ def turn(step: int = 0) -> Turn:
     return Turn(
         ids=torch.arange(2), x=None, y=None, step=step, epoch=0, phase="train", rng=Stream(0)
     )
-
-
-@dataclass
-class Ear:
-    """Hears only one kind."""
-
-    kind: Kind
-    heard: list[Message] = field(default_factory=list)
-    closed: list[int] = field(default_factory=list)
-
-    def wants(self, message: Message) -> bool:
-        return message.kind == self.kind
-
-    def note(self, message: Message) -> None:
-        self.heard.append(message)
-
-    def close(self, turn: Turn) -> None:
-        self.closed.append(turn.step)
 
 
 def up(wire: Wire, t: Tensor, kind: Kind = "smashed") -> Tensor:
@@ -52,16 +33,16 @@ def test_what_arrives_is_detached_and_equal() -> None:
 
 
 def test_no_copy_shares_memory_with_another() -> None:
-    ears = [Ear("smashed"), Ear("smashed")]
+    ears = [RecordingEar(kind="smashed"), RecordingEar(kind="smashed")]
     sent = torch.randn(2, 3)
     original = sent.clone()
     got = up(Wire(ears), sent)
     got.mul_(0)  # an in-place first layer
-    ears[0].heard[0].payload.add_(5)  # a careless listener
+    ears[0].messages[0].payload.add_(5)  # a careless listener
     assert torch.equal(sent, original)
-    assert torch.equal(ears[1].heard[0].payload, original)
+    assert torch.equal(ears[1].messages[0].payload, original)
     sent.fill_(7)  # the sender goes on
-    assert torch.equal(ears[1].heard[0].payload, original)
+    assert torch.equal(ears[1].messages[0].payload, original)
     assert torch.equal(got, torch.zeros(2, 3))
 
 
@@ -90,17 +71,17 @@ def test_memory_format_survives(layout: torch.memory_format) -> None:
 
 
 def test_ears_hear_only_what_they_want_in_the_order_it_was_sent() -> None:
-    ear = Ear("labels")
+    ear = RecordingEar(kind="labels")
     wire = Wire([ear])
     up(wire, torch.zeros(2))
     for k in range(3):
         up(wire, torch.full((2,), k), "labels")
-    assert [int(m.payload[0]) for m in ear.heard] == [0, 1, 2]
-    assert {(m.src, m.dst, m.kind) for m in ear.heard} == {(CLIENT, SERVER, "labels")}
+    assert [int(m.payload[0]) for m in ear.messages] == [0, 1, 2]
+    assert {(m.src, m.dst, m.kind) for m in ear.messages} == {(CLIENT, SERVER, "labels")}
 
 
 def test_closing_reaches_every_ear() -> None:
-    ears = [Ear("labels"), Ear("smashed")]
+    ears = [RecordingEar(kind="labels"), RecordingEar(kind="smashed")]
     wire = Wire(ears)
     wire.close(turn(3))
     wire.close(turn(4))

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from contract.suitable_victims import NoisySteps
 from dlg_batch import zhu as sigmoid_net
 from support import toys
 from support.updates import UNTRAINED, heard_of, in_groups
@@ -21,6 +20,7 @@ from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data.samples import Samples
 from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
+from sltoolkit.testing.victims import NoisySteps
 from sltoolkit.training.victim import Victim
 
 

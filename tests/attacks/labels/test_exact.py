@@ -1,12 +1,11 @@
 """The label attacks where their result is known exactly."""
 
 import dataclasses
-from dataclasses import dataclass, field
 
 import pytest
 import torch
 from support.label_views import auc, cross_entropy_gradients, guess, hints_of, rand, view
-from torch import Tensor, nn
+from torch import nn
 
 from sltoolkit.attacks.labels.direction import Direction
 from sltoolkit.attacks.labels.norm import Norm
@@ -18,35 +17,14 @@ from sltoolkit.errors import ThreatModelError
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import UShaped, Vanilla
 from sltoolkit.streams import Stream
+from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.phases import run_phases
 from sltoolkit.training.run import seat_parties
-from sltoolkit.wire.message import Message
-from sltoolkit.wire.turn import Turn
 
 ATTACKS = pytest.mark.parametrize("attack", [Norm(), Direction()], ids=["norm", "direction"])
 
 
 # ---- exact results -------------------------------------------------------------------------------
-
-
-@dataclass
-class EveryStep:
-    """Hears the gradients and labels of every batch."""
-
-    src: str
-    gradients: list[Tensor] = field(default_factory=list)
-    labels: list[Tensor] = field(default_factory=list)
-
-    def wants(self, message: Message) -> bool:
-        return message.kind == "smashed_grad" and message.src.name == self.src
-
-    def note(self, message: Message) -> None:
-        assert message.turn.y is not None
-        self.gradients.append(message.payload)
-        self.labels.append(message.turn.y)
-
-    def close(self, turn: Turn) -> None:
-        pass
 
 
 def gaussians(n: int, *, classes: int, share: float) -> Split:
@@ -73,7 +51,7 @@ def test_direction_is_exact_at_every_step_of_training_with_a_linear_head(
         middle = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
         head = nn.Linear(8, 2)
     parts = (client, head) if protocol.parts == 2 else (client, middle, head)
-    ear = EveryStep("server" if protocol.parts == 2 else "client")
+    ear = RecordingEar()
     run = seat_parties(
         parts,
         data,
@@ -84,8 +62,10 @@ def test_direction_is_exact_at_every_step_of_training_with_a_linear_head(
         ears=[ear],
     )
     run_phases(run, 10)
-    assert len(ear.gradients) == 10
-    for g, y in zip(ear.gradients, ear.labels, strict=True):
+    heard = ear.sent("smashed_grad", "server" if protocol.parts == 2 else "client")
+    assert len(heard) == 10
+    for g, y in ((m.payload, m.turn.y) for m in heard):
+        assert y is not None
         assert auc(guess(Direction(), view(g, prior=[0.7, 0.3])), y) == 1
         hints, rest = hints_of(g, y, 1)
         assert auc(guess(Direction(), view(g[rest], hints=hints)), y[rest]) == 1

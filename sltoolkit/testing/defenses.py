@@ -1,29 +1,58 @@
-"""What every defense must keep to; each check raises an AssertionError that is a sentence."""
+"""What every defense must keep to; each check raises an `AssertionError` that is a sentence.
 
-import copy
+from sltoolkit.testing import check_defense
+
+check_defense(MyDefense)             # at its smallest setting
+check_defense(MyDefense(std=0.5))    # with these parameters
+"""
+
 import math
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from functools import cache, partial
 from typing import Any
 
 import torch
-from support.toys import Witnessed, differences, module_state, seated, split, witness
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.protocols import Vanilla
 from sltoolkit.rows.names import parameters_json
 from sltoolkit.streams import Stream
+from sltoolkit.testing import facts
+from sltoolkit.testing.runs import Witnessed, seated, witness
+from sltoolkit.testing.sources import DEFENSES, source_checks
+from sltoolkit.testing.states import differences, module_state
+from sltoolkit.testing.toys import split
 from sltoolkit.training.guarded import Guarded
 from sltoolkit.training.phases import deploy
 from sltoolkit.wire.turn import Turn
 
 
-def check_default_constructible(kind: type[Defense]) -> None:
-    """It can be made without arguments, and has a smallest setting."""
-    assert is_dataclass(kind), f"{kind.__name__} is no dataclass of hyper-parameters"
-    assert isinstance(kind().smoke(), kind), f"{kind.__name__}.smoke() is no {kind.__name__}"
-    parameters_json(kind())
+def check_defense(defense: type[Defense] | Defense) -> None:
+    """Run every check of a defense.
+
+    Args:
+        defense: a class, which is checked at its smallest setting (`smoke`), or an instance.
+
+    Raises:
+        AssertionError: with a sentence that says what is wrong.
+    """
+    for check in defense_checks(defense).values():
+        check()
+
+
+def defense_checks(defense: type[Defense] | Defense) -> dict[str, Callable[[], None]]:
+    """Every check of a defense, by name."""
+    kind = defense if isinstance(defense, type) else type(defense)
+    one = defense.smoke() if isinstance(defense, type) else defense
+    return {
+        "default_constructible": partial(facts.check_default_constructible, kind),
+        "strength_is_field": partial(check_strength_is_field, kind),
+        "citation": partial(facts.check_citation, one),
+        **{check.__name__.removeprefix("check_"): partial(check, one) for check in CHECKS},
+        **source_checks(kind, DEFENSES),
+    }
 
 
 def check_strength_is_field(kind: type[Defense]) -> None:
@@ -42,19 +71,23 @@ def messages(seen: Witnessed) -> dict[str, Tensor]:
     return found | {f"client.{n}": v for n, v in module_state(seen.client).items()}
 
 
+@cache
+def _undefended() -> dict[str, Any]:
+    return messages(witness(seated()))
+
+
 def check_acts(defense: Defense) -> None:
     """With the same seeds, something that crosses the wire or the client's weights differ."""
-    plain, defended = (messages(witness(seated(d))) for d in (None, defense))
-    assert differences(plain, defended), (
+    assert differences(_undefended(), messages(witness(seated(defense)))), (
         f"{type(defense).__name__} is inert: messages and client are those without it"
     )
 
 
 def check_strength_acts(defense: Defense) -> None:
     """Halving the strength changes something."""
-    weaker = copy.deepcopy(defense)
     values = {f.name: getattr(defense, f.name) for f in fields(defense) if f.init}  # type: ignore[arg-type]
-    values[defense.strength] = values[defense.strength] / 2
+    full = values[defense.strength]
+    values[defense.strength] = full // 2 if isinstance(full, int) else full / 2
     weaker = type(defense)(**values)
     runs = (messages(witness(seated(d))) for d in (defense, weaker))
     assert differences(*runs), f"{type(defense).__name__} ignores its {defense.strength}"
@@ -211,3 +244,11 @@ def check_guarantee_complete(defense: Defense) -> None:
     assert (one.releases, ten.releases) == (1, 10), f"{name} states other releases than asked"
     assert ten.epsilon > one.epsilon, f"{name} gives ten releases away for the price of one"
     assert one.delta <= 1e-5, f"{name} states a larger delta than asked"
+
+
+CHECKS: tuple[Callable[[Defense], None], ...] = (
+    check_loss_has_gradient, check_acts, check_strength_acts, check_release_path_uses_it,
+    check_masks_are_exact, check_deterministic_per_stream, check_parties_share_no_state,
+    check_guarantee_complete, check_says_whether_a_batch_shares_its_draws,
+)  # fmt: skip
+"""What is checked of a defense at work."""

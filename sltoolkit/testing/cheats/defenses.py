@@ -1,14 +1,12 @@
-"""Planted broken defenses, most of them seen in public code: the contract suite catches each."""
+"""Planted broken defenses, most of them seen in public code, and sound ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import pytest
 import torch
 from torch import Tensor
 
-from contract import defense_checks as checks
 from sltoolkit.contracts.defense import Defense, PartySetup
 from sltoolkit.privacy import Guarantee
 from sltoolkit.wire.turn import Turn
@@ -33,13 +31,19 @@ class Planted(Defense):
 
 @dataclass(kw_only=True, eq=False)
 class DoesNothing(Planted):
+    """Sends what would be sent without it."""
+
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """What it sends."""
         return z
 
 
 @dataclass(kw_only=True, eq=False)
 class NoiseOnACopy(Planted):
+    """Adds its noise to a copy, and sends the original."""
+
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """What it sends."""
         noisy = z.detach().clone()
         noisy += self.std * self.noise(z, turn)
         return z
@@ -47,31 +51,46 @@ class NoiseOnACopy(Planted):
 
 @dataclass(kw_only=True, eq=False)
 class NoiseOnlyInTraining(Planted):
+    """Adds noise while training alone: what is deployed is undefended."""
+
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """What it sends."""
         return super().smash(z, turn) if turn.phase == "train" else z
 
 
 @dataclass(kw_only=True, eq=False)
 class NoEvidence(Planted):
+    """Measures that it does nothing."""
+
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
+        """What it claims."""
         return {"changed_rms": 0.0}
 
 
 @dataclass(kw_only=True, eq=False)
 class ZeroGradientLoss(Planted):
+    """Adds a loss that is zero everywhere."""
+
     def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
+        """Its further loss."""
         return 0.0 * z.square().mean()
 
 
 @dataclass(kw_only=True, eq=False)
 class DetachedLoss(Planted):
+    """Adds a loss without a graph."""
+
     def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
+        """Its further loss."""
         return z.detach().square().mean()
 
 
 @dataclass(kw_only=True, eq=False)
 class OnlyAZeroLoss(DoesNothing):
+    """Does nothing but add a loss that is zero everywhere."""
+
     def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
+        """Its further loss."""
         return 0.0 * z.square().mean()
 
 
@@ -80,21 +99,29 @@ class SoftMask(Planted):
     """Scales channels down and calls them removed (an adaptive attacker scales them up again)."""
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        return z * torch.tensor([1e-6, 1.0, 1.0, 1.0]).view(1, 4, 1, 1)
+        """What it sends."""
+        return z * torch.tensor([1e-6 * self.std, 1.0, 1.0, 1.0]).view(1, 4, 1, 1)
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
+        """What it claims."""
         return {"zero_channels": 0.25, "changed_rms": 1.0}
 
 
 @dataclass(kw_only=True, eq=False)
 class IgnoresItsStrength(Planted):
+    """Adds the same noise whatever its strength is."""
+
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """What it sends."""
         return z + 0.1 * self.noise(z, turn)
 
 
 @dataclass(kw_only=True, eq=False)
 class Unseeded(Planted):
+    """Draws from a generator that nobody seeds."""
+
     def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        """Standard normal."""
         generator = torch.Generator()
         generator.seed()
         return torch.randn(z.shape, generator=generator)
@@ -110,15 +137,19 @@ class OneForAll(Planted):
         return self
 
     def begin(self, setup: PartySetup) -> PartySetup:
+        """Keep a tensor."""
         self._drawn.append(torch.zeros(1))
         return setup
 
 
 @dataclass(kw_only=True, eq=False)
 class MeetsOnItsClass(Planted):
+    """Keeps smashed data on its class, where all parties meet."""
+
     last: ClassVar[dict[str, Tensor]] = {}
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """What it sends."""
         self.last["z"] = z.detach()
         return super().smash(z, turn)
 
@@ -132,6 +163,7 @@ class Promises(Planted):
     base: float = 1.0
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
+        """What it promises."""
         return Guarantee(
             mechanism="noise", released="smashed data", unit="one example",
             neighbors="replacement", epsilon=self.base + self.growth * releases, delta=delta,
@@ -139,51 +171,8 @@ class Promises(Planted):
         )  # fmt: skip
 
 
-CHECKS: tuple[Callable[[Defense], None], ...] = (
-    checks.check_acts, checks.check_strength_acts, checks.check_release_path_uses_it,
-    checks.check_masks_are_exact, checks.check_deterministic_per_stream,
-    checks.check_parties_share_no_state, checks.check_loss_has_gradient,
-    checks.check_guarantee_complete,
-)  # fmt: skip
+@dataclass(kw_only=True, eq=False)
+class Misnamed(Planted):
+    """Its strength is none of its parameters."""
 
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("sound", [Planted(), Promises()], ids=["noise", "guarantee"])
-def test_a_sound_defense_passes(sound: Defense, check: Callable[[Defense], None]) -> None:
-    check(sound)
-
-
-@pytest.mark.parametrize(
-    ("broken", "check", "said"),
-    [
-        (DoesNothing(), checks.check_acts, "is inert"),
-        (NoiseOnACopy(), checks.check_acts, "is inert"),
-        (OnlyAZeroLoss(), checks.check_acts, "is inert"),
-        (NoiseOnlyInTraining(), checks.check_release_path_uses_it, "not what is released"),
-        (NoEvidence(), checks.check_release_path_uses_it, "no evidence"),
-        (ZeroGradientLoss(), checks.check_loss_has_gradient, "gradient is zero"),
-        (DetachedLoss(), checks.check_loss_has_gradient, "nothing can learn"),
-        (SoftMask(), checks.check_masks_are_exact, r"claims 0\.25 zeroed channels, 0\.0"),
-        (IgnoresItsStrength(), checks.check_strength_acts, "ignores its std"),
-        (Unseeded(), checks.check_deterministic_per_stream, "two runs"),
-        (OneForAll(), checks.check_parties_share_no_state, "two parties share"),
-        (MeetsOnItsClass(), checks.check_parties_share_no_state, "on its class"),
-        (Promises(limits=" "), checks.check_guarantee_complete, "doesn't state its limits"),
-        (Promises(growth=0.0), checks.check_guarantee_complete, "for the price of one"),
-        (Promises(base=float("inf")), checks.check_guarantee_complete, "no finite epsilon"),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Defense) else None,
-)  # fmt: skip
-def test_a_broken_defense_is_caught(
-    broken: Defense, check: Callable[[Defense], None], said: str
-) -> None:
-    with pytest.raises(AssertionError, match=said):
-        check(broken)
-
-
-def test_a_strength_that_is_no_parameter_is_caught() -> None:
-    class Misnamed(Planted):
-        strength = "sigma"
-
-    with pytest.raises(AssertionError, match="'sigma', none of its parameters"):
-        checks.check_strength_is_field(Misnamed)
+    strength: ClassVar[str] = "sigma"

@@ -1,23 +1,67 @@
-"""Checks of an attack's or a defense's source text."""
+"""Checks of a plug-in's source text: what it imports, whose attributes it reads, which device.
+
+An attack or a defense may import rooms of the toolkit that hold nothing of the truth, and libraries
+that only compute. What it imports of its own package is checked in the same way.
+"""
 
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import final
 
-ALLOWED_LIBRARIES = frozenset({
+COMPUTING = frozenset({
     "torch", "numpy", "scipy", "math", "abc", "collections", "contextlib", "copy", "dataclasses",
     "enum", "functools", "itertools", "operator", "typing", "types",
 })  # fmt: skip
 """The rest of the standard library is for looking around (gc, inspect, sys) or for files."""
 
-ALLOWED_CORE = frozenset({
-    "contracts", "adversary", "networks", "attacks", "parameters", "wire.message", "parties.stages",
-    "parties.honest", "streams", "errors", "shapes", "progress", "metrics.image",
-    "metrics.correlation", "metrics.discrepancy",
-})  # fmt: skip
-"""What an attack may know of the toolkit: contracts, models, and metrics that need no truth."""
+GROUND = frozenset({"errors", "parameters", "shapes", "streams"})
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a kind of plug-in may import.
+
+    Attributes:
+        what: the kind, for messages.
+        rooms: of the toolkit, with all that is in them.
+        libraries: others.
+    """
+
+    what: str
+    rooms: frozenset[str]
+    libraries: frozenset[str] = COMPUTING
+
+    def allow(self, module: str) -> bool:
+        """Whether a module of the toolkit or of another library may be imported."""
+        top, _, rest = module.partition(".")
+        if top != "sltoolkit":
+            return top in self.libraries
+        return any(rest == room or rest.startswith(f"{room}.") for room in self.rooms)
+
+
+ATTACKS = Rules(
+    what="an attack",
+    rooms=GROUND | {
+        "contracts", "adversary", "networks", "attacks", "wire.message", "parties.stages",
+        "parties.honest", "progress", "metrics.image", "metrics.correlation",
+        "metrics.discrepancy",
+    },
+)  # fmt: skip
+
+DEFENSES = Rules(
+    what="a defense",
+    rooms=GROUND | {
+        "contracts", "networks", "defenses", "wire.turn", "parties.sampling", "privacy",
+        "metrics.image", "metrics.correlation",
+    },
+    libraries=COMPUTING | {"opacus"},
+)  # fmt: skip
 
 FORBIDDEN_NAMES = frozenset({
     "eval", "exec", "globals", "compile", "open", "print", "__import__", "vars",
@@ -36,24 +80,52 @@ FACTORIES = frozenset({
 DEVICE_LITERAL = re.compile(r"(cuda|cpu|mps)(:\d+)?")
 
 
-def check_imports(source: str, name: str) -> None:
-    """An attack imports contracts, models and truth-free metrics; nothing that holds the truth."""
+def source_checks(kind: type, rules: Rules) -> dict[str, Callable[[], None]]:
+    """The checks of the source that a plug-in's class consists of, by name.
+
+    There are none for a class that no file defines, such as one typed into a notebook.
+    """
+    checks: dict[str, Callable[[], None]] = {}
+    own = kind.__module__.partition(".")[0]
+    for module, text in sources_of(kind).items():
+        checks |= {
+            f"imports-{module}": partial(check_imports, text, module, rules, own=own),
+            f"own_privates-{module}": partial(check_own_privates, text, module),
+            f"device_agnostic-{module}": partial(check_device_agnostic, text, module),
+        }
+    return checks
+
+
+def check_imports(
+    source: str,
+    name: str,
+    rules: Rules = ATTACKS,
+    *,
+    own: str = "",
+    besides: frozenset[str] = frozenset(),
+) -> None:
+    """It imports what the rules allow; nothing that holds the truth.
+
+    Args:
+        source: the text of a file.
+        name: what messages call it.
+        rules: of the kind of plug-in.
+        own: the plug-in's own top-level package, which it may import.
+        besides: further modules that this file may import.
+    """
     tree = ast.parse(source)
     for module in _imported(tree):
-        top, _, rest = module.partition(".")
-        if top == "sltoolkit":
-            legal = any(rest == a or rest.startswith(f"{a}.") for a in ALLOWED_CORE)
-        else:
-            legal = top in ALLOWED_LIBRARIES
-        assert legal, f"{name} imports {module}, which an attack must not know"
+        mine = own not in ("", "sltoolkit") and module.partition(".")[0] == own
+        legal = mine or module in besides or rules.allow(module)
+        assert legal, f"{name} imports {module}, which {rules.what} must not know"
     for node in ast.walk(tree):
         word = ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
         attribute = node.attr if isinstance(node, ast.Attribute) else ""
-        assert word not in FORBIDDEN_NAMES, f"{name} uses {word}, which an attack must not"
-        assert attribute not in FORBIDDEN_ATTRIBUTES, f"{name} uses {word}: an attack must not"
+        assert word not in FORBIDDEN_NAMES, f"{name} uses {word}, which {rules.what} must not"
+        assert attribute not in FORBIDDEN_ATTRIBUTES, f"{name} uses {word}: {rules.what} must not"
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr":
             private = isinstance(node.args[1], ast.Constant) and str(node.args[1].value)[:1] == "_"
-            assert not private, f"{name} uses {ast.unparse(node)}, which an attack must not"
+            assert not private, f"{name} uses {ast.unparse(node)}, which {rules.what} must not"
 
 
 def check_own_privates(source: str, name: str) -> None:
@@ -115,17 +187,28 @@ def _imported(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide what is imported"
             module = node.module or ""
+            parts = [f"{module}.{alias.name}" for alias in node.names]
             if module in ("sltoolkit", "sltoolkit.metrics"):
-                yield from (f"{module}.{alias.name}" for alias in node.names)
+                yield from parts
             else:
                 yield module
+                yield from (part for part in parts if part in sys.modules)
 
 
-def sources_below(folder: Path) -> dict[str, str]:
-    """Every Python file below a folder, by its path from there."""
-    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*.py"))}
+def sources_of(kind: type) -> dict[str, str]:
+    """The text of the file that defines a class, by module, and of what it imports of its package.
 
-
-def source_of(kind: type) -> str:
-    """The text of the file that defines a class."""
-    return Path(str(sys.modules[kind.__module__].__file__)).read_text()
+    A plug-in of the toolkit is its own file alone.
+    """
+    found: dict[str, str] = {}
+    top = kind.__module__.partition(".")[0]
+    waiting = [kind.__module__]
+    while waiting:
+        module = waiting.pop()
+        path = getattr(sys.modules.get(module), "__file__", None)
+        if module in found or path is None:
+            continue
+        found[module] = Path(path).read_text()
+        if top != "sltoolkit":
+            waiting += [m for m in _imported(ast.parse(found[module])) if m.split(".")[0] == top]
+    return found

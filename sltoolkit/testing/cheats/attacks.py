@@ -1,4 +1,4 @@
-"""Attacks that cheat, each in a way that was seen or is tempting; the suite must catch them."""
+"""Attacks that cheat, each in a way that was seen or is tempting, and an honest one."""
 
 import gc
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.contracts.attack import Attack, BatchView, Family, Listener, ListenerState, Role
-from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
+from sltoolkit.wire.turn import Turn
 
 
 @final
@@ -200,97 +201,72 @@ class OverwritesView(Attack[ServerView]):
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NoSetup:
-    """A listener's view before the training: shapes alone."""
+@dataclass(kw_only=True, eq=False)
+class RememberedNoise(Defense):
+    """Noise that the live object remembers; its public parameters don't tell it."""
+
+    citation: ClassVar[str] = "nobody 2026"
+    strength: ClassVar[str] = "std"
+    std: float = 0.3
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """Fresh noise."""
+        self.last = torch.randn(z.shape, generator=turn.rng.torch())
+        return z + self.std * self.last
+
+
+@final
+@dataclass(kw_only=True)
+class LooseView:
+    """A view that can be changed, and whose field is no grant."""
+
+    truth: Tensor
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PublicView:
+    """Nothing that was heard."""
 
     task: Task
 
 
 @final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class HeardView:
-    """A listener's view at the end."""
-
-    smashed: Tensor
-    task: Task
-
-
-class _Ear(ListenerState):
-    def __init__(self, attack: "Cheating", rng: Stream) -> None:
-        self.attack, self.rng = attack, rng
-
-    def hear(self, heard: BatchView) -> None:
-        assert heard.network is not None
-        self.attack.listen(heard, heard.network())
-
-    def finish(self, view: HeardView) -> Outcome:
-        return Reconstruction(images=torch.zeros(view.smashed.shape[1], *view.task.input_shape))
-
-
 @dataclass(frozen=True, kw_only=True)
-class Cheating(Listener[NoSetup]):
-    """A listener that does something wrong, or nothing wrong, in every batch."""
+class AsksForTruth(Toy):
+    """Declares a view that isn't frozen."""
+
+    view: ClassVar[type] = LooseView
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class HearsNothing(Toy):
+    """Needs no grant at all."""
+
+    view: ClassVar[type] = PublicView
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CitesNobody(Toy):
+    """Names no paper."""
+
+    citation: ClassVar[str] = "somebody, some time"
+
+
+@final
+@dataclass(kw_only=True)
+class Loose(Attack[ReleaseView]):
+    """Its parameters can be changed between runs."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
-    setup: ClassVar[type] = NoSetup
-    view: ClassVar[type] = HeardView
+    view: ClassVar[type] = ReleaseView
     citation: ClassVar[str] = "nobody 2026"
 
-    def open(self, setup: NoSetup, first: BatchView, *, rng: Stream) -> ListenerState:
-        """An ear."""
-        return _Ear(self, rng)
+    sharpness: float = 1.0
 
-    def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """No cheat: trains its copy, draws random numbers, reseeds, overwrites what it heard."""
-        network.train().requires_grad_(True)
-        network(torch.rand(4, *heard.messages["smashed", "in"].shape[1:])).sum().backward()
-        torch.manual_seed(0)
-        for payload in heard.messages.values():
-            payload.zero_()
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class ListenerLeavesGradients(Cheating):
-    """Finds the live server behind its replica, and back-propagates through it."""
-
-    def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """Adds to the gradients of the live network."""
-        live = cells(heard.network)["owner"].module
-        live(heard.messages["smashed", "in"]).sum().backward()
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class ListenerMovesBuffers(Cheating):
-    """Runs smashed data through the live server in training mode: BatchNorm remembers it."""
-
-    def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """Moves running statistics."""
-        with torch.no_grad():
-            cells(heard.network)["owner"].module(heard.messages["smashed", "in"])
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class ListenerSharesStream(Cheating):
-    """Draws from the live server's stream: its dropout masks shift."""
-
-    def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """One number is enough."""
-        with cells(heard.network)["owner"].rng.scope():
-            torch.rand(1)
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class ListenerAnswers(Cheating):
-    """Changes the live server's weights."""
-
-    def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """A bit."""
-        with torch.no_grad():
-            for parameter in cells(heard.network)["owner"].module.parameters():
-                parameter.add_(1e-6)
+    def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
+        """Never reached."""
+        raise NotImplementedError

@@ -1,19 +1,22 @@
-"""Tiny victims for attacks that hear something else than smashed data, or need another network."""
+"""The victims of the contract suite: what one attack can't be mounted on, another one needs."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, final
 
 import torch
-from support import toys
 from torch import nn
 
 from sltoolkit.api import train
+from sltoolkit.contracts.attack import Attack
 from sltoolkit.contracts.defense import Defense, PartySetup
 from sltoolkit.defenses import GaussianNoise
+from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
 from sltoolkit.protocols import FedAvg, LargeBatchSGD, Vanilla
+from sltoolkit.testing import toys
+from sltoolkit.testing.judging import check_well_formed
 from sltoolkit.training.victim import Victim
 
 
@@ -57,6 +60,11 @@ def usual(defense: Defense | None) -> Victim:
     return toys.victim(defense, norm="batch")
 
 
+def private_labels(defense: Defense | None) -> Victim:
+    """The same with labels that the server owns, so that a client may want to infer them."""
+    return toys.victim(defense, norm="batch", protocol=Vanilla(labels_at="server"))
+
+
 def federated(defense: Defense | None) -> Victim:
     """A whole network at every client, whose updates are heard: gradients, or weights."""
     if defense is None:
@@ -76,7 +84,7 @@ def federated_linear(defense: Defense | None) -> Victim:
     )  # fmt: skip
 
 
-def logits(defense: Defense | None, norm: Literal["batch", "group"] = "batch") -> Victim:
+def logits(defense: Defense | None, norm: toys.Norm = "batch") -> Victim:
     """Logits cross the cut, and labels stay behind it."""
 
     def network() -> nn.Sequential:
@@ -91,22 +99,32 @@ def logits(defense: Defense | None, norm: Literal["batch", "group"] = "batch") -
 
 
 Make = Callable[[Defense | None], Victim]
-OTHERS: dict[str, Make] = {
-    "dlg": federated,
-    "first_layer": federated_linear,
-    "idlg": federated,
-    "inverting_gradients": federated,
-    "logit_gradient": logits,
-}
-"""Attacks that can't be mounted on the usual victim, and on which they can."""
-
-
-def victim_for(attack: str, *, defended: bool) -> Victim:
-    """The victim that a registered attack is checked on, defended by noise or not; trained once."""
-    return _trained(OTHERS.get(attack, usual), defended)
+KINDS: tuple[Make, ...] = (usual, private_labels, federated, federated_linear, logits)
+"""The victims that an attack is tried on, in this order."""
 
 
 @cache
-def _trained(make: Make, defended: bool) -> Victim:
+def trained(make: Make, *, defended: bool) -> Victim:
+    """A victim of a kind, defended by noise or not; trained once."""
     noise = NoisySteps() if make in (federated, federated_linear) else GaussianNoise(std=0.3)
     return make(noise if defended else None)
+
+
+def home_of(attack: Attack[Any]) -> Make:
+    """The first kind of victim that an attack can be mounted on, and judged.
+
+    Raises:
+        AssertionError: if there is none.
+    """
+    reasons: list[str] = []
+    for make in KINDS:
+        try:
+            check_well_formed(trained(make, defended=False), attack)
+        except (ProtocolError, SpecError, ThreatModelError) as refusal:
+            reasons.append(f"{make.__name__}: {refusal}")
+        else:
+            return make
+    raise AssertionError(
+        f"{type(attack).__name__} can't be mounted on any victim of the suite, so pass victims of "
+        f"your own: check_attack(..., victims=[...]). It was refused: {'; '.join(reasons)}"
+    )

@@ -1,0 +1,1 @@
+"""Planted cheats: deliberately bad plug-ins, each with the check that catches it (`catalog`)."""

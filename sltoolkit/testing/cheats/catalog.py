@@ -1,0 +1,229 @@
+"""Every planted cheat with the check that catches it, and what that says.
+
+from sltoolkit.testing.cheats.catalog import CHEATS
+
+for cheat in CHEATS:
+    print(cheat.caught())
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from typing import Any, final
+
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.protocols import Protocol, Vanilla
+from sltoolkit.testing import (
+    check_attack,
+    check_defense,
+    check_protocol,
+    defenses,
+    facts,
+    outcomes,
+    protocols,
+    sources,
+    toys,
+    victims,
+)
+from sltoolkit.testing import hijackers as hijacking
+from sltoolkit.testing import listeners as listening
+from sltoolkit.testing.cheats import attacks, hijackers, listeners
+from sltoolkit.testing.cheats import defenses as broken
+from sltoolkit.testing.cheats import protocols as scripts
+from sltoolkit.training.victim import Victim
+
+
+@final
+@dataclass(frozen=True)
+class Cheat:
+    """A deliberately bad plug-in.
+
+    Attributes:
+        plugin: its class, or an instance with the parameters that make it bad.
+        check: the single check that is there to catch it.
+        says: what that check says, as a regular expression.
+        first_says: what the whole suite says, where an earlier check catches it already.
+        victim: makes the victim on which an attack cheats; None leaves that to the suite.
+    """
+
+    plugin: Any
+    check: Callable[[Any], None]
+    says: str
+    _: KW_ONLY
+    first_says: str = ""
+    victim: Callable[[], Victim] | None = None
+
+    @property
+    def kind(self) -> type:
+        """Its class."""
+        return self.plugin if isinstance(self.plugin, type) else type(self.plugin)
+
+    def caught(self) -> str:
+        """What its check says of it.
+
+        Raises:
+            AssertionError: if the check lets it pass, or says something else.
+        """
+        return self._said(self.check, self.says)
+
+    def caught_by_suite(self) -> str:
+        """What `check_attack`, `check_defense` or `check_protocol` says of it.
+
+        Raises:
+            AssertionError: if the suite lets it pass, or says something else.
+        """
+        if issubclass(self.kind, Defense):
+            return self._said(check_defense, self.first_says or self.says)
+        if issubclass(self.kind, Protocol):
+            return self._said(check_protocol, self.first_says or self.says)
+        on = [] if self.victim is None else [self.victim()]
+        return self._said(partial(check_attack, victims=on), self.first_says or self.says)
+
+    def _said(self, check: Callable[[Any], None], expected: str) -> str:
+        name = self.kind.__name__
+        said = facts.refusal_of(
+            AssertionError, partial(check, self.plugin), otherwise=f"the suite lets {name} pass"
+        )
+        assert re.search(expected, said), f"{name} is caught for another reason: {said}"
+        return said
+
+
+def _noisy() -> Victim:
+    return victims.trained(victims.usual, defended=True)
+
+
+def _interferes(kind: Any) -> None:
+    outcomes.check_non_interference(kind(), _noisy())
+
+
+def _remembering() -> Victim:
+    return toys.victim(attacks.RememberedNoise())
+
+
+def _interferes_with_memory(kind: Any) -> None:
+    outcomes.check_non_interference(kind(), _remembering())
+
+
+def _varies(kind: Any) -> None:
+    outcomes.check_determinism(kind(), victims.trained(victims.usual, defended=False))
+
+
+def _overhears(kind: Any) -> None:
+    listening.check_alone_or_not(kind, kind())
+
+
+def _acts(kind: Any) -> None:
+    hijacking.check_acts_by_what_it_says(kind, Vanilla())
+
+
+def _imports(kind: Any) -> None:
+    for module, text in sources.sources_of(kind).items():
+        sources.check_imports(text, module)
+
+
+UNGRANTED = "depends on what it was not granted"
+
+ATTACKS: tuple[Cheat, ...] = (
+    Cheat(attacks.ReadsTruthBehindOracle, _interferes, UNGRANTED),
+    Cheat(attacks.FindsVictimInMemory, _interferes, UNGRANTED),
+    Cheat(attacks.RebuildsVictimStream, _interferes, UNGRANTED),
+    Cheat(attacks.DrawsFromVictimStream, _interferes, UNGRANTED),
+    Cheat(attacks.ReadsLiveDefense, _interferes_with_memory, UNGRANTED, victim=_remembering),
+    Cheat(attacks.SeedsItself, _varies, "two outcomes"),
+    Cheat(attacks.Remembers, _varies, "keeps something"),
+    Cheat(
+        attacks.AsksForTruth(), facts.check_frozen_view, "frozen dataclass"
+    ),
+    Cheat(attacks.HearsNothing(), facts.check_refusal, "needs no grant"),
+    Cheat(attacks.CitesNobody(), facts.check_citation, "cites no paper"),
+    Cheat(attacks.Loose, facts.check_default_constructible, "not frozen"),
+    Cheat(attacks.Honest, _imports, "imports gc, which an attack must not"),
+)  # fmt: skip
+"""Attacks after the fact; what is wrong with `Honest` is the company that it keeps in its file."""
+
+LISTENERS: tuple[Cheat, ...] = (
+    Cheat(
+        listeners.LeavesGradients, listening.check_passive,
+        r"is not passive.*server#1\..*\.grad",
+    ),
+    Cheat(
+        listeners.MovesBuffers, listening.check_passive,
+        r"is not passive.*(running_mean|message)",
+    ),
+    Cheat(
+        listeners.SharesStream, listening.check_passive,
+        r"is not passive.*(message|client#0|losses)",
+    ),
+    Cheat(
+        listeners.Answers, listening.check_passive,
+        r"is not passive.*(message|client#0)",
+    ),
+    Cheat(
+        listeners.Peeks, listening.check_non_interference, "was not granted",
+        first_says="two outcomes",
+    ),
+    Cheat(listeners.Drifts, listening.check_determinism, "two outcomes"),
+    Cheat(listeners.Wearies, listening.check_determinism, "asked again"),
+    Cheat(listeners.Overhears, _overhears, "who else listens", first_says="two outcomes"),
+)  # fmt: skip
+
+HIJACKERS: tuple[Cheat, ...] = (
+    Cheat(hijackers.DrawsFromGlobals, _acts, "acts by more than it says"),
+)
+
+PROTOCOLS: tuple[Cheat, ...] = (
+    Cheat(scripts.CitesNobody(), facts.check_citation, "cites no paper"),
+    Cheat(
+        scripts.HearsSilence(clients=2), protocols.check_seats_hear_what_travels,
+        "hears labels from server to client, where nothing travels",
+    ),
+    Cheat(
+        scripts.InventsGrants(clients=2), protocols.check_seats_hear_what_travels,
+        r"\['truth'\], which are no grants",
+    ),
+    Cheat(
+        scripts.OnlyTalksOfLearning(clients=2), protocols.check_learns_as_it_says,
+        "learns is True, but its weights stay where they are",
+    ),
+    Cheat(
+        scripts.Unseeded(clients=2), protocols.check_reproducible,
+        "with one seed gives two victims",
+    ),
+    Cheat(
+        scripts.NoticesEars(clients=2), protocols.check_deaf_to_ears,
+        "another victim when somebody listens",
+    ),
+    Cheat(
+        scripts.NoticesDefenses(clients=2), protocols.check_seamless_defense_is_none,
+        "another victim with a defense that does nothing",
+    ),
+)  # fmt: skip
+
+
+DEFENSES: tuple[Cheat, ...] = (
+    Cheat(broken.DoesNothing(), defenses.check_acts, "is inert"),
+    Cheat(broken.NoiseOnACopy(), defenses.check_acts, "is inert"),
+    Cheat(broken.OnlyAZeroLoss(), defenses.check_acts, "is inert", first_says="gradient is zero"),
+    Cheat(
+        broken.NoiseOnlyInTraining(), defenses.check_release_path_uses_it, "not what is released"
+    ),
+    Cheat(broken.NoEvidence(), defenses.check_release_path_uses_it, "no evidence"),
+    Cheat(broken.ZeroGradientLoss(), defenses.check_loss_has_gradient, "gradient is zero"),
+    Cheat(broken.DetachedLoss(), defenses.check_loss_has_gradient, "nothing can learn"),
+    Cheat(broken.SoftMask(), defenses.check_masks_are_exact, r"claims 0\.25 zeroed channels, 0\.0"),
+    Cheat(broken.IgnoresItsStrength(), defenses.check_strength_acts, "ignores its std"),
+    Cheat(broken.Unseeded(), defenses.check_deterministic_per_stream, "two runs"),
+    Cheat(broken.OneForAll(), defenses.check_parties_share_no_state, "two parties share"),
+    Cheat(broken.MeetsOnItsClass(), defenses.check_parties_share_no_state, "on its class"),
+    Cheat(
+        broken.Promises(limits=" "), defenses.check_guarantee_complete, "doesn't state its limits"
+    ),
+    Cheat(broken.Promises(growth=0.0), defenses.check_guarantee_complete, "for the price of one"),
+    Cheat(
+        broken.Promises(base=float("inf")), defenses.check_guarantee_complete, "no finite epsilon"
+    ),
+    Cheat(broken.Misnamed, defenses.check_strength_is_field, "'sigma', none of its parameters"),
+)
+
+CHEATS: tuple[Cheat, ...] = (*ATTACKS, *LISTENERS, *HIJACKERS, *PROTOCOLS, *DEFENSES)

@@ -1,0 +1,131 @@
+"""Listeners that cheat: some touch what they listen to, some answer by what they shouldn't know."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from sltoolkit.contracts.attack import BatchView, ListenerState
+from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.data.samples import Split
+from sltoolkit.streams import Stream
+from sltoolkit.testing.careless import Careless, HeardView
+from sltoolkit.testing.cheats.attacks import cells
+from sltoolkit.testing.recorder import Public
+
+
+def live(heard: BatchView) -> Any:
+    """The party whose network the batch view copies."""
+    return cells(heard.network)["owner"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LeavesGradients(Careless):
+    """Finds the live server behind its replica, and back-propagates through it."""
+
+    def listen(self, heard: BatchView, network: nn.Module) -> None:
+        """Adds to the gradients of the live network."""
+        live(heard).module(heard.messages["smashed", "in"]).sum().backward()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MovesBuffers(Careless):
+    """Runs smashed data through the live server in training mode: BatchNorm remembers it."""
+
+    def listen(self, heard: BatchView, network: nn.Module) -> None:
+        """Moves running statistics."""
+        with torch.no_grad():
+            live(heard).module(heard.messages["smashed", "in"])
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SharesStream(Careless):
+    """Draws from the live server's stream: its dropout masks shift."""
+
+    def listen(self, heard: BatchView, network: nn.Module) -> None:
+        """One number is enough."""
+        with live(heard).rng.scope():
+            torch.rand(1)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Answers(Careless):
+    """Changes the live server's weights."""
+
+    def listen(self, heard: BatchView, network: nn.Module) -> None:
+        """A bit."""
+        with torch.no_grad():
+            for parameter in live(heard).module.parameters():
+                parameter.add_(1e-6)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Peeks(Careless):
+    """Looks for the private samples in memory while it listens."""
+
+    def open(self, setup: Public, first: BatchView, *, rng: Stream) -> ListenerState:
+        """An ear that searches."""
+        return _Brightness(
+            lambda: [o.private_holdout.x for o in gc.get_objects() if type(o) is Split]
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Drifts(Careless):
+    """Draws from a generator that nobody seeds."""
+
+    def open(self, setup: Public, first: BatchView, *, rng: Stream) -> ListenerState:
+        """An ear with a generator of its own."""
+        generator = torch.Generator()
+        generator.seed()
+        return _Brightness(lambda: [torch.rand(3, generator=generator)])
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Wearies(Careless):
+    """Answers by the state of its stream, which goes on."""
+
+    def open(self, setup: Public, first: BatchView, *, rng: Stream) -> ListenerState:
+        """An ear that draws."""
+        return _Brightness(lambda: [torch.rand(3, generator=rng.torch())])
+
+
+OPENED: list[str] = []
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Overhears(Careless):
+    """Knows how many ears there are."""
+
+    def open(self, setup: Public, first: BatchView, *, rng: Stream) -> ListenerState:
+        """One more."""
+        OPENED.append("ear")
+        return _Brightness(lambda: [torch.tensor([float(len(OPENED))])])
+
+
+@final
+class _Brightness(ListenerState):
+    """Hears nothing, and answers with images of one brightness."""
+
+    def __init__(self, look: Callable[[], list[Tensor]]) -> None:
+        self.look = look
+
+    def hear(self, heard: BatchView) -> None:
+        """Nothing."""
+
+    def finish(self, view: HeardView) -> Reconstruction:
+        """What it sees at the end."""
+        level = torch.cat([t.flatten() for t in self.look()]).mean()
+        images = level.expand(view.smashed.shape[1], *view.task.input_shape)
+        return Reconstruction(images=images.clone())

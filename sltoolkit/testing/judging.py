@@ -1,0 +1,81 @@
+"""Attacks on victims of the suite, run by the referee with every grant that they can use."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from sltoolkit.api import attack as attack_and_judge
+from sltoolkit.contracts.attack import AnyAttack, Attack, Family, Role
+from sltoolkit.contracts.grants import needs
+from sltoolkit.contracts.outcomes import Outcome
+from sltoolkit.errors import ThreatModelError
+from sltoolkit.protocols import Protocol
+from sltoolkit.referee.judge import judge
+from sltoolkit.referee.mount import mount_attack
+from sltoolkit.streams import Stream
+from sltoolkit.training.victim import Victim
+
+
+def views_of(attack: AnyAttack) -> tuple[type, ...]:
+    """What it sees in the end and, where it is there before the training, at the beginning."""
+    return (attack.view,) if isinstance(attack, Attack) else (attack.view, attack.setup)
+
+
+def granted(*attacks: AnyAttack) -> frozenset[str]:
+    """All grants that the attacks' views can hold."""
+    both = [needs(view) for attack in attacks for view in views_of(attack)]
+    return frozenset[str]().union(*(grants for pair in both for grants in pair))
+
+
+def another(attack: Any) -> Any:
+    """A further attack with the same parameters."""
+    return replace(attack)
+
+
+def mountable(attack: AnyAttack, protocol: Protocol) -> bool:
+    """Whether the protocol has a seat for it, from which it is after something private."""
+    try:
+        mount_attack(attack, protocol, granted(attack))
+    except ThreatModelError:
+        return False
+    return True
+
+
+def outcome_of(attack: AnyAttack, victim: Victim) -> Outcome:
+    """What it hands back to the referee about the victim's own targets."""
+    return judge(victim, attack, seed=3, grants=granted(attack)).outcome
+
+
+def check_well_formed(victim: Victim, attack: AnyAttack) -> None:
+    """The referee can judge it on the very targets that it was asked about."""
+    name = type(attack).__name__
+    result = attack_and_judge(victim, attack, grants=granted(attack))
+    assert len(result.rows()), f"{name} can't be judged: no metric applies to its outcome"
+    for metric, scores in result.verdict.scores.items():
+        assert bool(scores.isfinite().all()), f"{name} has no finite {metric}"
+
+
+class _Looked(Exception):  # noqa: N818
+    """Carries a view out of the referee."""
+
+    def __init__(self, view: Any) -> None:
+        self.view = view
+
+
+def view_for(attack: AnyAttack, victim: Victim, *, role: Role | None = None) -> Any:
+    """The view that the referee would hand to an attack, with every grant that it can use."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Looking(Attack[Any]):
+        roles: ClassVar[tuple[Role, ...]] = attack.roles
+        family: ClassVar[Family] = attack.family
+        view: ClassVar[type] = attack.view
+        citation: ClassVar[str] = attack.citation
+
+        def run(self, view: Any, *, rng: Stream) -> Outcome:
+            raise _Looked(view)
+
+    try:
+        judge(victim, Looking(), seed=3, grants=granted(attack), role=role)
+    except _Looked as looked:
+        return looked.view
+    raise AssertionError("the referee ran no attack")

@@ -1,0 +1,134 @@
+"""What must hold of an attack's outcome on a victim; each check's `AssertionError` is a sentence.
+
+They apply to an attack after the fact on any victim, and to an attack that took part in a training
+on the victim of that training.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from sltoolkit.contracts.attack import AnyAttack
+from sltoolkit.streams import Stream
+from sltoolkit.testing.judging import granted, outcome_of
+from sltoolkit.testing.other_world import Heard, another_world, asked_about
+from sltoolkit.testing.states import differences, tensors_of, victim_state
+from sltoolkit.training.victim import Victim
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FirstWorld:
+    """An attack's run on a victim, to be compared with further runs.
+
+    Attributes:
+        outcome: everything it handed back, by name.
+        heard: what the victim said about its secrets.
+        kept: what the attack's class and module held before.
+        changed: what of the victim is different afterwards.
+        baselines: what the victim knew of its baselines before, so that a further run computes the
+            same ones.
+    """
+
+    outcome: dict[str, Any]
+    heard: Heard
+    kept: dict[str, Any]
+    changed: list[str]
+    baselines: dict[Any, Any]
+
+
+def first_world(attack: AnyAttack, victim: Victim) -> FirstWorld:
+    """Run an attack on a victim, and record what the victim says."""
+    kept, before, heard = _kept(attack), victim_state(victim), Heard()
+    baselines = dict(victim.baseline_cache)
+    with asked_about(victim).by_referee(), heard.recorded(), Stream(100).scope():
+        outcome = tensors_of(outcome_of(attack, victim))
+    changed = differences(before, victim_state(victim))
+    return FirstWorld(outcome=outcome, heard=heard, kept=kept, changed=changed, baselines=baselines)
+
+
+def check_determinism(attack: AnyAttack, victim: Victim, first: FirstWorld | None = None) -> None:
+    """One seed, one outcome: whatever the global generators hold, and whatever ran before.
+
+    Args:
+        attack: what is checked.
+        victim: whom it attacks.
+        first: its first run, where there was one already.
+    """
+    name = type(attack).__name__
+    first = first or first_world(attack, victim)
+    with Stream(101).scope():  # another state of the global generators
+        again = tensors_of(outcome_of(attack, victim))
+    wrong = differences(first.outcome, again)
+    assert not wrong, f"{name} with one seed gives two outcomes: {wrong} differ"
+    kept = _kept(attack)
+    wrong = sorted(k for k in first.kept.keys() | kept.keys() if first.kept.get(k) != kept.get(k))
+    assert not wrong, f"{name} keeps something between runs outside its outcome: {wrong}"
+
+
+def check_leaves_victim(attack: AnyAttack, victim: Victim, first: FirstWorld | None = None) -> None:
+    """Afterwards the victim is bit-identical: weights, buffers, gradients, modes, data, records.
+
+    Args:
+        attack: what is checked.
+        victim: whom it attacks.
+        first: its first run, where there was one already.
+    """
+    wrong = (first or first_world(attack, victim)).changed
+    assert not wrong, f"{type(attack).__name__} changes the victim: {wrong[:4]}"
+
+
+def check_non_interference(
+    attack: AnyAttack, victim: Victim, first: FirstWorld | None = None
+) -> None:
+    """Whatever is not granted may be anything: the outcome is bit-identical.
+
+    The attack runs in two worlds. In the second, everything that its view doesn't hold is
+    different, *in place* (so that no reference anywhere still leads to the first world): inputs,
+    ungranted labels, networks and aux samples, the victim's random streams, and another attack ran
+    before. What the view does hold is the same; the deployed client's answers and the updates that
+    were heard are played back.
+
+    Args:
+        attack: what is checked.
+        victim: whom it attacks.
+        first: its run in the first world, where there was one already.
+    """
+    first = first or first_world(attack, victim)
+    with another_world(victim, granted(attack)) as other:
+        check_same_outcome(attack, replace(other, baseline_cache=dict(first.baselines)), first)
+
+
+def check_same_outcome(attack: AnyAttack, other: Victim, first: FirstWorld) -> None:
+    """In another world, where it hears what it heard in the first one, its outcome is the same."""
+    name = type(attack).__name__
+    # another state of the global generators: another attack ran before
+    with blaming_secrets(attack), first.heard.played_back(), Stream(99).scope():
+        there = tensors_of(outcome_of(attack, other))
+    wrong = differences(first.outcome, there)
+    assert not wrong, f"{name} depends on what it was not granted: {wrong} differ"
+
+
+@contextmanager
+def blaming_secrets(attack: AnyAttack) -> Iterator[None]:
+    """Whatever an attack raises in the second world alone, it raises because of secrets."""
+    try:
+        yield
+    except Exception as e:
+        name = type(attack).__name__
+        raise AssertionError(f"{name} depends on what it was not granted: {e!r}") from e
+
+
+def _kept(attack: Any) -> dict[str, Any]:
+    """What an attack's class and module hold: sizes of collections, identities of the rest."""
+    module = sys.modules.get(type(attack).__module__)
+    held = {
+        **(vars(module) if module else {}),
+        **{f"{type(attack).__name__}.{k}": v for k, v in vars(type(attack)).items()},
+    }
+    return {
+        k: len(v) if isinstance(v, list | dict | set) else id(v)
+        for k, v in held.items() if not k.startswith("__")
+    }  # fmt: skip

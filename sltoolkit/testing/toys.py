@@ -1,0 +1,130 @@
+"""The tiny world of the contract suite: images, a network and victims, trained in milliseconds."""
+
+from collections import OrderedDict
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from sltoolkit.api import train
+from sltoolkit.contracts.defense import Defense
+from sltoolkit.data.samples import Samples, Split
+from sltoolkit.data.targets import Targets
+from sltoolkit.parties.settings import Training
+from sltoolkit.protocols import Protocol, Vanilla
+from sltoolkit.streams import Stream
+from sltoolkit.training.victim import Victim
+
+Norm = Literal["batch", "group"]
+
+CLASSES = 3
+SHAPE = (1, 8, 8)
+CUT = "drop"
+GRANTS = frozenset({"aux", "release", "prior"})
+TARGETS = Targets(count=6, labels=12, hints=2)
+QUICK = Training(epochs=2, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)
+
+
+def samples(n: int, *, first: int, rng: Stream) -> Samples:
+    """Smooth 8x8 images: a bright bar whose place is the class, on a random slope.
+
+    Args:
+        n: how many.
+        first: the id of the first; the others follow.
+        rng: where slopes and noise come from.
+    """
+    g = rng.torch()
+    y = torch.arange(n) % CLASSES
+    rows = torch.arange(8.0).view(1, 8, 1)
+    columns = torch.arange(8.0).view(1, 1, 8)
+    bar = 0.4 * (rows // 3 == y.view(n, 1, 1)).float()
+    slope = torch.rand(n, 2, 1, 1, generator=g) * 0.6 / 14
+    x = 0.1 + bar + slope[:, 0] * rows + slope[:, 1] * columns
+    x = (x + 0.02 * torch.randn(n, 8, 8, generator=g)).clamp(0, 1).unsqueeze(1)
+    ids = torch.arange(first, first + n)
+    return Samples(x=x, y=y, ids=ids, groups=ids.clone())
+
+
+def split(train: int = 48, holdout: int = 18, aux: int = 30, *, seed: int = 0) -> Split:
+    """Three disjoint parts of toy images."""
+    rng = Stream(seed).child("toy")
+    return Split(
+        name="toy",
+        private_train=samples(train, first=0, rng=rng.child("train")),
+        private_holdout=samples(holdout, first=1000, rng=rng.child("holdout")),
+        aux=samples(aux, first=2000, rng=rng.child("aux")),
+        classes=("top", "middle", "bottom"),
+    )
+
+
+def random_split(
+    train: int,
+    holdout: int,
+    aux: int,
+    *,
+    shape: tuple[int, ...],
+    classes: int,
+    dtype: torch.dtype = torch.float32,
+) -> Split:
+    """Uniform inputs and labels of any shape, for tests in which only the arithmetic counts.
+
+    Args:
+        train: private training samples; their ids begin at 1000.
+        holdout: private samples that nobody trains on.
+        aux: the attacker's samples.
+        shape: of an input.
+        classes: how many.
+        dtype: of the inputs.
+    """
+    n, g = train + holdout + aux, torch.Generator().manual_seed(0)
+    x = torch.rand(n, *shape, generator=g, dtype=dtype)
+    y = torch.randint(classes, (n,), generator=g)
+    whole = Samples(x=x, y=y, ids=torch.arange(n) + 1000, groups=torch.arange(n))
+    return Split(
+        name="random",
+        private_train=whole[:train],
+        private_holdout=whole[train : train + holdout],
+        aux=whole[train + holdout :],
+        classes=tuple(f"class {c}" for c in range(classes)),
+    )
+
+
+def network(norm: Norm = "group", *, dropout: float = 0.2) -> nn.Sequential:
+    """Convolution, normalization and dropout on either side of the cut; cut it at `CUT`."""
+
+    def normal(channels: int) -> nn.Module:
+        return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(2, channels)
+
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv=nn.Conv2d(1, 4, 3, padding=1),
+        norm=normal(4),
+        relu=nn.ReLU(),
+        drop=nn.Dropout(dropout),
+        conv2=nn.Conv2d(4, 6, 3, stride=2),
+        norm2=normal(6),
+        relu2=nn.ReLU(inplace=True),
+        drop2=nn.Dropout(dropout),
+        flatten=nn.Flatten(),
+        head=nn.Linear(54, CLASSES),
+    )
+    return nn.Sequential(layers)
+
+
+def cuts(protocol: Protocol) -> str | list[str]:
+    """Where the toy network is cut for a protocol that needs it in two or three parts."""
+    return CUT if protocol.parts == 2 else [CUT, "flatten"]
+
+
+def victim(
+    defense: Defense | None = None,
+    *,
+    norm: Norm = "group",
+    protocol: Protocol | None = None,
+    **options: Any,
+) -> Victim:
+    """A trained toy victim; further options are those of `api.train`."""
+    protocol = protocol or Vanilla()
+    settings: dict[str, Any] = {
+        "cut": cuts(protocol), "training": QUICK, "targets": TARGETS, **options
+    }  # fmt: skip
+    return train(lambda: network(norm), split(), defense=defense, protocol=protocol, **settings)
