@@ -10,6 +10,8 @@ from sltoolkit.metrics.correlation import unbiased_distance_correlation
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import PhaseName
 
+pytestmark = pytest.mark.golden
+
 
 def encoder() -> nn.Sequential:
     with Stream(1).scope():

@@ -17,6 +17,8 @@ from sltoolkit.bench.reproduction import Expectation, Scale, load_reproduction, 
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.metrics import METRICS
 
+pytestmark = pytest.mark.golden
+
 SPECS = sorted(path.stem for path in FOLDER.glob("*.toml"))
 BOTH = pytest.mark.parametrize("scale", ["small", "paper"])
 EACH = pytest.mark.parametrize("name", SPECS)

@@ -20,6 +20,8 @@ from sltoolkit.referee.scoring import in_best_order
 from sltoolkit.streams import Stream
 from sltoolkit.wire.message import Kind
 
+pytestmark = pytest.mark.golden
+
 
 class Taught(Defense):
     """A defense with a network of its own."""

@@ -21,6 +21,8 @@ from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
 
+pytestmark = pytest.mark.golden
+
 
 def relu_net(width: int = 32) -> nn.Sequential:
     """A small ConvNet; with the loss alone behind `head`."""

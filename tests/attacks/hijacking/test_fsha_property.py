@@ -23,6 +23,8 @@ from sltoolkit.protocols import UShaped, Vanilla
 from sltoolkit.referee.scoring import score
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=5)
 
 

@@ -21,6 +21,8 @@ from sltoolkit.metrics import mse_affine
 from sltoolkit.referee.scoring import score
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 Arch = Callable[[Stream], nn.Module]
 
 

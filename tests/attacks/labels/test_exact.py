@@ -23,6 +23,8 @@ from sltoolkit.training.run import seat_parties
 from sltoolkit.wire.message import Message
 from sltoolkit.wire.turn import Turn
 
+pytestmark = pytest.mark.golden
+
 ATTACKS = pytest.mark.parametrize("attack", [Norm(), Direction()], ids=["norm", "direction"])
 
 

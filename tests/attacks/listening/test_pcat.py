@@ -26,6 +26,8 @@ from sltoolkit.errors import SpecError
 from sltoolkit.parties.honest import HonestServer
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 
 def ear(attack: PCAT, **options: Any) -> PseudoClient:
     tap = attack.open(sim.before(**options), rng=Stream(3))

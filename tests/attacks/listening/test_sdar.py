@@ -21,6 +21,8 @@ from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 NARROW = replace(SDAR.smoke(), lambda1=0.3, lambda2=0.2)
 
 
