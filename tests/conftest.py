@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +9,12 @@ from typing import Any
 import pooch
 import pytest
 import torch
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected stays: who collects garbage needn't look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -40,5 +47,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def dcor() -> ModuleType:
-    """The library, for who asks for it: to import it takes seconds, in which numba compiles it."""
-    return import_module("dcor")
+    """The library; not compiled, which would take seconds and save milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_DISABLE_JIT", "1")
+        return import_module("dcor")

@@ -14,6 +14,8 @@ from sltoolkit.adversary.total_variation import total_variation
 from sltoolkit.errors import SpecError
 from sltoolkit.progress import advance, part, watch
 
+pytestmark = pytest.mark.golden
+
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)

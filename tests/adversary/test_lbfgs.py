@@ -6,6 +6,8 @@ from torch import Tensor
 
 from sltoolkit.adversary.lbfgs import RowwiseLBFGS
 
+pytestmark = pytest.mark.golden
+
 SIZE, MOVES, FREQUENCY = 6, 40, {2: 2.0, 3: 1.6}
 
 

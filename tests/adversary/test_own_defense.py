@@ -27,6 +27,8 @@ from sltoolkit.networks.substitutes import pooled_substitute
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
 
+pytestmark = pytest.mark.golden
+
 Mechanism = Callable[[Stream], Defense] | None
 ALIGNING = replace(FORA.smoke(), lr=1e-2, critic_lr=1e-2)
 LISTENERS = pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from sltoolkit.parties.settings import Training
 from sltoolkit.progress import watch
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 OPEN = {"steps", "lr", "tv_weight", "tv_beta", "forward"}
 """What the white box leaves open."""
 

@@ -13,6 +13,8 @@ from sltoolkit.data.targets import image_targets
 from sltoolkit.referee.sources import released_targets
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 LENET = partial(sl.models.build, "lenet", shape=(1, 8, 8), classes=10, padding=2)
 TARGETS = sl.Targets(count=16)
 GRANTS = {"aux", "release", "client_arch", "client_weights"}

@@ -19,6 +19,8 @@ from sltoolkit.contracts.attack import Listener
 from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 FORA_SETUP = FORASetup(aux=sim.own_samples(), task=sim.TASK, mechanism=None)
 
 

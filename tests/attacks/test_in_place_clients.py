@@ -23,6 +23,8 @@ from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 Client = Callable[[bool], nn.Module]
 
 

@@ -7,6 +7,8 @@ import pytest
 
 import sltoolkit as sl
 
+pytestmark = pytest.mark.golden
+
 GRANTS = {*sl.STANDARD_GRANTS, "client_weights"}
 ATTACKS: dict[str, sl.Attack[Any]] = {
     "decoder": sl.Decoder(epochs=15, width=8, lr=1e-2, batch_size=16),

@@ -14,6 +14,8 @@ from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 OWN, TARGETS = digits(240), digits(400)[240:]
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(8, 8, 8), classes=10)
 

@@ -21,6 +21,8 @@ from sltoolkit.data.registry import DATASETS, facts, pool
 from sltoolkit.errors import DataError, SpecError
 from sltoolkit.models import MODELS, build, profile_cuts
 
+pytestmark = pytest.mark.golden
+
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 

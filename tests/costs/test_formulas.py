@@ -18,6 +18,8 @@ from sltoolkit.costs import (
 )
 from sltoolkit.errors import SpecError
 
+pytestmark = pytest.mark.golden
+
 WORK = Workload(clients=10, params=1000, samples=200, cut_width=32, client_params=250)
 """2pq = 12,800; eta = 1/4."""
 PACE = splitfed.Pace(compute_seconds=7, rate=100, averaging_seconds=3)

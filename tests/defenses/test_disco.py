@@ -17,6 +17,8 @@ from sltoolkit.parties.honest import HonestClient
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
 
+pytestmark = pytest.mark.golden
+
 SHAPE = (6, 4, 4)
 LABELS = torch.arange(12) % 3
 

@@ -14,6 +14,8 @@ from sltoolkit.parties.sampling import Shuffled
 from sltoolkit.privacy import compose, delta_of, epsilon_of, noise_for
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_example_is_clipped_on_its_own(shape: tuple[int, ...]) -> None:

@@ -23,6 +23,8 @@ from sltoolkit.defenses.smashed._channels import pruned_count
 from sltoolkit.errors import SpecError
 from sltoolkit.wire.turn import PhaseName, Turn
 
+pytestmark = pytest.mark.golden
+
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("shape", SHAPES)

@@ -30,6 +30,8 @@ from sltoolkit.training.deployed import accuracy, evidence
 from sltoolkit.training.phases import deploy, run_phases
 from sltoolkit.training.run import Run, seat_parties
 
+pytestmark = pytest.mark.golden
+
 EPOCHS = 4
 DEFENDED: dict[str, Defense] = {
     "none": NoDefense(),

@@ -19,6 +19,8 @@ from sltoolkit.bench.spec import load_spec
 from sltoolkit.metrics import METRICS
 from sltoolkit.rows.build import recipe_columns
 
+pytestmark = pytest.mark.golden
+
 SPECS = sorted(path.stem for path in FOLDER.glob("*.toml"))
 BOTH = pytest.mark.parametrize("scale", ["small", "paper"])
 EACH = pytest.mark.parametrize("name", SPECS)

@@ -12,6 +12,8 @@ from torch import Tensor
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import distance_correlation, unbiased_distance_correlation
 
+pytestmark = pytest.mark.golden
+
 BOTH = [distance_correlation, unbiased_distance_correlation]
 Statistic = Callable[[Tensor, Tensor], Tensor]
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import mk_mmd
 
+pytestmark = pytest.mark.golden
+
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -13,6 +13,8 @@ from sltoolkit.errors import SpecError
 from sltoolkit.metrics import mse, mse_affine, psnr_db, ssim
 from sltoolkit.metrics.image import MSE_FLOOR
 
+pytestmark = pytest.mark.golden
+
 
 def reference_ssim(x: Tensor, y: Tensor, **options: Any) -> Tensor:
     """scikit-image in a loop, in float64; its Gaussian setting unless told otherwise."""

@@ -23,6 +23,8 @@ from sltoolkit.metrics import (
     worst_case,
 )
 
+pytestmark = pytest.mark.golden
+
 Array = NDArray[np.float64]
 WORLDS = 2000
 TARGETS = 16

@@ -10,6 +10,8 @@ from torch import Tensor
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import accuracy, advantage, leak_auc
 
+pytestmark = pytest.mark.golden
+
 
 def scores_and_labels(n: int, classes: int, *, levels: int = 0) -> tuple[Tensor, Tensor]:
     """Weakly informative scores; with `levels` rounded to that many steps, so with many ties."""

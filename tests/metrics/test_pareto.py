@@ -9,6 +9,8 @@ import pytest
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import hypervolume, pareto_front
 
+pytestmark = pytest.mark.golden
+
 ANCHOR = [(1.0, 0.2), (0.5, 0.6)]
 ORIGIN = (0.0, 0.0)
 

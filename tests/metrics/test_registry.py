@@ -6,6 +6,8 @@ import torch
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import KINDS, METRICS, applicable, gain, primary
 
+pytestmark = pytest.mark.golden
+
 
 def names(kind: str, shape: tuple[int, ...]) -> list[str]:
     return [m.name for m in applicable(kind, shape)]

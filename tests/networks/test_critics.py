@@ -20,6 +20,8 @@ from sltoolkit.networks.critics import (
 )
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 SHAPES = [(3, 16, 16), (5, 7, 9), (2, 33), (6,)]
 
 

@@ -13,6 +13,8 @@ from sltoolkit.networks.layers import halvings
 from sltoolkit.networks.substitutes import pooled_substitute, strided_substitute, transposed_decoder
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 LENET = (nn.Conv2d(1, 4, 5), nn.MaxPool2d(2), nn.Conv2d(4, 6, 5))
 PADDED = (nn.Conv2d(1, 6, 3, stride=2, padding=1),)
 TWICE = (nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.Conv2d(4, 6, 3, stride=2, padding=1))

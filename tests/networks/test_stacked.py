@@ -13,6 +13,8 @@ from sltoolkit.models import build, cut
 from sltoolkit.networks.stacked import stack
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 N = 3
 
 

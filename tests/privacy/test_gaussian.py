@@ -12,6 +12,8 @@ from scipy.special import ndtr
 from sltoolkit.errors import SpecError
 from sltoolkit.privacy import Guarantee, compose, delta_of, epsilon_of, noise_for
 
+pytestmark = pytest.mark.golden
+
 DELTA = 1e-5
 
 

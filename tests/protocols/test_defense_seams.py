@@ -34,6 +34,8 @@ from sltoolkit.training.run import Run, seat_parties
 from sltoolkit.wire.transcript import Recording, Transcript
 from sltoolkit.wire.turn import Turn
 
+pytestmark = pytest.mark.golden
+
 # ---- defenses at the seams -----------------------------------------------------------------------
 
 

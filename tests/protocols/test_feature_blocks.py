@@ -16,6 +16,8 @@ from sltoolkit.training.merging import MergeName
 from sltoolkit.training.phases import deploy
 from sltoolkit.wire.message import Link
 
+pytestmark = pytest.mark.golden
+
 
 @MERGED
 @pytest.mark.parametrize("style", ["conv", "mlp"])

@@ -16,6 +16,8 @@ from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.merging import ImputeName, MergeName
 from sltoolkit.training.run import Run
 
+pytestmark = pytest.mark.golden
+
 
 def oracle_with_absences(run: Run, log: RecordingEar, impute: str) -> tuple[Tensor, list[int]]:
     """The monolith trained where the log says who was there; how often each party was."""

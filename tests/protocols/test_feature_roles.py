@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import pytest
 import torch
 from support.feature_victims import ASKED, EACH, cut_of, digits, network, train, undefended
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from sltoolkit.protocols import Protocol
 from sltoolkit.streams import Stream
 from sltoolkit.wire.message import Link
 from sltoolkit.wire.transcript import rows_of
+
+pytestmark = pytest.mark.golden
 
 ROLES: list[Role] = ["server", "client", "eavesdropper", "colluding"]
 

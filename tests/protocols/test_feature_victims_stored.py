@@ -18,6 +18,8 @@ from sltoolkit.training.checkpoint import save_victim, victim_tensors
 from sltoolkit.training.joint_client import JointClient
 from sltoolkit.wire.turn import Turn
 
+pytestmark = pytest.mark.golden
+
 
 @EACH
 def test_every_party_defends_its_own_slice_in_training_and_when_deployed(

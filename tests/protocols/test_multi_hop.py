@@ -14,6 +14,8 @@ from sltoolkit.training.phases import deploy
 from sltoolkit.training.run import Run
 from sltoolkit.wire.message import Link
 
+pytestmark = pytest.mark.golden
+
 HOPS = pytest.mark.parametrize("hops", [1, 2])
 WIDTHS = (2 * 6 * 6, 7, 5)  # values per sample at each cut
 

@@ -13,6 +13,8 @@ from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.training.cast import Clock
 from sltoolkit.training.run import Run
 
+pytestmark = pytest.mark.golden
+
 LOOPS: list[tuple[str, dict[str, bool]]] = [(name, {}) for name in PROTOCOLS] + [
     (name, {"apart": False}) for name in sorted(SPLIT)
 ]

@@ -27,6 +27,8 @@ from sltoolkit.training.phases import deploy, run_phases
 from sltoolkit.training.run import seat_parties
 from sltoolkit.wire.message import Link
 
+pytestmark = pytest.mark.golden
+
 FULL = replace(SGD, epochs=1, batch_size=N)
 AVERAGING = [SplitFedV1, SplitFedV2, BlindLearning, LocalLoss, FedAvg]
 

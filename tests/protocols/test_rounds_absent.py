@@ -19,6 +19,8 @@ from sltoolkit.training.averaging import average
 from sltoolkit.training.phases import deploy, run_phases
 from sltoolkit.training.run import seat_parties
 
+pytestmark = pytest.mark.golden
+
 
 def test_a_round_samples_its_share_of_the_clients() -> None:
     _, log = run(SplitFedV1(clients=6, participation=0.5), replace(SGD, epochs=8))

@@ -31,6 +31,8 @@ from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.phases import deploy
 from sltoolkit.wire.message import Link, Message
 
+pytestmark = pytest.mark.golden
+
 Handover = Literal["peer", "server", "none"]
 HANDOVERS: tuple[Handover, ...] = ("peer", "server", "none")
 

@@ -27,6 +27,8 @@ from sltoolkit.training.run import Run, seat_parties
 from sltoolkit.training.victim import AttachedListener
 from sltoolkit.wire.wire import Ear
 
+pytestmark = pytest.mark.golden
+
 Played = tuple[Run, RecordingEar, list[Tensor]]
 PROTOCOLS = [
     SplitFedV1(clients=3),  # 3 do not divide 22: shards of 8, 7, 7

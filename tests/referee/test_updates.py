@@ -21,6 +21,8 @@ from sltoolkit.streams import Stream
 from sltoolkit.testing.victims import NoisySteps
 from sltoolkit.wire.message import Kind
 
+pytestmark = pytest.mark.golden
+
 
 class Taught(Defense):
     """A defense with a network of its own."""

@@ -39,6 +39,8 @@ from sltoolkit.streams import Stream
 from sltoolkit.training.measured import Measured, measure
 from sltoolkit.wire.message import Kind, Seat, Toll
 
+pytestmark = pytest.mark.golden
+
 
 @pytest.mark.parametrize("clients", [2, 3])
 def test_large_batch_sgd_sends_the_model_up_and_down_per_client_and_step(clients: int) -> None:

@@ -24,6 +24,8 @@ from sltoolkit.protocols import (
 from sltoolkit.training.measured import measure
 from sltoolkit.training.run import Run
 
+pytestmark = pytest.mark.golden
+
 CONV = 2 * 2 * 9 * 4 * 4  # two per multiply-add: 2 channels of 3x3 at 4x4 places
 HIDDEN, LAST = 2 * Q1 * Q2, 2 * Q2 * CLASSES
 CLIENT, SERVER = 2 * CONV, 3 * (HIDDEN + LAST)  # forward and gradients; of inputs: nobody's

@@ -22,6 +22,8 @@ from sltoolkit.protocols import (
 from sltoolkit.training.measured import measure
 from sltoolkit.wire.message import Kind, Seat
 
+pytestmark = pytest.mark.golden
+
 EXTRAS: tuple[Kind, ...] = ("labels", "buffers")
 
 

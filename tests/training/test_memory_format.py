@@ -16,6 +16,8 @@ from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Clock
 from sltoolkit.training.run import seat_parties, with_format
 
+pytestmark = pytest.mark.golden
+
 
 def trained(name: str, training: Training) -> Tensor:
     """All weights after an epoch in float64."""

@@ -23,6 +23,8 @@ from sltoolkit.streams import Stream
 from sltoolkit.testing.victims import NoisySteps
 from sltoolkit.training.victim import Victim
 
+pytestmark = pytest.mark.golden
+
 
 def relu_net(width: int = 32) -> nn.Sequential:
     """A small ConvNet; with the loss alone behind `head`."""

@@ -19,6 +19,8 @@ from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
 
+pytestmark = pytest.mark.golden
+
 SGD = Training(epochs=2, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)
 
 

@@ -29,6 +29,8 @@ from sltoolkit.protocols import LocalLoss, Protocol, SplitFedV1, UShaped, Vanill
 from sltoolkit.referee.sessions import HijackingSession, SeizedServer
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
 SMALL = FSHA(
     width=6, blocks=1, lr=1e-2, critic_lr=3e-2, critic_steps=1, penalty=5.0, scale=2.5

@@ -23,6 +23,8 @@ from sltoolkit.referee.scoring import score
 from sltoolkit.referee.truth import Truth
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=5)
 
 

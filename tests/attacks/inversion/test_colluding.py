@@ -16,6 +16,8 @@ from sltoolkit.referee.mount import mount_attack
 from sltoolkit.referee.sources import peer_of, peer_samples
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 LENET = partial(sl.models.build, "lenet", shape=(1, 8, 8), classes=10, padding=2)
 SHARED = [
     sl.Vanilla(clients=2), sl.Vanilla(), sl.SplitFedV1(clients=2), sl.SplitFedV2(clients=2),

@@ -20,6 +20,8 @@ from sltoolkit.networks.inverse import decode, fit_inverse, inverse_error, inver
 from sltoolkit.networks.layers import centered
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 EACH = pytest.mark.parametrize("family", FAMILIES)
 
 

@@ -15,6 +15,8 @@ from sltoolkit.data import pool
 from sltoolkit.networks.unet import skip_network
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 PLAIN = DeepImagePrior(tv_weight=0.0, forward="client", steps=200, width=8)
 
 

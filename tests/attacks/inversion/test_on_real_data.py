@@ -7,6 +7,8 @@ import pytest
 
 import sltoolkit as sl
 
+pytestmark = pytest.mark.golden
+
 Attacks = dict[str, sl.Attack[Any]]
 ATTACKS: Attacks = {
     "decoder": sl.Decoder(epochs=12, width=8),

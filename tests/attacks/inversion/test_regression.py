@@ -18,6 +18,8 @@ from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 PRIMAL, DUAL = (40, 7), (12, 50)
 """More rows than features, and fewer."""
 

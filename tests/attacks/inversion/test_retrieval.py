@@ -17,6 +17,8 @@ from sltoolkit.errors import SpecError
 from sltoolkit.referee.baselines import nearest_aux
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 
 def rand(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)

@@ -26,6 +26,8 @@ from sltoolkit.referee.judge import Verdict
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
 
+pytestmark = pytest.mark.golden
+
 FIXED = Shadow(
     epochs=2,
     least_steps=0,

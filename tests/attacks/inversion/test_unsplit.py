@@ -22,6 +22,8 @@ from sltoolkit.referee.scoring import score
 from sltoolkit.referee.truth import Truth
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 Arch = Callable[[Stream], nn.Module]
 
 

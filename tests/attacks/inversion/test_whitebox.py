@@ -25,6 +25,8 @@ from sltoolkit.errors import ThreatModelError
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
 
+pytestmark = pytest.mark.golden
+
 DEFAULT = WhiteBox().candidates(whitebox_view(conv_client(), digits(1)))[0]
 """What an attacker takes who has nothing to rehearse on."""
 

@@ -12,6 +12,8 @@ from sltoolkit.data import load
 from sltoolkit.data.targets import Targets
 from sltoolkit.parties.settings import Training
 
+pytestmark = pytest.mark.golden
+
 ROOT = Path(__file__).parents[3].parent / "shared" / "data"
 needs_mnist = pytest.mark.skipif(
     not (ROOT / "MNIST" / "raw").is_dir(), reason=f"no MNIST under {ROOT}"

@@ -21,6 +21,8 @@ from sltoolkit.streams import Stream
 from sltoolkit.training.deployed import Deployed
 from sltoolkit.wire.codec import Reducer
 
+pytestmark = pytest.mark.golden
+
 Answer = Callable[[Tensor], Tensor]
 TARGETS = digits(8)
 OWN = digits(100)[50:]

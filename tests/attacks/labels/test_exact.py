@@ -21,6 +21,8 @@ from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.phases import run_phases
 from sltoolkit.training.run import seat_parties
 
+pytestmark = pytest.mark.golden
+
 ATTACKS = pytest.mark.parametrize("attack", [Norm(), Direction()], ids=["norm", "direction"])
 
 

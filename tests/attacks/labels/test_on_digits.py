@@ -18,6 +18,8 @@ from sltoolkit.training.run import seat_parties
 from sltoolkit.wire.message import Link
 from sltoolkit.wire.transcript import Recording, Transcript
 
+pytestmark = pytest.mark.golden
+
 
 def digits(*, zero_or_not: bool) -> Split:
     images, labels = load_digits(return_X_y=True)

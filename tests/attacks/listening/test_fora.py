@@ -20,6 +20,8 @@ from sltoolkit.parties.settings import Training
 from sltoolkit.referee.sessions import ListeningSession
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 TASK = Task(input_shape=(1, 8, 8), smashed_shape=(4, 4, 4), classes=3)
 SMALL = FORA(
     width=6, blocks=1, mmd_share=0.8, lr=1e-2, critic_lr=3e-2, penalty=5.0, polish=1

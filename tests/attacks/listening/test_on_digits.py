@@ -21,6 +21,8 @@ from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import SplitFedV1, UShaped
 from sltoolkit.wire.turn import Turn
 
+pytestmark = pytest.mark.golden
+
 NARROW = SDAR(width=8, critic_width=2, image_critic_width=2, lr=1e-3, decoder_lr=2e-3)
 """Narrow networks, and a decoder that learns within hundreds of batches."""
 

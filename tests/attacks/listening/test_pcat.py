@@ -22,6 +22,8 @@ from sltoolkit.parties.honest import HonestServer
 from sltoolkit.referee.sessions import ListeningSession
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 
 def ear(attack: PCAT, first: BatchView) -> PseudoClient:
     tap = attack.open(sim.before(), first, rng=Stream(3))

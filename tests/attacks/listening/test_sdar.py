@@ -24,6 +24,8 @@ from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.referee.sessions import ListeningSession
 from sltoolkit.streams import Stream
 
+pytestmark = pytest.mark.golden
+
 NARROW = replace(SDAR.smoke(), lambda1=0.3, lambda2=0.2)
 
 
