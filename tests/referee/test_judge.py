@@ -163,10 +163,14 @@ def test_the_seat_is_the_first_that_holds_what_the_attack_needs() -> None:
 
 def test_a_mount_says_what_is_known_in_a_seat() -> None:
     attack = Says(answer=mean_of_aux)
-    hears, holds = (mount_attack(attack, p, ("aux",)) for p in (UShaped(), Vanilla()))
+    labeled = Vanilla(labels_at="server")
+    hears, holds, told = (
+        mount_attack(attack, p, ("aux",)) for p in (UShaped(), labeled, Vanilla())
+    )
     granted = mount_attack(attack, UShaped(), ("aux", "labels"))
     assert (hears.sees_labels, hears.hears_labels) == (False, False)
-    assert (holds.sees_labels, holds.hears_labels) == (True, True)
+    assert (holds.sees_labels, holds.hears_labels) == (True, False)
+    assert (told.sees_labels, told.hears_labels) == (True, True)
     assert (granted.sees_labels, granted.hears_labels) == (True, False)
     assert granted.available - hears.available == {"labels"}
     assert granted.filled == {"smashed", "aux"}  # its view has no room for labels
