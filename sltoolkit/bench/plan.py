@@ -1,7 +1,7 @@
 """A plan: the victims and cells of an experiment, and the key that each is stored under."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
@@ -10,7 +10,7 @@ from sltoolkit.attacks import ATTACKS
 from sltoolkit.bench.build import at, attack_from, protocol_from
 from sltoolkit.bench.keys import digest_of, key_of
 from sltoolkit.bench.spec import Spec, Table
-from sltoolkit.contracts.attack import ActiveAttack, Attack, Listener, NoAttack
+from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Attack, Listener, NoAttack
 from sltoolkit.data.partition import PARTITIONS
 from sltoolkit.data.samples import Split
 from sltoolkit.defenses import DEFENSES
@@ -108,25 +108,55 @@ def plan_of(spec: Spec) -> Plan:
     plan = Plan(name=spec.name, demonstration=spec.demonstration)
     several = len(spec.protocols) > 1
     for point in spec.points():
-        mounted = _mountable(point) if several else list(enumerate(point.attack))
+        seated = _seated(point, several=several)
         for defense in point.defense:
             for seed in point.seeds:
-                for cell in _cells(plan, point, defense, seed, mounted):
+                for cell in _cells(plan, point, defense, seed, seated):
                     plan.cells.setdefault(cell.key, cell)
     return plan
 
 
-def _mountable(point: Spec) -> list[tuple[int, Table]]:
-    """The attacks that the point's protocol seats; if it seats none, `none`: utility alone."""
-    protocol, mounted = protocol_of(point), []
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Seated:
+    """An attack that a point's protocol seats: its table, the attack, and what it is granted."""
+
+    table: Table
+    attack: AnyAttack
+    grants: tuple[str, ...]
+
+
+def _seated(point: Spec, *, several: bool) -> list[_Seated]:
+    """The attacks of a point.
+
+    Args:
+        point: with one protocol.
+        several: whether the experiment compares protocols. Attacks that this one can't seat are
+            then left out, and if none is left there is `none`, for utility alone.
+
+    Raises:
+        ThreatModelError: if there is one protocol and it can't seat an attack.
+        SpecError: if an attack takes part in a training that is over.
+    """
+    protocol, found = protocol_of(point), []
     for i, table in enumerate(point.attack):
-        grants = {*point.grants, *table.get("grants", [])}
-        try:
-            mount_attack(attack_from(table, f"attack[{i}]"), protocol, grants, table.get("role"))
-        except ThreatModelError:
-            continue
-        mounted.append((i, table))
-    return mounted or [(len(point.attack), {"name": "none"})]
+        attack = attack_from(table, f"attack[{i}]")
+        grants = tuple(sorted({*point.grants, *table.get("grants", [])}))
+        with at(f"attack[{i}]"):
+            try:
+                mount_attack(attack, protocol, grants, table.get("role"))
+            except ThreatModelError:
+                if several:
+                    continue
+                raise
+            if point.checkpoint is not None and not isinstance(attack, Attack):
+                raise SpecError(
+                    f"{table['name']} takes part in the training, and a checkpoint is trained "
+                    "already: leave out the one or the other"
+                )
+        found.append(_Seated(table=table, attack=attack, grants=grants))
+    nobody = _Seated(table={"name": "none"}, attack=NoAttack(), grants=tuple(sorted(point.grants)))
+    return found or [nobody]
 
 
 def protocol_of(point: Spec) -> Protocol:
@@ -136,19 +166,10 @@ def protocol_of(point: Spec) -> Protocol:
 
 
 def _cells(
-    plan: Plan, point: Spec, defense: Table, seed: int, attacks: list[tuple[int, Table]]
+    plan: Plan, point: Spec, defense: Table, seed: int, seated: Sequence[_Seated]
 ) -> Iterator[CellPlan]:
-    protocol = protocol_of(point)
-    for i, table in attacks:
-        attack = attack_from(table, f"attack[{i}]")
-        grants = tuple(sorted({*point.grants, *table.get("grants", [])}))
-        with at(f"attack[{i}]"):
-            mount_attack(attack, protocol, grants, table.get("role"))
-            if point.checkpoint is not None and not isinstance(attack, Attack):
-                raise SpecError(
-                    f"{table['name']} takes part in the training, and a checkpoint is trained "
-                    "already: leave out the one or the other"
-                )
+    for one in seated:
+        table, attack, grants = one.table, one.attack, one.grants
         for attacker_seed in point.attacker_seeds:
             hijacks = isinstance(attack, ActiveAttack)
             listens = hijacks or isinstance(attack, Listener)

@@ -25,8 +25,8 @@ class Mount:
         role: the seat.
         links: the messages that are heard there, by the grant that they fill.
         hops: how many further parties the smashed data have passed where they are heard.
-        hears_labels: whether the labels are known by position, not because they are granted.
-        sees_labels: whether the targets' labels are known.
+        sees_labels: whether the targets' labels are known there.
+        hears_labels: whether they are heard on the wire, so that they are what clients sent.
         available: all grants at hand, by position or because they are granted.
         filled: of these the ones that fill the attack's view: all that it needs, and what it can
             use besides.
@@ -35,8 +35,8 @@ class Mount:
     role: Role
     links: Mapping[str, LinkSource]
     hops: int
-    hears_labels: bool
     sees_labels: bool
+    hears_labels: bool
     available: frozenset[str]
     filled: frozenset[str]
 
@@ -55,8 +55,8 @@ def mount_in(
         role=role,
         links=seat.links,
         hops=seat.hops,
-        hears_labels="labels" in seat.grants,
         sees_labels="labels" in available,
+        hears_labels=role != "client" and "labels" in seat.grants and protocol.labels_travel,
         available=available,
         filled=filled,
     )

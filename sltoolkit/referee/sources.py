@@ -100,7 +100,7 @@ def trained_sources(
         ),
         "smashed": lambda: released_targets(victim, asked.records, targets.releases, hops),
         "smashed_grad": lambda: gradients(asked.labeled),
-        "labels": lambda: told_labels(victim, asked.records, mount),
+        "labels": lambda: _told_labels(member, asked.records, mount, victim.rng),
         "hints": lambda: Hints(smashed_grad=gradients(asked.hinted), y=asked.hinted.y.clone()),
         "client_weights": lambda: copy.deepcopy(member.network(hops)),
         "peer_weights": lambda: copy.deepcopy(peer_of(victim).network(hops)),
@@ -113,15 +113,14 @@ def trained_sources(
     }  # fmt: skip
 
 
-def told_labels(victim: Victim, samples: Samples, mount: Mount) -> Tensor:
+def _told_labels(member: Deployed, samples: Samples, mount: Mount, rng: Stream) -> Tensor:
     """The labels (N,) that a seat knows: as they were sent, where it hears them on the wire.
 
     The client, and a seat to which they are granted though it doesn't hear them, has the true ones.
     """
-    hears = mount.role != "client" and mount.hears_labels
-    if not hears or not victim.protocol.labels_travel:
+    if not mount.hears_labels:
         return samples.y.clone()
-    return victim.client.replica().labels(samples, victim.rng.fresh("labels"))
+    return member.replica().labels(samples, rng.fresh("labels"))
 
 
 def peer_of(victim: Victim) -> Deployed:

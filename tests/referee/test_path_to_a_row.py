@@ -12,6 +12,7 @@ from support.toys import CUT, QUICK, TARGETS, network, split
 
 import sltoolkit as sl
 from sltoolkit import api
+from sltoolkit.contracts.attack import AnyAttack
 from sltoolkit.referee import judge
 from sltoolkit.training.checkpoint import save_victim
 from sltoolkit.training.deployed import Deployed
@@ -70,10 +71,15 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> sl.Victim:
     return api.restored(path, network, split(), **settings)
 
 
-def test_from_the_clients_forward_to_a_row_few_modules_are_passed(stored: sl.Victim) -> None:
-    attack = Says(answer=mean_of_aux)
-    assert not api.attack(stored, attack).rows().empty  # versions are asked for once per process
-    found = passed(lambda: api.attack(stored, attack).rows())
+@pytest.mark.parametrize(
+    "attack", [Says(answer=mean_of_aux), sl.UnSplit.smoke()], ids=["says", "unsplit"]
+)
+def test_from_the_clients_forward_to_a_row_few_modules_are_passed(
+    stored: sl.Victim, attack: AnyAttack
+) -> None:
+    grants = ("aux", "client_arch")
+    assert not api.attack(stored, attack, grants=grants).rows().empty  # versions are asked for once
+    found = passed(lambda: api.attack(stored, attack, grants=grants).rows())
     assert found[0] == "sltoolkit.training.deployed"
     assert {"sltoolkit.referee.judge", "sltoolkit.referee.scoring"} <= set(found)
     assert "sltoolkit.rows.build" in found
