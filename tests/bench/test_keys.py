@@ -84,7 +84,8 @@ VANILLA = {
     "parties.received", "parties.sampling", "parties.settings", "parties.stages",
     "privacy.guarantee", "protocols._conversation", "protocols._holdings", "protocols._relay",
     "protocols.vanilla", "training.averaging", "training.cast", "training.casting",
-    "training.deployed", "training.guarded", "training.member", "training.merging", "training.protocol", "wire.codec",
+    "training.deployed", "training.guarded", "training.member", "training.merging",
+    "training.protocol", "wire.codec",
     "wire.message", "wire.turn", "wire.wire",
 }  # fmt: skip
 
