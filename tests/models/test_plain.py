@@ -35,7 +35,7 @@ def test_an_mlp_has_a_block_per_hidden_layer(
         (ecg_cnn, (1, 8)),
         (ecg_cnn, (2, 13)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_smallest_and_odd_inputs_give_logits(
