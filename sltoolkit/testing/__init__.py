@@ -11,12 +11,9 @@ Each of the three runs every check that applies, on tiny victims of its own, and
 `cheats.catalog` holds deliberately bad plug-ins, each with the check that catches it.
 """
 
-from sltoolkit.errors import SpecError
+import sltoolkit.testing.assertions  # noqa: F401  first, before what takes seconds to load
 from sltoolkit.testing.attacks import check_attack
 from sltoolkit.testing.defenses import check_defense
 from sltoolkit.testing.protocols import check_protocol
 
 __all__ = ["check_attack", "check_defense", "check_protocol"]
-
-if not __debug__:
-    raise SpecError("python -O removes the suite's assertions: run it without -O")

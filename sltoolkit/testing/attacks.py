@@ -63,7 +63,7 @@ def attack_checks(
         protocols: likewise.
     """
     kind = attack if isinstance(attack, type) else type(attack)
-    one = attack.smoke() if isinstance(attack, type) else attack
+    one = facts.smallest(attack)
     assert isinstance(one, Attack | Listener | ActiveAttack), (
         f"{kind.__name__} is no Attack, Listener or ActiveAttack"
     )
@@ -73,6 +73,8 @@ def attack_checks(
         "frozen_view": partial(facts.check_frozen_view, one),
         "refusal": partial(facts.check_refusal, one),
     }
+    if not isinstance(one, Attack):
+        facts.check_frozen_view(one)  # its views decide in which protocols it has a seat
     given = {f"protocol{k}": protocol for k, protocol in enumerate(protocols)}
     if isinstance(one, Listener):
         checks |= listeners.listener_checks(one, given or listeners.PROTOCOLS)

@@ -45,7 +45,7 @@ def check_defense(defense: type[Defense] | Defense) -> None:
 def defense_checks(defense: type[Defense] | Defense) -> dict[str, Callable[[], None]]:
     """Every check of a defense, by name."""
     kind = defense if isinstance(defense, type) else type(defense)
-    one = defense.smoke() if isinstance(defense, type) else defense
+    one = facts.smallest(defense)
     return {
         "default_constructible": partial(facts.check_default_constructible, kind),
         "strength_is_field": partial(check_strength_is_field, kind),

@@ -14,6 +14,18 @@ from sltoolkit.rows.names import parameters_json
 from sltoolkit.testing.judging import views_of
 
 
+def smallest(plugin: Any) -> Any:
+    """A plug-in as it is given, or at the smallest setting of its class.
+
+    Raises:
+        AssertionError: if a class can't be made without arguments.
+    """
+    if not isinstance(plugin, type):
+        return plugin
+    check_default_constructible(plugin)
+    return plugin.smoke()  # type: ignore[attr-defined]
+
+
 def check_default_constructible(kind: type) -> None:
     """It can be made without arguments, is a dataclass, and has a smallest setting.
 
@@ -21,7 +33,10 @@ def check_default_constructible(kind: type) -> None:
     """
     name = kind.__name__
     assert is_dataclass(kind), f"{name} is no dataclass of hyper-parameters"
-    plugin: Any = kind()
+    try:
+        plugin: Any = kind()
+    except TypeError as e:
+        raise AssertionError(f"{name} can't be made without arguments: {e}") from e
     frozen = kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert frozen or isinstance(plugin, Defense), (
         f"{name} is not frozen: it could carry state from run to run"

@@ -48,10 +48,11 @@ def outcome_of(attack: AnyAttack, victim: Victim) -> Outcome:
 def check_well_formed(victim: Victim, attack: AnyAttack) -> None:
     """The referee can judge it on the very targets that it was asked about."""
     name = type(attack).__name__
-    result = attack_and_judge(victim, attack, grants=granted(attack))
-    assert len(result.rows()), f"{name} can't be judged: no metric applies to its outcome"
-    for metric, scores in result.verdict.scores.items():
+    verdict = attack_and_judge(victim, attack, grants=granted(attack)).verdict
+    assert verdict.scores, f"{name} can't be judged: no metric applies to its outcome"
+    for metric, scores in verdict.scores.items():
         assert bool(scores.isfinite().all()), f"{name} has no finite {metric}"
+        assert verdict.baselines.get(metric), f"{name} has no baseline for {metric}"
 
 
 class _Looked(Exception):  # noqa: N818

@@ -62,7 +62,7 @@ class Listened:
 
     Attributes:
         listener: what listened.
-        victim: who was trained.
+        victim: the one that was trained.
         protocol: how.
         outcome: everything that the listener then handed back, by name.
     """
@@ -161,7 +161,7 @@ def check_alone_or_not(make: Make, other: Listener[Any], alone: Listened | None 
     among = listened(make(), beside=(other, make()), protocol=alone.protocol)
     wrong = differences(alone.outcome, among.outcome)
     name = type(alone.listener).__name__
-    assert not wrong, f"{name} depends on who else listens: {wrong} differ"
+    assert not wrong, f"{name} depends on what else listens: {wrong} differ"
 
 
 def check_leaves_victim(make: Make, alone: Listened | None = None) -> None:

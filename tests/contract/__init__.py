@@ -1,1 +1,1 @@
-"""The contract suite: what every registered attack and defense must keep to."""
+"""The contract suite on every registered plug-in, and on plug-ins that it must catch."""

@@ -1,20 +1,24 @@
 """What somebody writes outside of the repository passes the suite, end to end."""
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from support.toys import victim
+from torch import Tensor
 
 from contract.example_defenses import SoftLabels
 from contract.example_hijacker import Hijack
 from contract.example_listener import PseudoClient
 from sltoolkit.protocols import UShaped, Vanilla
 from sltoolkit.testing import check_attack, check_defense, check_protocol
+from sltoolkit.testing.careless import Careless
 from sltoolkit.testing.cheats.protocols import Planted
 from sltoolkit.testing.sources import sources_of
 
@@ -120,6 +124,25 @@ def test_something_else_is_no_attack() -> None:
         check_attack(kind)
 
 
+def test_one_that_needs_arguments_is_told(package: Path) -> None:
+    needy = ATTACK.replace("    def run", "    depth: int\n\n    def run")
+    (package / "nearest.py").write_text(needy)
+    with pytest.raises(AssertionError, match=r"Nearest can't be made without arguments: .*depth"):
+        check_attack(imported().Nearest)
+
+
+def test_a_listener_with_a_loose_view_is_told() -> None:
+    @dataclass(kw_only=True)
+    class Loose:
+        smashed: Tensor
+
+    class Wrong(Careless):
+        view: ClassVar[type] = Loose
+
+    with pytest.raises(AssertionError, match="the view Loose must be a frozen dataclass"):
+        check_attack(Wrong)
+
+
 def test_a_listener_passes() -> None:
     check_attack(PseudoClient, protocols=[Vanilla()])
 
@@ -131,6 +154,15 @@ def test_a_hijacker_passes() -> None:
 def test_a_defense_passes() -> None:
     check_defense(SoftLabels)
     check_defense(SoftLabels(smoothing=0.2))
+
+
+def test_without_assertions_nothing_would_be_checked() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-O", "-c", "import sltoolkit.testing"], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert ran.returncode != 0
+    assert "python -O removes the suite's assertions" in ran.stderr
 
 
 def test_a_protocol_passes() -> None:

@@ -78,7 +78,8 @@ class Cheat:
         if issubclass(self.kind, Protocol):
             return self._said(check_protocol, self.first_says or self.says)
         on = [] if self.victim is None else [self.victim()]
-        return self._said(partial(check_attack, victims=on), self.first_says or self.says)
+        check = partial(check_attack, victims=on, protocols=[Vanilla()])
+        return self._said(check, self.first_says or self.says)
 
     def _said(self, check: Callable[[Any], None], expected: str) -> str:
         name = self.kind.__name__
@@ -165,7 +166,7 @@ LISTENERS: tuple[Cheat, ...] = (
     ),
     Cheat(listeners.Drifts, listening.check_determinism, "two outcomes"),
     Cheat(listeners.Wearies, listening.check_determinism, "asked again"),
-    Cheat(listeners.Overhears, _overhears, "who else listens", first_says="two outcomes"),
+    Cheat(listeners.Overhears, _overhears, "what else listens", first_says="two outcomes"),
 )  # fmt: skip
 
 HIJACKERS: tuple[Cheat, ...] = (

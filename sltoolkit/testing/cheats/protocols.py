@@ -30,7 +30,7 @@ class Planted(Protocol):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Who holds what."""
+        """Those of vanilla."""
         return self.vanilla.seats
 
     def cast(self, casting: Casting) -> Cast:
