@@ -54,7 +54,8 @@ def test_an_attack_states_when_it_acts_and_every_grant_it_may_use(name: str) -> 
 def test_parameters_stand_with_their_defaults() -> None:
     found: dict[str, Any] = describe("splitfed_v1")["parameters"]
 
-    assert found["clients"] == PROTOCOLS["splitfed_v1"]().clients
+    assert found["clients"]["default"] == PROTOCOLS["splitfed_v1"]().clients
+    assert found["clients"]["expected"] == "a whole number of at least 1"
 
 
 def test_metrics_state_direction_and_range() -> None:

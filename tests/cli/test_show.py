@@ -40,11 +40,19 @@ def test_a_record_shows_all_that_is_said_and_nothing_empty(
 ) -> None:
     show_record({
         "name": "noise", "description": "adds noise", "citation": "", "needs": [],
-        "roles": ["server", "client"], "parameters": {"std": 0.5},
+        "roles": ["server", "client"], "parameters": {
+            "std": {"expected": "a number", "default": 0.5, "meaning": "its width", "grid": [1, 2]}
+        },
     })  # fmt: skip
 
     lines = [line for line in capsys.readouterr().out.splitlines() if line]
-    assert lines == ["noise", "adds noise", "roles: server, client", "parameters", "  std: 0.5"]
+    assert lines == [
+        "noise",
+        "adds noise",
+        "roles: server, client",
+        "parameters",
+        "  std: a number; default 0.5, rehearsed among 1, 2: its width",
+    ]
 
 
 def test_a_list_of_data_says_where_files_are_looked_for(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sltoolkit.errors import SpecError
+from sltoolkit.models import build
 from sltoolkit.models.plain import cifar_cnn, ecg_cnn, image_shape, lenet, mlp
 
 
@@ -51,10 +52,7 @@ def test_padding_takes_small_images() -> None:
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
-        (mlp, {"shape": (4,), "hidden": (3, 0)}, "hidden must be a list of positive integers"),
-        (mlp, {"shape": (4,), "hidden": (2.5,)}, "hidden must be a list of positive integers"),
         (lenet, {"shape": (1, 15, 40)}, "needs larger images than 15x40"),
-        (lenet, {"shape": (1, 28, 28), "padding": -1}, "padding must be an integer of at least 0"),
         (lenet, {"shape": (28, 28)}, "lenet takes images of shape"),
         (cifar_cnn, {"shape": (3, 32, 7)}, "32x7 is below 8x8"),
         (ecg_cnn, {"shape": (1, 7)}, "length 8 and more"),
@@ -66,6 +64,21 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         make(classes=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("mlp", {"hidden": (3, 0)}, "hidden must be a list of whole numbers of at least 1"),
+        ("mlp", {"hidden": (2.5,)}, "hidden must be a list of whole numbers of at least 1"),
+        ("lenet", {"padding": -1}, "padding must be a whole number of at least 0, got -1"),
+    ],
+)
+def test_senseless_parameters_are_refused_when_it_is_built(
+    name: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        build(name, shape=(1, 28, 28), classes=2, **options)
 
 
 def test_no_relu_works_in_place() -> None:

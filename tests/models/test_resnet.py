@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sltoolkit.errors import SpecError
+from sltoolkit.models import build
 from sltoolkit.models.resnet import NORMS, PadShortcut, ResidualBlock, resnet18, resnet20
 
 BOTH = pytest.mark.parametrize(("make", "blocks"), [(resnet18, (4, 2)), (resnet20, (3, 3))])
@@ -40,7 +41,7 @@ def test_signals_and_unknown_norms_are_refused(make: Make, blocks: tuple[int, in
     with pytest.raises(SpecError, match="takes images of shape"):
         make(shape=(1, 128), classes=2)
     with pytest.raises(SpecError, match="did you mean 'batch'"):
-        make(shape=(1, 8, 8), classes=2, norm="bach")
+        build(make.__name__, shape=(1, 8, 8), classes=2, norm="bach")
 
 
 @pytest.mark.parametrize("stride", [1, 2])

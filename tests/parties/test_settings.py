@@ -18,10 +18,10 @@ def network() -> nn.Module:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": -1}, "training.epochs must be at least 0, got -1"),
-        ({"batch_size": 0}, "training.batch_size must be at least 1, got 0"),
-        ({"lr": float("nan")}, "training.lr must be at least 0, got nan"),
-        ({"weight_decay": -0.1}, "training.weight_decay must be at least 0"),
+        ({"epochs": -1}, "epochs must be a whole number of at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"lr": float("nan")}, "lr must be a number of at least 0, got nan"),
+        ({"weight_decay": -0.1}, "weight_decay must be a number of at least 0, got -0.1"),
         ({"optimizer": "adma"}, "did you mean 'adam'"),
     ],
 )
