@@ -62,7 +62,7 @@ def test_a_spec_takes_both_and_checks_them() -> None:
     assert load_spec({**table, **good}).reducer == {"name": "top_k"}
     with pytest.raises(SpecError, match=r"partition\.name.*dirichlet"):
         load_spec({**table, "partition": {"name": "dirichelt"}})
-    with pytest.raises(SpecError, match=r"reducer: Quantized: bits must be .* 16, got 40"):
+    with pytest.raises(SpecError, match=r"reducer\.bits must be .* 16, got 40"):
         load_spec({**table, "reducer": {"name": "quantize", "bits": 40}})
 
 

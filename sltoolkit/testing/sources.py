@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import final
 
+from sltoolkit.testing.reachable import reachable_source
+
 COMPUTING = frozenset({
     "torch", "numpy", "scipy", "math", "abc", "collections", "contextlib", "copy", "dataclasses",
     "enum", "functools", "itertools", "operator", "typing", "types",
@@ -196,8 +198,9 @@ def _imported(tree: ast.AST) -> Iterator[str]:
 
 
 def sources_of(kind: type) -> dict[str, str]:
-    """The text of the file that defines a class, by module, and of what it imports of its package.
+    """The text that a class consists of, by module: of its file, and of its package's modules.
 
+    Of its own file that is what it reaches, so a test or a call of this suite may stand there, too.
     A plug-in of the toolkit is its own file alone.
     """
     found: dict[str, str] = {}
@@ -208,7 +211,9 @@ def sources_of(kind: type) -> dict[str, str]:
         path = getattr(sys.modules.get(module), "__file__", None)
         if module in found or path is None:
             continue
-        found[module] = Path(path).read_text()
+        text = Path(path).read_text()
+        own_file = module == kind.__module__
+        found[module] = reachable_source(text, kind.__qualname__) if own_file else text
         if top != "sltoolkit":
             waiting += [m for m in _imported(ast.parse(found[module])) if m.split(".")[0] == top]
     return found

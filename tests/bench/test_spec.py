@@ -39,11 +39,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "training value": (
         {"training": {"batch_size": 0}},
-        "^training: Training: batch_size must be a whole number of at least 1, got 0",
+        r"^training\.batch_size must be a whole number of at least 1, got 0",
     ),
     "targets value": (
         {"targets": {"count": 0}},
-        "^targets: Targets: count must be a whole number of at least 1, got 0",
+        r"^targets\.count must be a whole number of at least 1, got 0",
     ),
     "device": ({"device": "cdua:1"}, "device: no device .*did you mean 'cuda'"),
     "defense name": (

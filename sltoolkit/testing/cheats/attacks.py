@@ -73,8 +73,19 @@ class Honest(Toy):
         """Nearest smashed data, with a little random jitter from the right places."""
         z = view.release(view.aux.x).mean(0).flatten(1)
         nearest = torch.cdist(view.smashed.mean(0).flatten(1), z).argmin(1)
-        jitter = torch.rand(1) + torch.rand(1, generator=rng.torch())  # scope and stream
+        own = torch.rand(1, generator=rng.torch()).to(z)
+        jitter = torch.rand(1, device=z.device) + own  # scope and stream
         return Reconstruction(images=view.aux.x[nearest] + 1e-3 * jitter)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LooksAround(Toy):
+    """Asks about memory, and happens to find nothing there."""
+
+    def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
+        """Gray, if garbage is collected."""
+        return resized(torch.tensor([0.5 * gc.isenabled()], device=view.smashed.device), view)
 
 
 @final

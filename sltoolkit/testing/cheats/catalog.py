@@ -139,9 +139,9 @@ ATTACKS: tuple[Cheat, ...] = (
     Cheat(attacks.HearsNothing(), facts.check_refusal, "needs no grant"),
     Cheat(attacks.CitesNobody(), facts.check_citation, "cites no paper"),
     Cheat(attacks.Loose, facts.check_default_constructible, "not frozen"),
-    Cheat(attacks.Honest, _imports, "imports gc, which an attack must not"),
+    Cheat(attacks.LooksAround, _imports, "imports gc, which an attack must not"),
 )  # fmt: skip
-"""Attacks after the fact; what is wrong with `Honest` is the company that it keeps in its file."""
+"""Attacks after the fact."""
 
 LISTENERS: tuple[Cheat, ...] = (
     Cheat(
