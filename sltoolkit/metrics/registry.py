@@ -85,8 +85,8 @@ def applicable(kind: str, shape: tuple[int, ...]) -> tuple[Metric, ...]:
         SpecError: there is no such kind.
     """
     side = min(shape[1:]) if len(shape) == 3 else len(shape) - 1
-    metrics = (METRICS[name] for name in lookup(KINDS, kind, "kind of outcome"))
-    return tuple(m for m in metrics if m.min_side <= side)
+    names = KINDS[kind] if kind in KINDS else lookup(KINDS, kind, "kind of outcome")
+    return tuple(METRICS[name] for name in names if METRICS[name].min_side <= side)
 
 
 def primary(kind: str, shape: tuple[int, ...]) -> Metric:

@@ -71,13 +71,16 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> sl.Victim:
     return api.restored(path, network, split(), **settings)
 
 
-@pytest.mark.parametrize(
-    "attack", [Says(answer=mean_of_aux), sl.UnSplit.smoke()], ids=["says", "unsplit"]
-)
+ATTACKS = [Says(answer=mean_of_aux), *(kind.smoke() for kind in (
+    sl.UnSplit, sl.WhiteBox, sl.Decoder, sl.Regression, sl.Retrieval,
+))]  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: type(attack).__name__)
 def test_from_the_clients_forward_to_a_row_few_modules_are_passed(
     stored: sl.Victim, attack: AnyAttack
 ) -> None:
-    grants = ("aux", "client_arch")
+    grants = ("aux", "client_arch", "client_weights", "release")
     assert not api.attack(stored, attack, grants=grants).rows().empty  # versions are asked for once
     found = passed(lambda: api.attack(stored, attack, grants=grants).rows())
     assert found[0] == "sltoolkit.training.deployed"
