@@ -46,8 +46,7 @@ def rehearsed(attack: Attack[V], view: V, *, rng: Stream) -> Outcome:
 def tuned(attack: A, view: Any, *, rng: Stream) -> A:
     """The best of the attack's candidates on own samples, refined for as long as that helps.
 
-    The attack itself is returned, its parameters still open, if there is nothing to compare or
-    nothing to rehearse on.
+    The attack itself is returned, its parameters still open, if there is nothing to rehearse on.
 
     Args:
         attack: with some parameters left open.
@@ -56,7 +55,7 @@ def tuned(attack: A, view: Any, *, rng: Stream) -> A:
     """
     options = attack.candidates(view)
     if len(options) == len(attack.refinements(options[0], view)) == 1:
-        return attack
+        return options[0] if _can_rehearse(attack, view, rng) else attack
     stage = _stage(attack, view, rng.child("stage"))
     if stage is None:
         return attack
@@ -71,6 +70,17 @@ def tuned(attack: A, view: Any, *, rng: Stream) -> A:
             break
         best, errors = finer, found
     return best
+
+
+def _can_rehearse(attack: Attack[Any], view: Any, rng: Stream) -> bool:
+    if attack.rehearsal_view is None:
+        return _has_queries(view)
+    return _stage(attack, view, rng.child("stage")) is not None
+
+
+def _has_queries(view: Any) -> bool:
+    """Whether a view holds own samples and queries."""
+    return getattr(view, "aux", None) is not None and getattr(view, "release", None) is not None
 
 
 def _stage(attack: Attack[V], view: V, rng: Stream) -> tuple[V, Tensor] | None:
@@ -89,7 +99,7 @@ def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
         SpecError: if there are fewer than two aux samples.
     """
     given: Any = view
-    if getattr(given, "aux", None) is None or getattr(given, "release", None) is None:
+    if not _has_queries(view):
         return None
     x, y = given.aux.x, given.aux.y
     count = min(SAMPLES, len(x) // 2)
