@@ -24,10 +24,10 @@ from sltoolkit.training.member import Host, Member
 from sltoolkit.wire.wire import Wire
 
 LARGEST = 32
-"""Most samples in a batch; with larger batches, stacking saves no time."""
+"""The most samples in a stacked batch; with larger batches, stacking saves no time."""
 
 ROWS = 800
-"""Most samples in one stacked pass; with more, LeNet's activations don't fit the caches."""
+"""The most samples in one stacked pass; with more, LeNet's activations overflow the caches."""
 
 LAYERS = (
     nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten,
@@ -49,8 +49,8 @@ def converse_jointly(there: Sequence[Attendance], hosts: Sequence[Host], wire: W
 
     Args:
         there: the clients with their batches.
-        hosts: by the clients' slots.
-        wire: between them.
+        hosts: the clients' hosts, by slot.
+        wire: the wire between them.
     """
     own = {a.member: hosts[a.slot] for a in there}
     stackable = all(_stackable(me.party) and _stackable(host.party) for me, host in own.items())
@@ -69,7 +69,7 @@ def converse_vmapped(pairs: Sequence[Pair], wire: Wire) -> None:
 
     Args:
         pairs: honest parties with networks that differ in their weights alone, batches of one size.
-        wire: between them.
+        wire: the wire between them.
     """
     clients = [me.party for me, _, _ in pairs]
     computed = forward(clients, torch.stack([x for _, _, (x, _, _) in pairs]))
