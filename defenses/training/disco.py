@@ -1,6 +1,6 @@
 """DISCO: a learned pruner removes the channels that help an adversary but not the task.
 
-Adversary: any receiver of smashed data and tries to reconstruct inputs from it. Which channels
+Adversary: any receiver of smashed data that tries to reconstruct inputs from them. Which channels
 are zero depends on the input and is visible: the mask is a message too.
 
 Idea (Singh et al. 2021): a pruner pi scores the channels of z = f(x); per example the
