@@ -66,7 +66,7 @@ class SplitCost:
 
     @property
     def whole(self) -> PartCost:
-        """The whole network."""
+        """The costs of the whole network."""
         return self.client + self.server
 
     def workload(self, *, clients: int, samples: int) -> Workload:

@@ -1,6 +1,6 @@
 """Distance correlation: how strongly z depends on x, linearly or not.
 
-Distances are *not* squared. With squared distances the statistic sees linear dependence alone (in
+Distances are *not* squared. With squared distances the statistic sees only linear dependence (in
 one dimension it is the absolute Pearson correlation), which is a common mistake.
 """
 

@@ -1,7 +1,7 @@
 """Intervals over victims, and the worst case over attacks.
 
 The victim's seed is the unit of repetition: equally accurate victims differ by many dB, so an
-interval that resamples targets alone is about one fixed victim, and a bootstrap of a handful of
+interval that resamples only targets is about one fixed victim, and a bootstrap of a handful of
 seeds is far too narrow (72 % coverage instead of 95 at three seeds).
 """
 

@@ -1,7 +1,7 @@
 """Many equal conversations in one pass: several clients, each with its own copy of the server.
 
 When a hundred small networks are simulated one by one, most of the time goes into overhead around
-the arithmetic. Where they differ in their weights alone, `torch.vmap` runs all of them over stacked
+the arithmetic. Where they differ only in their weights, `torch.vmap` runs all of them over stacked
 weights. Gradients flow back into every network's own weights, so every party keeps its own
 optimizer, and every message still crosses the wire.
 """
@@ -68,7 +68,7 @@ def converse_vmapped(pairs: Sequence[Pair], wire: Wire) -> None:
     """Equal batches of several clients in one pass; the same messages travel as in `converse`.
 
     Args:
-        pairs: honest parties with networks that differ in their weights alone, batches of one size.
+        pairs: honest parties with networks that differ only in their weights, batches of one size.
         wire: the wire between them.
     """
     clients = [me.party for me, _, _ in pairs]

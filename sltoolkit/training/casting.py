@@ -151,5 +151,5 @@ def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
 
 
 def guard(defense: Defense, rng: Stream) -> Defense:
-    """A party's own copy of the defense, which draws from `rng` alone."""
+    """A party's own copy of the defense, which draws only from `rng`."""
     return defense if isinstance(defense, NoDefense) else Guarded(copy.deepcopy(defense), rng)
