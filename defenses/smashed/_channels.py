@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def pruned_count(ratio: float, channels: int) -> int:
-    """floor(ratio * channels), forgiving the rounding of products such as 0.29 * 100."""
+    """floor(ratio * channels); the rounding of products such as 0.29 * 100 takes none away."""
     return math.floor(ratio * channels + 1e-9)
 
 
@@ -16,6 +16,6 @@ def per_channel(values: Tensor, z: Tensor) -> Tensor:
 
 
 def zero_channels(z: Tensor) -> float:
-    """The fraction of channels of (R, B, C, ...) that are exactly 0 in all their positions."""
+    """The fraction of channels of (R, B, C, ...) that are exactly 0 in all positions."""
     positions = z.flatten(0, 1).unsqueeze(-1).flatten(2)
     return float((positions == 0).all(2).double().mean())

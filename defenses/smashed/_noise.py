@@ -15,7 +15,8 @@ def gaussian_like(z: Tensor, rng: Stream) -> Tensor:
 def laplace_like(z: Tensor, rng: Stream) -> Tensor:
     """Independent Laplace(0, 1) numbers (variance 2) of the shape, precision and device of `z`.
 
-    The difference of two exponentials: never infinite, unlike the logarithm of a uniform number.
+    Each is the difference of two exponentials, which is never infinite, unlike the logarithm of a
+    uniform number.
     """
     generator = rng.torch(z.device)
     positive, negative = (torch.empty_like(z).exponential_(generator=generator) for _ in range(2))

@@ -1,9 +1,9 @@
 """Differentially private release of smashed data.
 
-Adversary: whoever receives smashed data, in training and from the deployed client, with any
+Adversary: any receiver of smashed data, in training and from the deployed client, with any
 auxiliary knowledge.
 
-Idea (the Gaussian mechanism on clipped activations): for every example x of a batch on its own
+Idea (the Gaussian mechanism on clipped activations): each example x of a batch, on its own, becomes
 
     M(x) = clip_C(f(x)) + N(0, sigma^2 I),   clip_C(v) = v min(1, C / |v|_2),
 
@@ -12,15 +12,15 @@ example rather than add or remove one, and the l2 sensitivity is Delta = 2C. sig
 exactly (`sltoolkit.privacy.gaussian`), not by the textbook formula.
 
 Symbols: C = `clip`; `epsilon` and `delta` hold for *one* release of an example. k releases (its
-training epochs, repeated queries) are exactly one release with sigma / sqrt(k); `guarantee`
-states what is left after any number of them. Nothing is gained from subsampling, because the
-receiver sees which batch held the example.
+training epochs, repeated queries) equal one release with sigma / sqrt(k); `guarantee` states what
+is left after any number of them. Nothing is gained from subsampling, because the receiver sees
+which batch held the example.
 
-Clip and noise act in every phase. A client that trains with BatchNorm is refused: its examples
-would depend on each other's, and then the sensitivity of a batch is not that of one row.
+Clip and noise act in every phase. A client that trains with BatchNorm is refused, because one
+example would change the smashed data of its whole batch, which this sensitivity doesn't cover.
 
 Source: Dwork and Roth 2014 (clip and Gaussian mechanism), Balle and Wang 2018 (calibration).
-Departures: none; this is the plain mechanism, and no paper's particular variant of it.
+Departures: none; this is the plain mechanism, not a particular paper's variant of it.
 """
 
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ class DPActivations(Defense):
         return clipped(z, self.clip) + self.sigma * gaussian_like(z, turn.rng)
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
-        """What holds after `releases` releases of one example; nothing is claimed for none.
+        """What holds after `releases` releases of one example; None for no release.
 
         Raises:
             SpecError: if `releases` is negative or `delta` isn't strictly between 0 and 1.
@@ -118,7 +118,7 @@ class DPActivations(Defense):
         )
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
-        """`noise_std` around the clipped examples, and `clipped_fraction` of the examples."""
+        """`noise_std` around the clipped examples, and the `clipped_fraction` of examples."""
         examples = clean.flatten(0, 1)
         bounded = clipped(examples, self.clip)
         shrunk = _norms(examples) > self.clip

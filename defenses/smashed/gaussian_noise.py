@@ -1,6 +1,6 @@
 """Gaussian noise on the smashed data.
 
-Adversary: whoever receives smashed data, in training and from the deployed client.
+Adversary: any receiver of smashed data, in training and from the deployed client.
 
 Idea (Titcombe et al. 2021, with Gaussian instead of Laplace noise): the client sends
 
@@ -10,11 +10,11 @@ Symbols: z smashed data (B, ...), std the noise's standard deviation in z's unit
 
 Departures from the paper:
 
-1. Gaussian noise, not Laplace (`laplace_noise` is the paper's own).
-2. Always on, in training and in release; the paper also varies the noise after training.
+1. Gaussian noise, not Laplace (`laplace_noise` is the paper's defense).
+2. The noise is always on, in training and in release; the paper also varies it after training.
 3. The cut layer is not bounded here. Without a bound nothing is formally guaranteed, and a client
-   that trains under noise may learn larger activations that drown it: judge a setting by the
-   attacks, not by its std. `dp_activations` is the bounded, guaranteed relative.
+   that trains under noise may learn larger activations that drown it. So rate a setting by the
+   attacks, not by its std. `dp_activations` bounds the cut layer and states a guarantee.
 """
 
 from collections.abc import Mapping

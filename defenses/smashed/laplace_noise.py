@@ -1,6 +1,6 @@
 """Laplace noise on the smashed data.
 
-Adversary: whoever receives smashed data, in training and from the deployed client.
+Adversary: any receiver of smashed data, in training and from the deployed client.
 
 Idea (Titcombe et al. 2021): the client sends
 
@@ -11,9 +11,9 @@ deviation is sqrt(2) b. The paper tries b in {0.1, 0.2, 0.5, 1, 2, 5}.
 
 Departures from the paper:
 
-1. Always on, in training and in release; the paper also varies the noise after training.
-2. The cut layer is not bounded here (the paper's ends in tanh). Even there b = 1 on 500 features
-   would be epsilon = 1000 per release, so no guarantee is stated.
+1. The noise is always on, in training and in release; the paper also varies it after training.
+2. The cut layer is not bounded here (the paper's ends in tanh). Even in the paper b = 1 on 500
+   features would be epsilon = 1000 per release, so no guarantee is stated.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Random channel pruning: the baseline that learned pruning has to beat.
 
-Adversary: whoever receives smashed data, in training and from the deployed client. Which channels
+Adversary: any receiver of smashed data, in training and from the deployed client. Which channels
 are zero is visible, so the mask is a message too.
 
 Idea: set floor(ratio * C) channels of the smashed data, chosen at random, exactly to 0. For
@@ -9,14 +9,14 @@ vectors every feature is a channel.
 Symbols: z (B, C, ...), ratio = the fraction of channels removed.
 
 Source: the random baseline of DISCO (Singh et al. 2021) as in its authors' benchmark. As there,
-one fresh mask per batch, shared by its examples. Whoever sees the same example in several
-releases sees other channels each time and can merge them: this removes little from an attacker
-who may query often, or who listens for many epochs.
+every batch gets a fresh mask, which its examples share. An attacker that sees the same example in
+several releases sees other channels each time and can merge them, so pruning hides little from an
+attacker that may query often, or that listens for many epochs.
 
 Departures from the benchmark's code:
 
 1. Pruned entries are positive zeros, put in by selection: multiplying by a 0/1 mask would send
-   -0.0 for negative entries, that is their signs.
+   -0.0 for negative entries, and so reveal their signs.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ class RandomPruning(Defense):
         return z.masked_fill(per_channel(pruned, z), 0)
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
-        """`zero_channels`: the fraction that is exactly 0 as sent; `_clean`: before the mask."""
+        """`zero_channels`: the fraction of zero channels as sent; `_clean`: before the mask."""
         return {
             **super().evidence(clean, sent),
             "zero_channels": zero_channels(sent),

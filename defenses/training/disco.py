@@ -1,6 +1,6 @@
-"""DISCO: a learned pruner removes the channels that help an adversary and not the task.
+"""DISCO: a learned pruner removes the channels that help an adversary but not the task.
 
-Adversary: whoever receives smashed data and tries to reconstruct inputs from it. Which channels
+Adversary: any receiver of smashed data that tries to reconstruct inputs from them. Which channels
 are zero depends on the input and is visible: the mask is a message too.
 
 Idea (Singh et al. 2021): a pruner pi scores the channels of z = f(x); per example the
@@ -22,12 +22,12 @@ Departures from the paper and its authors' code:
 2. The pruner reads z detached, so the client gets the task's gradient at the channels that were
    kept, and none through the pruner's scores.
 3. The pruner is a small network (one hidden layer), the adversary the inverse network that the
-   `decoder` attack uses; the paper takes ResNet-18's tail and a larger decoder. A proxy weaker
-   than the real attacker makes the defense look good to itself alone.
-4. ratio = 0.65 and alpha = 0.5: the values of the authors' first published code, which prunes
-   hard as well; their later configuration says 0.99. Adam at 3e-4 for both, as there.
+   `decoder` attack uses; the paper takes ResNet-18's tail and a larger decoder. A proxy that is
+   weaker than the real attacker makes the defense look good only to itself.
+4. ratio = 0.65 and alpha = 0.5 are the values of the authors' first published code, which prunes
+   hard as well; their later configuration says 0.99. Both networks use Adam at 3e-4, as there.
 5. In training, standard Gumbel noise is added to the scores and T = 1 instead of 1/30
-   (straight-through Gumbel top-k), so that other masks are tried; in release the scores alone
+   (straight-through Gumbel top-k), so that other masks are tried; in release only the scores
    decide. Without noise the hard mask froze at its start: on digits the scores ran to +-80 within
    eight epochs, and against a proxy that has learned the present mask the privacy term is flat.
 6. A batch of fewer than two samples is pruned, and teaches pruner and adversary nothing: it has
@@ -103,11 +103,11 @@ class DISCO(Defense):
 
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks."""
+        """A setting with narrow networks."""
         return cls(width=4)
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """Build pruner and adversary, at the client alone."""
+        """Build pruner and adversary, only at the client."""
         if setup.side == "client":
             task = setup.task
             pruner = pruner_network(task.smashed_shape, width=self.width)
@@ -124,7 +124,7 @@ class DISCO(Defense):
         return setup
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """Remove the channels of lowest score; in training the task's gradient finds the pruner."""
+        """Remove the channels of lowest score; in training the pruner gets the task's gradient."""
         scores = self._own().pruner(z.detach())
         learns = turn.phase == "train" and len(z) >= 2
         if learns:
@@ -169,7 +169,7 @@ class DISCO(Defense):
         return {} if own is None else {"pruner": own.pruner, "adversary": own.adversary}
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
-        """`zero_channels`: the fraction that is exactly 0 as sent; `_clean`: before the mask.
+        """`zero_channels`: the fraction of zero channels as sent; `_clean`: before the mask.
 
         `train_proxy_mse`: the proxy adversary's error on the last training batch, to be compared
         with the real attacks'.

@@ -1,6 +1,6 @@
 """NoPeek: train the client so that smashed data say little about inputs.
 
-Adversary: whoever receives smashed data and tries to reconstruct inputs from it.
+Adversary: any receiver of smashed data that tries to reconstruct inputs from them.
 
 Idea (Vepakomma et al. 2020): besides the task, the client minimizes the distance correlation of a
 batch's inputs and its smashed data,
@@ -10,14 +10,14 @@ batch's inputs and its smashed data,
 Symbols: x inputs, z smashed data as sent, dCor in [0, 1] with distances that are *not* squared
 (`sltoolkit.metrics.correlation`); weight = alpha_1 / alpha_2 of the paper's loss
 alpha_1 dCor + alpha_2 CE. Later comparisons use weights between 0.05 and 4, the authors' notebook
-10,000. The privacy term reaches the client's network alone: the server sees the task's loss.
+10,000. The privacy term reaches only the client's network; the server learns only from the task.
 
 Departures from the paper:
 
 1. The default weight is 1, from the range of later comparisons.
 2. The loss is the biased batch estimate, as in the paper; on images it mostly measures the batch
-   size against the dimension (0.997 for *independent* data at 64 samples of 3,072 numbers). Read
-   leakage off the attacks or `unbiased_distance_correlation`, never off this loss.
+   size against the dimension (0.997 for *independent* data at 64 samples of 3,072 numbers). Measure
+   leakage by the attacks or `unbiased_distance_correlation`, never by this loss.
 3. A batch of fewer than two samples has no distance correlation and adds no loss.
 """
 
@@ -55,7 +55,7 @@ class NoPeek(Defense):
         """The weighted distance correlation of the batch's inputs and what was sent."""
         if turn.phase != "train" or turn.x is None or len(z) < 2:
             return None
-        branch = z.view_as(z)  # carries the gradient of this loss alone
+        branch = z.view_as(z)  # carries only the gradient of this loss
         if branch.requires_grad:
             branch.register_hook(self._remember_gradient)
         dcor = distance_correlation(turn.x, branch)
@@ -63,7 +63,7 @@ class NoPeek(Defense):
         return self.weight * dcor
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
-        """What the last training batch saw, besides the (unchanged) release.
+        """Measurements on the last training batch, and of the release, which is unchanged.
 
         `train_dcor` is the batch estimate that was minimized, `train_privacy_grad_norm` the l2
         norm of the privacy term's gradient at the cut; both are absent before any training.

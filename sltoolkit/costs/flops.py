@@ -23,10 +23,10 @@ class PartCost:
     Attributes:
         params: number of parameters.
         buffers: numbers in floating-point buffers (BatchNorm's statistics).
-        forward_flops: of one sample's forward pass: 2 per multiply-add of convolutions and matrix
-            products, and nothing else.
-        training_flops: of one sample's forward and backward pass, without the gradient with respect
-            to the whole network's input, which is not needed.
+        forward_flops: FLOPs of one sample's forward pass: 2 per multiply-add of convolutions and
+            matrix products, and nothing else.
+        training_flops: FLOPs of one sample's forward and backward pass, without the gradient with
+            respect to the whole network's input, which is not needed.
     """
 
     params: int = 0
@@ -51,11 +51,11 @@ class SplitCost:
 
     Attributes:
         at: the cut's name.
-        shape: of one sample's smashed data, without the batch axis.
+        shape: the shape of one sample's smashed data, without the batch axis.
         client: the part before the cut.
         server: the part after it.
-        auxiliary: a linear classifier on the smashed data, averaged over each channel; clients with
-            local losses need such a head.
+        auxiliary: a linear classifier on the smashed data, averaged over each channel; a client
+            that computes its own loss needs such a head.
     """
 
     at: str
@@ -66,7 +66,7 @@ class SplitCost:
 
     @property
     def whole(self) -> PartCost:
-        """The whole network."""
+        """The costs of the whole network."""
         return self.client + self.server
 
     def workload(self, *, clients: int, samples: int) -> Workload:
@@ -87,7 +87,7 @@ def split_costs(module: nn.Module, shape: Sequence[int], *, classes: int) -> lis
 
     Args:
         module: the model, which stays as it is.
-        shape: of one input, without the batch axis.
+        shape: the shape of one input, without the batch axis.
         classes: number of classes of the auxiliary head.
 
     Raises:
@@ -125,8 +125,8 @@ def u_shaped_workload(
     Args:
         first: the network at the head's end.
         second: the network at the beginning of the tail, a later cut.
-        clients: K.
-        samples: p.
+        clients: the number of clients, K.
+        samples: the number of samples, p.
     """
     return Workload(
         clients=clients,
@@ -141,8 +141,8 @@ def registered_costs(model: str, shape: Sequence[int], *, classes: int) -> list[
     """The costs of every legal cut of a registered model, in order of execution.
 
     Args:
-        model: its name.
-        shape: of one input, without the batch axis.
+        model: the model's name.
+        shape: the shape of one input, without the batch axis.
         classes: number of classes.
 
     Raises:

@@ -1,9 +1,9 @@
 """Seconds per epoch by protocol: sending over a shared link, and computing.
 
 A model with the ingredients of D.-J. Han, H. I. Bhatti, J. Lee, J. Moon, "Accelerating federated
-learning with split learning on locally generated losses" (2021); the constants were derived here,
-the paper's may differ. All K clients share one link of rate R, and one server computes for one
-client after another, so K clients at once are served K times slower. Times per sample cover the
+learning with split learning on locally generated losses" (2021); the constants were derived here
+and may differ from the paper's. All K clients share one link of rate R, and one server computes for
+one client after another, so K clients at once are served K times slower. Times per sample cover the
 forward and the backward pass. Symbols: |D| = p/K samples per client; w the model; alpha|w| the
 client's part; |a| an auxiliary head's parameters; c, s, f and a' the seconds per sample of the
 client's part, the server's part, the whole model on a client, and the auxiliary head.
@@ -25,12 +25,13 @@ class Scenario:
 
     Attributes:
         work: the training.
-        rate: of the link that all clients share for both directions, in scalars per second.
-        client_seconds: per sample, of the client's part on a client.
-        server_seconds: per sample, of the server's part on the server.
-        whole_seconds: per sample, of the whole model on a client.
-        auxiliary_params: of the head with which a client computes its own loss.
-        auxiliary_seconds: per sample, of that head on a client.
+        rate: the rate of the link that all clients share for both directions, in scalars per
+            second.
+        client_seconds: seconds per sample for the client's part, on a client.
+        server_seconds: seconds per sample for the server's part, on the server.
+        whole_seconds: seconds per sample for the whole model, on a client.
+        auxiliary_params: parameters of the head with which a client computes its own loss.
+        auxiliary_seconds: seconds per sample for that head, on a client.
     """
 
     work: Workload
@@ -53,10 +54,10 @@ def from_capacity(
 
     Args:
         work: the training.
-        rate: of the shared link, in scalars per second.
+        rate: the rate of the shared link, in scalars per second.
         client_capacity: P_C, in samples times parameters per second: c = alpha|w| / P_C.
         server_capacity: P_S, likewise.
-        auxiliary_params: of the auxiliary head.
+        auxiliary_params: parameters of the auxiliary head.
 
     Raises:
         SpecError: if a rate or a capacity is not above 0.
@@ -82,11 +83,11 @@ def from_flops(
 
     Args:
         split: the network's parts at one cut.
-        clients: K.
-        samples: p.
-        rate: of the shared link, in scalars per second.
-        client_flops: of a client, per second.
-        server_flops: of the server, per second.
+        clients: the number of clients, K.
+        samples: the number of samples, p.
+        rate: the rate of the shared link, in scalars per second.
+        client_flops: a client's speed, in FLOP/s.
+        server_flops: the server's speed, in FLOP/s.
 
     Raises:
         SpecError: if a rate or a speed is not above 0, or a count is not positive.
@@ -171,5 +172,5 @@ def _exchanging(case: Scenario) -> float:
 
 
 def _check_positive(name: str, value: float) -> None:
-    if not value > 0:  # so that NaN is refused
+    if not value > 0:  # also refuses NaN
         raise SpecError(f"{name} must be above 0, got {value}")

@@ -21,10 +21,10 @@ class Machines:
     """A link and machines.
 
     Attributes:
-        text: all of them in words.
-        rate: of the link, in scalars per second.
-        client_flops: of a client, in FLOP/s.
-        server_flops: of the server, in FLOP/s.
+        text: the link and the machines in words.
+        rate: the link's rate, in scalars per second.
+        client_flops: a client's speed, in FLOP/s.
+        server_flops: the server's speed, in FLOP/s.
     """
 
     text: str

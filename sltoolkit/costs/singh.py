@@ -1,8 +1,8 @@
 """Communication of split and federated learning as in Singh et al., in scalars per epoch.
 
 A. Singh, P. Vepakomma, O. Gupta, R. Raskar, "Detailed comparison of communication efficiency of
-split learning and federated learning" (2019, arXiv:1909.09145). Smashed data and its gradient are
-counted, labels are not. A hand-over of the client's weights counts *once*: `splitfed` counts it
+split learning and federated learning" (2019, arXiv:1909.09145). Smashed data and their gradients
+are counted, labels are not. A hand-over of the client's weights counts *once*: `splitfed` counts it
 twice, so numbers of the two modules must never stand in one comparison. With sharing, even a single
 client is charged for one hand-over.
 """
@@ -44,9 +44,9 @@ def break_even_clients(
     the model size of the break-even (at the same eta).
 
     Args:
-        params: N.
-        samples: p.
-        cut_width: q.
+        params: the number of parameters, N.
+        samples: the number of samples, p.
+        cut_width: the width of the cut, q.
         shared_share: eta, the share of the parameters that is handed on; 0 without sharing.
     """
     return 2 * samples * cut_width / (params * (2 - shared_share))

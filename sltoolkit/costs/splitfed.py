@@ -3,7 +3,7 @@
 C. Thapa, M. A. P. Chamikara, S. Camtepe, L. Sun, "SplitFed: when federated learning meets split
 learning" (AAAI 2022, arXiv:2004.12088), its table of costs. Weights count *twice*, down and up:
 `singh` counts a hand-over once, so numbers of the two modules must never stand in one comparison.
-Labels are not counted. Every client has a link of its own; `latency` lets them share one.
+Labels are not counted. Every client has its own link; in `latency` all clients share one.
 """
 
 import math
@@ -64,12 +64,12 @@ def break_even_clients(
 @final
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """A link and computing times, on which training times depend besides the workload.
+    """A link and computing times, which decide the training time together with the workload.
 
     Attributes:
-        compute_seconds: T, of forward and backward over all p samples, whatever the protocol.
-        rate: R, of one client's link, in scalars per second.
-        averaging_seconds: T_fedavg, of averaging whole models.
+        compute_seconds: T, for forward and backward over all p samples, in any protocol.
+        rate: R, the rate of one client's link, in scalars per second.
+        averaging_seconds: T_fedavg, for averaging whole models.
     """
 
     compute_seconds: float
@@ -82,22 +82,22 @@ class Pace:
 
 
 def federated_seconds(work: Workload, pace: Pace) -> float:
-    """T + 2|W|/R + T_fedavg."""
+    """Federated learning: T + 2|W|/R + T_fedavg."""
     return pace.compute_seconds + 2 * work.params / pace.rate + pace.averaging_seconds
 
 
 def split_seconds(work: Workload, pace: Pace) -> float:
-    """T + 2pq/R + 2 beta|W|K/R: one client after another."""
+    """One client after another: T + 2pq/R + 2 beta|W|K/R."""
     return pace.compute_seconds + split(work).total / pace.rate
 
 
 def v1_seconds(work: Workload, pace: Pace) -> float:
-    """T + 2pq/(KR) + 2 beta|W|/R + T_fedavg: all clients at once."""
+    """All clients at once: T + 2pq/(KR) + 2 beta|W|/R + T_fedavg."""
     return pace.compute_seconds + v1(work).per_client / pace.rate + pace.averaging_seconds
 
 
 def v2_seconds(work: Workload, pace: Pace) -> float:
-    """T + 2pq/(KR) + 2 beta|W|/R + T_fedavg/2: as V1, only the client's side is averaged."""
+    """As V1, but only clients are averaged: T + 2pq/(KR) + 2 beta|W|/R + T_fedavg/2."""
     return pace.compute_seconds + v2(work).per_client / pace.rate + pace.averaging_seconds / 2
 
 

@@ -1,4 +1,4 @@
-"""Rates, speeds and counts as text, read and written."""
+"""Reading and writing rates, speeds and counts as text."""
 
 import math
 import re
@@ -80,7 +80,7 @@ def _scaled(count: float, unit: str) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits, without an exponent or idle zeros: 4.2, 17.5, 1,234."""
+    """Three digits, without an exponent or trailing zeros: 4.2, 17.5, 1,234."""
     decimals = max(0, 2 - math.floor(math.log10(value))) if value >= 1e-3 else 3
     text = f"{value:,.{decimals}f}"
     return text.rstrip("0").rstrip(".") if decimals else text

@@ -15,13 +15,13 @@ class Workload:
     """One epoch of training, in the symbols of Singh et al. 2019 and Thapa et al. 2022.
 
     Attributes:
-        clients: K.
-        params: N, or |W|, of the whole model.
+        clients: the number of clients, K.
+        params: parameters of the whole model, N or |W|.
         samples: p, training samples of all clients together, dealt out equally.
         cut_width: q, numbers that cross the cut per sample and direction; the sum q1 + q2 of both
             cuts of a U-shaped network.
-        client_params: parameters that a client holds, eta N or beta |W|, those of the tail of a
-            U-shaped network included.
+        client_params: parameters that a client holds, eta N or beta |W|, including those of the
+            tail of a U-shaped network.
 
     Raises:
         SpecError: if a count is below 1, a client holds more parameters than the model has, or
@@ -66,8 +66,8 @@ class Volume:
     """The amount sent in one epoch, both directions together.
 
     Attributes:
-        per_client: sent by one client and to it.
-        total: sent by all clients and to them.
+        per_client: the amount sent by one client and to it.
+        total: the amount sent by all clients and to them.
     """
 
     per_client: float
@@ -89,7 +89,7 @@ def labels_extra(work: Workload, *, numbers: int = 1) -> Volume:
 
     Args:
         work: the training.
-        numbers: per label: 1 for a class index, C for a weight per class.
+        numbers: numbers per label: 1 for a class index, C for a weight per class.
     """
     return Volume(per_client=work.samples_per_client * numbers, total=float(work.samples * numbers))
 
@@ -99,9 +99,9 @@ def buffers_extra(work: Workload, *, numbers: int, transfers: int) -> Volume:
 
     Args:
         work: the training.
-        numbers: in the buffers that travel, the client's or the whole model's.
-        transfers: per client and epoch: 1 where a formula counts weights once (Singh et al., split
-            learning), 2 where it counts them down and up.
+        numbers: how many numbers the buffers hold, the client's or the whole model's.
+        transfers: transfers per client and epoch: 1 where a formula counts weights once (Singh et
+            al., split learning), 2 where it counts them down and up.
     """
     per_client = float(transfers * numbers)
     return Volume(per_client=per_client, total=per_client * work.clients)

@@ -25,7 +25,7 @@ PHOTOGRAPHS = {
 
 
 def digits() -> Pool:
-    """Handwritten digits, 1,797 of 1x8x8 (scikit-learn; Alpaydin & Kaynak, UCI 1998)."""
+    """1,797 handwritten digits, 1x8x8 (scikit-learn; Alpaydin & Kaynak, UCI 1998)."""
     from sklearn.datasets import (
         load_digits,
     )  # takes a second, which only users of digits should pay
@@ -46,7 +46,7 @@ def faces() -> Pool:
 def photos() -> Pool:
     """32x32 color patches of six photographs; the class is the photograph (scikit-image).
 
-    A photograph is scaled to a short side of 240 pixels and laid out in tiles of 40. A tile
+    A photograph is scaled to a short side of 240 pixels and cut into 40x40 tiles. A tile
     belongs to one part, and a patch lies within one tile, so no pixel of a private patch is in an
     attacker's patch. The tile is the group.
     """

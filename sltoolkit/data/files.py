@@ -32,9 +32,9 @@ class IdxSet:
 
     Attributes:
         name: the data set's name.
-        folder: of the files, below the root.
-        url: of the folder with the official files.
-        md5: of the official `.gz` files, in the order of `IDX_SHAPES`.
+        folder: the folder of the files, below the root.
+        url: the address of the folder with the official files.
+        md5: the hashes of the official `.gz` files, in the order of `IDX_SHAPES`.
         classes: class names.
     """
 
@@ -103,9 +103,9 @@ UNKNOWN_IDS = 1_000_000
 
 
 def mnist(root: Path) -> Pool:
-    """MNIST, 70,000 of 1x28x28: source ids 0 to 59,999 are the training file, then the test file.
+    """MNIST, 70,000 images, 1x28x28: ids 0 to 59,999 are the training file, then the test file.
 
-    LeCun, Cortes, Burges: The MNIST database of handwritten digits. Looked for below
+    LeCun, Cortes, Burges: The MNIST database of handwritten digits. The files are in
     `root`/MNIST/raw, compressed or not.
 
     Raises:
@@ -115,9 +115,9 @@ def mnist(root: Path) -> Pool:
 
 
 def fashion_mnist(root: Path) -> Pool:
-    """Fashion-MNIST, 70,000 of 1x28x28, ids as in `mnist` (Xiao, Rasul, Vollgraf 2017).
+    """Fashion-MNIST, 70,000 images, 1x28x28, ids as in `mnist` (Xiao, Rasul, Vollgraf 2017).
 
-    Looked for below `root`/FashionMNIST/raw, compressed or not.
+    The files are in `root`/FashionMNIST/raw, compressed or not.
 
     Raises:
         DataError: if a file is missing and can't be fetched, or is not the official one.
@@ -126,11 +126,11 @@ def fashion_mnist(root: Path) -> Pool:
 
 
 def cifar10(root: Path) -> Pool:
-    """CIFAR-10 of 3x32x32, original pixels (Krizhevsky 2009).
+    """CIFAR-10, 3x32x32, with its original pixels (Krizhevsky 2009).
 
-    The official batches in `root`/cifar-10-batches-py where that folder exists; else the subset
+    Reads the official batches in `root`/cifar-10-batches-py if that folder exists, else the subset
     `root`/CIFAR10/cifar10_lossless_subset.npz (the first images of the training and of the test
-    part, in official order); else the official archive is fetched. The source id of training
+    part, in official order), else fetches the official archive. The source id of training
     image i is i, that of test image i is 50,000 + i.
 
     Raises:
@@ -187,7 +187,7 @@ def _idx_set(source: IdxSet, root: Path) -> Pool:
 
 
 def _idx(path: Path, shape: tuple[int, ...], url: str, md5: str) -> Array:
-    """The array in the idx file `path`, or in `path`.gz, which is preferred: it has a hash."""
+    """The array in the idx file `path`, or in `path`.gz, which is preferred (its hash is known)."""
     packed = path.with_name(path.name + ".gz")
     if path.exists() and not packed.exists():
         return _parsed_idx(read_checked(path), shape, path)
@@ -197,7 +197,7 @@ def _idx(path: Path, shape: tuple[int, ...], url: str, md5: str) -> Array:
 
 
 def _parsed_idx(data: bytes, shape: tuple[int, ...], path: Path) -> Array:
-    # Two zero bytes, 8 for unsigned bytes, the number of dimensions; then each, big-endian.
+    # Two zero bytes, 8 for unsigned bytes, the number of dimensions; then their sizes, big-endian.
     header = struct.pack(f">{1 + len(shape)}I", 0x800 + len(shape), *shape)
     start = len(header)
     expected = f"expected the official file of {shape} unsigned bytes; delete it and get it again"
@@ -224,7 +224,7 @@ def _cifar10_subset(path: Path) -> Pool:
 class _ArraysOnly(pickle.Unpickler):
     """An unpickler that makes builtin containers and numpy arrays and can call nothing else."""
 
-    # By both names: numpy 2 renamed the module that the official files mention.
+    # Both names, since numpy 2 renamed the module that the official files mention.
     ALLOWED = {  # noqa: RUF012
         ("numpy.core.multiarray", "_reconstruct"): np.ndarray((0,)).__reduce__()[0],
         ("numpy._core.multiarray", "_reconstruct"): np.ndarray((0,)).__reduce__()[0],

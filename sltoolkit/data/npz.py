@@ -37,8 +37,8 @@ def npz(path: Path | str, *, layout: Layout | None = None) -> Pool:
 
     Args:
         path: the file.
-        layout: of images with four dimensions; by default the layout in which the number of
-            channels is 1, 3 or 4.
+        layout: the order of axes in images of four dimensions; by default the layout in
+            which the number of channels is 1, 3 or 4.
 
     Raises:
         SpecError: if there is no such layout.
@@ -107,7 +107,7 @@ def channels_first(x: Array, where: str, *, layout: Layout | None = None, fix: s
     Args:
         x: (N, C, H, W), (N, H, W, C), (N, H, W) or (N, d).
         where: the source, for errors.
-        layout: of images with four dimensions; by default told by the number of channels.
+        layout: the order of axes in images of four dimensions; by default told by the channels.
         fix: what the user can do if the layout can't be told, for errors.
 
     Raises:

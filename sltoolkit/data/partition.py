@@ -1,4 +1,4 @@
-"""Dealing the private training samples out to clients, and measuring how they then differ."""
+"""Dealing private training samples out to clients, and measuring how the clients then differ."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from sltoolkit.streams import Stream
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 REDRAWS = 1000
-"""Most draws of `DirichletLabels`: at small alpha, every draw may leave a client too little."""
+"""The most draws of `DirichletLabels`; at small alpha, all may leave some client too little."""
 
 
 class Partition(ABC):
     """Says which client holds which samples; its dataclass fields are its parameters."""
 
     def __post_init__(self) -> None:
-        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+        """Refuse senseless parameters; a subclass that adds its own check calls this one, too.
 
         Raises:
             SpecError: saying what was expected and what was found.
@@ -38,8 +38,8 @@ class Partition(ABC):
 
         Args:
             labels: class indices, (N,) int64.
-            clients: their number K, between 1 and N.
-            rng: from which to draw; its state advances.
+            clients: the number of clients K, between 1 and N.
+            rng: the stream to draw from; its state advances.
 
         Returns:
             K index tensors into the samples, (n_k,) int64 on the CPU.
@@ -93,7 +93,7 @@ class WithReplacement(Partition):
     many as a disjoint partition would.
     """
 
-    size: Annotated[int | None, Parameter("samples per client; None is N // K", least=1)] = None
+    size: Annotated[int | None, Parameter("samples per client; None means N // K", least=1)] = None
 
     def indices(self, labels: Tensor, clients: int, rng: Stream) -> list[Tensor]:
         """Independent uniform draws."""
@@ -114,10 +114,10 @@ class DirichletLabels(Partition):
     2019 draw the mixture of classes per *client*, of equal size: another partition.)
 
     Departures: (1) a class is cut at the nearest whole sample rather than at the one below, so
-    that rounding favors no client; (2) the least size is an option where Li et al.'s code always
-    redraws up to 10 samples; (3) redraws are capped at `REDRAWS`; (4) no class share is withheld
-    from clients that already hold N/K samples, a step of Li et al.'s code that the papers don't
-    have.
+    that rounding favors no client; (2) the least size is a parameter, where Li et al.'s code always
+    redraws until every client has 10 samples; (3) redraws are capped at `REDRAWS`; (4) no class
+    share is withheld from clients that already hold N/K samples, a step of Li et al.'s code that
+    the papers don't have.
     """
 
     alpha: Annotated[  # above about 1e307 numpy's draws underflow to nothing
@@ -140,7 +140,7 @@ class DirichletLabels(Partition):
     def _counts(self, sizes: Counts, clients: int, rng: np.random.Generator) -> Counts:
         """Samples per class and client, (C, K), from the samples per class, (C,)."""
         whole = sizes[:, None]
-        # numpy's Generator: its legacy sampler returns NaN at small alpha, torch's dense draws
+        # numpy's Generator, since at small alpha its legacy sampler returns NaN, torch dense draws
         for _ in range(REDRAWS):
             shares = rng.dirichlet(np.full(clients, self.alpha), size=len(sizes))
             cuts = np.rint(shares.cumsum(axis=1)[:, :-1] * whole).astype(np.int64)
@@ -197,9 +197,9 @@ def deal(samples: Samples, clients: int, partition: Partition, rng: Stream) -> l
 
     Args:
         samples: the private training samples.
-        clients: their number.
+        clients: the number of clients.
         partition: which client gets which samples.
-        rng: of which the fresh child `partition` is drawn from: equal streams deal alike.
+        rng: the stream whose fresh child `partition` is drawn from; equal streams deal alike.
 
     Returns:
         The samples of each client.
@@ -228,7 +228,7 @@ def class_counts(labels_per_client: Sequence[Tensor], classes: int) -> Tensor:
 
     Args:
         labels_per_client: class indices of each client, (n_k,) int64.
-        classes: their number, C.
+        classes: the number of classes, C.
 
     Raises:
         DataError: if there are no clients, or a label lies outside 0 to C - 1.
@@ -248,13 +248,13 @@ def class_counts(labels_per_client: Sequence[Tensor], classes: int) -> Tensor:
 def heterogeneity(labels_per_client: Sequence[Tensor], classes: int) -> float:
     """How much the clients differ: 0 if all have the same mixture of classes, and always below 1.
 
-    The total-variation distance, half the sum of absolute differences, between a client's label
-    histogram and that of all clients' samples together; the mean over clients is unweighted, so a
-    small client counts as much as a large one.
+    It is the total-variation distance (half the sum of absolute differences) between a client's
+    label histogram and that of all clients' samples together, averaged over the clients. The mean
+    is unweighted, so a small client counts as much as a large one.
 
     Args:
         labels_per_client: class indices of each client, (n_k,) int64.
-        classes: their number, C.
+        classes: the number of classes, C.
 
     Raises:
         DataError: as for `class_counts`, or if a client has no labels.

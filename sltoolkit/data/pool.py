@@ -55,7 +55,7 @@ def from_arrays(
         parts: as in `Pool`.
 
     Raises:
-        DataError: if shapes don't fit, values are out of range or no numbers, or labels are wrong.
+        DataError: if shapes don't fit, values are out of range or not numbers, or labels are wrong.
     """
     pixels, labels = torch.as_tensor(x), torch.as_tensor(y)
     if pixels.ndim not in (2, 3, 4) or len(pixels) == 0:

@@ -26,9 +26,9 @@ class DatasetEntry:
         description: one line.
         citation: where it comes from, and its license as far as known.
         sizes: default numbers of private_train, private_holdout and aux samples.
-        shape: of one input, without the batch axis.
+        shape: the shape of one input, without the batch axis.
         classes: number of classes.
-        samples: in the official training part, or in all where there is no such part.
+        samples: number of samples in the official training part, or in all if there is none.
         embedded: whether it ships inside a dependency.
     """
 
@@ -111,7 +111,7 @@ DATASETS: dict[str, DatasetEntry] = {
     ),
     "mitbih": DatasetEntry(
         loader=signals.mitbih,
-        description="43,980 heartbeats of 44 patients, 1x128, who are kept apart",
+        description="43,980 heartbeats, 1x128, of 44 patients who are kept apart",
         citation="Moody & Mark 2001, MIT-BIH arrhythmia database (PhysioNet, ODC-By)",
         sizes=(10_000, 2_000, 8_000),
         shape=(1, 128),
@@ -139,7 +139,7 @@ def pool(name: str, *, root: Path | str | None = None) -> Pool:
     """A whole data set.
 
     Args:
-        name: a registered one, or the path of an `.npz` file.
+        name: a registered name, or the path of an `.npz` file.
         root: the folder of the data files.
 
     Raises:
@@ -159,12 +159,12 @@ def load(
     """A data set, split.
 
     Args:
-        name: a registered one, or the path of an `.npz` file.
+        name: a registered name, or the path of an `.npz` file.
         train: samples of `private_train`; by default the entry's size, or half of an `.npz` file.
         holdout: samples of `private_holdout`; by default the entry's size, or a fifth of the file.
         aux: samples of the attacker; by default the entry's size, or the rest of the file.
         aux_from: the data set from which the attacker's samples come; `name` by default.
-        seed: of the draw.
+        seed: the seed of the draw.
         root: the folder of the data files.
 
     Raises:

@@ -19,8 +19,8 @@ def mitbih(root: Path) -> Pool:
 
     Moody & Mark 2001, The impact of the MIT-BIH arrhythmia database. Read from
     `root`/MITBIH/mitbih_beats.npz: `x` (N, 128) around the R peak, `aami` (N,) classes 0 to 4 for
-    N, S, V, F, Q, and `record` (N,), whose patients are the groups. A beat is scaled by its
-    own smallest and largest value, so that neither baseline nor amplitude is left to recover.
+    N, S, V, F, Q, and `record` (N,), by which beats are grouped. A beat is scaled by its own
+    smallest and largest value, so that neither baseline nor amplitude is left to recover.
 
     Raises:
         DataError: if the file is missing or damaged.

@@ -19,7 +19,7 @@ NEAR = 0.02
 def split(pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0) -> Split:
     """Draw the three parts: disjoint by source id and by group, without near-duplicates.
 
-    A group goes to one part only; samples of it beyond the size of the part are left out. A sample
+    A group goes to one part only; its samples beyond the size of the part are left out. A sample
     of a later part that is a near-duplicate of one in an earlier part is left out, too.
 
     Args:
@@ -27,7 +27,7 @@ def split(pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0) -> S
         train: samples of `private_train`.
         holdout: samples of `private_holdout`.
         aux: samples of the attacker.
-        seed: of the draw, which doesn't depend on the victim's seed.
+        seed: the seed of the draw, which is independent of the victim's seed.
 
     Raises:
         DataError: if the pool is too small, or a class is missing in the training part.
@@ -67,10 +67,10 @@ def with_foreign_aux(data: Split, other: Pool, *, count: int, seed: int = 0) -> 
         data: the split.
         other: the other data set.
         count: samples of the attacker.
-        seed: of the draw.
+        seed: the seed of the draw.
 
     Raises:
-        DataError: if there are too few, or they have another shape or more classes.
+        DataError: if `other` has too few samples, another shape, or more classes.
     """
     shape, classes = tuple(other.samples.x.shape[1:]), len(other.classes)
     if shape != data.shape or classes > len(data.classes):

@@ -25,7 +25,7 @@ DEMOGRAPHICS = ("age", "marital_status", "relationship", "race", "sex", "native_
 WORK = (
     "workclass", "education_years", "occupation", "capital_gain", "capital_loss", "hours_per_week",
 )  # fmt: skip
-"""With `DEMOGRAPHICS` all features, ordered so that two parties may share them."""
+"""With `DEMOGRAPHICS`, these are all features, ordered so that two parties may share them."""
 
 
 def adult(root: Path) -> Pool:

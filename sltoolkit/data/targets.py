@@ -24,11 +24,11 @@ class Targets:
 
     count: Annotated[int, Parameter("targets of reconstruction attacks", least=1)] = 64
     part: Annotated[
-        Literal["private_holdout", "private_train"], Parameter("where these come from")
+        Literal["private_holdout", "private_train"], Parameter("which part these are from")
     ] = "private_holdout"
     releases: Annotated[
         int,
-        Parameter("how often each is released; attackers average, or learn from, all", least=1),
+        Parameter("releases of each target; attackers average all, or learn from all", least=1),
     ] = 1
     batch: Annotated[
         int, Parameter("targets in the batch of one update, where updates are heard", least=1)

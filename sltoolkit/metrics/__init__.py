@@ -1,6 +1,6 @@
 """The referee's numbers: metrics per target, intervals over victims, the worst case over attacks.
 
-Pure functions. Only the referee calls those that need the truth.
+All are pure functions. Only the referee calls those that need the truth.
 """
 
 from sltoolkit.metrics.correlation import distance_correlation, unbiased_distance_correlation

@@ -1,6 +1,6 @@
-"""Distance correlation: how much of x a linear or non-linear look at z would find.
+"""Distance correlation: how strongly z depends on x, linearly or not.
 
-Distances are *not* squared. With squared distances the statistic sees linear dependence alone (in
+Distances are *not* squared. With squared distances the statistic sees only linear dependence (in
 one dimension it is the absolute Pearson correlation), which is a common mistake.
 """
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from sltoolkit.errors import SpecError
 from sltoolkit.shapes import Batch, Scalar
 
-_EPS = 1e-12  # all that it guards is in units of the data, so no scale of the data is too small
+_EPS = 1e-12  # what it guards is in units of the data, so that no data are too small for it
 
 
 def distance_correlation(x: Batch, z: Batch) -> Scalar:
@@ -71,9 +71,10 @@ def _check(x: Tensor, z: Tensor, *, at_least: int) -> None:
 def _distances(x: Tensor) -> Tensor:
     """(n, n) float64 Euclidean distances, in units of the samples' spread around their mean.
 
-    From the Gram matrix, several times faster than `torch.cdist` and its gradient. In float64 and
-    with the mean taken off, its cancellation is far below `_EPS`; what is below counts as 0, with
-    gradient 0. The unit is a constant for the gradient, since the correlation is scale-free.
+    They come from the Gram matrix, several times faster than `torch.cdist` and its gradient. In
+    float64 and with the mean taken off, its cancellation is far below `_EPS`; squared distances
+    below `_EPS` count as 0, with gradient 0. The unit is a constant for the gradient, since the
+    correlation is scale-free.
     """
     flat = x.reshape(len(x), -1).double()
     flat = flat - flat.mean(0)
@@ -86,12 +87,12 @@ def _distances(x: Tensor) -> Tensor:
 
 
 def _center(d: Tensor) -> Tensor:
-    """Double centring: rows and columns have mean 0."""
+    """Double centering: rows and columns have mean 0."""
     return d - d.mean(0, keepdim=True) - d.mean(1, keepdim=True) + d.mean()
 
 
 def _u_center(d: Tensor) -> Tensor:
-    """U-centring: off the diagonal, rows and columns sum to 0; the diagonal is 0."""
+    """U-centering: off the diagonal, rows and columns sum to 0; the diagonal is 0."""
     n = len(d)
     rows = d.sum(0, keepdim=True) / (n - 2)
     columns = d.sum(1, keepdim=True) / (n - 2)

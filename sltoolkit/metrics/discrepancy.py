@@ -9,7 +9,7 @@ from sltoolkit.errors import SpecError
 from sltoolkit.shapes import Scalar
 
 SCALES = (0.125, 0.25, 0.5, 1.0, 2.0)
-"""Of the kernels' squared bandwidths, in mean squared distances: FORA's and DAN's 2^-3 to 2^1."""
+"""The kernels' squared bandwidths in mean squared distances, 2^-3 to 2^1 as in FORA and DAN."""
 
 
 def mk_mmd(
@@ -23,19 +23,19 @@ def mk_mmd(
 
     Gretton et al. 2012, equations 3 (unbiased) and 5; Long et al. 2015 (DAN) for several kernels:
         k(x, y) = sum over s of exp(-|| x - y ||^2 / (2 s^2)).
-    The kernels are summed, not averaged, as in FORA's public code, so it is as many times as large
-    as that of one kernel. (The code adds 2 / (n - 1), which has no gradient.)
+    The kernels are summed, not averaged, as in FORA's public code, so the value grows with their
+    number. (The code adds 2 / (n - 1), which has no gradient.)
 
     Args:
         a: one sample, (n, ...); flattened.
-        b: the other, (m, ...).
+        b: the other sample, (m, ...).
         bandwidths: the s; by default the roots of `SCALES` times the mean squared distance of all
-            pairs in both samples (of a point and itself too), through which no gradient flows.
-        unbiased: without the pairs of a point and itself; then it can be negative. The biased one
-            is zero for identical samples.
+            pairs in both samples (a point with itself included), through which no gradient flows.
+        unbiased: whether to leave out the pairs of a point with itself; the value can then be
+            negative. The biased value is zero for identical samples.
 
     Raises:
-        SpecError: if there are not two points in each sample, or they differ in their size.
+        SpecError: if a sample has fewer than two points, or the points differ in size.
     """
     first, second = a.flatten(1), b.flatten(1)
     if min(len(first), len(second)) < 2 or first.shape[1] != second.shape[1]:
@@ -51,14 +51,14 @@ def mk_mmd(
         squares = [distances.new_tensor(s**2) for s in bandwidths]
     tiny = torch.finfo(distances.dtype).tiny  # identical points have no distance to scale by
     kernel = torch.stack([(-distances / (2 * s).clamp(min=tiny)).exp() for s in squares]).sum(0)
-    own = len(squares) if unbiased else 0  # what a point's kernel with itself is, and counts
+    own = len(squares) if unbiased else 0  # a point's kernel with itself, to be left out
     within_a = (kernel[:n, :n].sum() - n * own) / (n * (n - bool(own)))
     within_b = (kernel[n:, n:].sum() - m * own) / (m * (m - bool(own)))
     return within_a + within_b - 2 * kernel[:n, n:].mean()
 
 
 def _squared_distances(x: Tensor) -> Tensor:
-    """Between all rows of (n, d), (n, n): by products, since the differences would fill (n, n, d).
+    """(n, n) between all rows of (n, d), by products, since differences would fill (n, n, d).
 
     Rows are centered, which costs nothing and keeps digits where they are far from the origin.
     """

@@ -14,12 +14,12 @@ MSE_FLOOR = 1e-10
 """PSNR's smallest mean squared error: identical images have 100 dB, not infinity."""
 
 SSIM_MIN_SIDE = 11
-"""Pixels; SSIM's window."""
+"""The side of SSIM's window, in pixels."""
 
 _FLAT = 1e-300  # instead of a sum of squares of 0: a constant x has nothing to be stretched
 _RADIUS = SSIM_MIN_SIDE // 2
 _SIGMA = 1.5
-_BLOCK = 24  # windows in one matrix product: one up to 34 pixels, few wasted zeros above
+_BLOCK = 24  # windows per matrix product: one product up to 34 pixels, few wasted zeros above
 _C1, _C2 = 0.01**2, 0.03**2  # (K1 L)^2 and (K2 L)^2 of Wang et al. with data range L = 1
 _CHUNK = 2**16  # pixels filtered at once: the working set stays in a core's cache
 
@@ -45,8 +45,9 @@ def mse(x: Batch, y: Batch) -> PerTarget:
 def mse_affine(x: Batch, y: Batch) -> PerTarget:
     """Mean squared error per target after the best affine map of its values, a x + b.
 
-    What is wrong beyond brightness, contrast and sign, for attacks that can't tell them. The map
-    is fitted to the truth, one a and b per target, by least squares: an attacker could not do it.
+    It measures what is wrong beyond brightness, contrast and sign, for attacks that can't determine
+    these. The map is fitted to the truth by least squares, with one a and b per target, which no
+    attacker could do.
 
     Args:
         x: what an attack recovered, (n, ...).
@@ -89,8 +90,8 @@ def ssim(x: Images, y: Images) -> PerTarget:
 
     Equal to scikit-image's `structural_similarity(data_range=1.0, gaussian_weights=True,
     sigma=1.5, use_sample_covariance=False)` with its `channel_axis`: an 11x11 Gaussian window,
-    windows that overlap the border left out, the mean over windows and channels. It measures and
-    carries no gradient.
+    no windows that overlap the border, and the mean over windows and channels. It carries no
+    gradient.
 
     Args:
         x: (n, c, h, w) in [0, 1], sides of at least 11 pixels.
@@ -135,9 +136,10 @@ def _window(device: torch.device) -> Tensor:
 def _ssim_planes(x: Tensor, y: Tensor, window: Tensor) -> Tensor:
     """(m,) SSIM of (m, h, w) planes.
 
-    Written in u = x + y and v = x - y, which give the sums that SSIM needs from four filtered
+    It is written in u = x + y and v = x - y, which give the sums that SSIM needs from four filtered
     maps: 4 mx my = mu^2 - mv^2, 2 (mx^2 + my^2) = mu^2 + mv^2, and likewise the (co)variances from
-    var u and var v. Both at once and in place: calls and memory traffic are much of the time.
+    var u and var v. Both are computed at once and in place, because calls and memory traffic are
+    much of the time.
     """
     x, y = x.detach().double(), y.detach().double()  # a measurement: in place, no gradient
     uv = x.new_empty(2, *x.shape)
@@ -163,8 +165,8 @@ def _filter(planes: Tensor, window: Tensor) -> Tensor:
 def _slide(lines: Tensor, window: Tensor) -> Tensor:
     """(size, k) -> (size - 10, k): the window slid along the first axis.
 
-    As products with blocks of a banded matrix, since torch has no fast float64 convolution; with
-    a multiple of four rows, which matrix products are faster at.
+    It is a product with blocks of a banded matrix, since torch has no fast float64 convolution. The
+    blocks have a multiple of four rows, for which matrix products are faster.
     """
     n = len(lines) - 2 * _RADIUS
     parts = []

@@ -1,7 +1,7 @@
 """Intervals over victims, and the worst case over attacks.
 
 The victim's seed is the unit of repetition: equally accurate victims differ by many dB, so an
-interval that resamples targets alone is about one fixed victim, and a bootstrap of a handful of
+interval that resamples only targets is about one fixed victim, and a bootstrap of a handful of
 seeds is far too narrow (72 % coverage instead of 95 at three seeds).
 """
 
@@ -25,8 +25,8 @@ class Interval:
 
     Attributes:
         value: the estimate.
-        low: lower end; NaN when one repetition can't tell.
-        high: upper end; NaN likewise.
+        low: the lower end; NaN for a single repetition.
+        high: the upper end; NaN for a single repetition.
         n: the number of repetitions behind it (victim seeds, or targets of one victim).
     """
 
@@ -42,8 +42,8 @@ class WorstCase:
     """The most that any attack gains.
 
     Attributes:
-        attack: the one with the largest mean gain; empty when no attack is complete.
-        interval: of the largest true mean gain.
+        attack: the attack with the largest mean gain; empty when no attack is complete.
+        interval: the interval for the largest true mean gain.
         incomplete: whether an attack lacks a result. The value is then a lower bound: the missing
             attack may leak any amount, so the upper end bounds the complete attacks only.
         missing: the attacks that lack a result, sorted.
@@ -63,8 +63,8 @@ def t_interval(seed_means: Sequence[float], confidence: float = 0.95) -> Interva
         confidence: the probability of covering the true mean.
 
     Returns:
-        With one seed the ends are NaN; with a NaN among the means everything is: a failed seed is
-        not left out.
+        The interval. With one seed its ends are NaN; with a NaN among the means all of it is,
+        because a failed seed is not left out.
 
     Raises:
         SpecError: no seeds, or a confidence outside (0, 1).
@@ -100,7 +100,7 @@ def bootstrap_targets(
         per_target: (n,), one number per target.
         rng: draws the resamples.
         confidence: the probability of covering the victim's true mean.
-        resamples: how many.
+        resamples: the number of resamples.
 
     Raises:
         SpecError: no targets, or a confidence outside (0, 1).
@@ -120,17 +120,17 @@ def worst_case(gains: Mapping[str, Sequence[float]], confidence: float = 0.95) -
     The largest of several noisy means is too large on average, so its own t interval would be
     wrong. With mu_a an attack's true mean gain and alpha = 1 - confidence:
 
-    - The upper end is max_a U_a, with U_a the one-sided (1 - alpha/2) t bound of each attack. No
-      correction for several attacks: let a* have the largest true gain; max_a U_a lies below
-      mu_a* only if U_a* does, which has probability alpha/2.
+    - The upper end is max_a U_a, with U_a the one-sided (1 - alpha/2) t bound of each attack. It
+      needs no correction for several attacks: let a* have the largest true gain; max_a U_a lies
+      below mu_a* only if U_a* does, which has probability alpha/2.
     - The lower end is max_a L_a, with L_a one-sided at alpha / (2 A) for A attacks (Bonferroni):
       it lies above max_a mu_a only if some L_a lies above its own mu_a.
 
     Both hold however the attacks depend on one another, as they do when they share victims.
 
     An attack with fewer seeds than another, or with a seed that isn't finite, has failed
-    somewhere. It isn't judged by its surviving seeds; the others give what is then a lower bound,
-    marked incomplete.
+    somewhere. It isn't judged by its surviving seeds. The other attacks then give a lower bound,
+    which is marked incomplete.
 
     Args:
         gains: attack -> its mean gain (over targets) for each victim seed, in the same order;
@@ -138,8 +138,8 @@ def worst_case(gains: Mapping[str, Sequence[float]], confidence: float = 0.95) -
         confidence: the probability of covering max_a mu_a.
 
     Returns:
-        The worst case; value and ends are NaN when no attack is complete, the ends alone when
-        there is one seed.
+        The worst case. Its value and ends are NaN when no attack is complete; only the ends are
+        when there is one seed.
 
     Raises:
         SpecError: no attacks, or a confidence outside (0, 1).

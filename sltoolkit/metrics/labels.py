@@ -57,7 +57,7 @@ def leak_auc(scores: Scores, labels: Labels) -> Scalar:
 
 
 def advantage(acc: float, majority: float) -> float:
-    """How much of what guessing the majority leaves open was guessed: (acc - m) / (1 - m).
+    """How far the accuracy goes from the majority's share m toward 1: (acc - m) / (1 - m).
 
     Args:
         acc: accuracy in [0, 1].
@@ -80,8 +80,8 @@ def _check(scores: Tensor, labels: Tensor) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= scores.shape[1]:
         raise SpecError(
-            f"labels must lie in [0, {scores.shape[1]}), the number of scores per "
-            f"target, and reach from {low} to {high}"
+            f"labels must lie in [0, {scores.shape[1]}), since that is the number of scores per "
+            f"target, but lie in [{low}, {high}]"
         )
 
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from sltoolkit.errors import SpecError
 
 Point = tuple[float, float]
-"""(utility, privacy)."""
+"""A pair (utility, privacy)."""
 
 
 def pareto_front(points: Sequence[Point]) -> list[bool]:
-    """Which points no other one dominates.
+    """Which points no other point dominates.
 
     A point dominates another when it is at least as good in both and better in one. Equal points
     don't dominate each other, so both are kept.

@@ -1,4 +1,4 @@
-"""Which metrics there are, what their numbers mean, and which one judges what.
+"""Which metrics there are, what their numbers mean, and which one is primary.
 
 The kind of an outcome decides which metrics apply and which is primary, so an attack cannot pick
 its yardstick.
@@ -32,8 +32,8 @@ class Metric:
         upper_bound: the largest possible number.
         per_target: whether the function gives one number per target.
         in_range: whether images are clamped to [0, 1] before it sees them.
-        min_side: the shortest side in pixels that it is defined for; 1: signals, too; 0: any shape,
-            also features.
+        min_side: the shortest side, in pixels, for which it is defined; 1 admits signals, and 0
+            any shape, features included.
     """
 
     name: str
@@ -78,8 +78,8 @@ def applicable(kind: str, shape: tuple[int, ...]) -> tuple[Metric, ...]:
 
     Args:
         kind: a key of `KINDS`.
-        shape: of one input, without the batch: (c, h, w) for images, (c, l) for signals, (d,) for
-            features.
+        shape: the shape of one input, without the batch: (c, h, w) for images, (c, l) for
+            signals, (d,) for features.
 
     Raises:
         SpecError: there is no such kind.
@@ -90,7 +90,7 @@ def applicable(kind: str, shape: tuple[int, ...]) -> tuple[Metric, ...]:
 
 
 def primary(kind: str, shape: tuple[int, ...]) -> Metric:
-    """The metric that judges a kind of outcome: SSIM where it is defined, else MSE; leak AUC.
+    """The primary metric of a kind of outcome, such as SSIM or leak AUC.
 
     Raises:
         SpecError: there is no such kind.
@@ -103,7 +103,7 @@ def gain(metric: Metric, value: Number, baseline: Number) -> Number:
 
     Args:
         metric: gives the direction.
-        value: of the attack, a mean or one number per target.
-        baseline: of a baseline without the release, alike.
+        value: the attack's value, a mean or one number per target.
+        baseline: the value of a baseline without the release, in the same form.
     """
     return value - baseline if metric.higher_is_more_leak else baseline - value

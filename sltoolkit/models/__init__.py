@@ -1,4 +1,4 @@
-"""Models of named blocks, and cutting a model, ours or a user's, into its parties' parts."""
+"""Models of named blocks, and cutting any model into the parts that its parties hold."""
 
 from sltoolkit.models.cut import cut, cut_points
 from sltoolkit.models.profile import CutProfile, profile_cuts

@@ -1,9 +1,9 @@
 """Cutting a model into the parts that its parties hold.
 
 The parts share modules and parameters with the model (nothing is copied), compose to it exactly in
-training and in evaluation mode, and hold each parameter once. An `nn.Sequential`, also a nested
-one, is cut between its children and keeps its names, so the parts' `state_dict` keys are those of
-the model; any other module is cut through its torch.fx graph.
+training and in evaluation mode, and hold each parameter once. An `nn.Sequential`, nested or not, is
+cut between its children and keeps its names, so the parts' `state_dict` keys are those of the
+model. Any other module is cut through its torch.fx graph.
 """
 
 from collections import OrderedDict
@@ -59,7 +59,7 @@ def cut_points(module: nn.Module) -> list[str]:
 
     Where several names mean the same place (a container and its last child), the outermost is
     given; `cut` takes all of them. Whether the value that crosses is a tensor (an LSTM's is not)
-    shows only when the model runs: `profile_cuts` lists those cuts alone.
+    shows only when the model runs; `profile_cuts` lists only the cuts where it is.
 
     Raises:
         SpecError: if fx can't trace the module.
@@ -74,7 +74,7 @@ def cut_points(module: nn.Module) -> list[str]:
 
 
 def _points(module: nn.Module) -> list[str]:
-    """Where one value crosses, not looking at tied parameters."""
+    """The names after which one value crosses; tied parameters are not considered."""
     if not _is_sequential(module):
         return trace(module).cut_points()
     names = []
@@ -94,7 +94,7 @@ def _inner_points(child: nn.Module) -> list[str]:
 
 
 def _name(module: nn.Module, place: Place) -> str:
-    """The dotted name of a place, which exists."""
+    """The dotted name of a place, checked to exist."""
     if isinstance(place, int):
         if not _is_sequential(module):
             raise SpecError(f"{type(module).__name__} is cut by name, not by an index ({place})")
@@ -114,7 +114,7 @@ def _legal(module: nn.Module) -> str:
 
 
 def _split(module: nn.Module, names: Sequence[str]) -> list[nn.Module]:
-    """One part more than names; a part without operations is an empty `nn.Sequential`."""
+    """The parts, one more than names; without operations one is an empty `nn.Sequential`."""
     if _is_sequential(module):
         return list(_split_sequential(module, names))
     traced = trace(module)

@@ -1,6 +1,6 @@
-"""Networks without branches: an MLP, two networks of He et al. 2019, one for signals.
+"""Networks without branches: an MLP, two networks of He et al. 2019, and one for signals.
 
-ReLUs are never in place: the smashed data of a cut before one must not be rewritten by it, and
+ReLUs are never in place, because a ReLU behind a cut must not rewrite the smashed data, and because
 opacus refuses in-place activations.
 """
 
@@ -19,7 +19,7 @@ def image_shape(shape: Sequence[int], model: str) -> tuple[int, int, int]:
     """`shape` as (C, H, W).
 
     Raises:
-        SpecError: if it has not three positive entries.
+        SpecError: if it doesn't have three positive entries.
     """
     if len(shape) != 3 or min(shape) < 1:
         raise SpecError(f"{model} takes images of shape (C, H, W), got {tuple(shape)}")
@@ -41,7 +41,7 @@ def mlp(
     Blocks: `flatten`, then `fc1`, `relu1`, ... per hidden layer, and a last `fc`.
 
     Args:
-        shape: of one input, features (d,) or an image (C, H, W).
+        shape: the shape of one input, features (d,) or an image (C, H, W).
         classes: number of logits.
     """
     blocks: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
@@ -152,7 +152,7 @@ def ecg_cnn(*, shape: Sequence[int], classes: int) -> nn.Sequential:
         classes: number of logits.
 
     Raises:
-        SpecError: if it is no signal, or shorter than 8.
+        SpecError: if the shape is not a signal's, or its length is below 8.
     """
     if len(shape) != 2 or shape[1] < 8:
         raise SpecError(f"ecg_cnn takes signals (C, L) of length 8 and more, got {tuple(shape)}")

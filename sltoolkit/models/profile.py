@@ -22,12 +22,12 @@ class CutProfile:
 
     Attributes:
         at: the cut's name.
-        shape: of the smashed data of one sample, without the batch axis.
+        shape: the shape of one sample's smashed data, without the batch axis.
         parameters: number of the client's parameters.
         parameter_share: the client's share of all parameters, in [0, 1].
-        flops: of the client's forward pass: 2 per multiply-add of convolutions and matrix
+        flops: FLOPs of the client's forward pass: 2 per multiply-add of convolutions and matrix
             products; element-wise operations, normalization and pooling are not counted.
-        flop_share: the client's share of the forward pass' FLOPs, in [0, 1].
+        flop_share: the client's share of the FLOPs of the forward pass, in [0, 1].
     """
 
     at: str
@@ -44,14 +44,14 @@ class CutProfile:
 
 
 def profile_cuts(module: nn.Module, shape: Sequence[int]) -> list[CutProfile]:
-    """The facts of every cut after which one tensor crosses, in order of execution.
+    """The facts of every cut that one tensor crosses, in order of execution.
 
     A copy of the model runs forward on one sample of zeros, part after part; the model itself, its
     buffers, flags and all random generators stay as they are.
 
     Args:
         module: the model.
-        shape: of one input, without the batch axis.
+        shape: the shape of one input, without the batch axis.
 
     Raises:
         SpecError: if the model can't be cut anywhere, or takes no input of that shape.
@@ -90,7 +90,7 @@ def profile_cuts(module: nn.Module, shape: Sequence[int]) -> list[CutProfile]:
 
 
 def _running_counts(parts: Sequence[nn.Module]) -> list[int]:
-    """The number of parameters up to and with each part."""
+    """The number of parameters up to and including each part."""
     total = 0
     counts = []
     for part in parts:

@@ -1,4 +1,4 @@
-"""The models by name. A new one is one factory and one entry here."""
+"""The models by name. A new model is one factory and one entry here."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from sltoolkit.parameters.checking import check_arguments
 from sltoolkit.parameters.parameter import declared
 
 Model = str | nn.Module | Callable[[], nn.Module]
-"""A registered name, a network of one's own, or a function that makes one."""
+"""A registered name, a network, or a function that makes a network."""
 
 
 @final
@@ -29,7 +29,7 @@ class ModelEntry:
         cut: the block after which the client ends unless told otherwise.
         channels_last: whether training it at batch 64 is faster in `torch.channels_last` on one
             CPU thread (measured 1.2x for LeNet, the CIFAR network and ResNets with BatchNorm, 1.0x
-            with GroupNorm). Its rounding errors differ, so weights do.
+            with GroupNorm). Its rounding errors differ, and so do the weights.
     """
 
     factory: Callable[..., nn.Sequential]
@@ -102,7 +102,7 @@ def build(name: str, *, shape: Sequence[int], classes: int, **params: Any) -> nn
 
     Args:
         name: key of `MODELS`.
-        shape: of one input, (C, H, W) or (d,).
+        shape: the shape of one input, (C, H, W) or (d,).
         classes: number of logits.
         params: the model's own parameters.
 
@@ -121,12 +121,12 @@ def build(name: str, *, shape: Sequence[int], classes: int, **params: Any) -> nn
 
 
 def whole(model: Model, *, shape: Sequence[int], classes: int) -> nn.Module:
-    """The network that a model, however it is given, stands for; a given network's copy.
+    """The network that `model` stands for: built by name, copied, or made by the function.
 
     Args:
         model: what to make or copy.
-        shape: of one input, for a registered model.
-        classes: number of logits, for a registered model.
+        shape: the shape of one input, for a registered model.
+        classes: the number of logits, for a registered model.
 
     Raises:
         SpecError: if the name is unknown, or the function makes something else.
@@ -142,5 +142,5 @@ def whole(model: Model, *, shape: Sequence[int], classes: int) -> nn.Module:
 
 
 def prefers_channels_last(model: Model) -> bool:
-    """Whether training it is faster in `torch.channels_last`, as far as is known."""
+    """Whether the model is known to train faster in `torch.channels_last`."""
     return isinstance(model, str) and lookup(MODELS, model, "model").channels_last

@@ -18,11 +18,11 @@ def resize(module: nn.Module, x: Tensor, rng: Stream) -> nn.Module:
 
     Args:
         module: a network.
-        x: inputs; in a dry pass in evaluation mode they tell the sizes.
-        rng: in whose scope the pass runs and new weights are drawn.
+        x: inputs; a dry pass with them in evaluation mode finds the sizes.
+        rng: the stream in whose scope the pass runs and new weights are drawn.
 
     Raises:
-        SpecError: if something else than a linear layer doesn't fit.
+        SpecError: if a layer other than a linear one doesn't fit.
     """
     fitted = copy.deepcopy(module)
     modes = {layer: layer.training for layer in fitted.modules()}
@@ -48,7 +48,7 @@ def resize(module: nn.Module, x: Tensor, rng: Stream) -> nn.Module:
 def reinitialize(module: nn.Module) -> None:
     """Draw all weights anew, layer by layer, from the scope's generator.
 
-    A weight that its layer can't reset itself (one's own `nn.Parameter`, say) is drawn from a
+    A weight that its layer can't reset itself (for example a custom `nn.Parameter`) is drawn from a
     normal distribution, so that nothing of what it learned is left.
     """
     for layer in module.modules():

@@ -1,4 +1,4 @@
-"""Residual networks for small images, in blocks that can be cut between (He et al. 2016).
+"""Residual networks for small images, which can be cut between their blocks (He et al. 2016).
 
 K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016. Both
 have the CIFAR stem (a 3x3 convolution of stride 1, no pooling). A residual block is one block of
@@ -19,7 +19,7 @@ Norm = Callable[[int], nn.Module]
 
 
 def _group_norm(channels: int) -> nn.Module:
-    # At least four channels a group: with one channel it would be instance normalization, which
+    # At least four channels per group: with one channel it would be instance normalization, which
     # erases each channel's mean.
     return nn.GroupNorm(min(32, channels // 4), channels)
 
@@ -51,10 +51,10 @@ class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: relu(norm(conv(relu(norm(conv(x))))) + shortcut(x)).
 
     Args:
-        channels: of the input.
+        channels: channels of the input.
         wider: channels of the output.
-        stride: of the first convolution.
-        norm: makes the normalization of so many channels.
+        stride: the stride of the first convolution.
+        norm: makes the normalization layer for a number of channels.
         shortcut: fits the input to the output.
     """
 

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from sltoolkit.errors import SpecError
 from sltoolkit.streams import Stream
 
-# What tracing arbitrary code was seen to raise; fx has no error of its own for most of it.
+# Errors that tracing arbitrary code was seen to raise; for most, fx has no error of its own.
 FAILURES = (
     fx.proxy.TraceError,
     AttributeError,
@@ -38,7 +38,7 @@ class Return:
 
     Attributes:
         position: number of graph nodes that were computed by then.
-        value: what it returned; None where that is not one value of the graph.
+        value: what it returned; None if that is not one value of the graph.
     """
 
     position: int

@@ -28,8 +28,8 @@ class _Network:
     Attributes:
         learning: whether it follows gradients.
         deferred: whether its optimizer steps only in `follow`.
-        wrapped: whether its optimizer is not torch's own, because a defense wrapped it.
-        weights: of the network, in its order.
+        wrapped: whether a defense wrapped its optimizer, which then is not one of torch's own.
+        weights: the network's parameters, in its order.
         laps: the samples that it took, by epoch.
     """
 
@@ -85,7 +85,7 @@ class _Network:
         self._forward = self._backward = 0
 
     def zero(self) -> None:
-        """Forget old gradients, those that a wrapped optimizer keeps included.
+        """Forget old gradients, including those that a wrapped optimizer keeps.
 
         Torch's own optimizers keep none, and their `zero_grad` costs far more than this loop.
         """
@@ -140,7 +140,7 @@ class HonestMiddle(_Network, Middle):
     """Computes between two cuts, and never sees labels."""
 
     def forward(self, received: Tensor) -> Tensor:
-        """What it sends on for what it received; keeps the graph until `backward`."""
+        """Its output for what it received; keeps the graph until `backward`."""
         with self.scope():
             self._received = Received(received, in_place=self._in_place)
             self._sent = self.compute(self._received.tensor)

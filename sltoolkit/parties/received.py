@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 @final
 class Received:
-    """A received tensor as a network's input; it tells the gradient there, without a copy.
+    """A received tensor as a network's input, without a copy, and the gradient at it.
 
     Usually the tensor is a leaf of the graph. Autograd forbids layers that work in place (often a
     first ReLU) on a leaf; for such a network the identity `_Catch` comes first. (A copy would do in

@@ -20,10 +20,12 @@ class Training:
 
     epochs: Annotated[int, Parameter("passes over the private training samples", least=0)] = 5
     batch_size: Annotated[int, Parameter("samples per batch", least=1)] = 64
-    lr: Annotated[float, Parameter("learning rate, of every party", least=0)] = 1e-3
+    lr: Annotated[float, Parameter("learning rate of every party", least=0)] = 1e-3
     optimizer: Annotated[str, Parameter("`adam` or `sgd`")] = "adam"
-    momentum: Annotated[float, Parameter("of SGD", least=0, below=1)] = 0.0
-    weight_decay: Annotated[float, Parameter("L2 penalty", least=0)] = 0.0
+    momentum: Annotated[
+        float, Parameter("momentum of `sgd`; `adam` ignores it", least=0, below=1)
+    ] = 0.0
+    weight_decay: Annotated[float, Parameter("L2 penalty on the weights", least=0)] = 0.0
     channels_last: Annotated[
         bool,
         Parameter("memory format of convolutions (same results up to rounding, often faster)"),
@@ -52,8 +54,8 @@ def _lay_out(optimizer: Optimizer, *_: Any) -> None:
     """Give every gradient the memory layout of its weight.
 
     Torch's fused CPU optimizers read both as if they were laid out alike. Gradients that autograd
-    accumulates are; one that was averaged, or that opacus put together, may not be, and would
-    silently be taken for another.
+    accumulates are. A gradient that was averaged, or that opacus put together, may not be; its
+    entries would silently be applied to the wrong weights.
     """
     for group in optimizer.param_groups:
         for weight in group["params"]:
@@ -61,7 +63,7 @@ def _lay_out(optimizer: Optimizer, *_: Any) -> None:
                 weight.grad = torch.empty_like(weight).copy_(weight.grad)
 
 
-# fused: the same steps up to rounding, for a small network at a fifth of the default's time
+# fused optimizers take the same steps up to rounding, for small networks in a fifth of the time
 OPTIMIZERS: dict[str, Callable[[list[nn.Parameter], Training], Optimizer]] = {
     "adam": lambda p, t: torch.optim.Adam(p, lr=t.lr, weight_decay=t.weight_decay, fused=True),
     "sgd": lambda p, t: torch.optim.SGD(

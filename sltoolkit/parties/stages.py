@@ -22,7 +22,7 @@ class Client(Stage):
 
     @abstractmethod
     def update(self, z: Tensor, back: Tensor | None, extra: Tensor | None) -> None:
-        """Learn from the gradient `back` at `z` and a further loss; None: learn nothing."""
+        """Learn from the gradient `back` at `z` and the loss `extra`; not if `back` is None."""
 
 
 class Middle(Stage):
@@ -30,7 +30,7 @@ class Middle(Stage):
 
     @abstractmethod
     def forward(self, received: Tensor) -> Tensor:
-        """What it sends on, for what it received; keeps the graph until `backward`."""
+        """Its output for what it received; keeps the graph until `backward`."""
 
     @abstractmethod
     def backward(self, grad: Tensor) -> Tensor:

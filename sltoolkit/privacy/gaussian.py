@@ -6,13 +6,13 @@ theorem 8)
 
     delta >= Phi(1/(2r) - epsilon r) - e^epsilon Phi(-1/(2r) - epsilon r),   r = sigma / Delta.
 
-Only the noise ratio r matters. Why not something else:
+Only the noise ratio r matters. Alternatives that are not used:
 
-- The textbook sigma = Delta sqrt(2 ln(1.25/delta)) / epsilon is proved for epsilon < 1 alone, and
+- The textbook sigma = Delta sqrt(2 ln(1.25/delta)) / epsilon is proved only for epsilon < 1, and
   adds too little noise for large epsilon (from about 8.42 at delta = 1e-5).
 - opacus' `RDPAccountant` and `PRVAccountant` are valid upper bounds of this curve. Its
-  `GaussianAccountant` is no bound at all: it takes mu from a central limit of Poisson-subsampled
-  steps and can under-report, so it is not used here.
+  `GaussianAccountant` is not a bound: it takes mu from a central limit of Poisson-subsampled
+  steps and can under-report.
 """
 
 import math
@@ -41,7 +41,7 @@ def delta_of(epsilon: float, noise_ratio: float) -> float:
 def epsilon_of(delta: float, noise_ratio: float) -> float:
     """The smallest epsilon at which one release is (epsilon, delta)-private.
 
-    Rounded up: `delta_of(epsilon_of(delta, r), r) <= delta`.
+    It is rounded up: `delta_of(epsilon_of(delta, r), r) <= delta`.
 
     Args:
         delta: strictly between 0 and 1.
@@ -60,7 +60,7 @@ def epsilon_of(delta: float, noise_ratio: float) -> float:
 def noise_for(epsilon: float, delta: float) -> float:
     """The smallest noise ratio sigma / Delta that makes one release (epsilon, delta)-private.
 
-    Rounded up: `delta_of(epsilon, noise_for(epsilon, delta)) <= delta`.
+    It is rounded up: `delta_of(epsilon, noise_for(epsilon, delta)) <= delta`.
 
     Args:
         epsilon: positive.
@@ -77,9 +77,9 @@ def noise_for(epsilon: float, delta: float) -> float:
 def compose(noise_ratio: float, releases: int) -> float:
     """The noise ratio of the one Gaussian release that equals `releases` of this ratio.
 
-    Exact, also for releases chosen adaptively (Dong, Roth and Su 2022, "Gaussian differential
-    privacy", corollary 3.3). Nothing is gained from subsampling: who receives the releases sees
-    which record each one came from.
+    This is exact, also for releases chosen adaptively (Dong, Roth and Su 2022, "Gaussian
+    differential privacy", corollary 3.3). Nothing is gained from subsampling, because the receiver
+    of the releases sees which record each one came from.
 
     Raises:
         SpecError: an argument is outside its range.

@@ -1,4 +1,4 @@
-"""The protocols: one file each, each loop readable on one page."""
+"""The protocols, one file each; every training loop fits on one page."""
 
 from sltoolkit.protocols.blind_learning import BlindLearning
 from sltoolkit.protocols.collaborative_inference import CollaborativeInference

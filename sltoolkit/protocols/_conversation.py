@@ -24,8 +24,8 @@ def converse(
         x: the client's inputs (B, C, H, W).
         y: their labels (B,).
         turn: the batch as a party with both inputs and labels sees it.
-        wire: between them.
-        labels_at: which party owns the labels; the client's travel.
+        wire: the wire between them.
+        labels_at: which party owns the labels; a client that does sends them to the server.
     """
     server = loss_server(host)
     at_server = without_inputs(turn, host.rng)
@@ -47,7 +47,7 @@ def converse(
 
 
 def answer(host: Host, received: Tensor, y: Tensor, turn: Turn) -> Tensor:
-    """A server with the labels learns; returns the gradient that it sends back.
+    """A server that holds the labels learns; returns the gradient that it sends back.
 
     Args:
         host: the server.

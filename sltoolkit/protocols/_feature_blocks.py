@@ -55,7 +55,7 @@ class FeatureBlocks(Protocol):
 
         Raises:
             ProtocolError: if there are more parties than features, a block doesn't fit the network,
-                or networks that were trained whole should be dealt out.
+                or a network that was trained whole would have to be split among parties.
         """
         samples, count = casting.shards[0], self.clients
         if count > samples.x.shape[-1]:
@@ -65,7 +65,7 @@ class FeatureBlocks(Protocol):
             )
         if count > 1 and casting.training is None:
             raise ProtocolError(
-                f"{type(self).__name__} gives every client a network of its own, which must be "
+                f"{type(self).__name__} gives every client its own network, which must be "
                 "trained: train(...) it, or give clients=1"
             )
         apart = replace(casting, alike=False)
@@ -143,7 +143,7 @@ def block_seats() -> Mapping[Role, Holdings]:
 
 
 def without_peer(seats: Mapping[Role, Holdings]) -> Mapping[Role, Holdings]:
-    """The same without `peer` grants: where all parties are one client, it has no peer."""
+    """The same without `peer` grants: if all parties are one client, that client has no peer."""
     together = seats["colluding"]
     return {**seats, "colluding": replace(together, knows=together.knows - PEER)}
 

@@ -30,12 +30,12 @@ def split_seats(
     """What each role holds where one cut lies between client and server.
 
     Args:
-        labels_at: which party owns the labels; the client's travel to the server.
+        labels_at: which party owns the labels; a client that does sends them to the server.
         gradients: whether the server sends gradients back.
         weights_heard_by: roles that hear clients' weights travel.
         updates: whether every client gets weights and sends its own back, so that roles that hear
             weights hear what it learned.
-        alike: whether all clients have one network.
+        alike: whether all clients have the same network.
     """
     up = {"smashed": LinkSource("smashed", "client", "server")}
     down = {"smashed_grad": LinkSource("smashed_grad", "server", "client")} if gradients else {}
@@ -63,8 +63,8 @@ def colluder(alike: bool) -> frozenset[str]:
 def weights_heard(by: Collection[Role]) -> tuple[frozenset[str], frozenset[str]]:
     """What the server and an eavesdropper learn from the clients' weights that they hear.
 
-    An eavesdropper hears every link. The weights that it hears last are at most one turn older than
-    the deployed ones, which travel, too, as soon as another client takes them over.
+    An eavesdropper hears every link. The last weights that it hears are at most one turn older than
+    the deployed ones, and those travel, too, as soon as another client takes them over.
     """
     server, eavesdropper = (
         CLIENT_NETWORKS if role in by else frozenset[str]() for role in ("server", "eavesdropper")

@@ -52,7 +52,7 @@ def hop_seats(
     Args:
         hops: the names of their seats, in order.
         weights_heard_by: roles that hear data holders' weights travel.
-        alike: whether all data holders have one network.
+        alike: whether all data holders have the same network.
     """
     server, eavesdropper = weights_heard(weights_heard_by)
     first, last, behind = hops[0], hops[-1], [*hops, "server"][1]

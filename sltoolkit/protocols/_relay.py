@@ -27,7 +27,7 @@ class Relay(Protocol):
         Literal["peer", "server", "none"],
         Parameter(
             "`peer` sends weights from client to client, `server` through the server (and counts "
-            "twice), `none` leaves every client a network of its own"
+            "twice), `none` lets every client keep its own network"
         ),
     ] = "peer"
     turns: Annotated[

@@ -29,7 +29,7 @@ class Attendance:
     Attributes:
         slot: its number among the clients of the round, from 0.
         member: the client.
-        batches: those in which it takes part.
+        batches: the batches in which it takes part.
         stays: whether it is still there at the end.
     """
 
@@ -43,20 +43,20 @@ class Attendance:
 class Rounds(Protocol):
     """One epoch is one round of some or all clients.
 
-    What a client sent before it left is lost to averages; if it is sampled again, it starts from
-    the common networks.
+    A client that leaves during a round has no share in that round's averages; if it is sampled
+    again, it starts from the common networks.
     """
 
     concurrent: ClassVar[bool] = True
 
     participation: Annotated[
         float,
-        Parameter("share of the clients that a round samples, at least one", above=0, most=1),
+        Parameter("share of the clients that every round samples (at least one)", above=0, most=1),
     ] = 1.0
     dropout: Annotated[
         float,
         Parameter(
-            "chance of a sampled client to leave at a random moment of the round", least=0, below=1
+            "chance that a sampled client leaves at a random moment of the round", least=0, below=1
         ),
     ] = 0.0
 
@@ -85,7 +85,7 @@ class Rounds(Protocol):
 
     def deploy(self, cast: Cast, samples: Samples) -> Deployment:
         """Deploy the common networks where a fed server keeps them."""
-        if cast.fed_server is not None:  # as the next round would begin
+        if cast.fed_server is not None:  # with these networks the next round would begin
             cast.fed_server.install(cast.clients[0])
             cast.last_to_learn = cast.clients[0]
         return super().deploy(cast, samples)

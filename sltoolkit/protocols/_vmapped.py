@@ -1,7 +1,7 @@
 """Many equal conversations in one pass: several clients, each with its own copy of the server.
 
 When a hundred small networks are simulated one by one, most of the time goes into overhead around
-the arithmetic. Where they differ in their weights alone, `torch.vmap` runs all of them over stacked
+the arithmetic. Where they differ only in their weights, `torch.vmap` runs all of them over stacked
 weights. Gradients flow back into every network's own weights, so every party keeps its own
 optimizer, and every message still crosses the wire.
 """
@@ -24,10 +24,10 @@ from sltoolkit.training.member import Host, Member
 from sltoolkit.wire.wire import Wire
 
 LARGEST = 32
-"""Most samples in a batch; with larger batches, stacking saves no time."""
+"""The most samples in a stacked batch; with larger batches, stacking saves no time."""
 
 ROWS = 800
-"""Most samples in one stacked pass; with more, LeNet's activations don't fit the caches."""
+"""The most samples in one stacked pass; with more, LeNet's activations overflow the caches."""
 
 LAYERS = (
     nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten,
@@ -49,8 +49,8 @@ def converse_jointly(there: Sequence[Attendance], hosts: Sequence[Host], wire: W
 
     Args:
         there: the clients with their batches.
-        hosts: by the clients' slots.
-        wire: between them.
+        hosts: the clients' hosts, by slot.
+        wire: the wire between them.
     """
     own = {a.member: hosts[a.slot] for a in there}
     stackable = all(_stackable(me.party) and _stackable(host.party) for me, host in own.items())
@@ -68,8 +68,8 @@ def converse_vmapped(pairs: Sequence[Pair], wire: Wire) -> None:
     """Equal batches of several clients in one pass; the same messages travel as in `converse`.
 
     Args:
-        pairs: honest parties with networks that differ in their weights alone, batches of one size.
-        wire: between them.
+        pairs: honest parties with networks that differ only in their weights, batches of one size.
+        wire: the wire between them.
     """
     clients = [me.party for me, _, _ in pairs]
     computed = forward(clients, torch.stack([x for _, _, (x, _, _) in pairs]))

@@ -48,7 +48,7 @@ class ExtendedVanilla(FeatureBlocks):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """What each role holds: `client` is the joining client, and the server hears only it."""
+        """What each role holds: `client` is the joining client, the only one the server hears."""
         return without_peer(hop_seats([JOINER.name]))
 
     def cast(self, casting: Casting) -> Cast:

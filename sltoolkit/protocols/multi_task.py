@@ -37,13 +37,13 @@ from sltoolkit.wire.turn import PhaseName, Turn
 from sltoolkit.wire.wire import Wire
 
 TASKS: Mapping[str, Callable[[Tensor], Tensor]] = {"class": lambda y: y, "parity": lambda y: y % 2}
-"""The labels of each task, made from the classes (B,) int64; no task has more of them."""
+"""The labels of each task, made from the classes (B,) int64; no task has more labels."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class MultiTask(FeatureBlocks):
-    """Parties with blocks of the features, several servers with tasks of their own."""
+    """Parties with blocks of the features, several servers, each with its own task."""
 
     parts: ClassVar[int] = 2
     citation: ClassVar[str] = (
@@ -52,7 +52,7 @@ class MultiTask(FeatureBlocks):
     )
 
     tasks: Annotated[
-        tuple[str, ...], Parameter("keys of `TASKS`, one per server; the first is `class`")
+        tuple[str, ...], Parameter("a task per server, `class` or `parity`; the first is `class`")
     ] = ("class", "parity")
 
     def __post_init__(self) -> None:

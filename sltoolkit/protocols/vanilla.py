@@ -6,7 +6,7 @@ its predecessor's weights, which it gets from that client or through the server,
 batch by batch. Optimizer states stay at their clients unless `optimizer_state` is true.
 
 With `labels_at="server"` the server owns the labels, as in entity-aligned learning of two parties.
-Then labels don't travel, and it is the client that may infer them from the gradients it gets back.
+Then labels don't travel, but the client may infer them from the gradients that it gets back.
 """
 
 from collections.abc import Mapping

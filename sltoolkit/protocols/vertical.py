@@ -59,7 +59,7 @@ class Vertical(FeatureBlocks):
     ] = "concat"
     absent: Annotated[
         float,
-        Parameter("chance of each party but the first to stay away from a batch", least=0, most=1),
+        Parameter("chance that a party (but the first) stays away from a batch", least=0, most=1),
     ] = 0.0
     impute: Annotated[
         ImputeName, Parameter("what the server puts in place of a missing party's data")

@@ -19,16 +19,16 @@ _USER_ERRORS = (SpecError, DataError, ThreatModelError)
 
 
 def serve(
-    spec: Annotated[Path, typer.Argument(help="The experiment, a TOML file; one run of it.")],
+    spec: Annotated[Path, typer.Argument(help="The experiment, a TOML file of a single run.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and results.")],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last epoch that all processes have.")
+        bool, typer.Option("--resume", help="Go on from the last epoch that every process stored.")
     ] = False,
     timeout: Annotated[
         float, typer.Option(min=1.0, help="Seconds of silence after which a process is at fault.")
     ] = 60.0,
 ) -> None:
-    """Train with every party in a process of its own: rank 0 is the server, rank k client k - 1.
+    """Train with every party in its own process: rank 0 is the server, rank k is client k - 1.
 
     Start it with torchrun, once per host, with as many processes as there are clients, plus one.
 
@@ -44,7 +44,7 @@ def serve(
 
 
 def placed(process: Process, device: str) -> tuple[Process, torch.device]:
-    """Where this process computes; where a host has too few GPUs, several processes share one."""
+    """The process and its device; where a host has too few GPUs, several processes share one."""
     gpus = torch.cuda.device_count() if device == "cuda" else 0
     if gpus == 0:
         return process, torch.device(device)

@@ -39,14 +39,14 @@ class Distributed:
     process is received and checked against the shape that the sender's placeholder has computed.
 
     Args:
-        transport: to the other processes.
+        transport: the connection to the other processes.
         homes: the rank of the process in which each seat lives.
         classes: number of classes.
         device: where this process computes.
 
     Attributes:
         waiting: seconds until the other end was ready.
-        moving: seconds in which messages were sent and received, without the waiting.
+        moving: seconds in which messages were sent and received, without waiting.
         sent: payload bytes sent from here to other processes.
     """
 

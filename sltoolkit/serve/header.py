@@ -1,7 +1,7 @@
 """The header that goes before every tensor: a fixed number of integers, nothing to unpickle.
 
 Sender and receiver run the same loop, so the receiver knows what must come. The header says what
-does come, and the two must agree before a byte of the payload is read.
+comes, and the two must agree before a byte of the payload is read.
 """
 
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class Header:
     Attributes:
         sequence: number of earlier messages from this process to that one.
         kind: what the tensor is.
-        dtype: of its numbers.
-        shape: of the tensor.
+        dtype: the type of its numbers.
+        shape: the tensor's shape.
         order: its dimensions from the slowest to the fastest in memory; the payload travels in
             this order, so that the receiver's copy has the sender's memory format.
     """
@@ -65,7 +65,7 @@ class Header:
         return payload.permute([self.order.index(d) for d in range(len(self.order))])
 
     def __str__(self) -> str:
-        """`smashed, torch.float32 of shape 64x8`."""
+        """The header in print, such as `smashed, torch.float32 of shape 64x8`."""
         return f"{self.kind}, {self.dtype} of shape {'x'.join(map(str, self.shape)) or 'scalar'}"
 
 
@@ -133,7 +133,7 @@ def check(header: Header, like: Tensor, *, sequence: int, kind: Kind, classes: i
 
 
 def finite(t: Tensor) -> bool:
-    """Whether it holds no NaN and no infinity; found in one pass, without a copy."""
+    """Whether a tensor holds neither NaN nor infinity; found in one pass, without a copy."""
     if not t.is_floating_point() or t.numel() == 0:
         return True
     return all(bool(edge.isfinite()) for edge in t.aminmax())

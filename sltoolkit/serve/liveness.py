@@ -57,12 +57,12 @@ class Liveness:
 
     Args:
         store: a connection that nothing else uses.
-        rank: of this process.
-        names: of all processes, for sentences.
+        rank: the rank of this process.
+        names: the names of all processes, for error messages.
         timeout: seconds after which silence is a fault.
 
     Attributes:
-        names: of all processes.
+        names: the names of all processes.
         timeout: seconds after which silence is a fault.
         failure: the first reason to stop, once there is one.
         stop_asked: set when this process was asked to end.
@@ -100,7 +100,7 @@ class Liveness:
         self._count += 1
 
     def fail(self, sentence: str) -> str:
-        """Store a reason to stop, unless there is one; returns the first, which counts."""
+        """Store a reason to stop, unless one is stored; returns the reason that is stored."""
         with self._lock:
             if self.failure is None:
                 sentence = " ".join(sentence.split())[:_LONGEST]
@@ -116,7 +116,7 @@ class Liveness:
         return self.failure
 
     def close(self, *, failed: bool) -> None:
-        """Stop watching; after a failure, once the others had time to read it."""
+        """Stop watching; after a failure, only once the others have had time to read it."""
         if failed and self._rank == 0:  # this process may keep the store
             end = time.monotonic() + LINGER
             while time.monotonic() < end and not self._all_know():

@@ -1,4 +1,4 @@
-"""Placeholders of optimizers: what the real one hands over, without numbers."""
+"""Placeholders of optimizers: they hand over what the real ones do, without numbers."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -27,7 +27,7 @@ class History:
 
 @final
 class PlaceholderOptimizer(Optimizer):
-    """Moves nothing, and has the state of the real optimizer, without numbers.
+    """Changes no weights, and has the state of the real optimizer, without numbers.
 
     Args:
         layout: the real optimizer's state after a step.

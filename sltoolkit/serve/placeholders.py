@@ -33,13 +33,13 @@ P = TypeVar("P")
 
 @final
 class Absent(Defense):
-    """The defense of a placeholder; its networks travel, so they have shapes."""
+    """The defense of a placeholder; its networks are handed over, so they keep their shapes."""
 
     def __init__(self, learned: Mapping[str, nn.Module]) -> None:
         self._learned = {name: module.to(_META) for name, module in learned.items()}
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
-        """The labels' shape only: a placeholder has no labels, even where several parties do."""
+        """The labels' shape only: a placeholder has none, even where several parties hold them."""
         return y.to(_META)
 
     def learned(self) -> Mapping[str, nn.Module]:
@@ -76,7 +76,7 @@ def keep_local(run: Run, here: Collection[Seat]) -> None:
     """Turn every party that doesn't live here into a placeholder, and forget its samples.
 
     Args:
-        run: with all parties seated; it is changed.
+        run: a run with all parties seated; it is changed in place.
         here: the seats that live in this process.
 
     Raises:
@@ -102,7 +102,7 @@ def keep_local(run: Run, here: Collection[Seat]) -> None:
 
 
 def name_samples(member: Member, ids: Tensor) -> None:
-    """Give a placeholder's samples the ids that its owner told, and as many rows."""
+    """Give a placeholder's samples the ids that its owner sent, and as many rows."""
     held, n = member.samples, len(ids)
     member.samples = Samples(
         x=_resized(held.x, n), y=_resized(held.y, n), ids=ids, groups=torch.zeros_like(ids)
@@ -110,7 +110,7 @@ def name_samples(member: Member, ids: Tensor) -> None:
 
 
 def _leave_to_owners(run: Run, member: Member, here: Collection[Seat]) -> None:
-    """Keep numbers at their owner alone: inputs are the member's, labels may be the servers'."""
+    """Keep numbers only at their owner: inputs are the member's, labels may be the servers'."""
     servers = {host.seat for host in run.cast.servers}
     owners = servers if _servers_own_labels(run.protocol) else {member.seat}
     held = member.samples
@@ -142,7 +142,7 @@ def _servers_own_labels(protocol: Protocol) -> bool:
 
 
 def _resized(t: Tensor, n: int) -> Tensor:
-    """As many rows without numbers; a tensor with numbers stays as it is."""
+    """A tensor of `n` rows without numbers; a tensor with numbers stays as it is."""
     return t.new_empty((n, *t.shape[1:])) if t.is_meta else t
 
 

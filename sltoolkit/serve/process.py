@@ -36,9 +36,9 @@ class Process:
     Attributes:
         number: its rank; 0 is the server, k is client k - 1.
         size: number of processes.
-        store: through which the processes find each other.
-        liveness: through which the processes tell each other why they stop.
-        gpu: whether it has a GPU of its own; if all have, tensors there go over nccl.
+        store: the store through which the processes find each other.
+        liveness: tells the other processes why this one stops, and hears why they do.
+        gpu: whether it has its own GPU; if all processes do, tensors on GPUs go over nccl.
     """
 
     number: int
@@ -106,11 +106,11 @@ def run_process(
     """Train a seated run together with the other processes, each of which calls this.
 
     Args:
-        process: this one.
-        run: seated alike in every process; only the samples of the parties that live here matter.
-            All other parties become placeholders.
-        epochs: of the training.
-        out: folder for checkpoints and results.
+        process: this process.
+        run: the run, seated alike in every process; only the samples of the parties that live
+            here matter, and all other parties become placeholders.
+        epochs: the number of epochs of the training.
+        out: the folder for checkpoints and results.
         plan: plain JSON that identifies the run; must be the same in all processes.
         resume: go on from the last epoch of which all processes have a checkpoint.
         ears: makes the ears that hear what the parties here hear, while all are still seated.

@@ -35,7 +35,7 @@ def recipe_of(spec: Spec) -> Table:
 
 
 def plan_of(recipe: Table) -> Table:
-    """What must be the same in all processes."""
+    """The plan of the run, which must be the same in all processes."""
     return {"recipe": recipe, "torch": torch.__version__, "sltoolkit": version("sltoolkit")}
 
 

@@ -37,8 +37,8 @@ class ProcessState:
     """The state of the parties that live in this process.
 
     Args:
-        run: with placeholders for all other parties.
-        clock: its clock.
+        run: the run, with placeholders for all other parties.
+        clock: the run's clock.
 
     Attributes:
         losses: mean loss of each epoch, where a loss is computed here.
@@ -102,7 +102,7 @@ class ProcessState:
         return {} if codec is None else codec.state_dict()
 
     def record(self) -> dict[str, Any]:
-        """Everything that is no tensor, as JSON."""
+        """Everything that is not a tensor, as JSON."""
         cast, clock = self.run.cast, self.clock
         last = cast.last_to_learn
         return {
@@ -147,7 +147,7 @@ class ProcessState:
 
 
 def check_resumable(run: Run) -> None:
-    """Refuse a run some of whose state would not be in a checkpoint.
+    """Refuse a run whose checkpoints would not hold all of its state.
 
     Raises:
         SpecError: naming the defense that keeps such a state, or the server that remembers absent
@@ -182,7 +182,7 @@ def _defenses(run: Run) -> Iterator[tuple[str, Defense]]:
 
 
 def _parties(run: Run) -> Iterator[tuple[str, HonestClient | HonestServer | HonestMiddle]]:
-    """The parties that are here and have a network of their own, by name."""
+    """The honest parties that live here, by name."""
     for member in run.cast.clients:
         if not isinstance(member.defense, Absent):
             yield str(member.seat), member.party
@@ -236,8 +236,8 @@ class Checkpoints:
     """The checkpoints of a process: the last two, each one file, written atomically.
 
     Args:
-        folder: that holds them.
-        rank: of the process.
+        folder: the folder that holds them.
+        rank: the rank of the process.
         plan: a hash of what is run, so that nothing goes on from another run's checkpoint.
     """
 

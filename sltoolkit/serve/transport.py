@@ -1,6 +1,6 @@
 """Point-to-point transport over torch.distributed that stops when another process fails.
 
-Tensors go over gloo; those on a GPU go over nccl where every process has a GPU of its own. Neither
+Tensors go over gloo; those on a GPU go over nccl where every process has its own GPU. Neither
 can be interrupted, so they run on a thread, while the main thread watches for failures. Waking the
 thread costs more than most messages take, so a header and its payload are one task. The sender
 waits until its message is delivered: whenever a thread of ours holds gloo's lock and has to wait
@@ -42,8 +42,8 @@ class GroupTransport:
     """A process's connection to all others.
 
     Args:
-        liveness: through which failures are told.
-        rank: of this process.
+        liveness: tells the other processes about failures, and hears theirs.
+        rank: the rank of this process.
         gpu: a group for tensors on a GPU; None moves them through this machine's memory.
     """
 
@@ -79,8 +79,8 @@ class GroupTransport:
         """Receive into a contiguous tensor on the CPU, then into one that the first describes.
 
         Args:
-            source: rank of the sender.
-            first: into which to receive.
+            source: the rank of the sender.
+            first: the tensor to receive into.
             then: makes the second tensor, contiguous, once the first one has arrived.
 
         Returns:
@@ -141,7 +141,7 @@ class GroupTransport:
         return t if self._direct(t) else t.cpu()
 
     def _begin(self, how: Callable[..., dist.Work | None], t: Tensor, other: int) -> dist.Work:
-        """Begin to send or receive; nccl doesn't know all dtypes, but bytes."""
+        """Begin to send or receive; nccl gets bytes, since it doesn't know all dtypes."""
         if t.device.type == "cpu":
             work = how(t, other)
         else:
@@ -186,11 +186,11 @@ def connect(
     """Connect this process with all others.
 
     Args:
-        rank: of this process.
-        world: number of processes.
-        store: through which the processes find each other.
-        liveness: through which failures are told; from now on it watches.
-        gpu: whether this process has a GPU of its own; if all have, tensors there go over nccl.
+        rank: the rank of this process.
+        world: the number of processes.
+        store: the store through which the processes find each other.
+        liveness: tells the other processes about failures; from now on it watches.
+        gpu: whether this process has its own GPU; if all do, tensors on GPUs go over nccl.
 
     Raises:
         ProtocolError: if a process doesn't come, or is gone before it is connected.

@@ -2,12 +2,13 @@
 
 The fed server keeps the common networks. In every round a client first receives them and, if it
 is still there at the end of the round, sends its own networks back. The new common networks are the
-mean of those, weighted by n_k. A client that left contributes nothing, and one that returns starts
-from the common networks, so neither corrupts an average. Optimizers stay with the clients and
-persist.
+mean of the networks that came back, weighted by n_k. A client that left contributes nothing, and a
+client that returns starts from the common networks, so neither corrupts an average. Optimizers stay
+with the clients and persist.
 
-Floating-point buffers (BatchNorm's running statistics) are averaged like weights. Of integer
-buffers (BatchNorm's batch counter) the largest is kept, since a mean of counters counts nothing.
+Floating-point buffers (BatchNorm's running statistics) are averaged like weights. Integer buffers
+(BatchNorm's batch counter) take the largest of the clients' values, since a mean of counters counts
+nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ class Averager:
             load(network, _sent(common, network, i, wire, turn, src=FED, dst=me.seat))
 
     def collect(self, me: Member, wire: Wire, turn: Turn) -> None:
-        """Receive a client's networks, which count by its number of samples."""
+        """Receive a client's networks; they are weighted by its number of samples."""
         states: list[State] = [
             _sent(network.state_dict(), network, i, wire, turn, src=me.seat, dst=FED)
             for i, network in enumerate(me.networks())
@@ -56,7 +57,7 @@ class Averager:
         self._collected.append((len(me.samples), states))
 
     def close(self) -> None:
-        """Average what was collected in this round; if that is nothing, change nothing."""
+        """Average what was collected in this round; if nothing was, change nothing."""
         if self._collected:
             counts, states = zip(*self._collected, strict=True)
             self._common = [average(each, counts) for each in zip(*states, strict=True)]
@@ -69,7 +70,7 @@ class Averager:
 
 
 def average(states: Sequence[State], counts: Sequence[int]) -> dict[str, Tensor]:
-    """The mean of states, weighted by counts; integer buffers become the largest."""
+    """The mean of states, weighted by counts; for integer buffers, the largest value."""
     shares = [count / sum(counts) for count in counts]
 
     def mean(values: list[Tensor]) -> Tensor:
@@ -95,7 +96,7 @@ class Copies:
         self._counted: list[tuple[State, int]] = []
 
     def count(self, i: int, samples: int) -> None:
-        """Let copy `i` count by its client's number of samples; the client stayed to the end."""
+        """Count copy `i` in the mean, weighted by `samples`; its client stayed to the end."""
         if self._networks:
             self._counted.append((self._networks[i].state_dict(), samples))
 

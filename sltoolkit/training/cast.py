@@ -22,9 +22,9 @@ class Cast:
     """All parties of a run and the wire between them.
 
     Attributes:
-        clients: in their fixed order.
-        servers: that finish the forward pass; none where clients hold the whole network.
-        wire: between all parties.
+        clients: the clients, in their fixed order.
+        servers: finish the forward pass; none where clients hold the whole network.
+        wire: the wire between all parties.
         rng: the protocol's own draws: which clients take part, and in which order.
         hops: clients between the first cut and the server's, in order.
         fed_server: averages the clients' networks; None where they are not averaged.
@@ -82,7 +82,7 @@ class Clock:
     def batch(self, member: Member, index: Tensor, phase: PhaseName) -> tuple[Tensor, Tensor, Turn]:
         """These samples of the member: inputs, labels, and the turn of their holder."""
         samples = member.samples
-        # in a process of its own a party may lack inputs or labels, but has all ids
+        # in its own process a party may lack inputs or labels, but has all ids
         x, y, ids = (rows_at(t, index) for t in (samples.x, samples.y, samples.ids))
         turn = Turn(
             ids=ids, x=x, y=y, step=self.step, epoch=self.epoch, phase=phase,
@@ -102,8 +102,8 @@ class Clock:
 def rows_at(t: Tensor, index: Tensor) -> Tensor:
     """The rows of a party's samples at `index` (B,), in the memory format of `t`.
 
-    `index_select` takes a fifth of the time of indexing, but loses channels-last. A tensor on the
-    `meta` device gives as many rows there.
+    `index_select` takes a fifth of the time of indexing, but loses channels-last. The rows of a
+    tensor on the `meta` device are an empty tensor there, in the right shape.
     """
     if t.is_meta:
         return t.new_empty((len(index), *t.shape[1:]))
@@ -117,5 +117,5 @@ def without_labels(turn: Turn) -> Turn:
 
 
 def without_inputs(turn: Turn, rng: Stream) -> Turn:
-    """The same batch as a party with labels only sees it; `rng` is its defense's stream."""
+    """The same batch as a party without inputs sees it; `rng` is its defense's stream."""
     return replace(turn, x=None, rng=rng)

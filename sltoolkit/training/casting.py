@@ -36,8 +36,8 @@ class Casting:
         defense: the defense as it was given.
         training: how parties learn; None where no party ever does.
         rng: the victim's root stream.
-        wire: between the parties.
-        alike: whether the protocol makes all clients' networks one, so that they start alike.
+        wire: the wire between the parties.
+        alike: whether all clients end up with one network, so that they also start with one.
     """
 
     parts: tuple[nn.Module, ...]
@@ -68,12 +68,12 @@ class Casting:
         self, k: int, networks: Sequence[nn.Module], *, samples: Samples | None = None,
         seat: Seat | None = None,
     ) -> Member:  # fmt: skip
-        """A client.
+        """A client with its own copies of the networks and the defense.
 
         Args:
             k: its number, which names its random streams.
             networks: the network up to the cut, and the tail where it has one.
-            samples: those it holds; its shard by default.
+            samples: the samples that it holds; its shard by default.
             seat: its position, `client` k by default.
         """
         rng = self.rng.child(f"client{k}")
@@ -101,7 +101,7 @@ class Casting:
         )  # fmt: skip
 
     def server(self, seat: Seat, initial: nn.Module, *, copy: int = 0) -> Host:
-        """A server that computes the loss; `copy` is one of several copies of its network."""
+        """A server that computes the loss; `copy` is the number of its network's copy."""
         name = f"{seat}.{copy}" if copy else str(seat)
         return self._host(replace(seat, copy=copy), initial, HonestServer, name)
 
@@ -133,7 +133,7 @@ class Casting:
 
 
 def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
-    """Shapes and classes, found by passing one sample through a copy in evaluation mode.
+    """Shapes and classes, found by passing one sample through a copy of `head`.
 
     Raises:
         SpecError: if the network can't take such inputs.
@@ -151,5 +151,5 @@ def task_of(head: nn.Module, samples: Samples, data: Split) -> Task:
 
 
 def guard(defense: Defense, rng: Stream) -> Defense:
-    """A party's own copy of the defense, which draws from `rng` alone."""
+    """A party's own copy of the defense, which draws only from `rng`."""
     return defense if isinstance(defense, NoDefense) else Guarded(copy.deepcopy(defense), rng)

@@ -37,7 +37,7 @@ def victim_tensors(victim: Victim) -> dict[str, Tensor]:
 
 
 def victim_record(victim: Victim) -> dict[str, Any]:
-    """Everything of a victim that is no tensor, as JSON."""
+    """Everything of a victim that is not a tensor, as JSON."""
     return {
         "recipe": victim.recipe.record(),
         "utility": victim.utility,

@@ -27,7 +27,7 @@ class Deployed:
         defense: its own trained copy of the defense.
         samples: the private training samples it held.
         hops: networks of other clients that the smashed data pass before the server, in order.
-        reducer: the lossy codec that smashed data pass on each wire; None for none.
+        reducer: the lossy codec that smashed data pass on each link; None without a codec.
     """
 
     client: nn.Module
@@ -55,7 +55,9 @@ class Deployed:
         return z, sent
 
     def labels(self, samples: Samples, rng: Stream) -> Tensor:
-        """The labels that it sends while it trains, (N,); of label weights, the heaviest class.
+        """The labels that it sends while it trains, (N,).
+
+        A defense may turn a label into weights of all classes; then it is the heaviest class.
 
         Args:
             samples: N of its samples.
@@ -74,7 +76,7 @@ class Deployed:
         return self.reducer.unpack(self.reducer.pack(sent))
 
     def release(self, rng: Stream, *, hops: int = 0) -> Release:
-        """An oracle over a copy of it, the samples left out; its noise comes from `rng`."""
+        """An oracle over a copy of this client without its samples; its noise is from `rng`."""
         member = self.replica()
         return Release(
             lambda x: member.smash(x, rng, hops=hops)[1], per_batch=member.defense.per_batch

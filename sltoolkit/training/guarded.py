@@ -1,4 +1,4 @@
-"""A defense whose randomness is kept apart from all other."""
+"""A defense whose randomness is kept apart from all other randomness."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -21,40 +21,40 @@ class Guarded(Defense):
         self._rng = rng
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """The inner defense's, in its scope."""
+        """What the inner defense does, within the scope of its stream."""
         with self._rng.scope():
             return self.inner.begin(setup)
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """The inner defense's, in its scope."""
+        """What the inner defense does, within the scope of its stream."""
         with self._rng.scope():
             return self.inner.smash(z, turn)
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
-        """The inner defense's, in its scope."""
+        """What the inner defense does, within the scope of its stream."""
         with self._rng.scope():
             return self.inner.labels(y, turn)
 
     def gradient(self, g: Tensor, turn: Turn) -> Tensor:
-        """The inner defense's, in its scope."""
+        """What the inner defense does, within the scope of its stream."""
         with self._rng.scope():
             return self.inner.gradient(g, turn)
 
     def receive(self, g: Tensor, turn: Turn) -> Tensor | None:
-        """The inner defense's, in its scope."""
+        """What the inner defense does, within the scope of its stream."""
         with self._rng.scope():
             return self.inner.receive(g, turn)
 
     def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
-        """The inner defense's, in its scope."""
+        """What the inner defense does, within the scope of its stream."""
         with self._rng.scope():
             return self.inner.client_loss(z, turn)
 
     def step(self, turn: Turn) -> None:
-        """The inner defense's, in its scope."""
+        """What the inner defense does, within the scope of its stream."""
         with self._rng.scope():
             self.inner.step(turn)
 
     def learned(self) -> Mapping[str, nn.Module]:
-        """The inner defense's networks, which a hand-over must find."""
+        """The inner defense's networks, which are handed over with the client's."""
         return self.inner.learned()

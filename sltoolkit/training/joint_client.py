@@ -15,7 +15,7 @@ from sltoolkit.wire.turn import Phase, Turn
 
 
 def blocks_of(x: Tensor, parties: int) -> tuple[Tensor, ...]:
-    """The features (the last axis) of inputs in blocks; the first may be wider by one."""
+    """Inputs split along the last axis (features); the first blocks may be wider by one."""
     return x.tensor_split(parties, dim=-1)
 
 
@@ -53,7 +53,7 @@ class JointClient(Defense):
 
     Args:
         parties: the parties' own copies of the defense, in order.
-        widths: how wide each party's smashed data are along the last axis.
+        widths: the width of each party's smashed data along the last axis.
     """
 
     citation: ClassVar[str] = "composition of the parties' defenses"

@@ -30,10 +30,10 @@ Shape = tuple[int, ...]
 @final
 @dataclass(frozen=True, kw_only=True)
 class PartyCost:
-    """What one party's part in one epoch cost.
+    """The costs of one party in one epoch.
 
     Attributes:
-        seat: of the party.
+        seat: the party's seat.
         epoch: counted from 0.
         bytes_up: bytes that it sent.
         bytes_down: bytes that it received.
@@ -68,11 +68,11 @@ class Measured:
         return 1 + max([t.epoch for t in self.tolls] + [e for _, e in self.flops], default=-1)
 
     def sent(self, *, epoch: int | None = None, kinds: Collection[Kind] | None = None) -> int:
-        """Bytes that crossed the wire, each once.
+        """Bytes that crossed the wire, each counted once.
 
         Args:
-            epoch: in which they crossed, from 0; None counts all epochs.
-            kinds: of messages to count; None counts all kinds.
+            epoch: the epoch to count, from 0; None counts all epochs.
+            kinds: the kinds of messages to count; None counts all kinds.
         """
         return sum(
             n for toll, n in self.tolls.items()
@@ -116,7 +116,7 @@ class Measured:
 
         Args:
             bytes_per_second: rate of the link that all parties share.
-            client_flops: FLOP per second of a client, or of any other party that is no server.
+            client_flops: FLOP per second of a client, or of any other party that is not a server.
             server_flops: FLOP per second of a server.
             concurrent: whether the protocol's clients compute at the same time.
         """
@@ -132,10 +132,10 @@ class Measured:
         return total / max(1, self.epochs)
 
     def __repr__(self) -> str:
-        """The mean costs of an epoch, in a line."""
+        """The mean costs of an epoch, in one line."""
         n = max(1, self.epochs)
         return (
-            f"Measured({self.epochs} epochs; of each {bytes_text(self.sent() / n)} on the wire, "
+            f"Measured({self.epochs} epochs; per epoch {bytes_text(self.sent() / n)} on the wire, "
             f"{count_text(sum(self.flops.values()) / n)}FLOP, {seconds_text(self.seconds / n)})"
         )
 
@@ -155,13 +155,13 @@ def measure(run: Run, *, seconds: float = 0.0) -> Measured:
     """The costs of a run that is over.
 
     Args:
-        run: with all its parties in this process.
+        run: a run with all its parties in this process.
         seconds: how long it took.
     """
     flops: Counter[tuple[Seat, int]] = Counter()
     known: dict[tuple[str, Shape, bool], PartCost] = {}
     for seat, party, initial in run.cast.networks():
-        # a hundred clients may have equal networks: equal in print and in the shape of inputs
+        # networks of many clients that print alike and take inputs of one shape are counted once
         key = (str(initial), tuple(party.inlet.shape), isinstance(party, HonestClient))
         if any(lap.forward for lap in party.laps) and key not in known:
             known[key] = _sample_cost(party, initial)

@@ -23,14 +23,14 @@ class Member:
 
     Attributes:
         seat: its position.
-        party: computes up to the cut.
+        party: computes its network up to the cut.
         tail: computes a loss at the client itself; None where the protocol has no tail.
         defense: its own copy of the defense.
         samples: its private samples.
         sampler: how it draws batches.
         order: the stream from which it draws batches.
         rng: the stream from which its defense draws.
-        initial: the client and the tail network as they were before a defense wrapped them.
+        initial: the client's network, and its tail's, as they were before a defense wrapped them.
     """
 
     seat: Seat
@@ -55,7 +55,7 @@ class Member:
             self.tail.learn(learning)
 
     def deployed(self, samples: Samples) -> Deployed:
-        """The client as deployed; `samples` are the private ones that shaped its weights."""
+        """The client as deployed; `samples` are the private samples that shaped its weights."""
         behind = None if self.tail is None else self.tail.module.state_dict()
         return Deployed(
             client=settle(self.initial[0], self.party.module.state_dict()),
@@ -85,7 +85,7 @@ class Host:
     initial: nn.Module
 
     def deployed(self) -> nn.Module:
-        """Its network in evaluation mode; one that was taken over never learned."""
+        """Its network in evaluation mode; the initial one if an attacker took over the seat."""
         if isinstance(self.party, HonestServer | HonestMiddle):
             return settle(self.initial, self.party.module.state_dict())
         return settle(self.initial, self.initial.state_dict())

@@ -31,7 +31,7 @@ class Merge(nn.Module):
 
     Args:
         merge: a key of `MERGES`.
-        widths: of each party's smashed data along the last axis.
+        widths: the width of each party's smashed data along the last axis.
 
     Raises:
         ProtocolError: if the merge needs equal widths and they differ.
@@ -58,9 +58,9 @@ class Imputer:
     """Joins all parties' smashed data along the last axis, and fills in for absent parties.
 
     Args:
-        widths: of each party's smashed data along the last axis.
+        widths: the width of each party's smashed data along the last axis.
         impute: `zeros`, or the `mean` over all samples that the party sent before, which is zeros
-            before it sent any.
+            until it has sent any.
     """
 
     def __init__(self, widths: Sequence[int], impute: ImputeName) -> None:
@@ -70,7 +70,7 @@ class Imputer:
         self._counts = [0] * len(self.widths)
 
     def join(self, received: Mapping[int, Tensor]) -> Tensor:
-        """What was received, by party, joined and completed: (B, ..., q_0 + ... + q_K-1)."""
+        """Join what each party sent, and fill in for the others: (B, ..., q_0 + ... + q_K-1)."""
         if self._averages:
             for k, z in received.items():
                 self._remember(k, z)

@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 def phase_of_epochs(defense: Defense, epochs: int) -> list[Literal["train", "fit"]]:
-    """The phase of every epoch of a run, in order; a phase without a length has `epochs`."""
+    """The phase of every epoch of a run, in order; without a length, a phase lasts `epochs`."""
     return [p.name for p in defense.phases for _ in range(epochs if p.epochs is None else p.epochs)]
 
 
@@ -53,7 +53,7 @@ def run_phases(run: Run, epochs: int, progress: Progress | None = None) -> tuple
 
 
 def _losses(cast: Cast) -> Tensor:
-    """The batch losses of the servers; where there is none, of the clients' tails."""
+    """The batch losses of the servers, or of the clients' tails where no server computes one."""
     tails = [m.tail.take_losses().cpu() for m in cast.clients if m.tail is not None]
     hosts = [h.party.take_losses().cpu() for h in cast.servers if isinstance(h.party, HonestServer)]
     # a server that was taken over computes no loss

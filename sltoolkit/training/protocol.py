@@ -41,7 +41,7 @@ class Protocol(ABC):
     ] = 1
 
     def __post_init__(self) -> None:
-        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+        """Refuse senseless parameters; a subclass that adds its own check calls this one, too.
 
         Raises:
             SpecError: saying what was expected and what was found.
@@ -59,7 +59,7 @@ class Protocol(ABC):
         return self.clients
 
     def alone(self) -> Self:
-        """The same with one client, which is always there."""
+        """The same protocol with one client, which is never absent."""
         return replace(self, clients=1)
 
     @property
@@ -84,7 +84,7 @@ class Protocol(ABC):
         """The clients as deployed (one where they are alike), and the server's network.
 
         Where clients are alike and take turns, the one that learned last is deployed. Without a
-        server the clients hold the whole network, and the server's is the identity.
+        server the clients hold the whole network, and the server's network is the identity.
 
         Args:
             cast: the trained cast.

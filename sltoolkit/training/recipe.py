@@ -1,4 +1,4 @@
-"""What a victim is made of."""
+"""How a victim is made."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from sltoolkit.parties.settings import Training
 @final
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides what a victim is, known before it is trained.
+    """Everything that decides how a victim is made, known before it is trained.
 
     Attributes:
         protocol: registered name of the protocol.
@@ -43,11 +43,11 @@ class Recipe:
     reducer: str = ""
 
     def record(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """The recipe as plain JSON."""
         return asdict(self)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """What `record` made."""
+        """The recipe that `record` wrote."""
         training = record["training"]
         return cls(**{**record, "training": None if training is None else Training(**training)})

@@ -27,7 +27,7 @@ class Run:
     """A run before and while it happens.
 
     Attributes:
-        protocol: that it follows.
+        protocol: the protocol that it follows.
         parts: the cut network as it is initialized: (client, server) or (head, middle, tail).
         cast: its seated parties.
         task: shapes and classes, with the smashed data of the first cut.
@@ -63,15 +63,16 @@ def seat_parties(
         parts: the cut network.
         data: the private data and the attacker's.
         protocol: which parties there are, and what they send each other.
-        defense: of which every party gets its own copy.
+        defense: the defense, of which every party gets its own copy.
         training: how parties learn.
         rng: the victim's root stream.
-        ears: that hear the wire.
+        ears: the ears that hear the wire.
         partition: which client holds which samples; `Dealt` by default.
-        wire: between the parties; by default one within this process.
+        wire: the wire between the parties; by default one within this process.
 
     Raises:
-        ProtocolError: if the number of parts or clients doesn't fit.
+        ProtocolError: if the number of parts or clients doesn't fit, or BatchNorm would get a
+            batch of one.
     """
     if len(parts) != protocol.parts:
         raise ProtocolError(

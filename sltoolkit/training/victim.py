@@ -32,10 +32,10 @@ class AttachedListener:
     """An attack that listened to the training, and its listener state.
 
     Attributes:
-        attack: whose.
-        role: from where it listened.
-        grants: those that it was filled with before the training, or will be at the end.
-        listener_state: its ear and memory.
+        attack: the attack that listened.
+        role: the role in which it listened.
+        grants: those that filled its views, before the training or at its end.
+        listener_state: what it remembers of the run.
         rng: the attacker's stream.
     """
 
@@ -52,10 +52,10 @@ class Victim:
     """A trained victim, or one that was trained elsewhere (`frozen`).
 
     Attributes:
-        recipe: what it is made of: protocol, model, cut, data, defense, training, seed.
+        recipe: how it was made: protocol, model, cut, data, defense, training, seed.
         data: the split it was trained on.
         protocol: the protocol with its parameters.
-        deployed: its clients as deployed (one where weights are handed over).
+        deployed: its clients as deployed (one where they are alike).
         server: the server's network, in evaluation mode.
         task: shapes and classes.
         transcript: what was recorded of the training.
@@ -64,12 +64,12 @@ class Victim:
         costs: bytes on the wire and FLOPs, by party and epoch.
         configured_defense: the defense as configured, before any training: its public parameters.
         targets: which records attacks are asked about.
-        attached: attacks that listened.
+        attached: the attacks that listened.
         rng: the root of the victim's random streams.
         heterogeneity: mean total-variation distance of a client's class frequencies from all
             clients'; None for a victim that was trained elsewhere.
         reducer_error: relative squared error of the lossy codec on smashed data while training;
-            None without one.
+            None without a codec.
         baseline_cache: prior-only baselines, by targets, by whether labels are seen, and by hops.
     """
 
@@ -98,7 +98,7 @@ class Victim:
 
     @property
     def client(self) -> Deployed:
-        """The client under attack: the first (they are alike, or it is the only one)."""
+        """The client under attack: the first of the deployed ones."""
         return self.deployed[0]
 
     def release(self, rng: Stream, *, hops: int = 0) -> Release:
@@ -106,7 +106,7 @@ class Victim:
         return self.client.release(rng, hops=hops)
 
     def task_at(self, hops: int) -> Task:
-        """Shapes as they are known where smashed data have passed this many hops."""
+        """Shapes and classes where smashed data have passed this many hops."""
         if not hops:
             return self.task
         with torch.no_grad():

@@ -1,27 +1,28 @@
 """The contract of communication reducers: lossy codecs for what crosses a wire.
 
-A `Reducer` is stateless: `pack` makes the tensors that travel, `unpack` what the receiver gets. It
-works on rows: a row is one sample of a message about samples, and otherwise the whole tensor. So
-what a receiver gets for a sample never depends on the rest of the batch. (With a range shared by
-the batch, an outlier in one sample would coarsen the others, a message about one sample would tell
-about another, and the deployed client, which sends samples one by one, would send other data than
-in the training.)
+A `Reducer` is stateless: `pack` makes the tensors that travel, and `unpack` makes from them what
+the receiver gets. It works on rows. In a message about samples every sample is a row; any other
+message is a single row. So what a receiver gets for a sample never depends on the rest of the
+batch. (With a range shared by the batch, an outlier in one sample would coarsen the others, a
+message about one sample would reveal something about another, and the deployed client, which sends
+samples one by one, would send different data than in training.)
 
 A `Codec` sends a run's messages through a reducer, measures the error, and keeps the error
-feedback. Only messages about no sample have feedback: what was dropped from one sample has no place
-in the next batch. A message holds one of three things (`Content`):
+feedback. Messages about samples have no feedback, because what was dropped from one sample has no
+place in the next batch. A message holds one of three things (`Content`):
 
-- `samples`: rows along axis 0, smashed data or their gradients. There is no memory.
-- `update`: something that the receiver adds up, gradients of weights. What was dropped is added to
-  the next message: p = g + e, send C(p), e' = p - C(p) (Stich et al. 2018, Alg. 1 and Karimireddy
-  et al. 2019, Alg. 2; there the step size is part of g).
-- `state`: something that replaces what the receiver had, weights. Adding the dropped part there
+- `samples`: rows along axis 0, such as smashed data or their gradients, without feedback.
+- `update`: something that the receiver adds up, such as gradients of weights. What was dropped is
+  added to the next message: p = g + e, send C(p), e' = p - C(p) (Stich et al. 2018, Alg. 1 and
+  Karimireddy et al. 2019, Alg. 2; there the step size is part of g).
+- `state`: something that replaces what the receiver had, such as weights. Adding the dropped part
   would count it twice, so the *difference* from the last delivered state is sent:
   r' = r + C(w - r), the same recursion for the running sum (Richtarik et al. 2021, EF21, eq. 4).
   The first message travels in full.
 
-Whole numbers (labels, a batch counter) pass unchanged, and `labels` can't be reduced. Finite
-numbers stay finite, and inf and nan stay what they are, so a run that diverged shows it.
+Whole numbers (labels, a batch counter) pass unchanged, and `labels` can't be reduced. A row of
+finite numbers stays finite, unless its range overflows, and a row with inf or nan never becomes
+finite, so a run that diverged shows it.
 """
 
 from abc import ABC, abstractmethod
@@ -39,7 +40,10 @@ from sltoolkit.parameters.parameter import Parameter
 Reducible = Literal["smashed", "smashed_grad", "weights"]
 Content = Literal["samples", "update", "state"]
 Carry = Callable[[Tensor], Tensor]
-"""Takes a tensor to the receiver: its copy, on the `meta` device where the receiver isn't here."""
+"""Takes a tensor to the receiver, and returns the receiver's copy.
+
+The copy is on the `meta` device where the receiver is in another process.
+"""
 
 
 @final
@@ -49,8 +53,8 @@ class Packed:
 
     Attributes:
         parts: the tensors that travel.
-        shape, dtype, memory_format: of the tensor that was packed.
-        rows: as how many rows of how many numbers it was packed.
+        shape, dtype, memory_format: those of the tensor that was packed.
+        rows: the number of rows, and of numbers in a row, as it was packed.
     """
 
     parts: tuple[Tensor, ...]
@@ -75,7 +79,7 @@ class Reducer(ABC):
     ] = ("smashed", "smashed_grad")
 
     def __post_init__(self) -> None:
-        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+        """Refuse senseless parameters; a subclass that adds its own check calls this one, too.
 
         Raises:
             SpecError: saying what was expected and what was found.
@@ -100,7 +104,7 @@ class Reducer(ABC):
 
         Args:
             t: any shape, dtype and device; with samples along axis 0 if `per_sample`.
-            per_sample: take every sample as a row; otherwise all of `t` as one.
+            per_sample: whether every sample is a row; otherwise all of `t` is one row.
 
         Raises:
             ProtocolError: if `per_sample` and `t` has no axis.
@@ -111,7 +115,7 @@ class Reducer(ABC):
                 "send it with per_sample=False"
             )
         count = t.shape[0] if per_sample else 1
-        # an empty tensor is packed as no rows of one number, so that nothing takes its range
+        # an empty tensor is packed as zero rows of one number, since a row of none has no range
         rows = (count, t.numel() // count) if t.numel() else (0, 1)
         flat = t.detach().reshape(rows)
         return Packed(
@@ -133,9 +137,9 @@ class Sent(NamedTuple):
     """A message that went through a codec.
 
     Attributes:
-        received: what the receiver gets, detached and a private copy; on the `meta` device where
-            neither the sender nor the receiver is in this process.
-        nbytes: number of bytes that traveled.
+        received: the receiver's private, detached copy; on the `meta` device where neither the
+            sender nor the receiver is in this process.
+        nbytes: the number of bytes that traveled.
         here: whether the receiver is in this process.
     """
 
@@ -149,7 +153,7 @@ class Codec:
     """One run's messages through a reducer: error feedback and measured errors, per route.
 
     A route is one tensor's way from a sender to a receiver: where several tensors go the same way
-    (a network's weights), the name of the tensor belongs to it.
+    (a network's weights), the route includes the tensor's name.
 
     In a run of several processes each has its own codec. The sender's codec measures the error and
     keeps the feedback of an `update`. The delivered `state` is kept at both ends, because both
@@ -179,7 +183,7 @@ class Codec:
 
         Args:
             t: any shape, dtype and device; with samples along axis 0 if it is about samples.
-            route: of the tensor.
+            route: the tensor's route.
             content: what the receiver does with it.
             carry: takes each of the tensors that travel to the receiver.
 
@@ -202,7 +206,7 @@ class Codec:
         return sent
 
     def state_dict(self) -> dict[Hashable, dict[str, Tensor]]:
-        """By route, where they exist: the `sums` (2,) float64 behind `errors`, and the `memory`."""
+        """Each route's `sums` (2,) float64, from which `errors` follow, and `memory`, if any."""
         kept = (("sums", self._sums), ("memory", self._memory))
         return {
             route: {key: tensors[route] for key, tensors in kept if route in tensors}

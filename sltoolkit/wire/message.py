@@ -17,7 +17,7 @@ Kind = Literal[
 @final
 @dataclass(frozen=True)
 class Seat:
-    """A position in a protocol: its name, and which one where there are several.
+    """A position in a protocol: its name, and its number among seats of this name.
 
     A server that keeps several copies of its network is one seat; `copy` is the number of the copy
     that sends or receives, and seats that differ in it are equal.
@@ -28,7 +28,7 @@ class Seat:
     copy: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        """`server`, `client[2]`."""
+        """The seat in print, such as `server` or `client[2]`."""
         return f"{self.name}[{self.index}]" if self.index else self.name
 
 
@@ -74,7 +74,7 @@ class Link:
 @final
 @dataclass(frozen=True)
 class Toll:
-    """What bytes are counted by: the sender, the receiver, the kind and the epoch."""
+    """The key by which bytes are counted: the sender, the receiver, the kind and the epoch."""
 
     src: Seat
     dst: Seat

@@ -25,8 +25,8 @@ class HalfPrecision(Reducer):
     """Two bytes per number (Micikevicius et al. 2018; Kalamkar et al. 2019 for bfloat16).
 
     The relative error is at most 2^-11 in `fp16`, for sizes between 2^-14 and 65504, and 2^-8 in
-    `bf16`. Larger finite numbers become the format's largest, not inf. Numbers below 3e-8 vanish in
-    `fp16`: gradients of a mean loss may be that small, `bf16` has the range of float32.
+    `bf16`. Larger finite numbers become the format's largest, not inf. In `fp16` numbers below 3e-8
+    vanish, and gradients of a mean loss may be that small; `bf16` has the range of float32.
     """
 
     format: Annotated[Format, Parameter("`fp16` (10 bits of mantissa) or `bf16` (7)")] = "fp16"
@@ -46,9 +46,9 @@ class Quantized(Reducer):
     """Uniform k-bit quantization between each row's least and greatest number.
 
     With s = (high - low) / (2^k - 1): q = round((x - low) / s), x' = low + q s, so that the error
-    is at most s / 2 (and one rounding of the dtype). Per row travel k bits per number, the rows'
-    codes one after the other, and `low` and `high` in the dtype of the numbers. A row with an inf
-    or nan in it, or a range beyond the dtype's (float32 for the shorter ones), arrives as nan.
+    is at most s / 2 (and one rounding of the dtype). A row costs k bits per number, and `low` and
+    `high` in the dtype of the numbers; the codes of all rows are packed without gaps. A row arrives
+    as nan if it holds inf or nan, or if its range overflows the dtype (float32 for shorter ones).
     """
 
     bits: Annotated[int, Parameter("k, bits per number", least=1, most=16)] = 8
@@ -81,13 +81,13 @@ class Quantized(Reducer):
 class TopK(Reducer):
     """The largest numbers of each row; the others arrive as 0 (Stich et al. 2018).
 
-    Per row travel ceil(fraction d) numbers and as many int32 places. Without feedback most of a
+    A row costs ceil(fraction d) numbers and as many int32 places. Without feedback most of a
     client's weights arrive as 0.
     """
 
     fraction: Annotated[float, Parameter("share of a row that is kept", above=0, most=1)] = 0.1
     feedback: Annotated[
-        bool, Parameter("make up for what was dropped in messages about no sample")
+        bool, Parameter("whether later messages make up for what was dropped (not for samples)")
     ] = True
 
     @property
@@ -96,7 +96,7 @@ class TopK(Reducer):
         return self.feedback
 
     def kept(self, width: int) -> int:
-        """How many of `width` numbers are kept, forgiving the rounding of 0.07 * 100."""
+        """How many of `width` numbers are kept; the rounding of 0.07 * 100 adds none."""
         return max(1, math.ceil(self.fraction * width - 1e-9))
 
     def encode(self, rows: Tensor) -> tuple[Tensor, ...]:

@@ -23,9 +23,9 @@ class Recording:
     """What to record of a run: all messages of these kinds about these samples in these epochs.
 
     Attributes:
-        kinds: of messages.
-        ids: source ids; None for all samples.
-        epochs: counted from 0; None for all epochs.
+        kinds: the kinds of messages.
+        ids: the samples' source ids; None for all samples.
+        epochs: the epochs, counted from 0; None for all epochs.
     """
 
     kinds: frozenset[Kind]
@@ -52,7 +52,7 @@ class Transcript:
 
     Args:
         recording: what to keep.
-        budget_bytes: most bytes to hold in memory before all of them go to disk.
+        budget_bytes: the most bytes to hold in memory; beyond them, all go to disk.
     """
 
     def __init__(self, recording: Recording, *, budget_bytes: int = 256 * 2**20) -> None:
@@ -77,7 +77,7 @@ class Transcript:
             return False
         if self._ids is None:
             return True
-        if message.turn.ids is not self._batch:  # else another message about the same batch
+        if message.turn.ids is not self._batch:  # otherwise another message is about this batch
             ids = message.turn.ids.tolist()
             rows = [row for row, i in enumerate(ids) if i in self._ids]
             self._batch = message.turn.ids
@@ -90,7 +90,7 @@ class Transcript:
         if message.rows is not None:
             ids = ids[message.rows.to(ids.device)]
         link = Link(message.src.name, message.dst.name, message.kind)
-        # parts from disk and from memory must fit together, so all are on the CPU
+        # on the CPU, since parts from memory are joined with parts from disk
         self._held[link].append((rows.cpu(), ids.cpu(), message.turn.step))
         self._held_bytes += rows.nbytes
         if self._held_bytes > self._budget:

@@ -38,7 +38,7 @@ class Turn:
 @final
 @dataclass(frozen=True)
 class Phase:
-    """Epochs of a run in which the same networks learn; None: as many as the training has."""
+    """Epochs of a run in which the same networks learn; None means the training's number."""
 
     name: Literal["train", "fit"]
     epochs: int | None = None

@@ -43,7 +43,7 @@ class Carrier(Protocol):
 
 @final
 class InProcess:
-    """Sender and receiver share a process."""
+    """A carrier for senders and receivers in one process."""
 
     def carry(self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind) -> Tensor:
         """A copy of `t`."""
@@ -55,7 +55,7 @@ class Wire:
     """Carries tensors between seats, counts their bytes, and lets ears hear them.
 
     Args:
-        ears: that hear the messages.
+        ears: the ears that hear the messages.
         codec: a lossy codec that messages pass; None sends them as they are.
         carrier: takes messages to their receivers; by default within this process.
 
@@ -76,7 +76,7 @@ class Wire:
         self._bytes: Counter[tuple[Seat, Seat, Kind, int]] = Counter()
 
     def with_ears(self, ears: Sequence[Ear]) -> "Wire":
-        """A wire with the same codec and carrier, other ears, and no bytes counted."""
+        """A wire with these ears, the same codec and carrier, and no bytes counted."""
         return Wire(ears, codec=self.codec, carrier=self._carrier)
 
     def error(self, kind: Kind) -> float | None:

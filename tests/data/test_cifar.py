@@ -27,7 +27,7 @@ def md5(data: bytes) -> str:
 
 
 def python2_pickle(content: dict[str, Any]) -> bytes:
-    """A pickle as the official files have it: byte strings as strings, numpy's module of then."""
+    """A pickle like the official ones: byte strings as strings, numpy's module by its old name."""
 
     class Python2Pickler(pickle._Pickler):
         dispatch = pickle._Pickler.dispatch.copy()
@@ -45,7 +45,7 @@ def python2_pickle(content: dict[str, Any]) -> bytes:
 
 @pytest.fixture
 def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarray]:
-    """Six small batches in place of the official ones: their images as written."""
+    """Six small batches in place of the official ones; returns their images as written."""
     rng = np.random.default_rng(0)
     images, hashes = {}, {}
     for i, name in enumerate(files.CIFAR10_MD5):

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: read exactly, and refused with a sentence that helps when damaged."""
+"""MNIST and Fashion-MNIST: read exactly, and refused with a helpful sentence when damaged."""
 
 import gzip
 import re

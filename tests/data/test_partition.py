@@ -1,4 +1,4 @@
-"""Who holds which samples: METHODS 3's tests of every partition, and how unlike clients are."""
+"""Which client holds which samples: tests of every partition, and how much clients differ."""
 
 import math
 from collections import Counter
@@ -55,7 +55,7 @@ def test_every_sample_has_one_holder(partition: Partition, clients: int) -> None
 def test_a_partition_repeats_with_its_seed(partition: Partition) -> None:
     one, again, other = (torch.cat(hands(partition, seed=s)) for s in (0, 0, 1))
     assert torch.equal(one, again)
-    assert torch.equal(one, other) == isinstance(partition, Dealt)  # which draws nothing
+    assert torch.equal(one, other) == isinstance(partition, Dealt)  # dealing draws nothing
 
 
 @pytest.mark.parametrize("partition", [Dealt(), ShuffleSplit()], ids=repr)
@@ -111,7 +111,7 @@ def test_shards_hold_few_classes(per_client: int) -> None:
 
 
 def test_heterogeneity_by_hand() -> None:
-    """Everybody (1/2, 1/2); clients (1, 0) and (1/4, 3/4): distances 1/2 and 1/4."""
+    """All clients together are (1/2, 1/2), and (1, 0) and (1/4, 3/4) differ by 1/2 and 1/4."""
     clients = [torch.tensor([0, 0]), torch.tensor([0, 1, 1, 1])]
     assert heterogeneity(clients, 2) == pytest.approx((0.5 + 0.25) / 2)
     assert heterogeneity([torch.tensor([0, 1])] * 3, 2) == 0

@@ -1,4 +1,4 @@
-"""The data sets by name: where files are looked for, sizes by default, facts without reading."""
+"""The data sets by name: where their files are, default sizes, and facts without reading."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Samples and splits: indexing, hashes and words."""
+"""Samples and splits: indexing, hashes and how they print."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Heartbeats and the census table: what is read, how it is scaled, who is kept apart."""
+"""Heartbeats and the census table: what is read, how it is scaled, and how it is kept apart."""
 
 from pathlib import Path
 
@@ -126,5 +126,5 @@ def test_aux_from_is_an_argument_of_load(tmp_path: Path) -> None:
              y=np.arange(40) % 10)  # fmt: skip
     foreign = data.load("digits", aux=40, aux_from=str(tmp_path / "noise.npz"))
     assert int(foreign.aux.ids.max()) < 0
-    own = data.load("digits", aux=40, aux_from="digits")  # never what the victim was trained on
+    own = data.load("digits", aux=40, aux_from="digits")  # never the victim's samples
     assert own.digests == data.load("digits", aux=40).digests

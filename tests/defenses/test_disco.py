@@ -34,7 +34,7 @@ def touched(parameters: Iterable[nn.Parameter]) -> bool:
 
 
 class Losses:
-    """One batch before any loss was followed; then who a loss reached."""
+    """One batch with all networks; no loss has been back-propagated yet."""
 
     def __init__(self, defense: Defense) -> None:
         self.client, self.server = networks()
@@ -75,7 +75,7 @@ def test_each_loss_reaches_only_its_own_parameters() -> None:
 
 
 class Naive(DISCO):  # type: ignore[misc]  # DISCO is final; a mistake is planted here
-    """Plays the adversary against what was sent, and so against client and adversary as well."""
+    """Lets the privacy term act through what was sent, so it reaches client and adversary."""
 
     def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
         assert turn.x is not None

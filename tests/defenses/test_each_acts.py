@@ -176,7 +176,7 @@ def test_pruning_evidence_counts_zero_channels_as_sent_and_before() -> None:
 
 
 class Recorder(Defense):
-    """Leaves a digit at every seam."""
+    """Appends a digit at every seam."""
 
     def __init__(self, digit: int, refuses: bool = False) -> None:
         self.digit, self.refuses = digit, refuses
@@ -213,7 +213,7 @@ def test_a_refusal_of_one_link_is_the_refusal_of_the_chain(refusing: int) -> Non
 def test_links_of_a_chain_draw_different_noise() -> None:
     z = torch.zeros(200, 200)
     sent = Chain(GaussianNoise(std=1.0), GaussianNoise(std=1.0)).smash(z, turn_for(z))
-    assert float(sent.std()) == pytest.approx(math.sqrt(2), rel=0.02)  # 2 if the same noise twice
+    assert float(sent.std()) == pytest.approx(math.sqrt(2), rel=0.02)  # 2 with equal noise
 
 
 def test_what_one_link_draws_never_shifts_anothers_noise() -> None:

@@ -1,4 +1,4 @@
-"""NoPeek: its loss, whom the loss reaches, and that it falls."""
+"""NoPeek: its loss, which networks the loss reaches, and that it falls."""
 
 import pytest
 import torch

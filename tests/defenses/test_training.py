@@ -129,7 +129,7 @@ def test_learned_networks_are_handed_over_with_the_client(
 ) -> None:
     run = trained(DISCO(width=4), digits, protocol, epochs=1)
     first, last = run.cast.clients
-    assert not _equal(first.defense, last.defense)  # the last went on learning
+    assert not _equal(first.defense, last.defense)  # the last client went on learning
     hand_over(last, first, [last.seat, first.seat], run.cast.wire, Clock().idle(first))
     assert _equal(first.defense, last.defense)
 

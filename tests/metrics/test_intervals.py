@@ -59,7 +59,7 @@ def test_t_interval_covers_as_often_as_it_says(seeds: int) -> None:
     worlds = gains([0.7], seeds)[:, 0]
     hits = [covers(t_interval(w.mean(-1).tolist()), 0.7) for w in worlds]
     assert np.mean(hits) >= at_least(0.95) > 0.93
-    assert np.mean(hits) < 0.97  # neither is it wider than it need be
+    assert np.mean(hits) < 0.97  # nor is it wider than it needs to be
 
 
 def test_hierarchical_bootstrap_of_three_seeds_covers_far_too_little() -> None:
@@ -214,7 +214,7 @@ def test_envelope_is_the_largest_gain_per_target() -> None:
 
 
 def test_envelope_over_useless_attacks_leaks_as_much_as_over_useless_baselines() -> None:
-    """Why it is shown only beside the envelope over baselines."""
+    """Why the envelope is shown only beside the envelope over baselines."""
 
     def useless(seed: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.golden
 
 
 def scores_and_labels(n: int, classes: int, *, levels: int = 0) -> tuple[Tensor, Tensor]:
-    """Weakly informative scores; with `levels` rounded to that many steps, so with many ties."""
+    """Weakly informative scores; `levels` rounds them to that many steps, which makes many ties."""
     rng = np.random.default_rng(classes + levels)
     labels = rng.integers(classes, size=n)
     scores = rng.normal(size=(n, classes)) + np.eye(classes)[labels]

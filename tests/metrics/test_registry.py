@@ -53,7 +53,7 @@ def test_an_unknown_kind_is_named_with_its_nearest() -> None:
 def test_direction_and_bounds_of_reconstruction_metrics(name: str) -> None:
     metric = METRICS[name]
     y = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0)).round()
-    wrong = y.roll(1, 0) if name == "mse_affine" else 1 - y  # which forgives an inversion
+    wrong = y.roll(1, 0) if name == "mse_affine" else 1 - y  # mse_affine forgives an inversion
     perfect, poor = metric.function(y, y), metric.function(wrong, y)
     best = metric.upper_bound if metric.higher_is_more_leak else metric.lower_bound
     assert perfect.tolist() == pytest.approx([best] * 4)

@@ -15,7 +15,7 @@ from sltoolkit.streams import Stream
 
 
 class Net(nn.Module):
-    """As people write them: containers, functional operations, own parameters and constants."""
+    """A typical user's module: containers, functional operations, parameters and constants."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -96,7 +96,7 @@ def test_nothing_of_what_was_learned_is_left() -> None:
     assert not [name for name, t in whole.state_dict().items() if bool((t == 7.0).any())]
 
 
-def test_ones_own_weights_get_the_variance_of_their_inputs() -> None:
+def test_custom_weights_get_the_variance_of_their_inputs() -> None:
     own = _Own()
     torch.manual_seed(0)
 

@@ -9,7 +9,7 @@ from sltoolkit.models.trace import is_leaf, trace
 
 
 class Net(nn.Module):
-    """a, then b twice, then c; a constant in between."""
+    """Calls a, then b twice, then c, with a constant in between."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -84,7 +84,7 @@ def test_a_client_draws_dropout_from_its_own_stream() -> None:
     x = torch.ones(50)
     expected = [first.forward(x), first.forward(x)]
     got = [second.forward(x)]
-    torch.rand(10)  # somebody else draws
+    torch.rand(10)  # another party draws
     got.append(second.forward(x))
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
     assert not torch.equal(*expected)
@@ -162,14 +162,14 @@ def normed() -> nn.Sequential:
 
 
 @pytest.mark.parametrize("with_optimizer", [False, True])
-def test_who_stands_still_moves_neither_weights_nor_buffers(with_optimizer: bool) -> None:
+def test_a_party_that_stands_still_moves_neither_weights_nor_buffers(with_optimizer: bool) -> None:
     z, y = batch()
     parties: list[HonestClient | HonestMiddle | HonestServer] = []
     for kind in (HonestClient, HonestMiddle, HonestServer):
         module = normed()
         parties.append(kind(module, sgd(module) if with_optimizer else None, Stream(0)))
     for party in parties:
-        party.learn(not with_optimizer)  # one without optimizer stands still whatever it is told
+        party.learn(not with_optimizer)  # without an optimizer it stands still in any case
         before = state(party.module)
         if isinstance(party, HonestServer):
             g = party.step(z.clone(), y)
@@ -183,7 +183,7 @@ def test_who_stands_still_moves_neither_weights_nor_buffers(with_optimizer: bool
         assert unchanged(party.module, before)
 
 
-def test_who_learns_again_trains_again() -> None:
+def test_a_party_that_learns_again_trains_again() -> None:
     z, y = batch()
     module = normed()
     server = HonestServer(module, sgd(module), Stream(0))

@@ -1,4 +1,4 @@
-"""Networks that were trained elsewhere: who hears what, and that nobody learns."""
+"""Networks that were trained elsewhere: which seat hears what, and that nobody learns."""
 
 import pytest
 import torch

@@ -14,7 +14,7 @@ from support.tiny import (
     PROTOCOLS,
     SGD,
     N,
-    centralised,
+    centralized,
     close,
     data,
     flat,
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.golden
 
 @dataclass(kw_only=True, eq=False)
 class Smoothing(Defense):
-    """Labels as float weights."""
+    """Sends labels as float weights."""
 
     amount: float
 
@@ -56,7 +56,7 @@ def test_label_weights_are_learned_from_as_smoothed_labels_are(
     protocol: Protocol, amount: float
 ) -> None:
     run, log = play(protocol, MOMENTUM, defense=Smoothing(amount=amount))
-    close(trained(run), centralised(log.batches(), MOMENTUM, smoothing=amount))
+    close(trained(run), centralized(log.batches(), MOMENTUM, smoothing=amount))
     traveling = [m.payload.shape[1] for m in log.sent("labels", "client")]
     assert set(traveling) <= {CLASSES}
     assert bool(traveling) == (protocol == Vanilla())
@@ -132,7 +132,7 @@ def without_counters(run: Run) -> Tensor:
 
 @dataclass(kw_only=True, eq=False)
 class Learning(Defense):
-    """Has a network of its own, which changes at every step."""
+    """Has its own network, which changes at every step."""
 
     def begin(self, setup: PartySetup) -> PartySetup:
         self.net = nn.Linear(1, 1)

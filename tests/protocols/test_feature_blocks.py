@@ -80,7 +80,7 @@ def test_one_party_is_vanilla_with_labels_at_the_server() -> None:
 
 
 def owed(merge: MergeName, k: int, zs: list[Tensor], g: Tensor) -> Tensor:
-    """What party k receives where `g` is the gradient at the merged data."""
+    """What party k receives if `g` is the gradient at the merged data."""
     width = zs[0].shape[-1]
     match merge:
         case "concat":

@@ -1,4 +1,4 @@
-"""Parties with feature blocks of their own: who stays away, and what is refused before training."""
+"""Parties with their own feature blocks: absences, and what is refused before training."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.golden
 
 
 def oracle_with_absences(run: Run, log: RecordingEar, impute: str) -> tuple[Tensor, list[int]]:
-    """The monolith trained where the log says who was there; how often each party was."""
+    """The monolith trained with the parties that the log shows, and how often each was there."""
     whole = Monolith(run)
     optimizers = [MOMENTUM.optimizer_for(part) for part in (*whole.heads, whole.rest())]
     samples = data().private_train
@@ -59,7 +59,7 @@ def test_missing_parties_are_imputed_and_learn_nothing(impute: ImputeName) -> No
         assert [m.turn.step for m in answered] == [m.turn.step for m in asked]
 
 
-def test_imputations_differ_and_who_never_comes_never_changes() -> None:
+def test_imputations_differ_and_a_party_that_never_comes_never_changes() -> None:
     zeros, _ = replay(Vertical(clients=3, absent=0.5), SGD)
     means, _ = replay(Vertical(clients=3, absent=0.5, impute="mean"), SGD)
     assert not torch.allclose(weights(zeros), weights(means), atol=1e-6)

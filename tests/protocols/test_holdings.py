@@ -1,4 +1,4 @@
-"""Who holds what by position, and defenses that would do nothing."""
+"""What each role holds by position, and defenses that would do nothing."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ from sltoolkit.protocols._holdings import (
 
 
 @pytest.mark.parametrize("owner", ["client", "server"])
-def test_labels_are_held_by_their_owner_and_by_whom_they_travel_past(
+def test_labels_are_held_by_their_owner_and_by_all_that_they_pass(
     owner: Literal["client", "server"],
 ) -> None:
     holders = {
@@ -35,7 +35,7 @@ def test_without_gradients_nobody_hears_one() -> None:
     assert "smashed_grad" in split_seats(labels_at="client")["client"].grants
 
 
-def test_whoever_hears_weights_holds_the_clients_network() -> None:
+def test_roles_that_hear_weights_hold_the_clients_network() -> None:
     seats = split_seats(labels_at="client", weights_heard_by=FED_LINKS, updates=True)
 
     assert {"client_weights", "updates"} <= seats["eavesdropper"].grants

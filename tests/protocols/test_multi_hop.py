@@ -1,4 +1,4 @@
-"""Multi-hop split learning against centralised training, in float64."""
+"""Multi-hop split learning against centralized training, in float64."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def weights(run: Run) -> Tensor:
 @HOPS
 @pytest.mark.parametrize("clients", [1, 3])
 @pytest.mark.parametrize("training", [MOMENTUM, ADAM], ids=["momentum", "adam"])
-def test_a_chain_equals_centralised_training(hops: int, clients: int, training: Training) -> None:
+def test_a_chain_equals_centralized_training(hops: int, clients: int, training: Training) -> None:
     protocol = MultiHop(hops=hops, clients=clients, optimizer_state=True)
     run, log = play_parts(protocol, parts(hops + 2), training)
     whole = whole_after(log.batches(), training)

@@ -1,4 +1,4 @@
-"""Every protocol takes the steps of a plain PyTorch loop: the one its speed is measured against."""
+"""Every protocol takes the steps of the plain PyTorch loop against which its speed is measured."""
 
 from dataclasses import replace
 

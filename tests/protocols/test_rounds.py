@@ -1,4 +1,4 @@
-"""Protocols with clients side by side, in float64: METHODS' equivalences, and averages."""
+"""Protocols with clients side by side, in float64: equivalences, and averages."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ AVERAGING = [SplitFedV1, SplitFedV2, BlindLearning, LocalLoss, FedAvg]
 
 
 def one_big_step(training: Training = FULL) -> Tensor:
-    """One step of centralised training on all samples."""
+    """One step of centralized training on all samples."""
     whole, samples = nn.Sequential(*parts()), tiny_data().private_train
     optimizer = training.optimizer_for(whole)
     assert optimizer is not None
@@ -51,7 +51,7 @@ def test_with_one_client_splitfed_is_vanilla(training: Training) -> None:
 
 
 @pytest.mark.parametrize("training", [SGD, ADAM], ids=["sgd", "adam"])
-def test_with_one_client_the_references_are_centralised_training(training: Training) -> None:
+def test_with_one_client_the_references_are_centralized_training(training: Training) -> None:
     vanilla = weights(run(Vanilla(), training)[0])
     for protocol in (FedAvg(), LargeBatchSGD()):
         close(weights(run(protocol, training)[0]), vanilla)
@@ -94,7 +94,7 @@ def test_lockstep_large_batches_equal_sgd_on_the_unions() -> None:
     per_client = len(list(whole.parameters()))
     turns = [m.turn for m in up[::per_client]]
     unions: list[list[Tensor]] = []
-    for turn in turns:  # a client of an earlier number begins the next step
+    for turn in turns:  # a client that already has a turn in this step begins the next one
         new = not unions or any(client_of(ids) == client_of(turn.ids) for ids in unions[-1])
         unions = [*unions, [turn.ids]] if new else [*unions[:-1], [*unions[-1], turn.ids]]
     for union in unions:

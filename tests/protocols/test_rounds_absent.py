@@ -1,4 +1,4 @@
-"""Clients side by side of which some are missing in a round, and what is refused beforehand."""
+"""Clients side by side, some of them missing in a round, and what is refused beforehand."""
 
 import copy
 from dataclasses import replace
@@ -32,8 +32,8 @@ def test_a_round_samples_its_share_of_the_clients() -> None:
 
 
 @pytest.mark.parametrize("make", [SplitFedV1, FedAvg], ids=lambda m: m.__name__)
-def test_who_leaves_in_mid_round_never_reaches_the_average(make: Make) -> None:
-    """Of three clients some leave; those who stay give the mean alone."""
+def test_a_client_that_leaves_in_mid_round_never_reaches_the_average(make: Make) -> None:
+    """Some of three clients leave; only those that stay enter the mean."""
     protocol = make(clients=3, dropout=0.5)
     training = replace(SGD, epochs=1, batch_size=2)
     seated, log = run(protocol, training, seed=4)
@@ -43,7 +43,7 @@ def test_who_leaves_in_mid_round_never_reaches_the_average(make: Make) -> None:
         parts(), tiny_data(), protocol=make(clients=3), defense=NoDefense(), training=training,
         rng=Stream(4),
     )  # fmt: skip
-    run_phases(alone, 1)  # the same clients, who never meet each other within a round
+    run_phases(alone, 1)  # the same clients, which never meet each other within a round
     states = [
         [copy.deepcopy(n.state_dict()) for n in alone.cast.clients[k].networks()] for k in stayed
     ]
@@ -56,7 +56,7 @@ def test_who_leaves_in_mid_round_never_reaches_the_average(make: Make) -> None:
             close(value, want[name])
 
 
-def test_who_comes_back_starts_from_the_common_networks() -> None:
+def test_a_client_that_comes_back_starts_from_the_common_networks() -> None:
     training = replace(SGD, epochs=6, batch_size=2)
     seated, log = run(SplitFedV2(clients=3, dropout=0.5), training, seed=1)
     down, up = log.sent("weights", "fed"), log.sent("weights", "client")

@@ -1,4 +1,4 @@
-"""Clients that compute together do, hear and say what they would do one by one."""
+"""Clients that compute together do, hear and send the same as one by one."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -148,7 +148,7 @@ def test_clients_count_what_they_compute() -> None:
 
 @final
 class Note(ListenerState):
-    """A listener that only notes."""
+    """A listener that only keeps what it hears."""
 
     def __init__(self) -> None:
         self.rounds: list[BatchView] = []

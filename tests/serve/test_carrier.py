@@ -1,4 +1,4 @@
-"""What a carrier between processes refuses, and what it hands over; with a peer of our making."""
+"""What a carrier between processes refuses, and what it hands over, with a simulated peer."""
 
 from collections import deque
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The board: the first reason counts, and who neither says nor awaits anything has stalled."""
+"""Liveness: the first reason counts, and a process that neither sends nor awaits has stalled."""
 
 import time
 from collections.abc import Iterator
@@ -20,61 +20,61 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def boards(timeout: float = TIMEOUT) -> Iterator[tuple[Liveness, Liveness]]:
+def processes(timeout: float = TIMEOUT) -> Iterator[tuple[Liveness, Liveness]]:
     store = HashStore()
     both = Liveness(store, 0, NAMES, timeout), Liveness(store, 1, NAMES, timeout)
-    for board in both:
-        board.open()
+    for process in both:
+        process.open()
     try:
         yield both
     finally:
-        for board in both:
-            board.close(failed=False)
+        for process in both:
+            process.close(failed=False)
 
 
-def busy(*boards: Liveness, seconds: float) -> None:
-    """These exchange messages for a while."""
+def busy(*processes: Liveness, seconds: float) -> None:
+    """Let these processes exchange messages for a while."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        for board in boards:
-            board.done()
+        for process in processes:
+            process.done()
         time.sleep(0.02)
 
 
 def test_the_first_reason_is_everybodys() -> None:
-    with boards() as (server, client):
+    with processes() as (server, client):
         assert client.fail("client:  the   labels\nare gone") == "client: the labels are gone"
         assert server.fail("server: something else") == "client: the labels are gone"
         assert client.fail("client: yet another") == "client: the labels are gone"
 
 
 def test_others_learn_a_reason_without_asking() -> None:
-    with boards() as (server, client):
+    with processes() as (server, client):
         server.fail("server: broken")
 
         assert client.asked(5) == "server: broken"
 
 
-def test_without_a_reason_one_waits_in_vain() -> None:
-    with boards(timeout=60) as (_, client):
+def test_without_a_reason_waiting_is_in_vain() -> None:
+    with processes(timeout=60) as (_, client):
         assert client.asked(0.05) is None
 
 
 def test_a_reason_is_not_endless() -> None:
-    with boards(timeout=60) as (server, _):
+    with processes(timeout=60) as (server, _):
         assert len(server.fail("x" * 10_000)) == 2000
 
 
-def test_who_works_has_not_stalled() -> None:
-    with boards() as (server, client):
+def test_processes_that_work_have_not_stalled() -> None:
+    with processes() as (server, client):
         busy(server, client, seconds=3 * TIMEOUT)
 
         assert server.failure is None
         assert client.failure is None
 
 
-def test_who_waits_for_another_has_not_stalled_but_the_other_has() -> None:
-    with boards() as (server, _):
+def test_a_process_that_waits_has_not_stalled_but_the_one_it_waits_for_has() -> None:
+    with processes() as (server, _):
         server.awaits(1)  # and the client says nothing
 
         assert server.asked(10 * TIMEOUT) == (
@@ -83,9 +83,9 @@ def test_who_waits_for_another_has_not_stalled_but_the_other_has() -> None:
 
 
 def test_a_process_that_is_gone_has_stalled() -> None:
-    with boards() as (server, client):
+    with processes() as (server, client):
         client.close(failed=False)
-        client.awaits(0)  # its last word, which nobody shows any more
+        client.awaits(0)  # its last word; no thread shows anything after it
         end = time.monotonic() + 10 * TIMEOUT
         while server.failure is None and time.monotonic() < end:
             busy(server, seconds=0.05)
@@ -95,5 +95,5 @@ def test_a_process_that_is_gone_has_stalled() -> None:
 
 
 def test_everybody_has_a_name() -> None:
-    with boards() as (server, client):
+    with processes() as (server, client):
         assert (server.name, client.name) == ("server", "client")

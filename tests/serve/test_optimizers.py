@@ -1,4 +1,4 @@
-"""The shape of an absent party's optimizer."""
+"""Placeholders of optimizers: the state of an absent party's optimizer, without numbers."""
 
 from typing import Any
 
@@ -44,12 +44,12 @@ def test_the_layout_is_that_of_the_real_state_after_a_step(training: dict[str, A
     assert all(t.is_meta for t in tensors)
 
 
-def test_who_never_learns_has_no_layout() -> None:
+def test_a_party_that_never_learns_has_no_layout() -> None:
     assert layout_of(HonestClient(nn.Linear(3, 2), None, Stream(0))) == {}
 
 
 class Foreign(torch.optim.SGD):
-    """None of torch's own."""
+    """An optimizer that is not one of torch's own."""
 
 
 def test_an_optimizer_that_a_defense_wrapped_is_refused() -> None:
@@ -78,16 +78,16 @@ def test_before_the_first_step_there_is_no_state_and_afterwards_its_shape() -> N
     first.step()
 
     assert shapes(first.state_dict()["state"]) == shapes(layout)
-    assert second.state_dict()["state"].keys() == layout.keys()  # they step together
+    assert second.state_dict()["state"].keys() == layout.keys()  # both step together
 
 
 @pytest.mark.parametrize("begun", [True, False])
 def test_taking_over_a_state_tells_whether_there_is_one(*, begun: bool) -> None:
     history = History()
-    ghost = PlaceholderOptimizer(layout_of(party()), history)
-    ghost.step()
+    placeholder = PlaceholderOptimizer(layout_of(party()), history)
+    placeholder.step()
 
-    ghost.load_state_dict({"state": {0: {}} if begun else {}, "param_groups": []})
+    placeholder.load_state_dict({"state": {0: {}} if begun else {}, "param_groups": []})
 
     assert history.begun is begun
 

@@ -110,7 +110,9 @@ def test_an_absent_optimizer_has_a_state_once_the_real_one_has(tmp_path: Path) -
 
 def test_no_process_keeps_samples_alive_that_are_not_its_own() -> None:
     run = run_of()
-    whole = run.data.private_train.x.untyped_storage().data_ptr()  # of all parts of the data
+    whole = (
+        run.data.private_train.x.untyped_storage().data_ptr()
+    )  # the memory of all parts of the data
     own = run.cast.clients[1].samples.x.clone()
     keep_local(run, {Seat("client", 1)})
     assert torch.equal(run.cast.clients[1].samples.x, own)
@@ -169,7 +171,7 @@ def test_in_three_processes_a_codec_does_as_in_one_also_after_a_checkpoint(
         assert [s.nbytes for s in (sender, receiver, third)] == [expected.nbytes] * 3
         assert [s.here for s in (sender, receiver, third)] == [False, True, False]
     assert apart[0].errors == alone.errors
-    assert apart[1].errors == {}  # a receiver can't know
+    assert apart[1].errors == {}  # a receiver doesn't know what was sent
     kept = [codec.state_dict().get(ROUTE, {}).get("memory") for codec in apart]
     numbers = [t is not None and not t.is_meta for t in kept]
     assert numbers == {
@@ -187,7 +189,7 @@ def test_in_three_processes_a_codec_does_as_in_one_also_after_a_checkpoint(
         ("cuda", 0, 3, (False, "cuda")),
     ],
 )
-def test_a_process_has_a_gpu_of_its_own_where_there_are_enough(
+def test_a_process_has_its_own_gpu_where_there_are_enough(
     monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, local: int, expected: tuple[bool, str]
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "2")

@@ -72,7 +72,7 @@ def trained(run: Run) -> Tensor:
     return flat(members[0].client, server, *([tail] if tail is not None else []))
 
 
-def centralised(batches: list[Tensor], training: Training, smoothing: float = 0.0) -> Tensor:
+def centralized(batches: list[Tensor], training: Training, smoothing: float = 0.0) -> Tensor:
     whole = nn.Sequential(*copy.deepcopy(network(2)))
     optimizer = training.optimizer_for(whole)
     assert optimizer is not None

@@ -77,7 +77,7 @@ def test_every_party_defends_its_own_slice_with_its_own_inputs() -> None:
     assert torch.equal(parties[1].saw, x[:, 2:])
 
 
-def test_who_does_not_hold_the_inputs_shows_none() -> None:
+def test_a_turn_without_inputs_shows_none() -> None:
     party = Scales()
 
     JointClient([party], [4]).smash(torch.ones(2, 4), turn())

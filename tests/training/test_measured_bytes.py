@@ -1,4 +1,4 @@
-"""Bytes that a run sent, counted, of protocols without a published formula; and the tables."""
+"""The bytes that a run sent, for protocols without a published formula; and the tables."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_large_batch_sgd_sends_the_model_up_and_down_per_client_and_step(clients
     assert costs.sent(kinds=set(get_args(Kind)) - {"weight_grad", "buffers"}) == 0
 
 
-def test_in_large_batch_sgd_who_has_no_batch_left_still_receives_the_mean() -> None:
+def test_in_large_batch_sgd_clients_without_a_batch_still_receive_the_mean() -> None:
     with Stream(1).scope():
         plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh()).double()
         rest = nn.Sequential(nn.Flatten(), nn.Linear(Q1, CLASSES)).double()
@@ -150,7 +150,7 @@ def test_a_notebook_shows_an_epoch_s_costs_of_every_party() -> None:
 
 
 def test_the_latency_of_an_epoch_by_hand() -> None:
-    """300 bytes at 100 a second; clients of 20 and 10 FLOP at 10, a server of 40 at 20 a second."""
+    """300 bytes at 100 per second; clients with 20 and 10 FLOP at 10, a server with 40 at 20."""
     first, second, server = Seat("client", 0), Seat("client", 1), Seat("server")
     tolls = {Toll(first, server, "smashed", e): 300 for e in (0, 1)}
     flops = {(s, e): n for s, n in ((first, 20), (second, 10), (server, 40)) for e in (0, 1)}

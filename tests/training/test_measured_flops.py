@@ -1,4 +1,4 @@
-"""FLOPs of every party of a run, counted: those of its layers by hand."""
+"""The FLOPs of every party of a run against those of its layers, counted by hand."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.golden
 
 CONV = 2 * 2 * 9 * 4 * 4  # two per multiply-add: 2 channels of 3x3 at 4x4 places
 HIDDEN, LAST = 2 * Q1 * Q2, 2 * Q2 * CLASSES
-CLIENT, SERVER = 2 * CONV, 3 * (HIDDEN + LAST)  # forward and gradients; of inputs: nobody's
+CLIENT, SERVER = 2 * CONV, 3 * (HIDDEN + LAST)  # forward and gradients; no gradient at inputs
 
 
 def flops(run: Run, epoch: int = STEADY) -> dict[str, int]:
@@ -67,7 +67,7 @@ def test_an_auxiliary_head_is_computed_by_its_client() -> None:
     assert flops(ran(LocalLoss())) == {"client": N * (CLIENT + auxiliary), "server": N * SERVER}
 
 
-def test_who_only_infers_never_goes_backward() -> None:
+def test_parties_that_only_infer_never_go_backward() -> None:
     run = ran(CollaborativeInference(), training=None)
     assert flops(run) == {"client": N * CONV, "server": N * (HIDDEN + LAST)}
 
@@ -83,7 +83,7 @@ def test_hops_and_further_servers_have_flops_of_their_own() -> None:
     }  # fmt: skip
 
 
-def test_who_is_not_in_a_round_computes_nothing_and_sends_nothing() -> None:
+def test_a_client_outside_a_round_computes_nothing_and_sends_nothing() -> None:
     costs = measure(
         ran(SplitFedV1(clients=4, participation=0.25), training=replace(SGD, batch_size=6))
     )

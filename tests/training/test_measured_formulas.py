@@ -1,4 +1,4 @@
-"""Bytes that a run sent, counted: those of the published formulas, in float64 and steady rounds."""
+"""The bytes that a run sent against the published formulas, in float64 and steady rounds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

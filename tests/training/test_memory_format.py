@@ -1,4 +1,4 @@
-"""A memory format changes rounding and nothing else, whoever puts a gradient together."""
+"""A memory format changes only rounding, however a gradient is put together."""
 
 from dataclasses import replace
 

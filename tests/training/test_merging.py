@@ -80,7 +80,7 @@ def test_an_empty_batch_says_nothing() -> None:
     assert imputer.join({1: torch.ones(1, 1)})[0, 0].item() == 6.0
 
 
-def test_dtype_and_further_axes_are_those_of_who_is_there() -> None:
+def test_dtype_and_further_axes_are_those_of_the_present_parties() -> None:
     joined = Imputer([2, 3], "zeros").join({1: torch.ones(4, 5, 3, dtype=torch.float64)})
 
     assert joined.shape == (4, 5, 5)

@@ -1,4 +1,4 @@
-"""The modules of a training stand on each other in one order, imports inside functions included."""
+"""The modules of `training` import each other in one order only, also inside functions."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training a victim: who gets what, phases and epochs, divergence, deployment."""
+"""Training a victim: which party gets what, phases and epochs, divergence, deployment."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from sltoolkit.wire.turn import Phase
 
 
 def weights(run: Any) -> dict[str, Any]:
-    """Of every network of a run."""
+    """The weights of every network of a run."""
     modules = {f"client{k}": m.party.module for k, m in enumerate(run.cast.clients)}
     modules["server"] = run.cast.server.party.module
     return {f"{k}.{n}": v.clone() for k, m in modules.items() for n, v in m.state_dict().items()}
@@ -54,7 +54,7 @@ def test_every_sample_is_sent_once_per_epoch_in_a_fresh_order() -> None:
 @final
 @dataclass(kw_only=True, eq=False)
 class OneEpoch(Defense):
-    """Trains for an epoch of its own choice."""
+    """Trains for one epoch, whatever the training says."""
 
     citation: ClassVar[str] = "nobody 2026"
     phases: ClassVar[tuple[Phase, ...]] = (Phase("train", 1),)

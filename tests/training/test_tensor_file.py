@@ -1,4 +1,4 @@
-"""Tensors with a record in one file, and files that are none."""
+"""Tensors with a record in one file, and files that are not such files."""
 
 from pathlib import Path
 

@@ -62,9 +62,9 @@ def test_weights_arrive_in_full_first_and_then_as_differences() -> None:
     assert torch.equal(got, w)
     assert nbytes == 16 * 8
     delivered = w.clone()
-    got.zero_()  # what the receiver does with its copy is its own business
+    got.zero_()  # the receiver may change its copy
     assert torch.equal(w, delivered)
-    w.add_(torch.randn(2, 8, generator=rng(1), dtype=torch.float64))  # as is the sender's training
+    w.add_(torch.randn(2, 8, generator=rng(1), dtype=torch.float64))  # and the sender trains on
     for _ in range(4):  # 4 quarters of the same weights, the largest differences first
         delivered += through(TopK(fraction=0.25), w - delivered, per_sample=False)
         got, nbytes, _ = codec.send(w, route="w", content="state")
