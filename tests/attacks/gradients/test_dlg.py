@@ -1,4 +1,4 @@
-"""Attacks on weight updates: what is heard is what a client sends, and it gives the batch away."""
+"""Attacks on weight updates: what a client sends gives its batch away."""
 
 from collections import OrderedDict
 from dataclasses import replace

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.golden
 
 ALPHA = 0.3
 RATES = [0.1] * 6 + [0.01] * 4 + [0.001] * 4 + [0.0001] * 2
-"""Of 16 steps: a tenth after 3/8, 5/8 and 7/8."""
+"""The rates of 16 steps: divided by 10 after 3/8, 5/8 and 7/8."""
 
 
 def convolutional() -> nn.Sequential:

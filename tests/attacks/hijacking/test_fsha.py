@@ -1,4 +1,4 @@
-"""FSHA: one step against its equations, its limits, the paper's networks, and what it does."""
+"""FSHA: one step against its equations, its limits, the paper's networks, and its success."""
 
 from copy import deepcopy
 from dataclasses import replace

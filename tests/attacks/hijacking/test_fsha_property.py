@@ -1,4 +1,4 @@
-"""FSHA's property inference: its loss, who may ask for what, and what it finds out."""
+"""FSHA's property inference: its loss, what it may infer from which seat, and its success."""
 
 from copy import deepcopy
 

@@ -28,7 +28,7 @@ from sltoolkit.wire.turn import Turn
 pytestmark = pytest.mark.golden
 
 DEFAULT = WhiteBox().candidates(whitebox_view(conv_client(), digits(1)))[0]
-"""What an attacker takes who has nothing to rehearse on."""
+"""The settings of an attacker without anything to rehearse on."""
 
 
 def images(attack: WhiteBox, view: WhiteBoxView) -> Tensor:
