@@ -35,9 +35,9 @@ class Leak(Attack[UpdatesView]):
     view: ClassVar[type] = UpdatesView
 
     steps: Annotated[
-        int, Parameter("most iterations, each of `inner` steps of L-BFGS", least=1)
+        int, Parameter("maximum number of iterations, each of `inner` steps", least=1)
     ] = 300
-    restarts: Annotated[int, Parameter("most starts per group", least=1)] = 8
+    restarts: Annotated[int, Parameter("maximum number of starts per group", least=1)] = 8
     inner: Annotated[
         int,
         Parameter(

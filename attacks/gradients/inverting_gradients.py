@@ -86,7 +86,7 @@ class InvertingGradients(Attack[InvertingView]):
         "privacy in federated learning? (NeurIPS; arXiv:2003.14053)"
     )
 
-    steps: Annotated[int, Parameter("most steps of the descent", least=1)] = 4800
+    steps: Annotated[int, Parameter("maximum number of steps", least=1)] = 4800
     lr: Annotated[
         float,
         Parameter(

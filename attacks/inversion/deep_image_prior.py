@@ -76,7 +76,7 @@ class DeepImagePrior(Attack[WhiteBoxView]):
     view: ClassVar[type] = WhiteBoxView
     citation: ClassVar[str] = "Ulyanov, Vedaldi, Lempitsky 2018, Deep image prior (CVPR)"
 
-    steps: Annotated[int, Parameter("most steps of the descent", least=1)] = 2000
+    steps: Annotated[int, Parameter("maximum number of steps", least=1)] = 2000
     lr: Annotated[float, Parameter("step size of Adam", above=0)] = 1e-2
     width: Annotated[int, Parameter("channels of the U-Net", least=1)] = 16
     tv_weight: Annotated[

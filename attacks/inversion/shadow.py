@@ -92,7 +92,7 @@ class Shadow(Attack[ShadowView]):
 
     epochs: Annotated[int, Parameter("passes over aux", least=0)] = 50
     least_steps: Annotated[
-        int, Parameter("least number of training steps, if the epochs have fewer", least=0)
+        int, Parameter("minimum number of training steps, if the epochs have fewer", least=0)
     ] = 1500
     lr: Annotated[float, Parameter("initial learning rate of the shadow", above=0)] = 1e-3
     batch_size: Annotated[int, Parameter("aux samples per step", least=1)] = 64

@@ -85,7 +85,7 @@ class WhiteBox(Attack[WhiteBoxView]):
 
     steps: Annotated[
         int | None,
-        Parameter("most steps of the descent", least=1, grid=tuple(s for _, s in SCHEDULES)),
+        Parameter("maximum number of steps", least=1, grid=tuple(s for _, s in SCHEDULES)),
     ] = None
     lr: Annotated[
         float | None,

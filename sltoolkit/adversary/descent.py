@@ -62,7 +62,7 @@ class Descent:
     """How to descend.
 
     Attributes:
-        steps: the most steps.
+        steps: the maximum number of steps.
         rate: the learning rate as a function of the step's number, which begins at 0.
         optimizer: makes an optimizer for the leaves; it must work element by element.
         window: steps without progress after which a target has arrived; None: never.

@@ -63,7 +63,7 @@ RECENT = 50
 """How many of the last steps a diagnostic averages; single batches are noisy."""
 
 CURVE_POINTS = 50
-"""The most points that a curve has."""
+"""The maximum number of points of a curve."""
 
 
 @final

@@ -1,4 +1,4 @@
-"""Who may see what: grants, the views that attacks declare, and how views are filled."""
+"""What an attacker may see: grants, the views that attacks declare, and how views are filled."""
 
 import types
 import typing

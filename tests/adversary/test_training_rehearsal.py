@@ -1,4 +1,4 @@
-"""The dress rehearsal of who listens: what it chooses, from what, and what it leaves alone."""
+"""The training rehearsal of listeners: its choice, what it uses, and what it must not touch."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
@@ -64,14 +64,14 @@ class Guess(ListenerState):
         self.mse = mse
 
     def hear(self, heard: BatchView) -> None:
-        """Nothing is learned."""
+        """Learn nothing."""
 
     def finish(self, view: SubstituteView) -> Reconstruction:
         return Reconstruction(images=view.smashed[0] + self.mse**0.5)
 
 
 def chosen(*mse: tuple[float, float, float], labels: bool = True) -> int:
-    """Which of candidates with these errors on three victims is chosen; guessing errs by 0.04."""
+    """The index chosen among candidates with these errors on three victims; a guess has 0.04."""
     opened.clear()
     drawn.clear()
     own = replace(
@@ -166,7 +166,7 @@ def test_where_the_architecture_is_unknown_another_network_than_its_own_plays_th
 
 
 class Lifted(Defense):
-    """Lifts smashed data far above what any client sends, by a random height."""
+    """Lifts smashed data by a random height, far above what any client sends."""
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         return z + 100 + torch.rand(())

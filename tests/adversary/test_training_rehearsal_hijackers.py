@@ -1,4 +1,4 @@
-"""The dress rehearsal of who hijacks: each candidate has a training of its own."""
+"""The training rehearsal of hijackers: each candidate has a training of its own."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ class Pulling(Server):
         self._attack = attack
 
     def learn(self, learning: bool) -> None:
-        """Always."""
+        """Ignored: it always learns."""
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
         batches[self._attack][-1].append(labels.numpy().tobytes())
@@ -69,7 +69,7 @@ class Pulling(Server):
 @final
 class Reader(ListenerState):
     def hear(self, heard: BatchView) -> None:
-        """Nothing."""
+        """Learn nothing."""
 
     def finish(self, view: HijackView) -> Reconstruction:
         return Reconstruction(images=view.smashed[0])

@@ -162,7 +162,7 @@ def test_a_rehearsal_is_learned_from_all_the_way_and_the_late_start_remains() ->
         best = training_rehearsal.tuned_listener(
             attack, sim.before(), sim.heard(sim.server()), rng=Stream(0)
         )
-    assert steps == [2.0] * 4 * training_rehearsal.VICTIMS  # four settings, of which each learned
+    assert steps == [2.0] * 4 * training_rehearsal.VICTIMS  # four settings, each of which learned
     assert None not in (best.lr, best.decoder_lr)
     assert best == replace(attack, lr=best.lr, decoder_lr=best.decoder_lr)
 
