@@ -56,7 +56,7 @@ from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 TV_WEIGHTS = (0.1, 0.0, 1e-3, 1e-2, 1.0)
-"""The values that a rehearsal compares; the first is the authors' and the default without one."""
+"""The values that a rehearsal compares; the first, from the authors' code, is the default."""
 
 
 @final

@@ -167,7 +167,7 @@ def _loudness(z: Tensor) -> Tensor:
 def defended(
     client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
 ) -> Network:
-    """The client followed by the mean of a few draws of its own copy of the defense."""
+    """The client, then the attacker's copy of the defense, as the mean of a few draws."""
     if mechanism is None:
         raise ThreatModelError(
             "forward='mechanism' needs the defense's public parameters: grant mechanism"
