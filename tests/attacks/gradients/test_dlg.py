@@ -1,4 +1,4 @@
-"""Attacks on weight updates: what is heard is what a client sends, and it gives the batch away."""
+"""Attacks on weight updates: what a client sends gives its batch away."""
 
 from collections import OrderedDict
 from dataclasses import replace
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.golden
 
 
 def relu_net(width: int = 32) -> nn.Sequential:
-    """A small ConvNet; with the loss alone behind `head`."""
+    """A small ConvNet; only the loss follows the layer `head`."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(1, width, 3, padding=1), act1=nn.ReLU(),
         conv2=nn.Conv2d(width, width, 3, padding=1, stride=2), act2=nn.ReLU(),
@@ -102,7 +102,7 @@ def without_bias() -> nn.Sequential:
 
 @pytest.mark.parametrize("make", [sigmoid_net, without_bias])
 def test_labels_of_single_samples_are_read_off_without_error(make: Any, digits: Any) -> None:
-    """From the bias; without one from the rows of the weights, whose features are positive."""
+    """They are read off the bias or, without a bias, off the weights, with positive features."""
     updates, samples = heard_of(untrained(digits, make, 30))
     task = untrained(digits, make, 1).task
     labels = sole_labels(updates, task)
@@ -151,7 +151,7 @@ def test_rehearsal_chooses_on_own_samples_heard_like_the_targets(digits: Any) ->
     blind = replace(view, aux=None)
     without = rehearsed(attack, blind, rng=Stream(2))
     assert isinstance(without, Reconstruction)
-    assert without.tuned == {}  # nothing was rehearsed: it takes the default
+    assert without.tuned == {}  # without a rehearsal it takes the default
     default = sl.InvertingGradients(steps=2, tv_weight=0.1).run(blind, rng=Stream(2))
     assert torch.equal(without.images, default.images)
 

@@ -24,18 +24,18 @@ pytestmark = pytest.mark.golden
 
 ALPHA = 0.3
 RATES = [0.1] * 6 + [0.01] * 4 + [0.001] * 4 + [0.0001] * 2
-"""Of 16 steps: a tenth after 3/8, 5/8 and 7/8."""
+"""The rates of 16 steps: divided by 10 after 3/8, 5/8 and 7/8."""
 
 
 def convolutional() -> nn.Sequential:
-    """It ends in a linear layer."""
+    """A network that ends in a linear layer."""
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.Sigmoid(), nn.Flatten(), nn.Linear(256, 10)
     )
 
 
 def fully_convolutional() -> nn.Sequential:
-    """It ends in a 1x1 convolution and the mean over places."""
+    """A network that ends in a 1x1 convolution and the mean over places."""
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.Sigmoid(), nn.Conv2d(4, 10, 1),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(),
@@ -51,7 +51,7 @@ def untrained(make: Any, count: int, *, batch: int = 1) -> Victim:
 
 
 def exact_view(count: int, *, batch: int) -> tuple[InvertingView, Samples]:
-    """What is heard in float64, labels and own samples included."""
+    """A view in float64, with labels and aux samples."""
     victim = untrained(convolutional, count, batch=batch)
     updates, samples = heard_of(victim)
     exact = replace(
@@ -82,7 +82,7 @@ def objective(network: nn.Module, heard: list[Tensor], x: Tensor, y: Tensor) -> 
 
 
 def by_hand(view: InvertingView, group: int, start: Tensor, *, signed: bool) -> Tensor:
-    """Where Adam, written out, gets from a standard normal start, in [0, 1]."""
+    """The images that Adam, written out, reaches in [0, 1] from a standard normal start."""
     assert view.aux is not None
     assert view.labels is not None
     network, batch = view.updates.network, view.updates.batch

@@ -1,4 +1,4 @@
-"""The label attacks where their result is known exactly."""
+"""The label attacks in cases whose results are known exactly."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ ATTACKS = pytest.mark.parametrize("attack", [Norm(), Direction()], ids=["norm", 
 
 
 def gaussians(n: int, *, classes: int, share: float) -> Split:
-    """Features around class means; with two classes the positive one has the given share."""
+    """Features around class means; if there are two classes, class 1 has the given share."""
     y = (torch.arange(n) < share * n).long() if classes == 2 else torch.arange(n) % classes
     x = (rand(classes, 6)[y] + rand(n, 6, seed=1)).float()
     whole = Samples(x=x, y=y, ids=torch.arange(n), groups=torch.arange(n))
