@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, Self, final
+from typing import Annotated, Any, Literal, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,20 @@ from sltoolkit.adversary.own_defense import OwnDefense
 from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.errors import ThreatModelError
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 Forward = Literal["client", "mechanism"]
+
+OpenForward = Annotated[
+    Forward | None,
+    Parameter(
+        "descend through the `client` as it is, or through the defended client (`mechanism`)",
+        grid=("client", "mechanism"),
+    ),
+]
+"""The parameter `forward` of attacks that descend through a client."""
+
 Network = Callable[[Tensor], Tensor]
 
 _PROBES = 64

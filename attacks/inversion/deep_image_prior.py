@@ -36,11 +36,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sltoolkit.adversary.descended import Descended
-from sltoolkit.adversary.descent import Descent, constant
+from sltoolkit.adversary.descent import Chunk, Descent, Window, constant
 from sltoolkit.adversary.total_variation import total_variation
 from sltoolkit.attacks.inversion._observation import (
-    Forward,
     Observation,
+    OpenForward,
     WhiteBoxView,
     forwards,
     suitable_kernels,
@@ -83,20 +83,9 @@ class DeepImagePrior(Attack[WhiteBoxView]):
         float | None,
         Parameter("weight of the total variation (exponent 1)", least=0, grid=TV_WEIGHTS),
     ] = None
-    forward: Annotated[
-        Forward | None,
-        Parameter(
-            "descend through the `client` as it is, or through the defended client (`mechanism`)",
-            grid=("client", "mechanism"),
-        ),
-    ] = None
-    window: Annotated[
-        int, Parameter("steps without progress after which a target stops; 0: never", least=0)
-    ] = 200
-    chunk: Annotated[
-        int,
-        Parameter("targets that descend at once; fewer if memory is short", least=1),
-    ] = 64
+    forward: OpenForward = None
+    window: Window = 200
+    chunk: Chunk = 64
 
     @classmethod
     def smoke(cls) -> Self:

@@ -44,7 +44,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sltoolkit.adversary.descent import Descent, Turn, constant, squared_error
+from sltoolkit.adversary.descent import Chunk, Descent, Turn, constant, squared_error
 from sltoolkit.adversary.total_variation import has_neighbors, total_variation
 from sltoolkit.attacks.inversion._observation import observe, unit_weights
 from sltoolkit.contracts.attack import Attack, Family, Role
@@ -97,10 +97,7 @@ class UnSplit(Attack[UnSplitView]):
     window: Annotated[
         int, Parameter("rounds without progress after which a target stops; 0: never", least=0)
     ] = 4
-    chunk: Annotated[
-        int,
-        Parameter("targets that descend at once; fewer if memory is short", least=1),
-    ] = 64
+    chunk: Chunk = 64
 
     @classmethod
     def paper(cls) -> Self:

@@ -36,11 +36,11 @@ from typing import Annotated, ClassVar, Literal, Self, final
 from torch import Tensor
 
 from sltoolkit.adversary.descended import Descended
-from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Descent
+from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Chunk, Descent, Window
 from sltoolkit.adversary.total_variation import has_neighbors, total_variation
 from sltoolkit.attacks.inversion._observation import (
-    Forward,
     Observation,
+    OpenForward,
     WhiteBoxView,
     forwards,
     suitable_kernels,
@@ -116,20 +116,9 @@ class WhiteBox(Attack[WhiteBoxView]):
     tv_beta: Annotated[
         int | None, Parameter("exponent of the total variation", least=1, most=2, grid=(1, 2))
     ] = None
-    forward: Annotated[
-        Forward | None,
-        Parameter(
-            "descend through the `client` as it is, or through the defended client (`mechanism`)",
-            grid=("client", "mechanism"),
-        ),
-    ] = None
-    window: Annotated[
-        int, Parameter("steps without progress after which a target stops; 0: never", least=0)
-    ] = 50
-    chunk: Annotated[
-        int,
-        Parameter("targets that descend at once; fewer if memory is short", least=1),
-    ] = 64
+    forward: OpenForward = None
+    window: Window = 50
+    chunk: Chunk = 64
 
     @classmethod
     def smoke(cls) -> Self:

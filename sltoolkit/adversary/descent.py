@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import cos, pi
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import torch
 from torch import Tensor
@@ -17,10 +17,19 @@ from torch import Tensor
 from sltoolkit.adversary.descended import Descended, snapshots
 from sltoolkit.adversary.memory import fitting
 from sltoolkit.adversary.plateau import Plateau, keep_rows
+from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.progress import advance, part
 
 LOOK = 10
 """How many steps lie between two looks at the losses, for the curve and for arrived targets."""
+
+Window = Annotated[
+    int, Parameter("steps without progress after which a target stops; 0: never", least=0)
+]
+"""The parameter `window` of attacks that descend."""
+
+Chunk = Annotated[int, Parameter("targets that descend at once; fewer if memory is short", least=1)]
+"""Their parameter `chunk`."""
 
 Objective = Callable[[list[Tensor], Tensor], Tensor]
 """A function from the leaves (M, ...) of some targets and their indices (M,) to losses (M,)."""
