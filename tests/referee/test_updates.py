@@ -184,7 +184,7 @@ def test_features_which_have_no_bounds_are_ordered_by_what_they_are() -> None:
 def test_who_hears_no_updates_is_told() -> None:
     with pytest.raises(ThreatModelError, match="DLG needs updates"):
         sl.attack(toys.victim(), sl.DLG())
-    with pytest.raises(ThreatModelError, match="nobody hears what a single client learned"):
+    with pytest.raises(ThreatModelError, match="nobody hears a single client's updates"):
         sl.attack(toys.victim(), sl.DLG(), grants={"updates"})
     with pytest.raises(ThreatModelError, match="ends before it"):
         sl.attack(toys.victim(protocol=sl.SplitFedV1()), sl.DLG())
