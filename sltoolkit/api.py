@@ -159,7 +159,7 @@ def restored(
     seed: int, training: Training, targets: Targets, device: torch.device | str = "cpu",
     partition: Partition | str | None = None, reducer: Reducer | str | None = None,
 ) -> Victim:  # fmt: skip
-    """Restore a victim that `checkpoint.save_victim` stored; all else is what it was trained with."""
+    """The victim that `checkpoint.save_victim` stored in a file, given its training's arguments."""
     tensors, record = read_victim(path)
     untrained = train(
         model, data, cut=cut, protocol=protocol, defense=defense, seed=seed,

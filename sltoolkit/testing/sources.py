@@ -20,7 +20,7 @@ COMPUTING = frozenset({
     "torch", "numpy", "scipy", "math", "abc", "collections", "contextlib", "copy", "dataclasses",
     "enum", "functools", "itertools", "operator", "typing", "types",
 })  # fmt: skip
-"""Libraries that only compute; the rest of the standard library can inspect the process or files."""
+"""Libraries that only compute; the rest of the standard library inspects the process or files."""
 
 GROUND = frozenset({"errors", "parameters", "shapes", "streams"})
 

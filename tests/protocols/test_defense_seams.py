@@ -14,7 +14,7 @@ from support.tiny import (
     PROTOCOLS,
     SGD,
     N,
-    centralised,
+    centralized,
     close,
     data,
     flat,
@@ -56,7 +56,7 @@ def test_label_weights_are_learned_from_as_smoothed_labels_are(
     protocol: Protocol, amount: float
 ) -> None:
     run, log = play(protocol, MOMENTUM, defense=Smoothing(amount=amount))
-    close(trained(run), centralised(log.batches(), MOMENTUM, smoothing=amount))
+    close(trained(run), centralized(log.batches(), MOMENTUM, smoothing=amount))
     traveling = [m.payload.shape[1] for m in log.sent("labels", "client")]
     assert set(traveling) <= {CLASSES}
     assert bool(traveling) == (protocol == Vanilla())

@@ -1,4 +1,4 @@
-"""Multi-hop split learning against centralised training, in float64."""
+"""Multi-hop split learning against centralized training, in float64."""
 
 import pytest
 import torch

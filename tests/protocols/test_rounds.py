@@ -34,7 +34,7 @@ AVERAGING = [SplitFedV1, SplitFedV2, BlindLearning, LocalLoss, FedAvg]
 
 
 def one_big_step(training: Training = FULL) -> Tensor:
-    """One step of centralised training on all samples."""
+    """One step of centralized training on all samples."""
     whole, samples = nn.Sequential(*parts()), tiny_data().private_train
     optimizer = training.optimizer_for(whole)
     assert optimizer is not None

@@ -1,4 +1,4 @@
-"""Protocols against centralised training and the published formulas, exactly, in float64."""
+"""Protocols against centralized training and the published formulas, exactly, in float64."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ from support.tiny import (
     Q2,
     SGD,
     N,
-    centralised,
+    centralized,
     close,
     data,
     flat,
@@ -44,7 +44,7 @@ HANDOVERS: tuple[Handover, ...] = ("peer", "server", "none")
 def test_one_client_equals_centralised_training(protocol: Protocol, training: Training) -> None:
     run, log = play(protocol, training)
     assert len(log.batches()) == EPOCHS * 5
-    close(trained(run), centralised(log.batches(), training))
+    close(trained(run), centralized(log.batches(), training))
 
 
 @pytest.mark.parametrize("protocol", [Vanilla(clients=3), UShaped(clients=3)], ids=["2", "3"])
@@ -52,7 +52,7 @@ def test_clients_that_hand_over_equal_centralised_training_on_their_batches_in_t
     protocol: Protocol,
 ) -> None:
     run, log = play(protocol, SGD)
-    close(trained(run), centralised(log.batches(), SGD))
+    close(trained(run), centralized(log.batches(), SGD))
 
 
 def test_without_hand_over_one_client_is_the_same() -> None:
@@ -226,7 +226,7 @@ def test_alternating_clients_equal_centralised_training_on_their_batches_in_turn
     run, log = play(make(clients=3, turns="batch", handover=handover), SGD)
     seen = [m.src.index for m in log.sent("smashed", "client")]
     assert seen[:6] == [0, 1, 2, 0, 1, 2]  # 22 samples: two batches for each of the clients
-    close(trained(run), centralised(log.batches(), SGD))
+    close(trained(run), centralized(log.batches(), SGD))
 
 
 @pytest.mark.parametrize("training", [MOMENTUM, ADAM], ids=["momentum", "adam"])
@@ -236,10 +236,10 @@ def test_with_optimizer_states_handed_over_any_optimizer_equals_centralised_trai
 ) -> None:
     for make in (Vanilla, UShaped):
         run, log = play(make(clients=3, turns=turns, optimizer_state=True), training)
-        close(trained(run), centralised(log.batches(), training))
+        close(trained(run), centralized(log.batches(), training))
         assert log.sent("optimizer", "client")
     apart, log = play(Vanilla(clients=3, turns=turns), training)
-    assert not torch.allclose(trained(apart), centralised(log.batches(), training), atol=1e-6)
+    assert not torch.allclose(trained(apart), centralized(log.batches(), training), atol=1e-6)
 
 
 def test_an_unknown_hand_over_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Which private records an attack is asked about, by what it steals."""
+"""Which private records an attack is asked about, by its family."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Tiny victims in float64: their data, their network, all they say, and their oracle."""
+"""Tiny victims in float64: their data, their network, their messages, and their oracle."""
 
 import copy
 from dataclasses import replace
@@ -45,7 +45,7 @@ def play(
     defense: Defense | None = None,
     seed: int = 0,
 ) -> tuple[Run, RecordingEar]:
-    """A finished run, and all that was said in it."""
+    """A finished run, and all of its messages."""
     ear = RecordingEar()
     run = seat_parties(
         parts or network(protocol.parts),
@@ -72,7 +72,7 @@ def trained(run: Run) -> Tensor:
     return flat(members[0].client, server, *([tail] if tail is not None else []))
 
 
-def centralised(batches: list[Tensor], training: Training, smoothing: float = 0.0) -> Tensor:
+def centralized(batches: list[Tensor], training: Training, smoothing: float = 0.0) -> Tensor:
     whole = nn.Sequential(*copy.deepcopy(network(2)))
     optimizer = training.optimizer_for(whole)
     assert optimizer is not None
