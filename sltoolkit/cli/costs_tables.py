@@ -99,6 +99,6 @@ def _buffers(client: int, whole: int) -> list[str]:
     if not whole:
         return []
     return [
-        "Nor are BatchNorm's statistics, which are sent with the weights:\n"
+        "BatchNorm's statistics, sent with the weights, aren't counted either:\n"
         f"{bytes_text(client)} for the client's part, {bytes_text(whole)} for the whole model."
     ]

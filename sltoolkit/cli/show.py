@@ -193,7 +193,7 @@ def _parameter_text(parameter: Mapping[str, Any]) -> str:
     text = f"{parameter['expected']}; default {parameter['default']}"
     if parameter["grid"]:
         text += f"; rehearsed among {_text(parameter['grid'])}"
-    return f"{parameter['meaning']} ({text})" if parameter["meaning"] else text
+    return f"{parameter['meaning']}\n    {text}" if parameter["meaning"] else text
 
 
 def _text(value: Any) -> str:

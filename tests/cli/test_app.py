@@ -138,7 +138,8 @@ def test_everything_registered_can_be_described(name: str) -> None:
 def test_description_shows_parameters_citation_grants_and_seats() -> None:
     attack = call("describe", "whitebox").stdout
     assert "He, Zhang" in attack
-    assert "box: true or false; default True" in attack
+    assert "box: whether inputs are kept in [0, 1]" in attack
+    assert "    true or false; default True" in attack
     assert "client_weights: a copy of the client network" in attack
     protocol = json.loads(call("describe", "vanilla", "--json").stdout)
     assert "smashed" in protocol["seats"]["server"]
@@ -153,7 +154,7 @@ def test_description_of_a_parameter_says_type_range_default_and_meaning() -> Non
     }  # fmt: skip
     said = call("describe", "lenet").stdout
     assert "padding: zero padding of both" in said
-    assert "(a whole number of at least 0; default 0)" in said
+    assert "    a whole number of at least 0; default 0" in said
 
 
 def test_description_of_a_parameter_that_holds_a_plugin_and_is_rehearsed() -> None:
@@ -164,7 +165,7 @@ def test_description_of_a_parameter_that_holds_a_plugin_and_is_rehearsed() -> No
     }  # fmt: skip
     assert parameters["inner.steps"]["default"] == 7
     assert _parameter_text(parameters["inner.lr"]) == (
-        "learning rate (a number above 0, or None; default None; rehearsed among 0.1, 0.2)"
+        "learning rate\n    a number above 0, or None; default None; rehearsed among 0.1, 0.2"
     )
 
 

@@ -51,7 +51,8 @@ def test_a_record_shows_all_that_is_said_and_nothing_empty(
         "adds noise",
         "roles: server, client",
         "parameters",
-        "  std: its width (a number; default 0.5; rehearsed among 1, 2)",
+        "  std: its width",
+        "    a number; default 0.5; rehearsed among 1, 2",
     ]
 
 
