@@ -1,8 +1,7 @@
 """DLG and iDLG on 16 targets at once against the same search one target at a time.
 
 Run with `python benchmarks/dlg_batch.py [--small]`; one thread. The network is that of Zhu et al.'s
-code (sigmoids and strides), untrained, on scikit-learn's digits; each target is an update of its
-own.
+code (sigmoids and strides), untrained, on scikit-learn's digits; each target has its own update.
 """
 
 import time
@@ -25,7 +24,7 @@ TARGETS = 16
 
 
 def zhu() -> nn.Sequential:
-    """Three convolutions with sigmoids, a linear layer, all weights from U(-1/2, 1/2)."""
+    """Three convolutions with sigmoids and a linear layer, all weights from U(-1/2, 1/2)."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(1, 12, 5, padding=2, stride=2), act1=nn.Sigmoid(),
         conv2=nn.Conv2d(12, 12, 5, padding=2), act2=nn.Sigmoid(),
@@ -39,7 +38,7 @@ def zhu() -> nn.Sequential:
 
 
 def measure(attack: DLG | IDLG, *, targets: int = TARGETS) -> dict[str, float]:
-    """Seconds of both, and the share of targets that each finds (MSE below 1e-3)."""
+    """Seconds at once, the ratio to one by one, and the share that each finds (MSE below 1e-3)."""
     victim = api.train(
         zhu, load("digits"), cut=1, protocol="large_batch_sgd",
         training=Training(epochs=0, optimizer="sgd", lr=0.1), targets=Targets(count=targets),
@@ -70,7 +69,7 @@ def _found(result: Result) -> float:
 
 
 def main(*, small: bool) -> None:
-    """Print both."""
+    """Print the comparison for both attacks."""
     targets = 2 if small else TARGETS
     for kind in (DLG, IDLG):
         attack = kind.smoke() if small else kind()

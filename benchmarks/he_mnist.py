@@ -1,7 +1,8 @@
 """He, Zhang and Lee 2019 on MNIST: what the first convolution and the second ReLU leak.
 
 Run with `SLTOOLKIT_DATA=... python benchmarks/he_mnist.py [--small]`; some minutes on one thread.
-Means and t intervals over five victims that differ in their seed; the white box tunes on a sixth.
+It prints means and t intervals over five victims with different seeds; the white box rehearses on a
+sixth.
 """
 
 import sys
@@ -31,13 +32,13 @@ PUBLISHED = {
     "whitebox_relu2_psnr_db": 15.10,
     "whitebox_relu2_ssim": 0.5998,
 }
-"""Tables 3 and 4 of the paper, the decoder with data of the same distribution."""
+"""Values from tables 3 and 4 of the paper; the decoder has data of the same distribution."""
 
 TRAINING = Training(epochs=2, channels_last=True)
 """Enough for victims of over 90 % accuracy."""
 
 PILOT = 100
-"""Seed of the victim that the white box tunes on; it is not among the reported ones."""
+"""Seed of the victim that the white box rehearses on; it is not among the reported seeds."""
 
 
 def scores(
@@ -59,7 +60,7 @@ def scores(
 
 
 def tuned_whitebox(data: Split, cut: str, attack: WhiteBox, *, targets: int = 64) -> WhiteBox:
-    """The white box with what it chose by rehearsal on the pilot victim."""
+    """The white box with the parameters that it chose by rehearsal on the pilot victim."""
     victim = api.train(
         "lenet", data, cut=cut, seed=PILOT, training=TRAINING, targets=Targets(count=targets)
     )
@@ -73,9 +74,9 @@ def measure(
     """Means, interval ends (`_low`, `_high`) and bars (`_bar`) of every setting.
 
     Args:
-        seeds: of the victims.
+        seeds: the victims' seeds.
         root: the folder of the data files.
-        small: little data, few targets and short attacks.
+        small: whether to use little data, few targets and short attacks.
     """
     sizes, targets = ((200, 20, 40), 4) if small else ((8_000, 1_000, 2_000), 64)
     train, holdout, aux = sizes

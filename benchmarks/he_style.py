@@ -1,12 +1,12 @@
 """The white box against a loop in the style of He, Zhang and Lee's public code (2019).
 
-Run with `python benchmarks/he_style.py [--small]`. The loop has one image at a time, two threads
-(where there are two cores), a loss that is propagated back into the victim's weights, too, through
-the heard features as well (hence the graph that is retained), AMSGrad with epsilon 1e-3 and a
-constant rate of 0.01 in pixels normalized to [-1, 1], from zero, 5,000 steps, and their TV. The
-white box has the same objective, one thread, all targets at once and its own descent. The targets
-are scikit-learn's digits at MNIST's size and the client is LeNet's beginning, untrained, so that no
-file is needed.
+Run with `python benchmarks/he_style.py [--small]`. The loop recovers one image at a time with two
+threads (if there are two cores). Like the public code, it back-propagates into the victim's weights
+and through the heard features, too, so it retains the graph. It takes 5,000 steps of AMSGrad with
+epsilon 1e-3 and a constant rate of 0.01, from zero, on pixels normalized to [-1, 1], and has the
+public code's total variation. The white box has the same objective, one thread, all targets at once
+and its own descent. The targets are scikit-learn's digits at MNIST's size, and the client is the
+beginning of an untrained LeNet, so no file is needed.
 """
 
 import time
@@ -28,10 +28,10 @@ TARGETS = 64
 ALONE = 2
 STEPS = 5000
 TV_WEIGHT = 0.01
-"""Theirs is 1, for a trained client; on this one's weaker outputs it leaves nothing but gray."""
+"""Their weight is 1, for a trained client; with this client's weaker outputs, that leaves gray."""
 
 DEVIATION = 0.5
-"""Of the code's pixels: MNIST minus 1/2, divided by 1/2."""
+"""The public code subtracts 1/2 from MNIST's pixels and divides them by this number."""
 
 
 def he_loop(client: nn.Module, x: Tensor, *, steps: int = STEPS) -> Tensor:
@@ -59,13 +59,13 @@ def he_loop(client: nn.Module, x: Tensor, *, steps: int = STEPS) -> Tensor:
 def measure(
     at: str = "relu2", *, targets: int = TARGETS, alone: int = ALONE, steps: int = STEPS
 ) -> dict[str, float]:
-    """Targets per second of both, and how good they are.
+    """Measure the targets per second and the quality of both.
 
     Args:
         at: the block of LeNet after which the client ends.
-        targets: of the white box, at once.
-        alone: the first of these, for the loop, one by one.
-        steps: of the loop.
+        targets: how many targets the white box recovers at once.
+        alone: how many of these, from the first on, the loop recovers one by one.
+        steps: steps of the loop.
 
     Returns:
         `ratio` (targets per second) and its `bar`; `step_ratio`, the same per step; milliseconds

@@ -2,8 +2,8 @@
 
     python benchmarks/hijack.py [THREADS] [--small]
 
-Both run in this process by turns, in short stretches, so that a noisy machine slows both alike;
-the median of the ratios of neighboring stretches is reported. The toolkit's side is the whole
+Both run in this process in turns, in short stretches, so that a noisy machine slows both alike; the
+median of the ratios of neighboring stretches is reported. The toolkit's time includes the whole
 batch: client, wire, attacker, client's update. The loop draws the same number of samples.
 """
 
@@ -46,13 +46,13 @@ def client() -> nn.Module:
 
 
 def by_hand(data: Split, aux: Tensor) -> Callable[[], None]:
-    """An epoch of a plain loop: one graph for each loss, the default Adam."""
+    """An epoch of a plain loop, with one graph for each loss and torch's default Adam."""
     f, x = client(), data.private_train.x
     shape = (16, 8, 8)
     pilot, decoder = strided_substitute(IMAGE, shape), transposed_decoder(shape, IMAGE, width=WIDTH)
     critic = residual_critic(shape, width=WIDTH, blocks=BLOCKS)
     own = torch.optim.Adam([*pilot.parameters(), *decoder.parameters()], lr=1e-5)
-    judge = torch.optim.Adam(critic.parameters(), lr=1e-4)
+    on_critic = torch.optim.Adam(critic.parameters(), lr=1e-4)
     theirs = torch.optim.Adam(f.parameters(), lr=1e-3)
 
     def epoch() -> None:
@@ -69,9 +69,9 @@ def by_hand(data: Split, aux: Tensor) -> Callable[[], None]:
             point = (share * heard + (1 - share) * codes).detach().requires_grad_()
             slope = torch.autograd.grad(critic(point).sum(), point, create_graph=True)[0]
             penalty = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
-            judge.zero_grad()
+            on_critic.zero_grad()
             (critic(codes).mean() - scores.mean() + 500 * penalty).backward()
-            judge.step()
+            on_critic.step()
             theirs.zero_grad()
             z.backward(g)
             theirs.step()

@@ -2,9 +2,10 @@
 
     python benchmarks/listening.py [THREADS] [--small]
 
-Both sides are timed in this process by turns, so that a noisy machine slows both alike; medians of
-the ratios of neighbors are reported. The threads are torch's; one by default, as in a worker of
-the bench. `identical` says whether the victim of five listeners is bit-identical to one of none.
+Both sides are timed in this process in turns, so that a noisy machine slows both alike; medians of
+the ratios of neighboring measurements are reported. THREADS is torch's number of threads, by
+default one, as in a worker of the bench. `identical` says whether the victim of five listeners is
+bit-identical to a victim without listeners.
 """
 
 import statistics
@@ -38,7 +39,7 @@ from sltoolkit.wire.turn import Turn
 
 BATCH, BATCHES = 32, 12
 MODEL, SHAPE, CUT = "lenet", (1, 28, 28), "relu2"
-ROUNDS, STEPS = 5, 15
+REPEATS, STEPS = 5, 15
 GRANTS = ("aux", "client_arch")
 FIVE: tuple[Callable[[], Listener[Any]], ...] = (
     PCAT.smoke, SDAR.smoke, lambda: replace(PCAT.smoke(), aligned=False),
@@ -47,7 +48,7 @@ FIVE: tuple[Callable[[], Listener[Any]], ...] = (
 
 
 def run_of() -> Run:
-    """A seated victim on random images: only the speed matters here."""
+    """A seated run on random images, because only the speed matters here."""
     with Stream(0).scope():
         whole = models.build(MODEL, shape=SHAPE, classes=10)
     return seat_parties(
@@ -57,14 +58,14 @@ def run_of() -> Run:
 
 
 def attached(run: Run, listeners: Sequence[Listener[Any]]) -> list[ListenerEar]:
-    """The run with listeners on its wire; the ears."""
+    """Put listeners on the wire of a run; returns their ears."""
     ears = [open_listener(x, run, seed=0, grants=GRANTS)[1] for x in listeners]
     run.cast.wire = run.cast.wire.with_ears(ears)
     return ears
 
 
 def trained(listeners: Sequence[Listener[Any]]) -> tuple[float, list[Tensor]]:
-    """Seconds of an epoch beyond the listeners' own work, and the weights in the end."""
+    """Seconds of an epoch without the listeners' own work, and the weights at the end."""
     run = run_of()
     attached(run, listeners)
     with own_work() as spent:
@@ -77,7 +78,7 @@ def trained(listeners: Sequence[Listener[Any]]) -> tuple[float, list[Tensor]]:
 
 @contextmanager
 def own_work() -> Iterator[list[float]]:
-    """Seconds that listener states spend on what they hear."""
+    """A list of the seconds that listener states spend on each batch that they hear."""
     spent: list[float] = []
 
     def timed(hear: Callable[[Any, BatchView], None]) -> Callable[[Any, BatchView], None]:
@@ -91,11 +92,16 @@ def own_work() -> Iterator[list[float]]:
         yield spent
 
 
-def together(*, rounds: int = ROUNDS) -> tuple[float, float]:
-    """Seconds beyond own work of five on one run over those of five runs, and 1.0 if passive."""
+def together(*, repeats: int = REPEATS) -> tuple[float, float]:
+    """Compare five listeners on one run with five runs of one listener each.
+
+    Returns:
+        The ratio of the seconds, without the listeners' own work, and 1.0 if the victim with five
+        listeners is bit-identical to the victim without listeners, else 0.0.
+    """
     trained([make() for make in FIVE])
     ratios = []
-    for _ in range(rounds):
+    for _ in range(repeats):
         one, weights = trained([make() for make in FIVE])
         ratios.append(one / sum(trained([make()])[0] for make in FIVE))
     alone = trained([])[1]
@@ -106,9 +112,10 @@ def together(*, rounds: int = ROUNDS) -> tuple[float, float]:
 Step = Callable[[Tensor, Tensor, nn.Module, Tensor, Tensor], None]
 
 
-def by_hand(tap: Simulation, attack: SDAR) -> Step:
-    """SDAR's step as one would write it for one run, on the networks of a listener state."""
-    substitute, feature, image = tap.substitute, tap.feature_critic, tap.image_critic
+def by_hand(simulation: Simulation, attack: SDAR) -> Step:
+    """SDAR's step as one would write it for a single run, on the networks of a listener state."""
+    substitute = simulation.substitute
+    feature, image = simulation.feature_critic, simulation.image_critic
     if feature is None or image is None:
         raise ValueError("by hand, SDAR has both critics: give lambda1 and lambda2")
     e, d, D_e, D_d = (x.network for x in (substitute.client, substitute.decoder, feature, image))
@@ -146,7 +153,7 @@ def by_hand(tap: Simulation, attack: SDAR) -> Step:
 
 
 def sdar_step(attack: SDAR, *, steps: int = STEPS) -> float:
-    """Seconds of a batch through wire, ear and listener state over those of the step by hand."""
+    """Seconds of a batch through wire, ear and listener state, over the hand-written step's."""
     run = run_of()
     attached, ear = open_listener(attack, run, seed=0, grants=GRANTS)
     wire = run.cast.wire.with_ears([ear])
@@ -182,8 +189,8 @@ def sdar_step(attack: SDAR, *, steps: int = STEPS) -> float:
 
 def measure(*, small: bool = False) -> dict[str, float]:
     """The ratios, and the bars that they must stay below."""
-    rounds, steps = (1, 1) if small else (ROUNDS, STEPS)
-    ratio, identical = together(rounds=rounds)
+    repeats, steps = (1, 1) if small else (REPEATS, STEPS)
+    ratio, identical = together(repeats=repeats)
     return {
         "five_on_one_run": ratio, "five_on_one_run_bar": 0.5, "identical": identical,
         "sdar_step": sdar_step(SDAR.paper(), steps=steps),

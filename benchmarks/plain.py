@@ -1,11 +1,11 @@
-"""One epoch of every protocol as somebody would write it in plain PyTorch: no parties, no wire.
+"""One epoch of every protocol in plain PyTorch, without parties and without a wire.
 
-The loops work on the networks, optimizers, samples and orders of a cast that is not used
-otherwise, so that they take the same steps on the same batches as the toolkit's loop does. Where a
-protocol splits the network, every part has an optimizer, and the graph ends at every cut, as it
-must where parts are at different parties: what comes out is detached, and each part goes backward
-by itself from the gradient that the next one hands back. (Or, for comparison, one graph runs
-through all parts, which no split learning can do.)
+The loops use the networks, optimizers, samples and orders of a cast that is not used otherwise, so
+that they take the same steps on the same batches as the toolkit. If a protocol splits the network,
+every part has an optimizer, and the graph ends at every cut, as it must if different parties
+compute the parts: outputs are detached, and each part goes backward by itself from the gradient
+that the next part returns. For comparison, one graph can run through all parts, which is impossible
+in split learning.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ class Cuts:
     """The cuts that one batch crosses.
 
     Args:
-        apart: whether the graph ends there.
+        apart: whether the graph ends at a cut.
     """
 
     def __init__(self, *, apart: bool = True) -> None:
@@ -40,14 +40,14 @@ class Cuts:
         self._crossed: list[tuple[Tensor, list[Tensor]]] = []
 
     def cross(self, z: Tensor, *, receivers: int = 1) -> list[Tensor]:
-        """What each receiver computes on."""
+        """The tensors that the receivers compute with, one for each."""
         if not self._apart:
             return [z] * receivers
         self._crossed.append((z, [z.detach().requires_grad_() for _ in range(receivers)]))
         return self._crossed[-1][1]
 
     def follow(self, losses: Sequence[Tensor], optimizers: Sequence[Optimizer]) -> None:
-        """Backward from the losses, cut by cut, and a step of all optimizers."""
+        """Go backward from the losses, cut by cut, and step all optimizers."""
         for optimizer in optimizers:
             optimizer.zero_grad()
         if not self._apart:
@@ -63,7 +63,7 @@ class Cuts:
 
 
 def taking_turns(cast: Cast, *, apart: bool = True) -> None:
-    """Vanilla, U-shaped, multi-hop: each client goes on from its predecessor's weights."""
+    """Vanilla, U-shaped, multi-hop: each client continues from its predecessor's weights."""
     shared = [part_of(host) for host in (*cast.hops, cast.server)]
     before = parts_of(cast.clients[-1])
     for me in cast.clients:
@@ -79,13 +79,13 @@ def splitfed(cast: Cast, *, apart: bool = True, clients: bool = True, drawn: boo
     """SplitFed with a copy of the server's network per client (V1, V3), or with one (V2).
 
     Args:
-        cast: whose networks learn.
+        cast: the cast whose networks learn.
         apart: whether the graph ends at the cut.
         clients: whether the clients' networks are averaged.
-        drawn: whether they come in a random order.
+        drawn: whether the clients come in a random order.
     """
     order = list(range(len(cast.clients)))
-    if drawn:  # after two draws about who takes part, and who leaves
+    if drawn:  # after two draws that decide which clients take part and which leave
         draws = cast.rng.torch()
         torch.randperm(len(order), generator=draws)
         torch.rand(2, len(order), generator=draws, dtype=torch.float64)
@@ -137,7 +137,7 @@ def federated(cast: Cast) -> None:
 
 
 def synchronous(cast: Cast) -> None:
-    """Large-batch SGD: everybody steps along the mean gradient."""
+    """Large-batch SGD: all clients step along the mean gradient."""
     everybody = [parts_of(me) for me in cast.clients]
     weights = [[w for part in parts for w in part[0].parameters()] for parts in everybody]
     for step in zip_longest(*map(batches, cast.clients)):
@@ -157,7 +157,7 @@ def synchronous(cast: Cast) -> None:
 
 
 def feature_blocks(cast: Cast, *, apart: bool = True) -> None:
-    """Vertical, extended vanilla, multi-task: parties with blocks of the features."""
+    """Vertical, extended vanilla, multi-task: parties with different blocks of features."""
     heads = [parts_of(me)[0] for me in cast.clients]
     joiner, servers = list(map(part_of, cast.hops)), list(map(part_of, cast.servers))
     views = [me.samples.x for me in cast.clients]
@@ -179,7 +179,7 @@ def feature_blocks(cast: Cast, *, apart: bool = True) -> None:
 
 
 def inference(cast: Cast) -> None:
-    """Collaborative inference: nobody learns."""
+    """Collaborative inference: all parties compute, and none learns."""
     for me in cast.clients:
         with torch.no_grad():
             for x, _ in batches(me):
@@ -206,11 +206,11 @@ PLAIN: dict[str, Callable[..., None]] = {
 }
 
 SPLIT = frozenset(PLAIN) - {"local_loss", "fedavg", "large_batch_sgd", "collaborative_inference"}
-"""Where gradients cross a cut between parties: these loops take `apart`."""
+"""Protocols in which gradients cross a cut between parties; their loops take `apart`."""
 
 
 def learn(parts: Sequence[Part], x: Tensor, y: Tensor, *, apart: bool) -> None:
-    """One step of a network in parts."""
+    """Take one step of a network in parts."""
     cuts = Cuts(apart=apart)
     (first, _), *rest = parts
     x = first(x)
@@ -220,7 +220,7 @@ def learn(parts: Sequence[Part], x: Tensor, y: Tensor, *, apart: bool) -> None:
 
 
 def forward(parts: Sequence[Part], x: Tensor) -> Tensor:
-    """Through all parts."""
+    """The output of all parts, one after the other."""
     for network, _ in parts:
         x = network(x)
     return x

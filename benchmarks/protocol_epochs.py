@@ -2,15 +2,15 @@
 
     python benchmarks/protocol_epochs.py [PROTOCOL ...] [--small]
 
-LeNet, batches of 64, one thread; four clients (two parties with blocks of the features) with
-forty batches in all, and the gradients about a tenth of the samples recorded. Both loops use
-torch's fused Adam, so that the ratio is of the loops. They run in this process, in short epochs by
-turns; the processor's time counts, so that other processes on the machine don't; the median of the
-ratios of neighboring epochs over several builds is reported, because where a network happens to
-lie in memory moves its ratio by percents.
+The model is LeNet, with batches of 64 and one thread. Four clients (or two parties with blocks of
+features) have forty batches in all, and the gradients of a tenth of the samples are recorded. Both
+loops use torch's fused Adam, so the ratio compares only the loops. They run in this process in
+turns, in short epochs, and processor time is measured, so that other processes don't matter. The
+median of the ratios of neighboring epochs over several builds is reported, because the place of a
+network in memory changes the ratio by a few percent.
 
-Where parties are cut apart, the plain loop's graph ends at the cut, too; for comparison the ratio
-to one graph through all parts, which no split learning can have, is printed beside it.
+If parties are separated by a cut, the plain loop's graph ends at the cut, too. For comparison, the
+ratio to one graph through all parts is printed, which is impossible in split learning.
 """
 
 import statistics
@@ -47,7 +47,7 @@ CLIENTS = {"vertical": 2, "extended_vanilla": 2, "multi_task": 2}
 
 
 def seated(name: str, data: Split) -> Run:
-    """A run of a protocol at its beginning, in the data's precision; equal whenever asked for."""
+    """A run of a protocol at its beginning, in the data's precision; all calls give equal runs."""
     protocol = PROTOCOLS[name](clients=CLIENTS.get(name, 4))
     with Stream(0).scope():
         whole = models.build("lenet", shape=data.shape, classes=10)
@@ -62,7 +62,7 @@ def seated(name: str, data: Split) -> Run:
 
 
 def loops(name: str, *, batches: int = BATCHES) -> list[Callable[[], None]]:
-    """An epoch by the toolkit, by the plain loop, and by one with a single graph."""
+    """An epoch by the toolkit, by the plain loop, and by a plain loop with a single graph."""
     data = random_split(batches * BATCH, SHAPE)
     ours, theirs, joined = (seated(name, data) for _ in range(3))
     whole = partial(PLAIN[name], apart=False) if name in SPLIT else PLAIN[name]
@@ -74,14 +74,14 @@ def loops(name: str, *, batches: int = BATCHES) -> list[Callable[[], None]]:
 
 
 def seconds(action: Callable[[], None]) -> float:
-    """How long the processor works on it."""
+    """The processor time of an action."""
     start = time.process_time()
     action()
     return time.process_time() - start
 
 
 def ratios(name: str, *, small: bool = False) -> tuple[float, float]:
-    """The toolkit's seconds per epoch to the plain loop's, and to the single graph's."""
+    """The toolkit's seconds per epoch over the plain loop's, and over the single graph's."""
     found = []
     for _ in range(1 if small else BUILDS):
         epochs = loops(name, batches=4 if small else BATCHES)  # one for each of four clients

@@ -2,14 +2,15 @@
 
     python benchmarks/served_run.py [EPOCHS] [--small]
 
-A client and a server, over gloo on the loopback, one thread each; the run in one process comes
-before and after. A batch's work can't overlap between the two parties, so with a wire that cost
-nothing the ratio would be 1.
+A client and a server talk over gloo on the loopback, with one thread each; the run in one process
+is timed before and after. The two parties can't work on a batch at the same time, so with a wire
+that costs nothing, the ratio would be 1.
 
-It needs free cores, two per process. Where there are none, gloo's thread, woken by an answer, takes
-the core of the thread that is still sending and holds its lock, and spins on it until the scheduler
-puts it off; small messages and a busy client (`fc1`) suffer most. `chrt -b 0 python ...` (no
-preemption by who wakes up) took the processor time from 2.7 to 1.9 times that of one process.
+It needs free cores, two per process. Without them, gloo's thread, woken by an answer, takes the
+core of the thread that is still sending and holds its lock, and then spins on this lock until the
+scheduler stops it; small messages and a busy client (`fc1`) suffer most. `chrt -b 0 python ...`
+(threads that wake up don't preempt others) reduced the processor time from 2.7 to 1.9 times that of
+one process.
 """
 
 import argparse
@@ -42,7 +43,7 @@ SHAPE, CUTS, BATCHES = (1, 28, 28), ("relu2", "fc1"), 40
 
 
 def seated(cut: str, epochs: int, batches: int) -> Run:
-    """LeNet with one client."""
+    """A seated run of LeNet with one client."""
     with Stream(0).scope():
         parts = models.cut(models.build("lenet", shape=SHAPE, classes=10), cut)
     return seat_parties(
@@ -52,7 +53,7 @@ def seated(cut: str, epochs: int, batches: int) -> Run:
 
 
 def alone(cut: str, epochs: int, batches: int) -> tuple[float, float]:
-    """Seconds, and seconds of a core, in one process."""
+    """Seconds and processor seconds of the run in one process."""
     run = seated(cut, epochs, batches)
     start, cpu = time.perf_counter(), time.process_time()
     run_phases(run, epochs)
@@ -60,7 +61,7 @@ def alone(cut: str, epochs: int, batches: int) -> tuple[float, float]:
 
 
 def together(cut: str, epochs: int, batches: int) -> list[dict[str, float]]:
-    """What the server and the client say of their run."""
+    """The records of the server and of the client about their run."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -77,7 +78,7 @@ def together(cut: str, epochs: int, batches: int) -> list[dict[str, float]]:
 
 
 def rank(cut: str, epochs: int, batches: int, out: str) -> None:
-    """One of the two."""
+    """Run one of the two processes."""
     torch.set_num_threads(1)
     store, number, size = next(iter(rendezvous("env://", timeout=timedelta(seconds=60))))
     me = process_at(store, number, size, 60.0)
@@ -108,7 +109,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     command = parser(__doc__)
     command.add_argument("epochs", nargs="?", type=int, default=10)
-    command.add_argument("--rank-of", nargs=3, help=argparse.SUPPRESS)  # how it starts its ranks
+    command.add_argument("--rank-of", nargs=3, help=argparse.SUPPRESS)  # it starts its ranks so
     given = command.parse_args()
     if given.rank_of:
         cut, batches, out = given.rank_of

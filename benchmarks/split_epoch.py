@@ -2,9 +2,9 @@
 
     python benchmarks/split_epoch.py [THREADS] [--small]
 
-Both run in this process, in short epochs by turns, so that a noisy machine slows both alike; the
-median of the ratios of neighboring epochs is reported. The threads are torch's; one by default,
-as in a worker of the bench.
+Both run in this process in turns, in short epochs, so that a noisy machine slows both alike; the
+median of the ratios of neighboring epochs is reported. THREADS is torch's number of threads, by
+default one, as in a worker of the bench.
 """
 
 import statistics
@@ -35,7 +35,7 @@ CASES = {  # model: (input shape, cut, batches per epoch, pairs of epochs per bu
 
 
 def random_split(n: int, shape: tuple[int, ...]) -> Split:
-    """Random samples: only the speed matters here."""
+    """Random samples, because only the speed matters here."""
 
     def part(size: int, first: int) -> Samples:
         g = torch.Generator().manual_seed(first)
@@ -76,14 +76,14 @@ def split_epoch(parts: tuple[nn.Module, ...], data: Split) -> Callable[[], None]
 
 
 def seconds(action: Callable[[], None]) -> float:
-    """How long it takes."""
+    """The wall time of an action."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def ratios(name: str, *, fused: bool, small: bool = False) -> list[float]:
-    """Split to plain seconds of one build of a case, after a first epoch of each."""
+    """Ratios of split to plain seconds for one build of a case, after a first epoch of each."""
     shape, cut, batches, pairs, _ = CASES[name]
     batches, pairs = (1, 1) if small else (batches, pairs)
     fast = models.MODELS[name].channels_last
@@ -99,11 +99,11 @@ def ratios(name: str, *, fused: bool, small: bool = False) -> list[float]:
 
 
 def measure(*, small: bool = False) -> dict[str, float]:
-    """Per model the ratio of split to plain seconds, and the bar it must stay below.
+    """For each model, the ratio of split to plain seconds, and the bar that it must stay below.
 
-    The toolkit uses torch's fused optimizers, so the ratio to a plain loop with those is shown too.
-
-    Several builds, because where a network happens to lie in memory moves its ratio by percents.
+    The toolkit uses torch's fused optimizers, so the ratio to a plain loop with them is shown, too.
+    There are several builds, because the place of a network in memory changes the ratio by a few
+    percent.
     """
     found: dict[str, float] = {}
     for name, (*_, bar) in CASES.items():

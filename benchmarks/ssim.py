@@ -21,13 +21,13 @@ REPEATS = 5
 def measure(
     channels: int = 1, side: int = 28, *, images: int = IMAGES, repeats: int = REPEATS
 ) -> dict[str, float]:
-    """Time both on noisy copies of random images, the best of some alternating runs each.
+    """Time both on noisy copies of random images; the best of several alternating runs counts.
 
     Args:
-        channels: of an image.
-        side: of an image, pixels.
-        images: how many.
-        repeats: of both.
+        channels: channels of an image.
+        side: side of an image, in pixels.
+        images: how many images.
+        repeats: how many runs of each.
 
     Returns:
         `ratio` (loop seconds / batched seconds), `bar` (the least ratio wanted), both times in
@@ -57,7 +57,7 @@ def measure(
     torch.set_num_threads(1)
     try:
         batched, looped = ssim(x, y), loop()  # also the warm-up
-        # alternating, so that a busy moment of the machine hits both
+        # alternating, so that a busy moment of the machine slows both
         pairs = [(_seconds(lambda: ssim(x, y)), _seconds(loop)) for _ in range(repeats)]
     finally:
         torch.set_num_threads(threads)

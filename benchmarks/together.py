@@ -1,11 +1,11 @@
-"""A hundred clients of SplitFed V1 that compute together, against one by one; and what they hold.
+"""A hundred clients of SplitFed V1, computed together or one by one; and the memory of clients.
 
     python benchmarks/together.py [--small]
 
-LeNet cut at its second ReLU, 64 samples per client, one thread, the processor's time. Both ways
-are the toolkit's own loop, so the messages are the same; the largest difference of a deployed
-weight is printed, after the same epochs in single and in double precision. (Adam divides by the
-gradient's size, so that where a gradient is next to nothing rounding becomes a step.)
+LeNet is cut at its second ReLU; each client has 64 samples; one thread runs, and processor time is
+measured. Both ways use the toolkit's own loop, so the messages are the same. The largest difference
+of a deployed weight is printed, after the same epochs in single and in double precision. (Adam
+divides by the gradient's size, so if a gradient is nearly zero, rounding becomes a step.)
 """
 
 import gc
@@ -39,7 +39,7 @@ def seated(
     protocol: SplitFedV1, training: Training, *, shard: int = SHARD,
     dtype: torch.dtype = torch.float32,
 ) -> Run:  # fmt: skip
-    """A run at its beginning; equal whenever asked for."""
+    """A run at its beginning; every call gives an equal run."""
     data = random_split(protocol.clients * shard, SHAPE)
     train = replace(data.private_train, x=data.private_train.x.to(dtype))
     with Stream(0).scope():
@@ -51,18 +51,18 @@ def seated(
 
 
 def epoch(run: Run) -> None:
-    """A round, together where the toolkit does so."""
+    """Run a round, with clients computed together where the toolkit does so."""
     run.protocol.epoch(run.cast, Clock(), "train")
 
 
 def epoch_one_by_one(run: Run) -> None:
-    """A round, client by client."""
+    """Run a round, client by client."""
     with mock.patch.object(together, "ROWS", 1):
         epoch(run)
 
 
 def ratio(batch: int, *, clients: int = CLIENTS, pairs: int = PAIRS) -> float:
-    """Seconds of a round one by one to together."""
+    """The seconds of a round one by one, over those of a round together."""
     training = Training(batch_size=batch)
     ours, theirs = (seated(SplitFedV1(clients=clients), training) for _ in range(2))
     epoch(ours)
@@ -75,7 +75,7 @@ def ratio(batch: int, *, clients: int = CLIENTS, pairs: int = PAIRS) -> float:
 
 
 def difference(optimizer: str, dtype: torch.dtype, *, clients: int = 10) -> float:
-    """The largest difference of a deployed weight after two rounds."""
+    """The largest difference of a deployed weight between the two ways, after two rounds."""
     training = Training(
         batch_size=16, optimizer=optimizer, lr={"adam": 1e-3, "sgd": 0.1}[optimizer]
     )
@@ -95,12 +95,12 @@ def _weights(run: Run) -> list[Tensor]:
 
 
 def held(clients: int, active: int, *, rounds: int = 3) -> int:
-    """Bytes of all tensors of a run after some rounds, but for the samples.
+    """Bytes of all tensors of a run after some rounds, without the samples.
 
     Args:
-        clients: how many there are.
+        clients: how many clients there are.
         active: how many of them take part in a round.
-        rounds: after how many.
+        rounds: how many rounds.
     """
     protocol = SplitFedV1(clients=clients, participation=active / clients)
     before = _storages()

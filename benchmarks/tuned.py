@@ -1,9 +1,10 @@
-"""What rehearsing is worth: attacks tuned on their own samples against their papers' settings.
+"""What rehearsal is worth: attacks that choose their settings, against their papers' settings.
 
-Run with `python benchmarks/tuned.py [ATTACK ...] [--small]`: five victims at two cuts of LeNet, on
-MNIST where `SLTOOLKIT_DATA` names a folder that has it, on the embedded photographs otherwise;
-listeners and hijackers on the embedded digits; attacks on updates on these too, and in two
-protocols, since updates know no cut. Some tens of minutes per attack on one thread.
+Run with `python benchmarks/tuned.py [ATTACK ...] [--small]`. Each attack meets five victims at two
+cuts of LeNet, on MNIST if `SLTOOLKIT_DATA` names a folder that has it, else on the embedded
+photographs. Listeners, hijackers and attacks on updates use the embedded digits; since updates have
+no cut, attacks on them are compared in two protocols instead. An attack takes some tens of minutes
+on one thread.
 """
 
 import os
@@ -55,19 +56,19 @@ def he_whitebox(tv_weight: float) -> WhiteBox:
 HE_SHADOW = Shadow(
     inversion=WhiteBox(steps=500, lr=0.05, tv_weight=8.0, tv_beta=2, forward="client")
 )
-"""Their shadow's inversion: 500 steps of 0.1, weight 2, for pixels divided by 1/2."""
+"""The shadow with He et al.'s inversion: 500 steps of 0.1, weight 2, pixels divided by 1/2."""
 
 UNTRAINED = DeepImagePrior(steps=400)
-"""A fifth of the default's steps, the same for both settings."""
+"""A fifth of the default steps, for both settings."""
 
 ALIGNING = replace(FORA.paper(), width=16, blocks=2)
-"""Narrow networks, the same for both settings."""
+"""Narrow networks, for both settings."""
 
 HIJACKING = replace(FSHA.paper(), width=16, blocks=1)
-"""Narrow networks, the same for both settings."""
+"""Narrow networks, for both settings."""
 
 DESCENT = InvertingGradients(steps=1200)
-"""A quarter of the published code's steps, with its schedule: the same for both settings."""
+"""A quarter of the published code's steps, with its schedule, for both settings."""
 
 
 PUBLISHED: dict[str, Mapping[str, AnyAttack]] = {
@@ -81,7 +82,7 @@ PUBLISHED: dict[str, Mapping[str, AnyAttack]] = {
     "shadow": dict.fromkeys(CUTS, HE_SHADOW),
     "whitebox": {"conv1": he_whitebox(0.0), "relu2": he_whitebox(1.0)},
 }
-"""Attack -> place (a cut or a protocol) -> its paper's settings (for MNIST, where it has any)."""
+"""Attack -> place (a cut or a protocol) -> its paper's settings, if possible those for MNIST."""
 
 TUNED: dict[str, AnyAttack] = {
     "decoder": Decoder(budget=8),
@@ -94,13 +95,13 @@ TUNED: dict[str, AnyAttack] = {
     "shadow": Shadow(),
     "whitebox": WhiteBox(),
 }
-"""The same attacks with what they leave open."""
+"""The same attacks with open parameters."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One victim's mean squared error under both, the prior alone's, and what was chosen."""
+    """The mean squared errors of both settings and of the prior on one victim, and the choice."""
 
     place: str
     seed: int
@@ -111,19 +112,19 @@ class Pair:
 
 
 Train = Callable[[str, int, Sequence[AnyAttack]], Victim]
-"""A victim at a place, of a seed, and who attacks it: some take part in its training."""
+"""Trains a victim, given its place, its seed and the attacks; some take part in the training."""
 
 
 def at_cuts(
     data: Split, model: Any, *, targets: int = 32, training: Training | None = None
 ) -> Train:
-    """Victims whose place is a cut; of two epochs, unless `training` says otherwise.
+    """Victims whose place is a cut.
 
     Args:
-        data: of the victims and of the attacker.
+        data: the data of the victims and of the attacker.
         model: the victims' network.
         targets: held-out images per victim.
-        training: of the victims.
+        training: the victims' training; by default two epochs.
     """
 
     def train(place: str, seed: int, attacks: Sequence[AnyAttack]) -> Victim:
@@ -136,7 +137,7 @@ def at_cuts(
 
 
 def in_protocols(data: Split, model: Any) -> Train:
-    """Victims of two epochs, whose place is a protocol, and 16 targets, learned from one by one."""
+    """Victims whose place is a protocol: two epochs, and 16 targets with an update each."""
 
     def train(place: str, seed: int, attacks: Sequence[AnyAttack]) -> Victim:
         return api.train(
@@ -148,7 +149,7 @@ def in_protocols(data: Split, model: Any) -> Train:
 
 
 def _taking_part(attacks: Sequence[AnyAttack]) -> dict[str, Any]:
-    """Those that the training has to know of, as `api.train` takes them."""
+    """The attacks that take part in the training, as `api.train` takes them."""
     return {
         "listeners": [a for a in attacks if isinstance(a, Listener)],
         "active": next((a for a in attacks if isinstance(a, ActiveAttack)), None),
@@ -162,10 +163,10 @@ def pairs(
     """Attack victims of every seed at every place of `published`, with both settings.
 
     Args:
-        train: makes a victim.
+        train: trains a victim.
         published: the paper's settings by place.
-        tuned: the same attack with what it leaves open.
-        seeds: of the victims.
+        tuned: the same attack with open parameters.
+        seeds: the victims' seeds.
     """
     for place, fixed in published.items():
         apart = isinstance(tuned, ActiveAttack)  # two hijackers can't share a training
@@ -184,7 +185,7 @@ def pairs(
 
 
 def summary(found: Sequence[Pair], place: str) -> dict[str, float]:
-    """Over a place's victims: mean errors, and the interval of both's difference (t, 95 %)."""
+    """Mean errors over a place's victims, and the 95 % t interval of the difference."""
     here = [p for p in found if p.place == place]
     saved = t_interval([p.published - p.tuned for p in here])
     return {
@@ -197,7 +198,7 @@ def summary(found: Sequence[Pair], place: str) -> dict[str, float]:
 
 
 def compared(name: str) -> Iterator[Pair]:
-    """An attack's pairs. Who takes part in a training needs hundreds of batches: 8x8 digits."""
+    """The pairs of an attack; one on a training needs hundreds of batches, hence 8x8 digits."""
     published, tuned = PUBLISHED[name], TUNED[name]
     small = partial(build, "lenet", shape=(1, 8, 8), classes=10, padding=2)
     if set(published) == set(PROTOCOLS):
@@ -213,7 +214,7 @@ def compared(name: str) -> Iterator[Pair]:
 
 
 def smallest(name: str) -> Iterator[Pair]:
-    """Two pairs at one place, at the smallest settings: to see that it runs."""
+    """Two pairs at one place with the smallest settings, to see that the benchmark runs."""
     attack = type(TUNED[name]).smoke()
     place = next(iter(PUBLISHED[name]))
     small = partial(build, "lenet", shape=(1, 8, 8), classes=10, padding=2)
@@ -223,7 +224,7 @@ def smallest(name: str) -> Iterator[Pair]:
 
 
 def main() -> None:
-    """Print every pair and the summaries; the exit status says whether any tuned one is worse."""
+    """Print all pairs and summaries; the exit status is 1 if a tuned attack is worse somewhere."""
     torch.set_num_threads(1)
     worse = False
     command = parser(__doc__)

@@ -1,10 +1,10 @@
 """UnSplit on 64 MNIST-sized targets at once against a plain loop, one target at a time.
 
-Run with `python benchmarks/unsplit_batch.py [--small]`; one thread, as a worker has. The client is
-LeNet's first convolution, and everything up to its first pooling and to its second ReLU (UnSplit's
-MNIST network is the same LeNet). The loop is the published one, written with torch's own layers and
-optimizers, and computes no gradient that it doesn't use. Both start from the same clones. The
-targets are scikit-learn's digits at MNIST's size, so that no file is needed.
+Run with `python benchmarks/unsplit_batch.py [--small]`; it uses one thread, as a worker does. The
+client is LeNet's first convolution, then everything up to its first pooling, then everything up to
+its second ReLU (UnSplit's MNIST network is the same LeNet). The loop is the published one, written
+with torch's own layers and optimizers, without unused gradients. Both start from the same clones.
+The targets are scikit-learn's digits at MNIST's size, so no file is needed.
 """
 
 import time
@@ -32,19 +32,19 @@ REPEATS = 3
 def measure(
     at: str = "conv1", *, attack: UnSplit = ATTACK, targets: int = TARGETS, repeats: int = REPEATS
 ) -> dict[str, float]:
-    """Time both on the same targets, the best of some alternating runs each.
+    """Time both on the same targets; the best of several alternating runs counts.
 
-    The loop is timed on an eighth of the targets, and attacks all of them once for their quality.
+    The loop is timed on an eighth of the targets, and attacks all of them once to compare quality.
 
     Args:
         at: the block of LeNet after which the client ends.
-        attack: its settings.
-        targets: how many.
-        repeats: of both.
+        attack: the attack with its settings.
+        targets: how many targets.
+        repeats: how many runs of each.
 
     Returns:
         `ratio` (targets per second at once / one at a time), `bar`, milliseconds per step of all
-        targets and of one, and by which share the mean MSE differs.
+        targets and of one, and the relative difference of the mean MSE.
     """
     small = pool("digits").samples.x[:targets]
     x = functional.interpolate(small, size=(28, 28), mode="bilinear")
@@ -67,7 +67,7 @@ def measure(
     torch.set_num_threads(1)
     try:
         together, apart = (float((g - x).square().mean()) for g in (at_once(), in_turn(targets)))
-        # alternating, so that a busy moment of the machine hits both
+        # alternating, so that a busy moment of the machine slows both
         part = max(1, targets // 8)
         pairs = [(_seconds(at_once), _seconds(lambda: in_turn(part))) for _ in range(repeats)]
     finally:
@@ -90,7 +90,7 @@ def client_of(rng: Stream, at: str) -> nn.Module:
 
 
 def alone(attack: UnSplit, clone: nn.Module, z: Tensor) -> Tensor:
-    """The published loop on one target's smashed data (1, ...): its input."""
+    """The input that the published loop recovers from one target's smashed data (1, ...)."""
     x = z.new_full((1, 1, 28, 28), 0.5).requires_grad_(True)
     weights = list(clone.parameters())
     on_input = torch.optim.Adam([x], lr=attack.lr, amsgrad=True)
@@ -114,7 +114,7 @@ def alone(attack: UnSplit, clone: nn.Module, z: Tensor) -> Tensor:
 
 
 def _seconds(call: Callable[[], Tensor]) -> float:
-    # of the processor: what else runs on the machine counts less than by the clock
+    # processor time, since other processes affect it less than wall time
     start = time.process_time()
     call()
     return time.process_time() - start

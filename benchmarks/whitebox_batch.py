@@ -1,8 +1,8 @@
 """The white box on 64 MNIST-sized targets at once against the same loop one target at a time.
 
-Run with `python benchmarks/whitebox_batch.py [--small]`; one thread, as a worker has. The client is
-LeNet's first convolution (the setting of He et al. 2019), and for comparison everything up to its
-second ReLU. The targets are scikit-learn's digits at MNIST's size, so that no file is needed.
+Run with `python benchmarks/whitebox_batch.py [--small]`; it uses one thread, as a worker does. The
+client is LeNet's first convolution (the setting of He et al. 2019) and, for comparison, everything
+up to its second ReLU. The targets are scikit-learn's digits at MNIST's size, so no file is needed.
 """
 
 import time
@@ -30,23 +30,24 @@ REPEATS = 2
 def measure(
     at: str = "conv1", *, targets: int = TARGETS, steps: int = STEPS, repeats: int = REPEATS
 ) -> dict[str, float]:
-    """Time both on the same targets, the best of some alternating runs each.
+    """Time both on the same targets; the best of several alternating runs counts.
 
     Args:
         at: the block of LeNet after which the client ends.
-        targets: how many.
-        steps: of the descent.
-        repeats: of both.
+        targets: how many targets.
+        steps: steps of the descent.
+        repeats: how many runs of each.
 
     Returns:
         `ratio` (targets per second at once / one at a time), `bar`, milliseconds per step of all
-        and of one target, the largest relative difference of a target's MSE, and that of the means.
+        targets and of one, the largest relative difference of a target's MSE, and that of the
+        means.
     """
     with Stream(0).scope():
         client = cut(build("lenet", shape=(1, 28, 28), classes=10), at)[0].eval()
     small = pool("digits").samples.x[:targets]
     x = functional.interpolate(small, size=(28, 28), mode="bilinear")
-    # all steps on both sides: nobody stops early
+    # both sides take all steps, because no target stops early
     attack = WhiteBox(tv_weight=1e-2, steps=steps, window=0)
 
     def together() -> Tensor:
@@ -59,7 +60,7 @@ def measure(
     torch.set_num_threads(1)
     try:
         batched, looped = ((g - x).square().mean((1, 2, 3)) for g in (together(), alone()))
-        # alternating, so that a busy moment of the machine hits both
+        # alternating, so that a busy moment of the machine slows both
         pairs = [(_seconds(together), _seconds(alone)) for _ in range(repeats)]
     finally:
         torch.set_num_threads(threads)
@@ -75,7 +76,7 @@ def measure(
 
 
 def recover(attack: WhiteBox, client: nn.Module, x: Tensor) -> Reconstruction:
-    """What an attacker finds who knows the client and nothing else, of inputs `x` (N, ...)."""
+    """What an attacker that knows only the client recovers of inputs `x` (N, ...)."""
     with torch.no_grad():
         z = client(x)
     view = WhiteBoxView(
@@ -90,7 +91,7 @@ def recover(attack: WhiteBox, client: nn.Module, x: Tensor) -> Reconstruction:
 
 
 def _seconds(call: Callable[[], Tensor]) -> float:
-    # of the processor: what else runs on the machine counts less than by the clock
+    # processor time, since other processes affect it less than wall time
     start = time.process_time()
     call()
     return time.process_time() - start

@@ -5,7 +5,7 @@
 >>> victim = sl.train("lenet", data, cut="conv1", seed=0)
 >>> sl.attack(victim, sl.Decoder(), seed=0).rows()
 
-Everything is loaded when it is first used, so that the command line answers at once.
+Every name is loaded when it is first used, so that the command line answers at once.
 """
 
 import warnings
@@ -85,10 +85,10 @@ _REGISTRIES = {
     "DEFENSES": "sltoolkit.defenses",
     "PROTOCOLS": "sltoolkit.protocols",
 }
-"""Each registry's home. Its plug-ins are public names, too."""
+"""Registry -> the module that holds it. The plug-ins in it are public names, too."""
 
 _FORMER = {"Quantised": "Quantized"}
-"""Names of an earlier release, and what they are called now."""
+"""Name in an earlier release -> its name now."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""`python -m sltoolkit`."""
+"""Runs the command line for `python -m sltoolkit`."""
 
 from sltoolkit.cli.app import main
 

@@ -1,4 +1,4 @@
-"""What a notebook or a script calls: `train`, `frozen`, `attack`, `table`.
+"""The functions that a notebook or a script calls: `train`, `frozen`, `attack`, `table`.
 
 >>> import sltoolkit as sl
 >>> data = sl.data.load("photos")
@@ -76,32 +76,35 @@ def train(
     """Train a split model.
 
     Args:
-        model: a registered name, your own `nn.Module` (trained from the weights it has, on a
-            copy), or a function that makes one (drawn anew for every seed).
+        model: a registered name, your own `nn.Module` (a copy is trained, from the weights that it
+            has), or a function that makes one (it is called for every seed).
         data: a split, or the name of a data set.
-        cut: the block after which the client ends; two of them for a protocol with a tail.
+        cut: the block after which the client's part ends; a list of blocks for a protocol with
+            more than two parts.
         protocol: a protocol, or its name.
-        partition: which client holds which samples, or its name; dealt out in turn by default.
-        reducer: a lossy codec that messages pass, or its name; None sends them as they are.
+        partition: which client holds which samples, or the name of a partition; by default the
+            samples are dealt out in turn.
+        reducer: a lossy codec on the wire, or its name; None sends messages unchanged.
         defense: a defense, its name, or None.
-        seed: the victim's seed: initialization, batches, dropout, the defense's noise.
+        seed: the victim's seed, for initialization, batches, dropout and the defense's noise.
         training: epochs, batch size, optimizer.
         targets: which records attacks will be asked about.
         listeners: attacks that listen to the training.
         active: an attack that takes over a seat.
         attacker_seed: seed of the listeners and of the active attack.
-        grants: what these attacks are granted beyond what their seat holds.
+        grants: what these attacks are granted beyond what their seats hold.
         device: where to compute.
         progress: called after each epoch with (epochs done, epochs in all).
-        rehearsing: called with (per cent done, 100) while a listener or a hijacker rehearses, which
-            it does when it hears the first batch; it starts from 0 for each of them.
+        rehearsing: called with (percent done, 100) while a listener or a hijacker rehearses, which
+            happens when the first batch that it can use arrives; each rehearsal starts from 0.
 
     Returns:
         The victim: deployed networks, transcript, utility.
 
     Raises:
         SpecError: for an unknown name or a cut that doesn't fit.
-        ThreatModelError: if a listener asks for what its seat doesn't hold; before training.
+        ThreatModelError: before any training, if a listener or a hijacker asks for what its seat
+            doesn't hold and the experiment doesn't grant.
         ProtocolError: if the parts don't fit the protocol, or the training diverges.
     """
     data = datasets.load(data) if isinstance(data, str) else data
@@ -156,7 +159,7 @@ def restored(
     seed: int, training: Training, targets: Targets, device: torch.device | str = "cpu",
     partition: Partition | str | None = None, reducer: Reducer | str | None = None,
 ) -> Victim:  # fmt: skip
-    """A victim that `checkpoint.save_victim` stored, given the arguments it was trained with."""
+    """The victim that `checkpoint.save_victim` stored in a file, given its training's arguments."""
     tensors, record = read_victim(path)
     untrained = train(
         model, data, cut=cut, protocol=protocol, defense=defense, seed=seed,
@@ -179,21 +182,24 @@ def frozen(
     targets: Targets | None = None,
     device: torch.device | str = "cpu",
 ) -> Victim:
-    """A victim that was trained elsewhere: nothing is trained, its weights are taken as they are.
+    """Make a victim from networks that were trained elsewhere; their weights stay as they are.
 
-    One pass of the protocol over the private training samples, in which nobody learns, gives the
+    The protocol runs once over the private training samples without learning. This pass gives the
     gradients that label attacks need.
 
     Args:
         client: the network up to the cut.
         server: the network behind it (up to the tail, if there is one).
-        data: the private data it was trained on and the attacker's, disjoint.
-        cut: what the place between client and server is called in rows and tables.
+        data: a split, or the name of a data set: the private data that the networks were trained
+            on, and the attacker's own data, disjoint from it.
+        cut: the name of the place between client and server in rows and tables.
         tail: the last part, where the client holds it (U-shaped).
-        protocol: decides which party holds what, and what travels. By default `u_shaped` with a
-            tail, and `vanilla` without one; label attacks need `Vanilla(labels_at="server")`.
-        defense: put in front of the wire; a defense that acts by training the client is refused.
-        seed: seed of the defense's noise.
+        protocol: a protocol, or its name; it decides which party holds what, and what travels. By
+            default `u_shaped` with a tail, and `vanilla` without one; without a tail, label attacks
+            need `Vanilla(labels_at="server")`.
+        defense: a defense in front of the wire, its name, or None; a defense that acts by training
+            the client is refused.
+        seed: the seed of the defense's noise.
         targets: which records attacks will be asked about.
         device: where to compute.
     """
@@ -235,7 +241,7 @@ def attack(
     role: Role | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Attack a trained victim; the outcome is judged against the truth and the prior alone.
+    """Attack a trained victim, and judge the outcome against the truth and the prior alone.
 
     Args:
         victim: from `train` or `frozen`.
@@ -243,13 +249,13 @@ def attack(
         seed: the attacker's seed.
         grants: what the attack is granted beyond what its seat holds; by default `aux`, `release`
             and `prior` (own data, queries, class frequencies).
-        targets: other reconstruction targets than the victim's own.
-        role: the seat; by default the first that holds what the attack needs.
-        progress: called with (per cent done, 100), rehearsal included; only at the end where the
-            attack doesn't report how far it is.
+        targets: which records the attack is asked about; by default the victim's own targets.
+        role: the seat; by default the first of the attack's roles that holds what it needs.
+        progress: called with (percent done, 100), rehearsal included. If the attack doesn't report
+            its progress, it is called only at the end.
 
     Raises:
-        ThreatModelError: if a grant is missing.
+        ThreatModelError: if a grant is missing, or a listener didn't hear this victim's training.
     """
     attempt = attempt_columns(victim, attack, seed=seed, targets=targets or victim.targets)
     with nullcontext() if progress is None else watch(progress):

@@ -1,4 +1,6 @@
-"""The errors a user can cause, each saying what was expected, what was found and how to fix it.
+"""The errors that a user can cause.
+
+Each message says what was expected, what was found and how to fix it.
 
 ```
 SLToolkitError
@@ -42,7 +44,7 @@ class StoreError(SLToolkitError):
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """The hint `; did you mean 'x'?` for the nearest of `words`, empty when none is near."""
+    """The hint `; did you mean 'x'?` with the nearest of `words`; empty if none is near."""
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
 

@@ -1,4 +1,4 @@
-"""Progress: a computation reports how far it is, and watchers are told."""
+"""Progress of computations: a computation reports how far it is, and a watcher is told."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -25,9 +25,9 @@ _rehearsals: ContextVar[Watcher | None] = ContextVar("rehearsals", default=None)
 
 @contextmanager
 def watch(watcher: Watcher) -> Iterator[None]:
-    """Call `watcher` with (per cent done, 100) while something is computed here.
+    """Call `watcher` with (percent done, 100) while the body computes.
 
-    It is called once per per cent at most, and at the end (unless that is an error).
+    It is called at most once per percent, and at the end, unless the body raises an error.
     """
     said = 0
 
@@ -48,7 +48,7 @@ def watch(watcher: Watcher) -> Iterator[None]:
 
 @contextmanager
 def part(share: float) -> Iterator[None]:
-    """What is computed here is this share of what remains of the present part."""
+    """The body's computation counts as this share of what remains of the current part."""
     outer = _watch.get()
     if outer is None:
         yield
@@ -64,7 +64,7 @@ def part(share: float) -> Iterator[None]:
 
 
 def advance(done: int, total: int) -> None:
-    """`done` of `total` steps of what remains of the present part are made."""
+    """Report that `done` of the `total` steps that remain of the current part are done."""
     now = _watch.get()
     if now is not None:
         now.tell(now.low + (now.high - now.low) * done / max(1, total))
@@ -72,7 +72,7 @@ def advance(done: int, total: int) -> None:
 
 @contextmanager
 def watch_rehearsals(watcher: Watcher | None) -> Iterator[None]:
-    """Let `watcher` watch each training rehearsal that happens here, from 0 to 100 per cent."""
+    """Let `watcher` watch each training rehearsal in the body, from 0 to 100 percent."""
     token = _rehearsals.set(watcher)
     try:
         yield
@@ -82,7 +82,7 @@ def watch_rehearsals(watcher: Watcher | None) -> Iterator[None]:
 
 @contextmanager
 def rehearsal() -> Iterator[None]:
-    """What is computed here is one training rehearsal."""
+    """The body's computation is one training rehearsal, watched by itself."""
     watcher = _rehearsals.get()
     with nullcontext() if watcher is None else watch(watcher):
         yield

@@ -1,4 +1,4 @@
-"""Shape aliases. They are documentation for readers and, in the tests, checked at run time."""
+"""Shape aliases. They document shapes for readers, and the tests check them at run time."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,4 +19,4 @@ Scores = Float[Tensor, "n classes"]
 """One score per target and class; the highest is the guess."""
 
 Scalar = Float[Tensor, ""]
-"""A single number, kept as a tensor: it may carry a gradient."""
+"""A single number as a tensor, because it may carry a gradient."""

@@ -1,9 +1,9 @@
 """Independent named random streams from one seed.
 
-Layer initialization, dropout and opacus draw from torch's *global* generator, so handing out
-named generators does not separate the parties: an attacker that builds a network would shift the
-victim's dropout masks. A `Stream` therefore also owns a *scope*, in which the global generators
-are its own; what runs inside two different streams' scopes can never influence each other.
+Layer initialization, dropout and opacus draw from torch's *global* generator, so named generators
+alone do not separate the parties: an attacker that builds a network would shift the victim's
+dropout masks. A `Stream` therefore also owns a *scope*, in which the global generators have the
+stream's own state. Code in the scopes of two different streams can't influence each other's draws.
 """
 
 import base64
@@ -22,23 +22,23 @@ import torch
 class Stream:
     """A random stream with named children.
 
-    A child is a function of the seed and its path of names alone, so adding one never shifts
-    another. Asking twice for the same child (or generator) gives the same object, whose state
-    goes on.
+    A child depends on the seed and its path of names alone, so adding one never shifts another.
+    Asking twice for the same child (or generator) gives the same object, which continues where it
+    was.
 
     Args:
         seed: any integer.
         path: names from the root to this stream.
     """
 
-    _entered: ClassVar["Stream | None"] = None  # whose scope is open: the innermost one
+    _entered: ClassVar["Stream | None"] = None  # the stream whose scope is open, the innermost one
 
     def __init__(self, seed: int, path: tuple[str, ...] = ()) -> None:
         self._root = seed
         self._path = path
         digest = hashlib.sha256("\x1f".join((str(seed), *path)).encode()).digest()
         self.seed = int.from_bytes(digest[:8], "little") >> 1  # 63 bits: torch takes signed seeds
-        # the scope must not repeat what the named generators draw
+        # another seed: the scope must not repeat what the named generators draw
         self._scope_seed = int.from_bytes(digest[8:16], "little") >> 1
         self._children: dict[str, Stream] = {}
         self._torch: dict[str, torch.Generator] = {}
@@ -56,24 +56,24 @@ class Stream:
         return self._children[name]
 
     def fresh(self, name: str) -> "Stream":
-        """Like `child`, but from its beginning every time: for what must be repeatable."""
+        """Like `child`, but a new object at its beginning every time, for repeatable draws."""
         return Stream(self._root, (*self._path, name))
 
     def torch(self, device: torch.device | str = "cpu") -> torch.Generator:
-        """This stream's torch generator on `device`; its state goes on between calls."""
+        """This stream's torch generator on `device`; calls return the same generator."""
         key = str(torch.device(device))
         if key not in self._torch:
             self._torch[key] = torch.Generator(device).manual_seed(self.seed)
         return self._torch[key]
 
     def numpy(self) -> np.random.Generator:
-        """This stream's numpy generator; its state goes on between calls."""
+        """This stream's numpy generator; calls return the same generator."""
         if self._numpy is None:
             self._numpy = np.random.default_rng(self.seed)
         return self._numpy
 
     def state(self) -> dict[str, Any]:
-        """Where this stream and all its children are, as JSON."""
+        """The states of this stream and of all its children, as JSON."""
         numpy = None if self._numpy is None else self._numpy.bit_generator.state
         return {
             "torch": {device: _text(g.get_state()) for device, g in self._torch.items()},
@@ -83,7 +83,7 @@ class Stream:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state` of a stream with the same seed and path."""
+        """Continue from a `state` of a stream with the same seed and path."""
         for device, text in state["torch"].items():
             self.torch(device).set_state(_tensor(text))
         if state["numpy"] is not None:
@@ -95,18 +95,19 @@ class Stream:
     def scope(
         self, libraries: Sequence[str] = ("torch", "numpy", "random")
     ) -> AbstractContextManager[None]:
-        """Make the global generators (torch with CUDA, numpy, random) this stream's own.
+        """Give the global generators (torch with CUDA, numpy, random) this stream's own state.
 
-        The outer state is put back at the end, also after an exception; this stream's own state
-        goes on in its next scope, also where one lies within another.
+        The outer state is restored at the end, even after an exception. This stream's next scope
+        continues from its own state, even if one scope lies within another.
 
         Args:
-            libraries: whose generators; numpy's cost a tenth of a millisecond to exchange.
+            libraries: the libraries whose generators are exchanged; numpy's cost a tenth of a
+                millisecond.
         """
         return _Scope(self, libraries)
 
     def torch_scope(self) -> AbstractContextManager[None]:
-        """The scope of a network's pass: torch's generators only, at a few microseconds."""
+        """A scope for a network's pass: torch's generators only, which takes a few microseconds."""
         return _Scope(self, _TORCH_ONLY)
 
 
@@ -115,7 +116,7 @@ _TORCH_ONLY = ("torch",)
 
 @final
 class _Scope(AbstractContextManager[None]):
-    """A class, not a generator: a training step opens three of them."""
+    """A scope; a class is faster than a generator, and a training step opens three scopes."""
 
     __slots__ = ("_libraries", "_outer", "_outside", "_stream")
 
@@ -156,7 +157,7 @@ def _put_torch_state(state: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
 
 
 def _text(state: torch.Tensor) -> str:
-    """The bytes of a generator's state, as text."""
+    """The bytes of a torch generator's state, as text."""
     return base64.b64encode(state.numpy().tobytes()).decode()
 
 

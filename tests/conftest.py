@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures that all tests share."""
 
 import gc
 from importlib import import_module
@@ -12,23 +12,23 @@ import torch
 
 
 def pytest_collection_finish() -> None:
-    """What is imported and collected stays: who collects garbage needn't look at it again."""
+    """Imported modules and collected tests stay, so garbage collection need not examine them."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """Test workers run side by side, and two busy ones with two threads each crawl.
+    """Use one torch thread: test workers run side by side, and more threads slow them down.
 
-    Before every test, because importing numba (which dcor does) puts the number back up.
+    It is set before every test, because importing numba (as dcor does) raises the number again.
     """
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing downloads in a test."""
+    """Tests must not use the network."""
 
     def unreachable(**_: Any) -> None:
         raise OSError("the network is unreachable")
@@ -47,7 +47,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def dcor() -> ModuleType:
-    """The library; not compiled, which would take seconds and save milliseconds."""
+    """The library dcor, not compiled, because compiling takes seconds and saves milliseconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUMBA_DISABLE_JIT", "1")
         return import_module("dcor")

@@ -1,4 +1,4 @@
-"""What a notebook calls: train, frozen, attack, table."""
+"""The functions that a notebook calls: train, frozen, attack, table."""
 
 from collections import OrderedDict
 from typing import Any

@@ -1,4 +1,4 @@
-"""A victim that was trained elsewhere: its weights are taken as they are."""
+"""A victim that was trained elsewhere, whose weights stay as they are."""
 
 import copy
 
@@ -18,7 +18,7 @@ HINTED = ("aux", "release", "prior", "hints")
 
 @pytest.fixture(scope="module")
 def victim() -> sl.Victim:
-    """Trained here, and then handed over as if it had been trained elsewhere."""
+    """A victim that is trained here, and handed over as if it had been trained elsewhere."""
     return sl.train(network, split(), cut=CUT, training=QUICK, targets=TARGETS)
 
 
@@ -44,7 +44,7 @@ def test_its_gradients_are_those_of_its_weights(victim: sl.Victim) -> None:
     z = again.client.client(held.x).detach().requires_grad_()
     functional.cross_entropy(again.server(z), held.y, reduction="sum").backward()
     assert z.grad is not None
-    # one pass in one batch of 48: each row is that of the mean
+    # one pass in one batch of 48: each row is the gradient of the mean
     expected: Tensor = z.grad[record.ids] / 48
     torch.testing.assert_close(record.rows, expected, rtol=1e-4, atol=1e-7)
     result = sl.attack(again, sl.Direction(), grants=HINTED)
@@ -53,7 +53,7 @@ def test_its_gradients_are_those_of_its_weights(victim: sl.Victim) -> None:
 
 
 def test_the_mechanism_knows_that_a_frozen_client_does_not_train() -> None:
-    """Private noise refuses BatchNorm in training alone, also where an attacker rebuilds it."""
+    """Private noise refuses BatchNorm only in training, also when an attacker rebuilds it."""
     client, server = sl.cut(network("batch"), CUT)
     victim = sl.frozen(client, server, split(), defense=sl.DPActivations(), targets=TARGETS)
     attack = sl.WhiteBox(steps=2, lr=0.1, tv_weight=0.0, tv_beta=1)

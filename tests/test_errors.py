@@ -1,4 +1,4 @@
-"""Errors: one base, and hints at what was meant."""
+"""Errors: one base class, and hints at the intended name."""
 
 import pytest
 

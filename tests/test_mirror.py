@@ -1,9 +1,9 @@
-"""Tests are where one looks for them: `sltoolkit/a/b.py` is tested by `tests/a/test_b.py`.
+"""Tests mirror the package: `sltoolkit/a/b.py` is tested by `tests/a/test_b.py`.
 
-A test file may say more behind the module's name (`test_cut_refused.py` is about `cut`). Files of
-plug-ins with a leading underscore are pieces of those beside them, and tested through them; the
-contract suite, `sltoolkit.testing`, is what `tests/contract` runs. What else is tested otherwise
-stands in a list below, with the place or the reason; no entry outlives it.
+A test file's name may go on behind the module's name (`test_cut_refused.py` is about `cut`). Files
+with a leading underscore are parts of the plug-ins beside them, and are tested through these.
+`tests/contract` runs the contract suite, `sltoolkit.testing`. The lists below name all other
+exceptions, with the place of the tests or the reason; an entry without an exception fails.
 """
 
 import ast
@@ -18,11 +18,11 @@ FREE = ("benchmarks", "cases", "contract", "docs", "e2e", "support")
 
 ABOUT_SEVERAL = {
     "test_registration": "a plug-in is one file and one line",
-    "test_rooms": "who may import whom",
+    "test_rooms": "which room may import which",
     "parameters/test_every_plugin": "the parameters of everything that is registered",
     "protocols/test_registry": "all protocols by name",
     "referee/test_path_to_a_row": "the modules between the client's forward pass and a row",
-    "training/test_order": "who stands on whom in the room",
+    "training/test_order": "which modules of the room import which",
     "test_mirror": "this file",
     "test_packaging": "the wheel, the links and the public names",
     "test_partition_and_reducer_options": "options of the API and of specs",
@@ -42,12 +42,12 @@ ABOUT_SEVERAL = {
     "defenses/test_training": "training under every defense",
     "networks/test_geometry": "where all networks put their cells",
     "protocols/test_defense_seams": "the seams of every protocol",
-    "protocols/test_feature_roles": "who holds what in protocols with blocks of features",
+    "protocols/test_feature_roles": "what each party holds in protocols with blocks of features",
     "protocols/test_feature_victims_stored": "stored victims of such protocols",
     "protocols/test_plain_loops": "protocols against loops written out",
     "training/test_memory_format": "channels-last from the data to the weights",
 }
-"""Test files that are about more than one module, and what about."""
+"""Test files about more than one module -> their subject."""
 
 ELSEWHERE = {
     "adversary/descended": "adversary/test_descent",
@@ -110,11 +110,11 @@ UNTESTED = {
     "shapes": "aliases of types",
     "wire/turn": "records without behavior",
 }
-"""Modules in which there is nothing to test, and why."""
+"""Modules with nothing to test -> the reason."""
 
 
 def _modules() -> dict[str, Path]:
-    """The modules by name, without `sltoolkit/`; attacks and defenses are counted once."""
+    """The modules' files by name, without `sltoolkit/`; attacks and defenses are counted once."""
     found: dict[str, Path] = {}
     for top in ("sltoolkit", "attacks", "defenses"):
         for path in sorted((ROOT / top).rglob("*.py")):
@@ -138,7 +138,7 @@ TESTS = _tests()
 
 
 def _module_of(test: str) -> str | None:
-    """The module that a test file is named after, the one with the longest name that fits."""
+    """The module that a test file is named after; the longest name that fits counts."""
     folder, _, stem = test.rpartition("/")
     words = stem.removeprefix("test_")
     fitting = [

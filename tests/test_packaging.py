@@ -1,4 +1,4 @@
-"""What is installed is what is in the tree: an unlisted sub-package would vanish silently."""
+"""Everything in the tree is installed; without this test, an unlisted package would be missed."""
 
 import ast
 import importlib

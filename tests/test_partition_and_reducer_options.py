@@ -1,4 +1,4 @@
-"""Partitions and reducers where people use them: in `train`, on the deployed path, in a spec."""
+"""Partitions and reducers in use: in `train`, on the deployed path, in a spec."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def digits() -> Split:
     return sl.data.load("digits", train=200, holdout=40, aux=60)
 
 
-def test_a_partition_says_who_holds_what(digits: Split) -> None:
+def test_a_partition_says_which_client_holds_which_samples(digits: Split) -> None:
     protocol = sl.Vanilla(clients=5, handover="none")
     victim = sl.train(
         "mlp", digits, cut=1, protocol=protocol, partition=sl.Shards(per_client=2), training=QUICK

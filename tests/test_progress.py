@@ -1,4 +1,4 @@
-"""How far something is: nested parts, and who is told."""
+"""Progress: nested parts, and what watchers are told."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_parts_take_their_share_of_what_remains() -> None:
         with part(0.5):
             advance(1, 2)  # 25
             with part(0.4):
-                pass  # 0.4 of the first half, from its beginning: behind what was told
+                pass  # 0.4 of the first half, which is less than was told already
         with part(0.5):
             advance(1, 1)  # 75
         advance(1, 5)  # a fifth of the last quarter: 80

@@ -1,4 +1,4 @@
-"""Adding an attack or a defense is one file and one line: done in a copy of the repository."""
+"""Adding an attack or a defense takes one file and one line, as a copy of the repository shows."""
 
 import json
 import os
@@ -117,7 +117,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository with an attack and a defense more."""
+    """A copy of the repository with one more attack and one more defense."""
     root = tmp_path_factory.mktemp("copy")
     for name in FOLDERS:
         skip = shutil.ignore_patterns("__pycache__")
@@ -129,7 +129,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def add(package: Path, file: str, source: str, line: str) -> None:
-    """One file, and one line beside those of the others."""
+    """Add a plug-in: one file, and one line in the registry."""
     (package / file).write_text(source)
     registry = package / "__init__.py"
     lines = registry.read_text().splitlines()

@@ -36,17 +36,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "sltoolkit": {"api"},
 }
-"""Besides the ground, these rooms and all that they may import."""
+"""Room -> the rooms that it may import besides the ground, and all that these may import."""
 
 TRUTH = {"image_targets", "label_targets"}
-"""What of `data.targets` says which private records are asked about (`Targets`: how many)."""
+"""Names in `data.targets` that choose private records; `Targets` only says how many."""
 
 FILES = modules()
 IMPORTS = imports(FILES)
 
 
 def reach(room: str) -> set[str]:
-    """The rooms that a room may import."""
+    """All rooms that a room may import."""
     found, todo = {room, "ground"}, [room]
     while todo:
         new = MAY_IMPORT[todo.pop()] - found

@@ -1,4 +1,4 @@
-"""Streams are independent of each other, and repeat themselves from the same seed."""
+"""Streams are independent of each other, and repeat themselves with the same seed."""
 
 import random
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def test_a_scope_repeats_nothing_that_the_named_generators_draw() -> None:
 
 
 def test_a_scope_leaves_the_global_generators_as_they_were() -> None:
-    with Stream(99).scope():  # keeps this test off the session's own generators
+    with Stream(99).scope():  # so that this test doesn't touch the session's generators
         torch.manual_seed(5), np.random.seed(5), random.seed(5)
         expected = [globals_drawn() for _ in range(2)]
         torch.manual_seed(5), np.random.seed(5), random.seed(5)
@@ -98,7 +98,7 @@ def test_the_state_goes_on_between_scopes() -> None:
     apart = []
     for _ in range(3):
         apart.append(scoped(s))
-        globals_drawn()  # what happens outside does not matter
+        globals_drawn()  # draws outside the scope don't matter
     assert apart == together
     assert len(set(together)) == 3
 
@@ -128,7 +128,7 @@ def test_scopes_of_different_streams_nest_without_touching_each_other() -> None:
 def test_a_stream_entered_again_within_itself_never_repeats_a_number(
     enter: Callable[[Stream, Stream, Callable[[], float]], float],
 ) -> None:
-    # a defense that enters its own turn's scope is already inside of it
+    # a defense may enter the scope of its turn's stream, which is open already
     a, b = Stream(0).child("a"), Stream(0).child("b")
     drawn = [enter(a, b, lambda: float(torch.rand(()))) for _ in range(3)]
     with Stream(0).child("a").scope():

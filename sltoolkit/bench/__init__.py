@@ -1,1 +1,1 @@
-"""Experiments: from a spec to a store of results."""
+"""The bench runs experiments: from a spec to a store of results."""

@@ -1,4 +1,4 @@
-"""From spec tables to objects: every key is checked against what the plug-in really takes."""
+"""Builds objects from spec tables; every key is checked against what the plug-in really takes."""
 
 import typing
 from collections.abc import Collection, Iterator, Mapping
@@ -31,11 +31,11 @@ def table_into(kind: type[T], table: Mapping[str, Any], path: str) -> T:
     """An instance of a parameter dataclass from a table.
 
     A parameter that is itself such a dataclass takes a table, too, for example
-    `inversion = { steps = 300 }`; what that table leaves out stays at the parameter's default.
+    `inversion = { steps = 300 }`; keys that this table leaves out keep their defaults.
 
     Raises:
-        SpecError: for an unknown key (with the nearest valid one), a value of the wrong type or
-            out of its range.
+        SpecError: if a key is unknown (the message names the nearest valid one), or a value has the
+            wrong type or is out of its range.
     """
     values = _values(kind, table, path)
     with at(path, kind.__name__, values):
@@ -86,13 +86,13 @@ def _check_key(key: str, valid: list[str], path: str) -> None:
 
 @contextmanager
 def at(path: str, owner: str = "", keys: Collection[str] = ()) -> Iterator[None]:
-    """Say where in the spec a mistake is.
+    """Add to an error where in the spec the mistake is.
 
     Args:
-        path: of the table.
-        owner: whose parameters these are; where a message names it and then one of `keys`, the
-            path takes its place.
-        keys: of the table.
+        path: the path of the table.
+        owner: the class whose parameters the table sets; if a message begins with its name and then
+            names one of `keys`, the path replaces the class name.
+        keys: the keys of the table.
     """
     try:
         yield
@@ -134,7 +134,7 @@ def defense_from(table: Mapping[str, Any], path: str) -> Defense:
 
 
 def attack_from(table: Mapping[str, Any], path: str) -> AnyAttack:
-    """An attack from `{name, ...}`; `grants` and `role` belong to the experiment, not to it."""
+    """An attack from `{name, ...}`; `grants` and `role` are the experiment's, not parameters."""
     name, rest = _named(table, path, also=("grants", "role"))
     if name == "none" and not rest:
         return NoAttack()
@@ -150,10 +150,10 @@ def attack_from(table: Mapping[str, Any], path: str) -> AnyAttack:
 
 
 def check_grants(grants: Any, path: str) -> None:
-    """Refuse what is no list of grants.
+    """Check that a value is a list of grants.
 
     Raises:
-        SpecError: with the nearest grant.
+        SpecError: if it isn't; for an unknown grant, the message names the nearest one.
     """
     if not isinstance(grants, list | tuple):
         raise SpecError(f"{path}: expected a list of grants, got {grants!r:.80}")
@@ -177,7 +177,7 @@ def partition_from(table: Mapping[str, Any], path: str) -> Partition:
 
 
 def reducer_from(table: Mapping[str, Any], path: str) -> Reducer | None:
-    """A reducer from `{name, ...}`; `none` is none."""
+    """A reducer from `{name, ...}`; None for the name `none`."""
     name, rest = _named(table, path)
     if name == "none" and not rest:
         return None
@@ -200,5 +200,5 @@ def model_from(table: Mapping[str, Any], path: str) -> tuple[str, Any, dict[str,
 
 
 def places(cut: Any) -> list[Any]:
-    """The places of a cut, which may be given as one or as a list."""
+    """The places of a cut as a list, whether the cut is one place or a list of them."""
     return list(cut) if isinstance(cut, list | tuple) else [cut]

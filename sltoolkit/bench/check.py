@@ -1,4 +1,4 @@
-"""Checks of a plan against its data: a mistake shows before any training, not in failed rows."""
+"""Checks a plan against its data, so that mistakes show before any training, not in failed rows."""
 
 import json
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ from sltoolkit.streams import Stream
 from sltoolkit.training.run import seat_parties, shards_of
 
 _APART = ("seed", "active", "attacker_seed", "pilot", "grants")
-"""What doesn't decide whether the parts of a victim fit together."""
+"""Keys of a recipe that don't decide whether the parts of a victim fit together."""
 
 
 def check_victims(plan: Plan) -> None:
     """Read the data, build and cut the models, and seat the parties of every kind of victim.
 
     Raises:
-        SpecError: with the dotted path of what doesn't fit.
-        DataError: if data is missing, damaged or too small.
+        SpecError: if parts don't fit together; the message names the dotted path.
+        DataError: if data are missing, damaged or too few.
     """
     for recipe in _kinds(plan):
         _check(recipe)

@@ -1,4 +1,4 @@
-"""Engines: run jobs here, or on local worker processes. Workers share nothing but the store."""
+"""Engines run jobs in this process or in local worker processes, which share only the store."""
 
 import contextlib
 import json
@@ -27,15 +27,15 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, jobs: Sequence[Job], plan: Plan, store: Store, ended: Ended) -> None:
-        """Run them all; `ended` is called after each, in this thread."""
+        """Run all jobs; `ended` is called after each one, in this thread."""
 
 
 @final
 class InProcess(Engine):
-    """One after the other, in this process."""
+    """Runs one job after the other in this process."""
 
     def run(self, jobs: Sequence[Job], plan: Plan, store: Store, ended: Ended) -> None:
-        """In an order in which a victim's attacks follow its training."""
+        """Run all jobs; a victim's attacks follow its training."""
         threads = torch.get_num_threads()
         waiting, done, ids = list(jobs), set[str](), {job.id for job in jobs}
         try:
@@ -53,18 +53,18 @@ class InProcess(Engine):
 
 @final
 class Processes(Engine):
-    """On `workers` processes of one thread each.
+    """Runs jobs in `workers` processes of one thread each.
 
     A worker reads jobs from its standard input and ends at once when that closes, so it never
-    outlives this process, even if this one is killed. A worker that dies (out of memory, say)
-    leaves its job as a failed row and is replaced.
+    outlives this process, even if this process is killed. If a worker dies, for example because
+    memory runs out, its job becomes a failed row and the worker is replaced.
     """
 
     def __init__(self, workers: int) -> None:
         self._count = workers
 
     def run(self, jobs: Sequence[Job], plan: Plan, store: Store, ended: Ended) -> None:
-        """Hand the next ready job to whichever worker is free."""
+        """Run all jobs; each free worker gets the next job that is ready."""
         ids = {job.id for job in jobs}
         waiting, done, busy = list(jobs), set[str](), dict[_Worker, Job]()
         events: queue.Queue[tuple[_Worker, bool]] = queue.Queue()
@@ -77,7 +77,7 @@ class Processes(Engine):
                     busy[worker] = job
                     worker.start(job)
                 worker, alive = events.get()
-                if not alive and worker in idle:  # it had nothing to do
+                if not alive and worker in idle:  # it died while it had no job
                     worker.stop()
                     idle[idle.index(worker)] = _Worker(store.folder, events)
                     continue
@@ -95,7 +95,7 @@ class Processes(Engine):
 
 
 def next_ready(waiting: Sequence[Job], done: set[str], ids: set[str]) -> Job | None:
-    """The first job whose needs are met, preferring attacks on victims that are there."""
+    """The first job whose needs are met; attacks on stored victims are preferred to training."""
     ready = [j for j in waiting if all(n in done or n not in ids for n in j.after)]
     return min(ready, key=lambda j: j.kind == "run", default=None)
 
@@ -117,22 +117,22 @@ class _Worker:
     def start(self, job: Job) -> None:
         """Hand over a job."""
         stdin = self._process.stdin
-        with contextlib.suppress(BrokenPipeError):  # it just died: its thread says so
+        with contextlib.suppress(BrokenPipeError):  # it just died, which its thread will report
             if stdin is not None:
                 stdin.write(json.dumps(vars(job)) + "\n")
                 stdin.flush()
 
     def stop(self) -> None:
-        """Stop at once; the store only ever holds complete results."""
+        """Stop the process at once; the store only ever holds complete results."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # a job that it never took
+                with contextlib.suppress(BrokenPipeError):  # it never read its last job
                     pipe.close()
 
     def obituary(self) -> str:
-        """How it ended."""
+        """How the process ended, in words."""
         code = self._process.wait()
         return "killed, perhaps out of memory" if code == -9 else f"exit status {code}"
 

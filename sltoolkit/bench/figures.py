@@ -25,15 +25,15 @@ FORMATS = ("pdf", "png")
 
 
 def write_figures(folder: Path) -> list[Path]:
-    """Write all figures below `folder`/figures, as vectors and as pixels.
+    """Write all figures to `folder`/figures, as PDF and as PNG.
 
-    There is a grid of reconstructions per setting. Curves show quality against the cut, amount and
-    domain of the attacker's samples, epochs of the victim's training, and steps of the attack,
-    where the experiment varied them. A grid shows three of the targets whose images are kept: the
-    best, the median and the worst by their mean rank over all attacks and defenses that it shows.
+    Each setting has a grid of reconstructions. Curves show quality over the cut, the amount and
+    domain of the attacker's samples, the epochs of the victim's training, and the steps of the
+    attack, where the experiment varied them. A grid shows three of the targets whose images are
+    kept: the best, the median and the worst by mean rank over all attacks and defenses in it.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
         StoreError: if there is no finished experiment, or a file can't be written.
@@ -52,7 +52,7 @@ def write_figures(folder: Path) -> list[Path]:
 
 
 def _grids(rows: pd.DataFrame, store: Store) -> Iterator[tuple[str, Figure]]:
-    """A grid per setting, of the first victim and the first attacker's seed."""
+    """Name and figure of one grid per setting, for the first victim and the first attacker seed."""
     frame = prepared(rows)
     frame = frame[(frame["family"] == "reconstruction") & (frame["status"] == "ok")]
     for values, part in frame.groupby(SETTING, sort=False, dropna=False):
@@ -92,7 +92,7 @@ def _save(figure: Figure, folder: Path, name: str) -> Iterator[Path]:
         path = folder / "figures" / f"{name}.{ending}"
         try:
             path.parent.mkdir(exist_ok=True)
-            with rc_context({"pdf.fonttype": 42}):  # outlines that every publisher takes
+            with rc_context({"pdf.fonttype": 42}):  # TrueType fonts, which every publisher accepts
                 figure.savefig(path, facecolor="white", bbox_inches="tight", pad_inches=0.02)
         except OSError as error:
             raise StoreError(f"{path} can't be written: {error}") from error

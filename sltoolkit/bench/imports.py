@@ -1,6 +1,6 @@
-"""Which modules a module runs: itself and everything it imports, read from the sources.
+"""Which modules run when a module runs: itself and everything that it imports.
 
-Nothing is imported for that, so the answer doesn't depend on what else is loaded.
+The sources are parsed, not imported, so the answer doesn't depend on what else is loaded.
 """
 
 import ast
@@ -15,12 +15,12 @@ _ROOTS = {"sltoolkit": Path(__file__).parents[2]}
 def modules_behind(module: str, file: Path) -> dict[str, Path]:
     """The modules that run when a plug-in runs, and their files.
 
-    Imports are followed within this package and within the plug-in's own; those that only type
-    checkers see are no part of what runs.
+    Imports are followed within this package and within the plug-in's own package. Imports that only
+    type checkers see are left out.
 
     Args:
         module: the name of the plug-in's module.
-        file: where its source is.
+        file: the path of its source.
     """
     roots = {_top(module): _root_of(module, file), **_ROOTS}
     found, todo = {module: file}, [module]
@@ -35,11 +35,11 @@ def modules_behind(module: str, file: Path) -> dict[str, Path]:
 
 
 def locate(module: str, roots: dict[str, Path]) -> Path | None:
-    """The file of a module or of a package's `__init__`; None outside of the roots.
+    """The file of a module or of a package's `__init__`; None for modules outside the roots.
 
     Args:
-        module: its dotted name.
-        roots: the folder that holds each top-level package.
+        module: the module's dotted name.
+        roots: top-level package -> the folder that holds it.
     """
     if _top(module) not in roots:
         return None
@@ -49,12 +49,12 @@ def locate(module: str, roots: dict[str, Path]) -> Path | None:
 
 
 def imports_of(module: str, file: Path, *, running: bool) -> set[str]:
-    """The modules that a module imports, anywhere in its source.
+    """The modules that a module imports anywhere in its source.
 
     Args:
-        module: its dotted name.
-        file: where its source is.
-        running: leave out what is imported for type checkers alone.
+        module: the module's dotted name.
+        file: the path of its source.
+        running: whether to leave out imports for type checkers alone.
     """
     root = {_top(module): _root_of(module, file), **_ROOTS}
     found: set[str] = set()
@@ -90,7 +90,7 @@ def _for_type_checkers(test: ast.expr) -> bool:
 
 
 def _absolute(node: ast.ImportFrom, module: str, file: Path) -> str:
-    """Where `from X import ...` imports from, with leading dots resolved."""
+    """The module that `from X import ...` imports from, with leading dots resolved."""
     if not node.level:
         return node.module or ""
     package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]

@@ -1,7 +1,7 @@
-"""Jobs: one victim run with all its listeners, or one attack after the fact.
+"""Jobs: the training of one victim with its listeners, or one attack after the fact.
 
-A job knows only the plan and the store, so it can run in any process. A failure becomes a stored
-row that gives the reason, so no cell is ever left out.
+A job needs only the plan and the store, so it can run in any process. A failure becomes a stored
+row that gives the reason, so no cell is ever missing.
 """
 
 import dataclasses
@@ -48,25 +48,25 @@ def execute(job: Job, plan: Plan, store: Store) -> None:
             _attack(plan.cells[job.cells[0]], plan, store)
     except (Exception, SystemExit) as e:  # noqa: BLE001 - whatever a plug-in raises becomes a row
         fail(job, plan, store, reason_of(e))
-    if job.kind == "run":  # networks and optimizers in cycles; not free, so not after every cell
+    if job.kind == "run":  # frees networks in reference cycles; too slow to do after every cell
         gc.collect()
 
 
 def reason_of(error: BaseException) -> str:
-    """One line on what went wrong and where."""
+    """One line that says what went wrong and where."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
     if isinstance(error, SLToolkitError):
         where = ""
     lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        "can't allocate memory" in str(error)  # how torch says it on a CPU
+        "can't allocate memory" in str(error)  # torch's message on a CPU
     )
     kind = "out of memory" if lacking else type(error).__name__
     return f"{kind}: {' '.join(str(error).split())}{where}"
 
 
 def fail(job: Job, plan: Plan, store: Store, reason: str) -> None:
-    """Store the reason for every cell that has no result because of it."""
+    """Store the reason of a failed job for every cell that gets no result because of it."""
     keys: Iterable[str] = job.cells
     if job.kind == "run" and not store.has_victim(job.victim):
         keys = [c.key for c in plan.cells.values() if c.victim == job.victim]
@@ -88,7 +88,7 @@ def _failed(cell: CellPlan, plan: Plan, reason: str) -> dict[str, Any]:
 def _record(
     rows: Sequence[Row], *, reason: str = "", tuned: Mapping[str, float | str] | None = None
 ) -> dict[str, Any]:
-    """What is stored of every cell."""
+    """The record that is stored for a cell."""
     status = rows[0].status
     return {
         "status": status, "reason": reason, "tuned": dict(tuned or {}),
@@ -101,9 +101,9 @@ def _run(job: Job, plan: Plan, store: Store) -> None:
     try:
         attacks = [_as_on_pilot(cell, store) for cell in listening]
         victim = _made(plan.victims[job.victim].recipe, listening, attacks)
-    except ProtocolError:  # the training itself
+    except ProtocolError:  # the training itself failed
         raise
-    except Exception as e:  # noqa: BLE001 - one listener's fault is not the others'
+    except Exception as e:  # noqa: BLE001 - a listener's failure must not affect the others
         _one_by_one(job, plan, store, e)
         return
     if not store.has_victim(job.victim):
@@ -117,7 +117,7 @@ def _run(job: Job, plan: Plan, store: Store) -> None:
 
 
 def _one_by_one(job: Job, plan: Plan, store: Store, error: Exception) -> None:
-    """Train again with each listener alone, and without those with which training fails."""
+    """Train again with each listener alone; if that fails too, train without the listener."""
     if not job.cells or plan.victims[job.victim].recipe["active"] is not None:
         raise error
     if len(job.cells) > 1:
@@ -131,7 +131,7 @@ def _one_by_one(job: Job, plan: Plan, store: Store, error: Exception) -> None:
 
 
 def _prepare(victim: Victim, plan: Plan, key: str) -> None:
-    """Let the referee compute once what all cells of a victim are compared with."""
+    """Let the referee compute the scores that all cells of a victim are compared with, once."""
     for cell in plan.cells.values():
         if cell.victim == key:
             attack = attack_from(cell.attack, "attack")
@@ -144,7 +144,7 @@ def _attack(cell: CellPlan, plan: Plan, store: Store) -> None:
 
 
 def _as_on_pilot(cell: CellPlan, store: Store) -> AnyAttack:
-    """The attack, with the parameters that were tuned on its pilot victim, if it has one."""
+    """A cell's attack, with the parameters that were chosen on its pilot victim, if it has one."""
     attack = attack_from(cell.attack, "attack")
     if cell.pilot is None:
         return attack
@@ -180,13 +180,13 @@ def _judge(victim: Victim, cell: CellPlan, attack: AnyAttack, plan: Plan, store:
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    """As it will be read from the store."""
+    """The record as it will be read from the store."""
     plain: dict[str, Any] = json.loads(json.dumps(record))
     return plain
 
 
 def _cell_columns(cell: CellPlan, plan: Plan) -> dict[str, Any]:
-    """The columns that the plan knows: the cell, and the attack as the spec gives it."""
+    """The columns that the plan determines: the cell, and the attack as the spec gives it."""
     table = {k: v for k, v in cell.attack.items() if k != "name"}
     attack = attack_from(cell.attack, "attack")
     return {
@@ -199,7 +199,7 @@ def _cell_columns(cell: CellPlan, plan: Plan) -> dict[str, Any]:
 
 
 def _chance(victim: VictimPlan) -> float:
-    """Accuracy of guessing among the classes; NaN where the data can't be read."""
+    """The accuracy of guessing among the classes; NaN if the data can't be read."""
     try:
         return 1 / len(split_of(victim.recipe).classes)
     except SLToolkitError:
@@ -221,7 +221,7 @@ _held: dict[str, Victim] = {}
 
 
 def _stored(plan: Plan, key: str, store: Store) -> Victim:
-    if key not in _held:  # the cells of a victim come in a row: keep the last one
+    if key not in _held:  # the cells of a victim follow each other, so keep the last victim
         made = stored_victim(plan.victims[key].recipe, store.victim_path(key))
         _held.clear()
         _held[key] = made

@@ -1,10 +1,10 @@
-"""The key that a result is stored under: a hash of everything it depends on.
+"""The key that a result is stored under: a hash of everything that it depends on.
 
-That is the recipe, the code of the plug-ins it uses and of what they import, the versions of
+These are the recipe, the code of the plug-ins and of the modules that they import, the versions of
 package and torch, the number of threads and the device. The same key means the same numbers.
 
 Code is hashed as its syntax tree without prose: docstrings, comments, formatting and the meanings
-of parameters may change, and stored results stay valid.
+of parameters may change while stored results stay valid.
 """
 
 import ast
@@ -27,7 +27,12 @@ THREADS = 1
 
 
 def key_of(what: Any, sources: list[Any]) -> str:
-    """The key of what JSON describes and these classes and functions compute."""
+    """The key of a result.
+
+    Args:
+        what: the description of the result, as JSON values.
+        sources: the classes and functions that compute it.
+    """
     text = json.dumps([what, [_source(s) for s in sources], _environment()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -45,7 +50,7 @@ def code_of(source: str) -> str:
 
 @cache
 def _source(thing: Any) -> str:
-    """Of the module that defines it, and of everything that one imports."""
+    """The hash of the code that a class or function runs: its module and what that imports."""
     code = "\0".join(_code_of_file(file) for file in modules_of(thing).values())
     return hashlib.sha256(code.encode()).hexdigest()
 
@@ -83,7 +88,7 @@ def digest_of(path: str | None) -> str | None:
     """The hash of a file that a spec names, if it names one.
 
     Raises:
-        SpecError: if it can't be read.
+        SpecError: if the file can't be read.
     """
     try:
         return path and hashlib.sha256(Path(path).read_bytes()).hexdigest()

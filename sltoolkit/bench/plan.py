@@ -1,4 +1,4 @@
-"""A plan: the victims and cells of an experiment, and the key that each is stored under."""
+"""Plans: the victims and cells of an experiment, and the key that each is stored under."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ class VictimPlan:
     """A victim to train: its recipe (plain JSON) and its key.
 
     Attributes:
-        recipe: data, model, protocol, training, targets, defense, seed, device, checkpoint, and
-            for a hijacked training `active`, `attacker_seed` and the `pilot` it is tuned by.
-        key: the hash its result is stored under.
-        swept: its values of what the experiment sweeps, such as `training.lr=0.1`, unless another
-            column of its rows states them.
+        recipe: data, model, protocol, training, targets, defense, seed, device, checkpoint and,
+            for a hijacked training, `active`, `attacker_seed` and the `pilot` cell that tunes it.
+        key: the hash that the victim is stored under.
+        swept: its values of the swept settings that no other column of its rows states, such as
+            `training.lr=0.1`.
     """
 
     recipe: Table
@@ -49,9 +49,9 @@ class CellPlan:
         attacker_seed: the attacker's seed.
         grants: what it is granted beyond what its seat holds.
         listens: whether it has to be attached to the victim's training.
-        pilot: key of the cell whose tuned parameters it takes over; None: it tunes itself.
-        reported: False for a pilot's cell.
-        key: the hash its result is stored under.
+        pilot: key of the cell whose tuned parameters it takes over; None if it rehearses itself.
+        reported: whether its rows are reported; False for a pilot's cell.
+        key: the hash that its result is stored under.
     """
 
     victim: str
@@ -75,7 +75,7 @@ class Plan:
     cells: dict[str, CellPlan] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """As text, so that workers and reports use this plan and need not make it again."""
+        """The plan as text, so that workers and reports use it and need not make it again."""
         return json.dumps(asdict(self), indent=1)
 
 
@@ -90,7 +90,7 @@ class _Active:
 
 
 def plan_from_json(text: str) -> Plan:
-    """What `to_json` wrote."""
+    """The plan that `to_json` wrote."""
     table = json.loads(text)
     victims = {k: VictimPlan(**v) for k, v in table.pop("victims").items()}
     cells = {
@@ -103,7 +103,8 @@ def plan_of(spec: Spec) -> Plan:
     """Expand a checked spec.
 
     Raises:
-        ThreatModelError: if an attack can't be mounted in a protocol; before any training.
+        ThreatModelError: before any training, if an attack can't be mounted in a protocol.
+        SpecError: if an attack takes part in the training, and the victim comes from a checkpoint.
     """
     plan = Plan(name=spec.name, demonstration=spec.demonstration)
     several = len(spec.protocols) > 1
@@ -130,13 +131,13 @@ def _seated(point: Spec, *, several: bool) -> list[_Seated]:
     """The attacks of a point.
 
     Args:
-        point: with one protocol.
-        several: whether the experiment compares protocols. Attacks that this one can't seat are
-            then left out, and if none is left there is `none`, for utility alone.
+        point: a point of the experiment, with one protocol.
+        several: whether the experiment compares protocols. If so, attacks that this protocol can't
+            seat are left out; if no attack is left, `none` measures the utility.
 
     Raises:
-        ThreatModelError: if there is one protocol and it can't seat an attack.
-        SpecError: if an attack takes part in a training that is over.
+        ThreatModelError: if the experiment has one protocol and that can't seat an attack.
+        SpecError: if an attack takes part in the training, and the victim comes from a checkpoint.
     """
     protocol, found = protocol_of(point), []
     for i, table in enumerate(point.attack):

@@ -1,4 +1,4 @@
-"""From a victim's recipe, plain JSON, to what it is made of."""
+"""Makes victims, and the objects they consist of, from recipes in plain JSON."""
 
 import functools
 import json
@@ -33,7 +33,7 @@ from sltoolkit.training.victim import Victim
 
 
 def split_of(recipe: Table) -> Split:
-    """The data of a recipe; the last two are kept.
+    """The data of a recipe; the last two data sets stay in memory.
 
     Raises:
         DataError: if files are missing or damaged, or there are too few samples.
@@ -48,15 +48,16 @@ def _split(text: str) -> Split:
 
 
 def forget_data() -> None:
-    """Keep no data set any longer."""
+    """Drop the data sets that are kept in memory."""
     _split.cache_clear()
 
 
 def arguments(recipe: Table) -> dict[str, Any]:
-    """What `api.train` takes, apart from attacks.
+    """The arguments of `api.train`, apart from attacks.
 
     Raises:
-        SpecError, DataError: as its parts.
+        SpecError: if a table of the recipe is wrong.
+        DataError: if files are missing or damaged, or there are too few samples.
     """
     split = split_of(recipe)
     name, cut, params = model_from(recipe["model"], "model")
@@ -83,7 +84,7 @@ def _training(recipe: Table) -> Training:
 
 
 def typed_recipe(recipe: Table) -> Recipe:
-    """The recipe with the names that rows give it; no data is read, so `split` is empty."""
+    """The recipe as rows state it; no data is read, so `split` is empty."""
     name, cut, params = model_from(recipe["model"], "model")
     given = ",".join(f"{k}={v}" for k, v in params.items())
     training = None if recipe["checkpoint"] is not None else _training(recipe)
@@ -103,12 +104,12 @@ def typed_recipe(recipe: Table) -> Recipe:
 
 
 def make_victim(recipe: Table, **attacks: Any) -> Victim:
-    """The victim of a recipe: trained, or trained elsewhere where the recipe has a checkpoint.
+    """Make the victim of a recipe: train it, or give it the weights of the recipe's checkpoint.
 
     Args:
-        recipe: plain JSON.
-        attacks: listeners, hijacker, their seed and grants, as `api.train` takes them; only of a
-            victim that is trained here.
+        recipe: the recipe in plain JSON.
+        attacks: listeners, hijacker, their seed and grants, as `api.train` takes them; they are
+            used only if the victim is trained here.
     """
     if recipe["checkpoint"] is not None:
         made = _from_checkpoint(recipe)
@@ -120,7 +121,7 @@ def make_victim(recipe: Table, **attacks: Any) -> Victim:
 
 
 def stored_victim(recipe: Table, path: Path) -> Victim:
-    """The victim of a recipe from the file that `checkpoint.save_victim` wrote.
+    """Restore the victim of a recipe from the file that `checkpoint.save_victim` wrote.
 
     Raises:
         StoreError: if the file is missing or damaged, or doesn't fit the recipe.
@@ -133,7 +134,7 @@ def load_weights(module: nn.Module, path: str) -> None:
     """Give a model the weights of a safetensors file.
 
     Raises:
-        SpecError: if it can't be read, or doesn't fit.
+        SpecError: if the file can't be read, or doesn't fit the model.
     """
     try:
         module.load_state_dict(load_file(path))
@@ -143,7 +144,7 @@ def load_weights(module: nn.Module, path: str) -> None:
 
 
 def _from_checkpoint(recipe: Table) -> Victim:
-    """Nothing is trained."""
+    """The victim with the weights of the recipe's checkpoint; nothing is trained."""
     given = arguments(recipe)
     whole = given["model"]()
     load_weights(whole, recipe["checkpoint"])
@@ -155,9 +156,9 @@ def _from_checkpoint(recipe: Table) -> Victim:
 
 
 def _trained_apart(recipe: Table) -> Victim:
-    """The victim of a protocol in which nobody learns: its networks are trained by `vanilla`.
+    """The victim of a protocol without training; `vanilla` trains its networks beforehand.
 
-    One client trains them, with the recipe's defense, data and seed, before they are used.
+    One client trains them, with the recipe's defense, data and seed.
     """
     given = arguments(recipe)
     protocol = given.pop("protocol")

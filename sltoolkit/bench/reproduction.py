@@ -1,8 +1,8 @@
 """Reproductions: a published result as an experiment, at the paper's scale and at a small one.
 
-A reproduction is a spec with three further parts. `[reproduction]` says what is reproduced;
-`[scale.NAME]` replaces settings at that scale, says what it `changes`, and which rows are
-`expect`ed to show which value:
+A reproduction is a spec with further tables. `[reproduction]` says what is reproduced.
+`[scale.NAME]` replaces settings at that scale, and its `changes` say in words what differs from the
+paper. `[[scale.NAME.expect]]` says which rows should show which value:
 
 ```toml
 [reproduction]
@@ -52,12 +52,13 @@ class Expectation(BaseModel):
     """A number that rows of the experiment should show.
 
     Attributes:
-        what: in words, for the table.
-        where: column -> value of the rows it is about; `attack.NAME` is a parameter of the attack.
-        metric: of those rows; `utility`, or `diagnostics.NAME` for a number of the attack itself.
-        value: what was published, or what the reference loop gives.
-        tolerance: how far the mean over victims may lie from it.
-        source: where the value is from.
+        what: what the number is about, in words, for the table.
+        where: column -> value, which select the rows; `attack.NAME` is a parameter of the attack.
+        metric: the metric of these rows; `utility`, or `diagnostics.NAME` for a number that the
+            attack itself reports.
+        value: the published value, or that of the reference loop.
+        tolerance: how far from it the mean over victims may lie.
+        source: where the value comes from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,7 +75,10 @@ class Expectation(BaseModel):
 class ScaleSpec(BaseModel):
     """What a scale changes and expects; further keys replace those of the experiment.
 
-    `takes` says what running it needs besides two CPU cores, some hours and MNIST.
+    Attributes:
+        changes: what the scale changes, in words.
+        takes: what a run needs besides two CPU cores, some hours and MNIST.
+        expect: the numbers that rows should show.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -90,13 +94,13 @@ class Reproduction:
     """A reproduction at one scale.
 
     Attributes:
-        name: of its file.
-        id: the anchor's.
+        name: the name of its file.
+        id: its short name, such as `A1`.
         title: what is reproduced.
         paper: where it was published.
         scale: the scale.
-        changes: what the scale changes, in words; nothing at the paper's.
-        expect: the numbers.
+        changes: what the scale changes, in words; empty if nothing.
+        expect: the numbers that rows should show.
         experiment: what to run, as `load_spec` takes it.
     """
 
@@ -116,14 +120,14 @@ class Finding:
     """An expectation, and what was measured.
 
     Attributes:
-        what: in words.
-        metric: what was measured.
+        what: what the number is about, in words.
+        metric: the metric.
         expected: the expectation's value.
         tolerance: its tolerance.
-        source: where the value is from.
-        ours: the mean over victims and its interval.
-        prior: score of the best baseline that hears nothing, or of guessing a class; None for
-            numbers of the attack itself.
+        source: where the value comes from.
+        ours: the measured mean over victims, and its interval.
+        prior: the score of the best baseline or, for utility, of guessing a class; None for a
+            number that the attack itself reports.
     """
 
     what: str
@@ -149,7 +153,7 @@ def load_reproduction(path: Path, scale: Scale) -> Reproduction:
     """Read a reproduction at a scale.
 
     Raises:
-        SpecError: where it is wrong.
+        SpecError: if the file is wrong; the message says where.
     """
     raw = read_toml(path)
     about, scales = raw.pop("reproduction", None), raw.pop("scale", {})
@@ -177,12 +181,12 @@ def findings(
     """What the rows show for each expectation.
 
     Args:
-        reproduction: with its expectations.
+        reproduction: the reproduction with its expectations.
         rows: the long form of the results.
-        cells: cell -> its record, for numbers of the attack itself.
+        cells: cell -> its record, for numbers that attacks themselves report.
 
     Raises:
-        SpecError: if no row is what an expectation is about.
+        SpecError: if no row fits an expectation.
     """
     return [_finding(e, rows, cells) for e in reproduction.expect]
 
@@ -232,7 +236,7 @@ def record(
         found: its findings.
         rows: the rows that the findings are about; they name the versions that made them.
         day: when the last of these rows was made.
-        folder: of the specs.
+        folder: the folder of the specs.
     """
     made = {name: " ".join(sorted(set(rows[name].dropna().map(str)))) for name in environment()}
     facts = {
@@ -250,7 +254,7 @@ def record(
 
 
 def results_page(folder: Path) -> str:
-    """All reproductions in a folder: what was found at each scale, or that it was not run."""
+    """The page of all reproductions in a folder: findings at each scale, or that it was not run."""
     lines = [
         "# Reproductions", "",
         "This page is written by `sltoolkit bench reproductions/NAME.toml --scale SCALE --record`:",
@@ -301,7 +305,7 @@ def interval_text(ours: Interval, *, digits: int = 4) -> str:
 
 
 def number_text(value: float | None, *, digits: int = 4) -> str:
-    """`0.1234`, or nothing where there is none."""
+    """`0.1234`, or an empty text for None."""
     return "" if value is None else f"{value:.{digits}g}"
 
 

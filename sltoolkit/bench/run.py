@@ -1,4 +1,4 @@
-"""Runs an experiment, or finishes one: what the store already holds is not done again."""
+"""Runs an experiment or continues one; results that the store already holds are not made again."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ _PLAN = "plan.json"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Tick:
-    """Progress after a job: how many are done of how many, and the seconds that are left."""
+    """Progress after a job: how many jobs are done, of how many, and the seconds that are left."""
 
     done: int
     total: int
@@ -55,7 +55,7 @@ def load_plan(source: Path | str | Mapping[str, Any]) -> tuple[Spec, Plan]:
     """Read a spec, plan it, and check it against its data; nothing is trained or written.
 
     Raises:
-        SpecError, ThreatModelError, DataError: where it is wrong.
+        SpecError, ThreatModelError, DataError: if the spec is wrong.
     """
     spec = load_spec(source)
     plan = plan_of(spec)
@@ -67,7 +67,7 @@ def stored_plan(folder: Path) -> Plan:
     """The plan of the experiment in a folder.
 
     Raises:
-        StoreError: if there is none.
+        StoreError: if there is none, or it can't be read.
     """
     try:
         return plan_from_json((folder / _PLAN).read_text())
@@ -87,13 +87,14 @@ def run_bench(
 
     Args:
         source: a TOML file, or the spec as a dictionary.
-        folder: the store, and where the report goes.
-        workers: processes; 1 runs in this one. The results are the same, bit for bit.
-        retry_failed: whether cells that failed are done again; they are kept otherwise.
+        folder: the folder of the store, in which the report is written, too.
+        workers: how many processes; with 1, everything runs in this process. The results are
+            bit-identical.
+        retry_failed: whether cells that failed are run again; otherwise they stay failed.
         progress: called after every job.
 
     Raises:
-        SpecError, ThreatModelError, DataError: before anything is trained.
+        SpecError, ThreatModelError, DataError: before any training, if the spec is wrong.
     """
     if workers < 1:
         raise SpecError(f"workers must be at least 1, got {workers}")
@@ -115,7 +116,7 @@ def write_report(folder: Path) -> Finished:
     """Rebuild table, figures and report from the store, without training.
 
     Raises:
-        StoreError: if there is no experiment, or it is not finished.
+        StoreError: if the folder holds no experiment, or an unfinished one.
     """
     plan, store = stored_plan(folder), Store(folder)
     rows = collect(plan, store)
@@ -129,7 +130,7 @@ def collect(plan: Plan, store: Store) -> pd.DataFrame:
     """All rows of the reported cells, in the plan's order.
 
     Raises:
-        StoreError: if cells are missing: the experiment is not finished.
+        StoreError: if cells are missing, because the experiment is not finished.
     """
     missing = [c.key for c in plan.cells.values() if c.reported and not store.has_cell(c.key)]
     if missing:
@@ -149,8 +150,8 @@ def collect(plan: Plan, store: Store) -> pd.DataFrame:
 def _pictures(store: Store, rows: pd.DataFrame) -> dict[str, Tensor]:
     """Originals, then the worst attack's reconstructions per defense, for the first victim.
 
-    Only the first setting (data, model, cut, protocol) is shown, and only the targets of the first
-    split and target set: images of different targets would not show what the defenses change.
+    Only the first setting (data, model, cut, protocol) is shown, and only results with the same
+    originals: images of different targets would not show what the defenses change.
     """
     shown: dict[str, Tensor] = {}
     images = rows[(rows.family == "reconstruction") & (rows.status == "ok")]
@@ -172,7 +173,7 @@ def _pictures(store: Store, rows: pd.DataFrame) -> dict[str, Tensor]:
 
 
 class _Ticker:
-    """Counts ended jobs, and estimates the time left from the mean time of one."""
+    """Counts ended jobs, and estimates the time left from the mean time of a job."""
 
     def __init__(self, plan: Plan, total: int, progress: Progress | None) -> None:
         self._plan, self._total, self._progress = plan, total, progress
@@ -195,7 +196,7 @@ class _Ticker:
 
 
 def _what(job: Job, plan: Plan) -> str:
-    """The job in words: `decoder on nopeek, victim 2`."""
+    """The job in words, such as `decoder on nopeek, victim 2`."""
     recipe = typed_recipe(plan.victims[job.victim].recipe)
     doing = "training" if job.kind == "run" else f"{plan.cells[job.cells[0]].attack['name']} on"
     return f"{doing} {recipe.defense}, victim {recipe.seed}"

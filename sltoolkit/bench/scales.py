@@ -1,4 +1,4 @@
-"""What one scale of a reproduction sets otherwise than another, setting by setting."""
+"""Compares the settings of two scales of a reproduction."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ IGNORED = frozenset({"name"})
 
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    """`data.train = 800 (50000)`: a setting here, and in brackets what it is there.
+    """The settings that differ, as `data.train = 800 (50000)` with the other value in brackets.
 
     Args:
         here: an experiment, as `load_spec` takes it.
@@ -23,7 +23,7 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
 
 
 def _settings(experiment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting by its dotted name; of lists of tables, the tables' names stand for them."""
+    """Every setting by its dotted name; a table in a list stands under its `name`."""
     for key, value in experiment.items():
         if key in IGNORED and not prefix:
             continue
@@ -36,7 +36,7 @@ def _settings(experiment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
 
 
 def _by_name(tables: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Tables by their names, numbered from the second of a name on."""
+    """Tables by their names; from the second table of a name on, a number is added."""
     named: dict[str, Mapping[str, Any]] = {}
     for table in tables:
         name = str(table["name"])

@@ -1,4 +1,4 @@
-"""Experiment specs: TOML (or the same dictionary built in Python) -> validated settings.
+"""Experiment specs: validated settings from TOML, or from the same dictionary built in Python.
 
 ```toml
 name = "defense-tradeoff"
@@ -79,19 +79,20 @@ class Spec(BaseModel):
 
     Attributes:
         name: the experiment's name, in every row.
-        seeds: victim seeds; five for any claim.
+        seeds: victim seeds; any claim needs five.
         attacker_seeds: attacker seeds, for every attack on every victim.
         grants: what attacks are granted beyond what their seat holds.
         tune: whether attacks rehearse on each victim, or once per defense on a pilot victim.
         pilot_seed: the pilot's victim seed; never a reported one.
-        demonstration: mark every output as a demonstration.
+        demonstration: whether every output is marked as a demonstration.
         device: where to compute.
-        checkpoint: a safetensors file with the whole model's weights: attack that, train nothing.
-        data, model, protocol, training, targets: settings of all victims.
-        protocol: one table, or a list of them, each of which may give a `cut` of its own in place
-            of the model's; an attack that one of several can't seat is left out there.
+        checkpoint: a safetensors file with the whole model's weights; it is attacked, and nothing
+            is trained.
+        data, model, training, targets: settings of all victims.
+        protocol: one table, or a list of tables, each of which may have its own `cut` in place of
+            the model's. In a list, a protocol leaves out the attacks that it can't seat.
         partition: which client holds which samples.
-        reducer: a lossy codec that messages pass.
+        reducer: a lossy codec on the wire.
         defense: one table per defense (or `chain = [...]`, a list of tables).
         attack: one table per attack; `grants` and `role` may be given per attack.
         sweep: dotted path -> values; all combinations are run.
@@ -133,7 +134,7 @@ class Spec(BaseModel):
         return self.protocol if isinstance(self.protocol, list) else [self.protocol]
 
     def for_protocol(self, i: int) -> "Spec":
-        """The same with one of its protocols, and that one's cut."""
+        """The spec with only its i-th protocol, and with that protocol's cut."""
         table = dict(self.protocols[i])
         model = {**self.model, "cut": table.pop("cut")} if "cut" in table else self.model
         return self.model_copy(update={"protocol": table, "model": model})
@@ -141,10 +142,10 @@ class Spec(BaseModel):
     def points(self) -> list["Spec"]:
         """One spec per protocol and combination of swept values, fully checked.
 
-        Each keeps as its sweep the one value of what was swept outside the defenses and attacks.
+        Its `sweep` then holds one value for each path outside the defenses and attacks.
 
         Raises:
-            SpecError: with the dotted path of what is wrong.
+            SpecError: if a point is wrong; the message names the dotted path.
         """
         if isinstance(self.protocol, list):
             alone = [self.for_protocol(i) for i in range(len(self.protocol))]
@@ -167,16 +168,17 @@ def load_spec(source: Path | str | Mapping[str, Any]) -> Spec:
     """Read and check a spec.
 
     Args:
-        source: a TOML file, or the same thing as a dictionary.
+        source: a TOML file, or the same tables as a dictionary.
 
     Raises:
-        SpecError: names the dotted path of what is wrong, and the nearest valid key.
+        SpecError: if the spec is wrong; the message names the dotted path and the nearest valid
+            key.
     """
     if isinstance(source, Mapping):
         raw = dict(source)
     else:
         raw = read_toml(Path(source))
-        if isinstance(raw.get("checkpoint"), str):  # relative to the spec, wherever it is run from
+        if isinstance(raw.get("checkpoint"), str):  # its path is relative to the spec's folder
             raw["checkpoint"] = str((Path(source).parent / raw["checkpoint"]).resolve())
     spec = _checked(raw)
     named = {"defense": spec.defense, "attack": spec.attack}
@@ -192,7 +194,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        SpecError: if there is none, or it is no valid TOML.
+        SpecError: if the file is missing or is not valid TOML.
     """
     try:
         return tomllib.loads(path.read_text())
@@ -251,7 +253,7 @@ def _check_device(device: str) -> None:
         lookup(_DEVICES, device.partition(":")[0], "device")
         try:
             torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as e:  # what torch raises without such a device
+        except (RuntimeError, AssertionError) as e:  # torch raises these if a device is missing
             reason = str(e).splitlines()[0]
             raise SpecError(f"{device!r} can't be used on this machine ({reason})") from None
 

@@ -1,7 +1,7 @@
 """The result store: one small file per result, written atomically under its key.
 
-Whatever is in the store is complete; killing a run at any moment loses the results in flight and
-nothing else. Tensors are safetensors, facts are JSON.
+Every file in the store is complete. A run that is killed loses only the results in progress.
+Tensors are stored as safetensors, records as JSON.
 """
 
 import json
@@ -31,23 +31,23 @@ class Store:
                 raise StoreError(f"can't write results to {folder}: {e}") from e
 
     def victim_path(self, key: str) -> Path:
-        """Where a victim is, or will be."""
+        """The path of a victim's file, which need not exist yet."""
         return self.folder / "victims" / f"{key}.safetensors"
 
     def has_victim(self, key: str) -> bool:
-        """Whether a victim is there."""
+        """Whether a victim is stored."""
         return self.victim_path(key).exists()
 
     def has_cell(self, key: str) -> bool:
-        """Whether a cell's result (or the reason of its failure) is there."""
+        """Whether a cell's result, or the reason of its failure, is stored."""
         return self._cell_path(key).exists()
 
     def put_victim(self, key: str, write: Callable[[Path], None]) -> None:
-        """Store a victim: `write` writes it to the path it is given."""
+        """Store a victim; `write` writes it to the path that it is given."""
         _atomically(self.victim_path(key), write)
 
     def put_cell(self, key: str, cell: dict[str, Any], images: dict[str, Tensor]) -> None:
-        """Store a cell: images first, so that a cell that is there is complete."""
+        """Store a cell: its images come first, so that every stored cell is complete."""
         if images:
             flat = {k: v.detach().cpu().contiguous() for k, v in images.items()}
             path = self.folder / "images" / f"{key}.safetensors"
@@ -73,16 +73,16 @@ class Store:
         return datetime.fromtimestamp(last, UTC).date()
 
     def drop_cell(self, key: str) -> None:
-        """Forget a cell, so that it is done again."""
+        """Remove a cell's record, so that the cell is run again."""
         self._cell_path(key).unlink(missing_ok=True)
 
     def images(self, key: str) -> dict[str, Tensor]:
-        """A cell's images, empty if it has none."""
+        """A cell's images and scores by name; empty if it has none."""
         path = self.folder / "images" / f"{key}.safetensors"
         return load_file(path) if path.exists() else {}
 
     def put_text(self, name: str, text: str) -> None:
-        """A text file beside the results."""
+        """Write a text file beside the results."""
         _atomically(self.folder / name, lambda p: _write(p, text))
 
     def _cell_path(self, key: str) -> Path:

@@ -1,7 +1,7 @@
-"""What a spec sweeps: values by dotted path, as `"defense.gaussian_noise.std" = [0.1, 2.0]`.
+"""Sweeps: lists of values by dotted path, such as `"defense.gaussian_noise.std" = [0.1, 2.0]`.
 
-Defenses and attacks are swept by their names, a parameter's own parameters by a longer path:
-`"attack.shadow.inversion.steps" = [100, 300]`.
+The path of a defense's or an attack's parameter contains the plug-in's name. If a parameter has
+parameters itself, the path is longer: `"attack.shadow.inversion.steps" = [100, 300]`.
 """
 
 import itertools
@@ -16,13 +16,13 @@ _SECTIONS = (
     "data", "model", "protocol", "partition", "reducer", "training", "targets", "defense", "attack",
 )  # fmt: skip
 _NAMED = ("defense", "attack")
-"""Sections of several tables, each with a name."""
+"""Sections that hold several tables, each with a name."""
 
 
 def swept_tables(
     section: Literal["defense", "attack"], table: Mapping[str, Any], sweep: Sweep
 ) -> Iterator[dict[str, Any]]:
-    """The table of a defense or an attack with every combination of what is swept of it."""
+    """The table of a defense or an attack with every combination of its swept values."""
     name = str(table.get("name", ""))
     mine = {p: v for p, v in sweep.items() if p.split(".")[:2] == [section, name]}
     for combination in itertools.product(*mine.values()):
@@ -33,34 +33,34 @@ def swept_tables(
 
 
 def swept_elsewhere(sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """Every combination of what is swept outside the defenses and attacks: path -> value."""
+    """Every combination of values that are swept outside defenses and attacks: path -> value."""
     elsewhere = {p: v for p, v in sweep.items() if p.split(".")[0] not in _NAMED}
     for values in itertools.product(*elsewhere.values()):
         yield dict(zip(elsewhere, values, strict=True))
 
 
 def put(raw: dict[str, Any], path: str, value: Any) -> None:
-    """Give the key at a path, SECTION.KEY, another value; no table is written to."""
+    """Set the value at a path SECTION.KEY in a copy of the section, which replaces it in `raw`."""
     section, key = path.split(".")
     raw[section] = {**raw[section], key: value}
 
 
 def _with(table: Any, keys: list[str], value: Any) -> dict[str, Any]:
-    """A table, with another value at a path within it."""
+    """A copy of a table with another value at a path within it."""
     first, *rest = keys
     outer = table if isinstance(table, Mapping) else {}
     return {**outer, first: _with(outer.get(first), rest, value) if rest else value}
 
 
 def check_paths(sweep: Sweep, names: Mapping[str, Collection[str]]) -> None:
-    """Refuse a path that leads nowhere.
+    """Check that every path leads to a setting.
 
     Args:
         sweep: paths and their values.
-        names: the names of the spec's defenses and attacks, by section.
+        names: section -> the names of the spec's defenses or attacks.
 
     Raises:
-        SpecError: with the nearest valid one.
+        SpecError: if a path doesn't; the message names the nearest valid name.
     """
     for path in sweep:
         head, *rest = path.split(".")

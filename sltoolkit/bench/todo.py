@@ -1,4 +1,4 @@
-"""What is still to do of an experiment: its jobs, and which of them wait for which."""
+"""The jobs that an experiment still needs, and which of them wait for which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Job:
     Attributes:
         kind: `run` trains a victim; `cell` attacks a stored one.
         victim: key of the victim.
-        cells: keys of the cells it produces (of a run: those of its listeners).
-        after: ids of the jobs that must have ended before.
+        cells: keys of the cells that it produces; for a run those of its listeners or hijacker.
+        after: ids of the jobs that must end before it starts.
     """
 
     kind: Literal["run", "cell"]
@@ -34,10 +34,10 @@ class Job:
 
 
 def jobs_of(plan: Plan, store: Store) -> list[Job]:
-    """What is still to do, every job after those it needs.
+    """The jobs that are still to do; for every job, `after` names the jobs that it waits for.
 
-    Listeners share a run if they have the same seed and the same grants: a listener must not be
-    given what only another one was granted.
+    Listeners share a run if they have the same seed and the same grants, because a listener must
+    not get what only another one was granted.
     """
     missing = [c for c in plan.cells.values() if not store.has_cell(c.key)]
     missing.sort(key=lambda c: c.reported)  # pilots first: others wait for them
@@ -56,7 +56,7 @@ def jobs_of(plan: Plan, store: Store) -> list[Job]:
 
 
 def _run_with(victim: str, listening: Sequence[CellPlan], maker: dict[str | None, str]) -> Job:
-    """A run with these listeners, after what makes their pilots; `maker` is told who makes them."""
+    """A run with these listeners, after the jobs that make their pilots; `maker` is updated."""
     pilots = dict.fromkeys(maker[c.pilot] for c in listening if c.pilot in maker)
     job = Job(kind="run", victim=victim, cells=tuple(c.key for c in listening), after=tuple(pilots))
     maker.update(dict.fromkeys(job.cells, job.id))
@@ -64,7 +64,7 @@ def _run_with(victim: str, listening: Sequence[CellPlan], maker: dict[str | None
 
 
 def _cell_after(cell: CellPlan, runs: Sequence[Job], maker: dict[str | None, str]) -> Job:
-    """An attack on a stored victim, after its runs and what makes its pilot."""
+    """An attack on a stored victim, after the victim's runs and the job that makes its pilot."""
     pilot = [maker[cell.pilot]] if cell.pilot in maker else []
     after = (*(r.id for r in runs), *pilot)
     job = Job(kind="cell", victim=cell.victim, cells=(cell.key,), after=after)

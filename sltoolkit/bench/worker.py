@@ -1,4 +1,4 @@
-"""A worker process: jobs come in on standard input, `done` goes out; results go to the store."""
+"""A worker process: it reads jobs from standard input, stores results, and answers `done`."""
 
 import gc
 import json
@@ -15,14 +15,14 @@ from sltoolkit.bench.todo import Job
 
 
 def main(folder: str) -> None:
-    """Serve jobs on the plan of the store in `folder` until standard input closes."""
+    """Run jobs of the plan in `folder` until standard input closes."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a plug-in's prints are no answers
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a plug-in's prints must not be answers
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     store = Store(Path(folder))
     plan = stored_plan(store.folder)
-    gc.freeze()  # what is imported stays: collecting garbage needn't look at it
+    gc.freeze()  # imported objects stay, so garbage collection need not examine them
     while True:
         table = json.loads(lines.get())
         table |= {"cells": tuple(table["cells"]), "after": tuple(table["after"])}
@@ -32,7 +32,7 @@ def main(folder: str) -> None:
 
 
 def _read(lines: queue.Queue[str]) -> None:
-    """Pass jobs on; when nobody is there to give any more, end at once, in the middle of a job."""
+    """Pass jobs on; when standard input closes, end the process, even in the middle of a job."""
     for line in sys.stdin:
         lines.put(line)
     os._exit(0)

@@ -1,8 +1,8 @@
 """The command line: `sltoolkit demo, bench, report, list, describe, cuts, costs, data`.
 
-Exit codes: 0 it worked; 1 it ran, but cells failed or something broke on the way; 2 what was asked
-for can't be done as asked; 130 interrupted. Everything heavy is imported by the command that needs
-it, so that `--help` answers at once.
+Exit codes: 0 success; 1 cells failed, or an error occurred during the run; 2 the request is wrong;
+130 interrupted. Heavy modules are imported by the commands that need them, so that `--help` answers
+at once.
 """
 
 import json
@@ -24,7 +24,7 @@ _DEMO_WORKERS = min(2, os.cpu_count() or 1)
 
 
 class _Sentences(TyperGroup):
-    """Turns what a user can cause into one sentence and an exit code."""
+    """Turns an error that a user can cause into one sentence and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -72,27 +72,28 @@ def bench(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for results; unfinished ones are continued.  [default: runs/NAME]"
+            help="Folder for the results; a run in it is continued.  [default: runs/NAME]"
         ),
     ] = None,
     workers: Workers = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the experiment and say what it would do.")
+        bool, typer.Option("--dry-run", help="Check the experiment; show what it would run.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Do cells that failed before once more.")
+        bool, typer.Option("--retry-failed", help="Run cells again that failed before.")
     ] = False,
     scale: Annotated[
-        Literal["small", "paper"], typer.Option(help="Of a reproduction: minutes, or as published.")
+        Literal["small", "paper"],
+        typer.Option(help="For a reproduction: in minutes, or as published."),
     ] = "small",
     record: Annotated[
-        bool, typer.Option("--record", help="Of a reproduction: write its RESULTS.md anew.")
+        bool, typer.Option("--record", help="For a reproduction: write its RESULTS.md anew.")
     ] = False,
 ) -> None:
     """Run an experiment: every defense against every attack, over several victims.
 
-    It can be interrupted at any time: the same command does only what is missing. A reproduction
-    of a published result also prints what was published beside what was measured.
+    You can interrupt it at any time; the same command then runs only what is missing. For a
+    reproduction of a published result, it also prints published and measured values side by side.
 
     Example: sltoolkit bench experiment.toml --out runs/mine --workers 2
 
@@ -127,8 +128,8 @@ def report(
 ) -> None:
     """Rebuild table, figures and report of an experiment, without training.
 
-    With --figures also grids of reconstructions, and quality by cut, by the attacker's samples, by
-    training and by steps of the attack, where the experiment varied them.
+    With --figures, it also draws grids of reconstructions, and curves of quality over the cut, the
+    attacker's samples, the training and the attack's steps, where the experiment varied them.
 
     Example: sltoolkit report runs/mine --figures
     """
@@ -167,15 +168,18 @@ def list_(
 
 @app.command()
 def describe(
-    name: Annotated[str, typer.Argument(help="An attack, defense, protocol, model, ...")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Name of an attack, defense, protocol, model, data set or metric."),
+    ],
     as_json: Json = False,
     figure: Annotated[
-        Path | None, typer.Option(help="Write a protocol's message flow to this file, as PNG, ...")
+        Path | None, typer.Option(help="Draw a protocol's message flow to this file, such as a PNG")
     ] = None,
 ) -> None:
-    """Say what something is, where it comes from, its parameters, and what it needs to know.
+    """Describe an attack, a defense, ...: what it is, its source, parameters and needs.
 
-    Of a protocol also who holds what, and who sends what to whom.
+    For a protocol, also show what each seat holds, and which messages are sent.
 
     Example: sltoolkit describe whitebox
     """
@@ -216,10 +220,10 @@ app.command()(costs)
 
 @app.command()
 def data(
-    name: Annotated[str | None, typer.Argument(help="A data set; all of them without.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A data set; by default all of them.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show data sets, their sizes, and where their files are looked for.
+    """Show data sets, their sizes, and the folder where their files are looked for.
 
     Set SLTOOLKIT_DATA to the folder that holds your files.
 
@@ -243,7 +247,7 @@ def main() -> None:
 
 
 def _run(source: Any, out: Path, workers: int, retry_failed: bool = False) -> int:
-    """Run an experiment and show what came out; how many cells failed."""
+    """Run an experiment and show its results; returns how many cells failed."""
     from sltoolkit.bench.run import run_bench
     from sltoolkit.cli.show import progress_bar, show_finished, show_plan
 

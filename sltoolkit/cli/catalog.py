@@ -1,4 +1,4 @@
-"""What `list` and `describe` say: facts about the registered plug-ins, as plain records."""
+"""What `list` and `describe` print: facts about the registered plug-ins, as plain records."""
 
 import inspect
 import sys
@@ -34,10 +34,10 @@ def entries(kind: Kind) -> list[Record]:
 
 
 def describe(name: str) -> Record:
-    """Everything that is known of a plug-in.
+    """The full record of an attack, defense, protocol, model, data set or metric.
 
     Raises:
-        SpecError: if nothing has that name.
+        SpecError: if none has that name.
     """
     kinds = {plugin: kind for kind, registry in _REGISTRIES.items() for plugin in registry}
     kind = lookup(kinds, name, "attack, defense, protocol, model, data set or metric")
@@ -102,7 +102,7 @@ def _attack(plugin: Any) -> Record:
 
 
 def docstring(plugin: Any, name: str) -> str:
-    """The docstring of a plug-in's file, or its own where the file is about more."""
+    """The docstring of a plug-in's module if that is named after it, else of its class."""
     own_file = plugin.__module__.rpartition(".")[2] == name
     return inspect.getdoc(sys.modules[plugin.__module__] if own_file else plugin) or ""
 

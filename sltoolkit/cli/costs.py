@@ -15,27 +15,32 @@ if TYPE_CHECKING:  # loaded by the command, so that the command line answers at 
 
 def costs(
     model: Annotated[str, typer.Option(help="A model's name; see `sltoolkit list models`.")],
-    data: Annotated[str, typer.Option(help="A data set's name (no files needed), or an .npz.")],
-    clients: Annotated[str, typer.Option(help="Numbers of clients.")] = "1,10,100,1000",
-    cut: Annotated[str | None, typer.Option(help="Where; the model's own by default.")] = None,
+    data: Annotated[
+        str, typer.Option(help="A data set's name (no files needed), or an .npz file.")
+    ],
+    clients: Annotated[str, typer.Option(help="Numbers of clients to compare.")] = "1,10,100,1000",
+    cut: Annotated[
+        str | None, typer.Option(help="Block to cut after; by default the model's default cut.")
+    ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Of all clients; by default the whole training part.")
+        int | None,
+        typer.Option(min=1, help="Training samples in all; by default the whole training part."),
     ] = None,
     rate: Annotated[
-        str | None, typer.Option(help="Of the link that all clients share, such as 10Mbit.")
+        str | None, typer.Option(help="Rate of the link that clients share, such as 10Mbit.")
     ] = None,
     client_gflops: Annotated[
-        float | None, typer.Option(help="What a client computes, in GFLOP/s.")
+        float | None, typer.Option(help="Speed of one client, in GFLOP/s.")
     ] = None,
     server_gflops: Annotated[
-        float | None, typer.Option(help="What the server computes, in GFLOP/s.")
+        float | None, typer.Option(help="Speed of the server, in GFLOP/s.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("runs/costs"),
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, for other programs.")
     ] = False,
 ) -> None:
-    """Compare what protocols send in an epoch and, given speeds, how long it takes.
+    """Compare what protocols send in one epoch and, for given speeds, how long it takes.
 
     Example: sltoolkit costs --model resnet18 --data cifar10 --rate 10Mbit --client-gflops 5
     --server-gflops 1000
@@ -73,7 +78,7 @@ def costs(
 def _machines(
     rate: str | None, client_gflops: float | None, server_gflops: float | None
 ) -> "Machines | None":
-    """What latencies need; None where they aren't asked for."""
+    """The speeds that latencies are computed from; None if none of them is given."""
     from sltoolkit.costs import SCALAR_BYTES
     from sltoolkit.costs.records import Machines
     from sltoolkit.costs.units import bits_per_second, flops_per_second

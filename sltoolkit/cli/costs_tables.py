@@ -12,7 +12,7 @@ from sltoolkit.report.costs import METHOD_NAMES
 
 
 def show_costs(answer: Record) -> None:
-    """Tables of what is sent and how long it takes, and where the figures are."""
+    """Print tables of what is sent and of how long it takes, and the figures' paths."""
     typer.echo(_heading(answer))
     for key, whose in (("total_bytes", "all clients together"), ("per_client_bytes", "one client")):
         typer.echo(f"\nsent in one epoch, both directions, {whose}:")
@@ -56,7 +56,7 @@ def _heading(answer: Record) -> str:
 
 
 def _sent(records: Sequence[Record], key: str) -> list[Record]:
-    """A row per number of clients; the papers' columns apart, methods of equal cost together."""
+    """A row per number of clients; methods of one paper with equal costs share a column."""
     columns = {
         ("singh", "split_shared"): "Singh: split, weights handed on",
         ("singh", "split_private"): "Singh: split, private weights",
@@ -99,6 +99,6 @@ def _buffers(client: int, whole: int) -> list[str]:
     if not whole:
         return []
     return [
-        "Nor BatchNorm's statistics whenever weights are sent: "
-        f"{bytes_text(client)} of the client's part,\n{bytes_text(whole)} of the whole model."
+        "BatchNorm's statistics, sent with the weights, aren't counted either:\n"
+        f"{bytes_text(client)} for the client's part, {bytes_text(whole)} for the whole model."
     ]

@@ -14,7 +14,7 @@ from sltoolkit.report.message_flow import Exchange, flow
 
 
 def flow_record(name: str) -> Record:
-    """Seats and flow of a protocol, for other programs."""
+    """Seats and message flow of a protocol as a record, for other programs."""
     protocol = PROTOCOLS[name]()
     return {
         "seats": seats_record(protocol.seats),
@@ -23,7 +23,7 @@ def flow_record(name: str) -> Record:
 
 
 def show_flow(name: str) -> None:
-    """Seats and flow of a protocol, for people."""
+    """Print the seats and the message flow of a protocol."""
     console, protocol = Console(), PROTOCOLS[name]()
     drawn = {
         "seats": seats_text(protocol.seats),
@@ -35,7 +35,7 @@ def show_flow(name: str) -> None:
 
 
 def draw_flow(name: str, path: Path) -> None:
-    """Write the flow of a protocol as a figure.
+    """Draw the message flow of a protocol to a file.
 
     Raises:
         SpecError: if no protocol has that name, or the file can't be written.

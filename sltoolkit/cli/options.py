@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 Kind = Literal["attacks", "defenses", "protocols", "models", "data", "metrics"]
-"""What there is to list."""
+"""What `list` can list."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
 Workers = Annotated[
-    int, typer.Option(min=1, help="Processes to use; the results don't depend on it.")
+    int, typer.Option(min=1, help="How many processes to use; results don't depend on it.")
 ]
 
 

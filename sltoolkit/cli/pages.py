@@ -1,6 +1,7 @@
 """The generated pages of docs/, which `scripts/docs` writes.
 
-Everything on them is written once, in a docstring, a registry or a declaration of parameters.
+Their texts come from docstrings, registries and declarations of parameters, where each is written
+once.
 """
 
 import inspect
@@ -109,8 +110,8 @@ def _grants_page() -> str:
     shown = table(("grant", "what it is", "required by", "also used by"), rows)
     return (
         "# Grants\n\nA grant is one thing that an attacker knows. A seat in a protocol holds some "
-        "by its position ([threat model](threat_model.md)); others an experiment grants by "
-        f"`grants`. Every row of results names those that were filled.\n\n{shown}"
+        "by its position ([threat model](threat_model.md)); an experiment grants others by "
+        f"`grants`. Every row of results names the grants that filled the view.\n\n{shown}"
     )
 
 
@@ -125,14 +126,14 @@ def _columns_page() -> str:
 
 
 def _wanted(attack: Any) -> tuple[frozenset[str], frozenset[str]]:
-    """What it requires and what it can use beyond that, before the run and after it."""
+    """The grants that an attack requires and those that it can also use, before or after a run."""
     found = [needs(view) for view in (attack.view, getattr(attack, "setup", None)) if view]
     required = frozenset().union(*(must for must, _ in found))
     return required, frozenset().union(*(may for _, may in found)) - required
 
 
 def _api_page(public: ModuleType) -> str:
-    """Every public name with what its docstring begins with."""
+    """Every public name with the first sentence of its docstring."""
     pages_of = {
         plugin: f"[page]({kind}/{name}.md)"
         for kind, (registry, *_) in _KINDS.items()
@@ -162,7 +163,7 @@ def _api_page(public: ModuleType) -> str:
 
 
 def _call(name: str, function: Callable[..., Any]) -> str:
-    """A function's name with its arguments, a star before those that must be named."""
+    """A function's name and arguments, with a star before the keyword-only ones."""
     marked = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in marked:

@@ -29,7 +29,7 @@ _SEAMS = {
 
 
 def attack_page(name: str) -> str:
-    """An attack: who mounts it, what it must know, how it works, its parameters."""
+    """An attack's page: its roles, the grants that it needs, how it works, its parameters."""
     plugin, record = ATTACKS[name], _record("attacks", name)
     used = [grant for grant in GRANTS if grant in (*record["needs"], *record["can_use"])]
     facts = {
@@ -49,7 +49,7 @@ def attack_page(name: str) -> str:
 
 
 def defense_page(name: str) -> str:
-    """A defense: where it acts, what turns its strength, how it works, its parameters."""
+    """A defense's page: where it acts, its strength, how it works, its parameters."""
     plugin, record = DEFENSES[name], _record("defenses", name)
     acts = [what for seam, what in _SEAMS.items() if _overrides(plugin, seam)]
     facts = {
@@ -70,7 +70,7 @@ def defense_page(name: str) -> str:
 
 
 def protocol_page(name: str) -> str:
-    """A protocol: who holds what, who sends what to whom, how it works, its parameters."""
+    """A protocol's page: its seats, its message flow, how it works, its parameters."""
     plugin, record = PROTOCOLS[name], _record("protocols", name)
     protocol = plugin()
     facts = {
@@ -80,12 +80,12 @@ def protocol_page(name: str) -> str:
         "source": record["citation"],
     }
     seats = (
-        "## Who holds what\n\nFor each [role](../concepts/threat_model.md) the grants that it has "
-        "by its seat: `held`, or the link on which it hears them.\n\n"
+        "## Seats\n\nThe grants that each [role](../concepts/threat_model.md) has by its seat: "
+        "`held`, or the link on which it hears them.\n\n"
         f"```text\n{seats_text(protocol.seats)}\n```"
     )
     spoken = (
-        "## Who sends what to whom\n\nMeasured on one epoch of a tiny network with two or more "
+        "## Messages\n\nMeasured in one epoch of a tiny network with two or more "
         f"clients.\n\n```text\n{flow_text(flow(protocol))}\n```"
     )
     used = (
@@ -96,7 +96,7 @@ def protocol_page(name: str) -> str:
 
 
 def metric_page(name: str) -> str:
-    """A metric: what it judges, its unit and range, and its definition."""
+    """A metric's page: what it judges, its unit and range, and its definition."""
     metric = METRICS[name]
     sides = {0: "any", 1: "images and signals"}
     facts = {
@@ -116,8 +116,8 @@ def index(kind: Kind, columns: Mapping[str, str]) -> str:
     """The table of all plug-ins of a kind.
 
     Args:
-        kind: of plug-in.
-        columns: keys of the records of `catalog.entries`, and what the columns are called.
+        kind: the kind of plug-in.
+        columns: key of the records of `catalog.entries` -> heading of its column.
     """
     rows = []
     for record in entries(kind):
@@ -140,7 +140,7 @@ def _assembled(name: str, facts: Mapping[str, str], docstring: str, sections: Se
 
 
 def _parameters(plugin: Any) -> str:
-    """What its class says, and its parameters."""
+    """The section about a plug-in's class: its docstring and its parameters."""
     parts = [f"## `sl.{plugin.__name__}`"]
     parts.append(prose(without_sections(inspect.getdoc(plugin) or "")))
     usual = plugin()
@@ -158,7 +158,7 @@ def _parameter(parameter: Declared, default: Any) -> tuple[str, ...]:
 
 
 def _written(value: Any) -> str:
-    """A value as one writes it; another plug-in at its defaults by its name alone."""
+    """A value as code; a plug-in with default parameters by its class name alone."""
     kind = type(value)
     if kind.__module__.startswith("sltoolkit.") and value == kind():
         return f"{kind.__name__}()"

@@ -34,7 +34,7 @@ _LISTED = {
 
 
 def show_table(title: str, records: Sequence[Record]) -> None:
-    """Records as a table, a column per key."""
+    """Print records as a table, with a column per key."""
     table = Table(
         title=title,
         title_justify="left",
@@ -50,7 +50,7 @@ def show_table(title: str, records: Sequence[Record]) -> None:
 
 
 def show_entries(kind: str, records: Sequence[Record]) -> None:
-    """The short list of a kind."""
+    """Print the short list of a kind."""
     keys = _LISTED[kind]
     show_table(kind, [{key: record[key] for key in keys} for record in records])
     console = Console()
@@ -60,7 +60,7 @@ def show_entries(kind: str, records: Sequence[Record]) -> None:
 
 
 def show_record(record: Record) -> None:
-    """One plug-in in full."""
+    """Print the full record of one plug-in."""
     console = Console()
     console.print(Text(str(record["name"]), style="bold"))
     for key, value in record.items():
@@ -78,7 +78,7 @@ def show_record(record: Record) -> None:
 
 
 def show_finished(finished: Finished) -> int:
-    """Table, files and closing sentence of an experiment; how many cells failed."""
+    """Print table, files and closing sentence of an experiment; returns how many cells failed."""
     console, table = Console(), summary(finished.rows)
     shown = formatted(table)
     kept = [c for c in shown.columns if not c.endswith((" attack", "(prior)", "/dB", "victims"))]
@@ -99,7 +99,7 @@ def show_finished(finished: Finished) -> int:
 
 
 def show_plan(spec: Path | Mapping[str, Any], folder: Path) -> None:
-    """What an experiment would train and attack, and how much of it is there already."""
+    """Print how many victims and attacks an experiment still has to run, and has in all."""
     _, plan = load_plan(spec)
     store = Store(folder) if folder.exists() else None
     victims = sum(store.has_victim(key) for key in plan.victims) if store else 0
@@ -111,12 +111,12 @@ def show_plan(spec: Path | Mapping[str, Any], folder: Path) -> None:
 
 
 def show_findings(reproduction: Reproduction, folder: Path, kept: Path | None) -> None:
-    """What was published beside what a finished experiment found; kept beside the specs on request.
+    """Print the published values beside those that a finished experiment found.
 
     Args:
         reproduction: what was run.
-        folder: its results.
-        kept: the folder of the specs, to record the findings in.
+        folder: the folder of its results.
+        kept: the folder of the specs, in which the findings are recorded; None records nothing.
     """
     plan, store = stored_plan(folder), Store(folder)
     rows = collect(plan, store)
@@ -134,7 +134,7 @@ def show_findings(reproduction: Reproduction, folder: Path, kept: Path | None) -
     console = Console()
     sources = ", ".join(dict.fromkeys(f.source for f in found))
     show_table(f"{reproduction.id}: {reproduction.title} ({reproduction.paper})", lines)
-    console.print(Text(f"expected: {sources}; prior: what is scored without hearing anything"))
+    console.print(Text(f"expected: {sources}; prior: the score without hearing anything"))
     console.print(Text(f"scale {reproduction.scale}: {reproduction.changes or 'as in the paper'}"))
     if kept is not None:
         console.print(
@@ -143,7 +143,7 @@ def show_findings(reproduction: Reproduction, folder: Path, kept: Path | None) -
 
 
 def cut_records(model: str, data: str) -> list[Record]:
-    """The facts of every cut of a registered model on a data set."""
+    """The profile of every cut of a registered model on a data set."""
     whole = pool(data)
     shape = tuple(whole.samples.x.shape[1:])
     with Stream(0).scope():
@@ -164,7 +164,7 @@ def cut_records(model: str, data: str) -> list[Record]:
 
 @contextmanager
 def progress_bar() -> Iterator[Report]:
-    """Live progress with the time left."""
+    """A live progress bar with the time left."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
@@ -192,8 +192,8 @@ def _narrow(text: str) -> str:
 def _parameter_text(parameter: Mapping[str, Any]) -> str:
     text = f"{parameter['expected']}; default {parameter['default']}"
     if parameter["grid"]:
-        text += f", rehearsed among {_text(parameter['grid'])}"
-    return f"{text}: {parameter['meaning']}" if parameter["meaning"] else text
+        text += f"; rehearsed among {_text(parameter['grid'])}"
+    return f"{parameter['meaning']}\n    {text}" if parameter["meaning"] else text
 
 
 def _text(value: Any) -> str:

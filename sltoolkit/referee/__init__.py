@@ -1,1 +1,1 @@
-"""The only room with the truth."""
+"""The referee, the only room with the truth: it seats, rehearses, runs and judges attacks."""

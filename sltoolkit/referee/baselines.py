@@ -1,7 +1,8 @@
-"""What an attacker achieves from the prior alone, without hearing the wire.
+"""Baselines: what an attacker achieves from the prior alone, without hearing the wire.
 
-Leakage is gain over the best of these (METRICS' direction decides what is best). None of them
-uses the truth, nor smashed data of the targets.
+An attack's gain is measured from the best baseline; the metric's direction decides which is best.
+A baseline learns nothing about the targets except the labels that the attacker's seat sees. (The
+shuffled decoder gets their smashed data as input, but it was trained on shuffled pairs.)
 """
 
 from collections.abc import Callable
@@ -31,14 +32,20 @@ def mean_image(aux: Samples, n: int) -> Tensor:
 
 
 def class_mean(aux: Samples, labels: Tensor) -> Tensor:
-    """The mean of the aux images of each target's class, (N, C, H, W); needs visible labels."""
+    """The mean of the aux images of each target's class, (N, C, H, W).
+
+    Args:
+        aux: the attacker's samples.
+        labels: the targets' labels (N,), which the seat must see. A class without aux images gets
+            the mean of all of them.
+    """
     overall = aux.x.mean(0)
     means = {int(c): aux.x[aux.y == c].mean(0) for c in aux.y.unique()}
     return torch.stack([means.get(int(c), overall) for c in labels])
 
 
 def random_aux(aux: Samples, n: int, labels: Tensor | None, rng: Stream) -> Tensor:
-    """A random aux image for every target, of its class where labels are visible."""
+    """A random aux image for every target, (N, C, H, W); of its class if the seat sees labels."""
     g = rng.torch()
     everything = torch.arange(len(aux))
     rows = []
@@ -54,8 +61,8 @@ def shuffled_decoder(
 ) -> Tensor:
     """A decoder trained on shuffled pairs of smashed data and images, (N, C, H, W).
 
-    It has an attack's capacity but nothing to learn except the prior, so it must collapse to the
-    mean image; that it does shows that the decoder pipeline itself leaks nothing.
+    The decoder has an attack's capacity but nothing to learn except the prior, so it must collapse
+    to the mean image. If it does, the decoder pipeline itself leaks nothing.
     """
     z = release(aux.x).mean(0)
     mixed = aux.x[torch.randperm(len(aux), generator=rng.torch()).to(aux.x.device)]
@@ -69,8 +76,8 @@ def shuffled_decoder(
 def nearest_aux(release: Release, smashed: Tensor, aux: Samples) -> Tensor:
     """The aux image whose smashed data is nearest to each target's, (N, C, H, W).
 
-    This is the `retrieval` *attack* with its first distance: it hears the wire, so its score is
-    shown for comparison and never subtracted from an attack's result.
+    This is the *attack* `retrieval` with its first distance. It hears the wire, so its score is
+    shown for comparison and is never subtracted from an attack's score.
     """
     found, _ = nearest(smashed.mean(0), release.mean(aux.x, repeats=len(smashed)))
     return aux.x[found]
@@ -79,13 +86,13 @@ def nearest_aux(release: Release, smashed: Tensor, aux: Samples) -> Tensor:
 def image_baselines(
     release: Release, smashed: Tensor, aux: Samples, labels: Tensor | None, rng: Stream
 ) -> dict[str, Callable[[], Tensor]]:
-    """All prior-only guesses of the targets' images, by name, computed on demand.
+    """The prior-only guesses of the targets' images: name -> function that computes the guess.
 
     Args:
-        release: the oracle; only the shuffled decoder's inputs come from it.
-        smashed: what the targets released, (R, N, ...); only the shuffled decoder is shown it.
+        release: queries to the deployed client, which only the shuffled decoder makes.
+        smashed: the targets' released smashed data, (R, N, ...), for the shuffled decoder only.
         aux: the attacker's samples.
-        labels: the targets' labels where the seat sees them, else None.
+        labels: the targets' labels (N,) if the seat sees them, else None.
         rng: randomness of the draws and of the shuffled decoder.
     """
     n = smashed.shape[1]
@@ -103,7 +110,7 @@ def image_baselines(
 
 
 def prior_scores(prior: Tensor, n: int) -> Tensor:
-    """The class frequencies as every target's scores: (n, C); its guess is the majority class."""
+    """The class frequencies (C,) as the scores of every target, (n, C)."""
     return prior.expand(n, -1).clone()
 
 
@@ -111,15 +118,15 @@ def baselines_of(
     victim: Victim, attack: AnyAttack, mount: Mount, targets: Targets, outcome: Outcome,
     truth: Truth,
 ) -> Baselines:  # fmt: skip
-    """What an outcome is compared with: the prior alone, and the retrieval attack.
+    """The scores that an outcome is compared with: of the prior alone, and of retrieval.
 
     Args:
         victim: the victim.
         attack: the attack.
-        mount: its seat.
-        targets: which targets it was after.
-        outcome: what it handed back.
-        truth: about the targets.
+        mount: the attack's seat.
+        targets: how the attack's targets were chosen.
+        outcome: what the attack handed back.
+        truth: the truth about the targets.
     """
     if isinstance(outcome, Reconstruction):
         priors, retrieval = image_scores(victim, mount, targets)
@@ -134,9 +141,10 @@ def baselines_of(
 
 
 def image_scores(victim: Victim, mount: Mount, targets: Targets) -> Baselines:
-    """Scores of all prior-only guesses of a victim's targets, and of the retrieval attack.
+    """Scores of all prior-only guesses of a victim's image targets, and of the retrieval attack.
 
-    They depend on no attack, so they are computed once and kept in `victim.baseline_cache`.
+    They don't depend on the attack that is judged, so they are computed once per seat and kept in
+    `victim.baseline_cache`.
     """
     key = (targets, mount.sees_labels, mount.hops)
     if key not in victim.baseline_cache:
@@ -162,7 +170,7 @@ def _image_scores(victim: Victim, mount: Mount, targets: Targets) -> Baselines:
 def _guess_scores(
     victim: Victim, attack: AnyAttack, outcome: Outcome, truth: Truth
 ) -> dict[str, dict[str, float]]:
-    """What guessing by the frequencies in the private data alone would score."""
+    """The scores of guessing by the frequencies in the private data alone."""
     own: Samples = victim.data.private_train
     guessed: type[LabelGuess | AttributeGuess] = LabelGuess
     values = victim.task.classes
@@ -175,7 +183,7 @@ def _guess_scores(
 
 
 def _most_frequent_class(victim: Victim, metric: str, y: Tensor) -> dict[str, dict[str, float]]:
-    """What naming the private training data's most frequent class scores for labels y (N,)."""
+    """The score, for labels y (N,), of always guessing the private data's most frequent class."""
     frequencies = _frequencies(victim.data.private_train.y, len(victim.data.classes))
     guess = prior_scores(frequencies, len(y)).to(y.device)
     return {metric: {"class_prior": float(METRICS[metric].function(guess, y).mean())}}

@@ -1,4 +1,4 @@
-"""The referee: prepares views, runs attacks, and alone compares their outcomes with the truth."""
+"""Judging: the referee prepares views, runs attacks and compares their outcomes with the truth."""
 
 import resource
 import time
@@ -31,16 +31,17 @@ class Verdict:
 
     Attributes:
         outcome: what the attack handed back, in the order in which it was scored.
-        truth: what it was after.
-        role: the seat it was mounted from.
+        truth: the truth that it was compared with.
+        role: the seat that the attack was mounted from.
         knowledge: the grants that were filled, sorted.
-        scores: metric -> one number per target, (N,), or () for metrics of the whole set.
-        progress: step -> metric -> mean score of what the attack had after so many steps.
+        scores: metric -> one number per target, (N,), or () for a metric of the whole set.
+        progress: step -> metric -> mean score of what the attack had after that step.
         baselines: metric -> prior-only baseline -> its mean score.
-        retrieval_score: metric -> score of the retrieval attack, which hears the wire and is
+        retrieval_score: metric -> mean score of the retrieval attack, which hears the wire and is
             shown for comparison.
-        releases: releases of one private record that the attack received.
-        seconds: the attack's own time.
+        releases: how many releases of one private record the attack received.
+        seconds: wall time of the attack, rehearsal included. For a listener or a hijacker it is
+            the time after the training.
         peak_mb: peak memory of the process so far, in MB.
     """
 
@@ -70,14 +71,15 @@ def judge(
 
     Args:
         victim: the victim.
-        attack: after the fact, or one that listened to this victim's training.
+        attack: an attack after the fact, or the very object that took part in this victim's
+            training.
         seed: the attacker's seed.
         grants: what the experiment grants beyond what the role holds.
-        targets: which targets; the victim's own by default.
+        targets: how targets are chosen; by default as for the victim.
         role: the seat; by default the first of the attack's roles that holds what it needs.
 
     Raises:
-        ThreatModelError: if a grant is missing, or a listener has not listened.
+        ThreatModelError: if a grant is missing, or a listener didn't hear this victim's training.
     """
     targets = targets or victim.targets
     mount = mount_attack(attack, victim.protocol, grants, role)
@@ -116,11 +118,11 @@ def prepare(
     grants: Collection[str] = STANDARD_GRANTS,
     role: Role | None = None,
 ) -> None:
-    """Compute ahead, and keep in the victim, what judging this attack will compare it with.
+    """Compute the scores that this attack will be compared with, and keep them in the victim.
 
     Args:
         victim: the victim.
-        attack: the attack; nothing is run.
+        attack: the attack, which is not run.
         grants: as in `judge`.
         role: as in `judge`.
     """
@@ -131,7 +133,7 @@ def prepare(
 def _outcome(
     victim: Victim, attack: AnyAttack, view: Any, rng: Stream
 ) -> tuple[Outcome, frozenset[str]]:
-    """What an attack hands back, and what it was granted besides, before the training."""
+    """An attack's outcome, and the grants that were filled before the training."""
     if isinstance(attack, Attack):
         with rng.scope():
             return rehearsed(attack, view, rng=rng), frozenset()
@@ -141,12 +143,12 @@ def _outcome(
             f"{type(attack).__name__} listens while the victim trains: pass this very object to "
             "train(..., listeners=[...]) (or active=...) before attacking"
         )
-    with attached.rng.fresh("finish").scope():  # the same however often it is asked
+    with attached.rng.fresh("finish").scope():  # the same outcome however often it is asked
         return attached.listener_state.finish(view), attached.grants
 
 
 def _truth(asked: Asked, attack: AnyAttack, outcome: Outcome, held_out: Samples) -> Truth:
-    """The truth about what was handed back, which its type tells."""
+    """The truth that an outcome of this type is compared with."""
     if isinstance(outcome, Reconstruction):
         about = asked.records
     elif isinstance(outcome, AttributeGuess):

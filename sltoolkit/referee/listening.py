@@ -1,6 +1,6 @@
-"""Attaching attacks to a run: each hears what its seat hears, in a random scope of its own.
+"""Attaching listeners and hijackers to a run; each computes in its own random scope.
 
-Where clients keep networks of their own, a listener follows the client under attack, the first.
+If clients keep their own networks, a listener follows the client under attack, which is the first.
 """
 
 import copy
@@ -39,7 +39,7 @@ Direction = Literal["in", "out"]
 
 @final
 class ListenerEar:
-    """Collects what a role hears in a batch, and lets its listener hear it at the batch's end."""
+    """Collects what a seat hears of a batch, and hands it to the attack when the batch ends."""
 
     def __init__(
         self,
@@ -54,10 +54,11 @@ class ListenerEar:
 
         Args:
             attached: the attack that hears.
-            role: the seat it listens from.
+            role: the seat that it listens from.
             replica: a copy of the seat's network; None if the seat has no network.
-            labels: the labels of a batch's ids, if the seat holds them and no message brings them.
-            only: source ids of the samples whose batches it follows; None: all.
+            labels: gives the labels of a batch's ids if the seat holds them; it is asked for
+                batches without a labels message.
+            only: ids of the samples whose batches are followed; None follows all batches.
         """
         self._attached = attached
         self._role = role
@@ -67,7 +68,7 @@ class ListenerEar:
         self._heard: defaultdict[tuple[Kind, Direction], list[Message]] = defaultdict(list)
 
     def wants(self, message: Message) -> bool:
-        """Everything that touches the seat; an eavesdropper or a coalition hears it all."""
+        """Whether the seat hears it: an eavesdropper and colluding parties hear everything."""
         ids = message.turn.ids
         foreign = self._only is not None and len(ids) > 0 and int(ids[0]) not in self._only
         if message.turn.phase != "train" or foreign:
@@ -78,17 +79,17 @@ class ListenerEar:
         )
 
     def note(self, message: Message) -> None:
-        """Remember until the batch ends."""
+        """Keep the message until its batch ends."""
         sent = message.src.name == self._hub
         self._heard[message.kind, "out" if sent else "in"].append(message)
 
     @property
     def _hub(self) -> str:
-        """The seat from which a message is said to come in or go out."""
+        """The seat that decides whether a message comes in or goes out."""
         return self._role if self._role in ("server", "client") else "server"
 
     def close(self, turn: Turn) -> None:
-        """Hand the batch's conversation over; other batches may have begun in the meantime."""
+        """Hand over what was heard of this batch; messages of other batches are kept."""
         heard: dict[tuple[Kind, Direction], list[Message]] = {}
         for key, messages in self._heard.items():
             its = [m for m in messages if m.turn.step == turn.step or len(m.turn.ids) == 0]
@@ -119,10 +120,10 @@ class ListenerEar:
 
 @final
 class Replica:
-    """A copy of a live network, brought up to date whenever it is asked for.
+    """A copy of a live network, which is updated whenever it is asked for.
 
     Args:
-        owners: the parties that compute with the network; several if the seat keeps copies of it.
+        owners: the parties that compute with the network; several if the seat has several copies.
     """
 
     def __init__(self, owners: Sequence[Honest]) -> None:
@@ -132,8 +133,8 @@ class Replica:
     def of(self, owner: Honest) -> nn.Module:
         """The copy with the owner's weights and buffers: evaluation mode, frozen, no gradients.
 
-        It is one object throughout the run, because copying weights takes a fraction of the time
-        of building a network.
+        It is one object during the whole run, because copying weights takes a fraction of the time
+        that building a network takes.
         """
         if self._own is None:
             self._own = copy.deepcopy(owner.module)
@@ -148,7 +149,11 @@ def _tensors(network: nn.Module) -> list[Tensor]:
 
 
 def _joined(messages: list[Message]) -> Tensor:
-    """The last payload; of parties with different features of its samples, side by side."""
+    """The last payload, (B, ...).
+
+    Parties with different features of the same samples send parts of it; the parts are joined
+    along the last axis.
+    """
     last = messages[-1]
     if last.kind not in ("smashed", "smashed_grad"):
         return last.payload
@@ -163,7 +168,12 @@ def _joined(messages: list[Message]) -> Tensor:
 def open_listener(
     listener: Listener[Any], run: Run, *, seed: int, grants: Collection[str]
 ) -> tuple[AttachedListener, ListenerEar]:
-    """Attach a listener to a seated run, before it begins."""
+    """Attach a listener to a seated run before it begins.
+
+    Raises:
+        ThreatModelError: if it can't be mounted, or needs a grant that doesn't exist yet.
+        SpecError: if the attack doesn't suit the victim's task.
+    """
     role, filled, setup, rng = _setup(listener, run, seed, grants)
     session = ListeningSession(listener, setup, rng)
     attached = AttachedListener(
@@ -180,7 +190,12 @@ def open_listener(
 def seize(
     attack: ActiveAttack[Any], run: Run, *, seed: int, grants: Collection[str]
 ) -> tuple[AttachedListener, ListenerEar]:
-    """Let an active attack take over its seat in a seated run, before it begins."""
+    """Let an active attack take over its seat in a seated run before it begins.
+
+    Raises:
+        ThreatModelError: if it can't be mounted, or needs a grant that doesn't exist yet.
+        SpecError: if the attack doesn't suit the victim's task.
+    """
     role, filled, setup, rng = _setup(attack, run, seed, grants)
     state = (
         _seize_client(attack, run.cast.clients[0], setup, rng) if role == "client"
@@ -195,7 +210,7 @@ def seize(
 def _seize_server(
     attack: ActiveAttack[Any], copies: Sequence[Host], setup: Any, rng: Stream
 ) -> ListenerState:
-    """Let one attacker sit behind all copies of a server's network; it defends nothing."""
+    """Replace the server at all copies of its network by one attacker, without a defense."""
     honest = copies[0].party
     session = HijackingSession(attack, honest, setup, rng)
     seized = SeizedServer(session) if isinstance(honest, Server) else SeizedMiddle(session, honest)
@@ -207,7 +222,7 @@ def _seize_server(
 def _seize_client(
     attack: ActiveAttack[Any], member: Member, setup: Any, rng: Stream
 ) -> ListenerState:
-    """Let the attacker replace a client, which holds its samples before anything is sent."""
+    """Replace a client by the attacker; the client holds its samples before anything is sent."""
     with rng.scope():
         party, state = attack.seize(member.party, setup, member.samples.x, rng=rng)
     member.party = cast(HonestClient, party)  # it has an honest client's attributes
@@ -215,10 +230,10 @@ def _seize_client(
 
 
 def _hosts_to_seize(name: str, run: Run, role: Role) -> list[Host]:
-    """The hosts of a malicious server: one for every copy of its network.
+    """The hosts that a malicious server takes over, one for every copy of its network.
 
     Raises:
-        ThreatModelError: if there is no server, or no client learns from what it sends back.
+        ThreatModelError: if no server sends gradients back that clients learn from.
     """
     hosts = [host for host in run.cast.servers if host.seat == SERVER]
     if not hosts or "smashed_grad" not in run.protocol.seats[role].links:
@@ -261,7 +276,7 @@ def _replica(run: Run, role: Role) -> Replica | None:
 
 
 def _own_labels(run: Run, role: Role) -> Callable[[Tensor], Tensor] | None:
-    """The labels of private samples by their ids, for a server that holds them."""
+    """A function from ids (B,) to labels (B,) of private samples, for a server that holds them."""
     if role != "server" or "labels" not in run.protocol.seats[role].knows:
         return None
     held = run.data.private_train

@@ -1,4 +1,4 @@
-"""Where an attack is seated, what it is handed there, and whether it may be."""
+"""Mounting: the seat that an attack takes in a protocol, and the grants that it gets there."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.training.protocol import Protocol
 
 STANDARD_GRANTS = frozenset({"aux", "release", "prior"})
-"""What an experiment grants unless it says otherwise: own data, queries, class frequencies."""
+"""The default grants of an experiment: the attacker's own data, queries, class frequencies."""
 
 
 @final
@@ -23,13 +23,14 @@ class Mount:
 
     Attributes:
         role: the seat.
-        links: the messages that are heard there, by the grant that they fill.
-        hops: how many further parties the smashed data have passed where they are heard.
-        sees_labels: whether the targets' labels are known there.
-        hears_labels: whether they are heard on the wire, so that they are what clients sent.
-        available: all grants at hand, by position or because they are granted.
-        filled: of these the ones that fill the attack's view: all that it needs, and what it can
-            use besides.
+        links: grant -> the messages that fill it, for grants that are heard.
+        hops: how many parties the smashed data have passed through before they are heard.
+        sees_labels: whether the targets' labels are known at the seat.
+        hears_labels: whether the seat hears labels on the wire, so that it knows them as they
+            were sent.
+        available: all grants that the seat holds or the experiment grants.
+        filled: the available grants that fill the attack's view: those that it needs, and those
+            that it can use.
     """
 
     role: Role
@@ -48,7 +49,14 @@ def mount_in(
     granted: Collection[str] = frozenset(),
     filled: frozenset[str] = frozenset(),
 ) -> Mount:
-    """A seat of a protocol, with what is granted there beyond what it holds."""
+    """The mount at a seat of a protocol.
+
+    Args:
+        protocol: the protocol.
+        role: the seat.
+        granted: what is granted beyond what the seat holds.
+        filled: the grants that fill the attack's view.
+    """
     seat = protocol.seats[role]
     available = seat.grants | frozenset(granted)
     return Mount(
@@ -69,12 +77,12 @@ def mount_attack(
 
     Args:
         attack: the attack.
-        protocol: of the victim.
+        protocol: the victim's protocol.
         grants: what the experiment grants beyond what the seat holds.
         role: the seat; by default the first of the attack's roles that holds what it needs.
 
     Raises:
-        ThreatModelError: in a sentence, if it can't be mounted; before any training.
+        ThreatModelError: before any training, if the attack can't be mounted.
     """
     seats = protocol.seats
     if role is not None and role not in seats:
@@ -92,10 +100,10 @@ def mount_attack(
 
 
 def refuse_unsuited(attack: AnyAttack, task: Task) -> None:
-    """Refuse an attack that can't work on such inputs or smashed data.
+    """Refuse an attack that can't work on the inputs or smashed data of a task.
 
     Raises:
-        SpecError: with the attack's reason.
+        SpecError: with the attack's own reason, if it refuses the task.
     """
     reason = attack.refuses(task)
     if reason is not None:

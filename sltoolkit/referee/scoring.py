@@ -1,4 +1,4 @@
-"""Scores: how close an outcome comes to the truth. Pure functions of the two."""
+"""Scoring: how close an outcome comes to the truth, as pure functions of the two."""
 
 import copy
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ class Scored:
     """An outcome and its scores.
 
     Attributes:
-        outcome: as it was scored: reconstructions in the best order of each batch.
-        scores: metric -> one number per target, (N,), or () for metrics of the whole set.
+        outcome: the outcome as it was scored, with reconstructions in the best order of each batch.
+        scores: metric -> one number per target, (N,), or () for a metric of the whole set.
     """
 
     outcome: Outcome
@@ -36,14 +36,14 @@ class Scored:
 
 
 def score(outcome: Outcome, truth: Truth) -> Scored:
-    """Every applicable metric of an outcome, and of what else the attacker made on the way.
+    """Score an outcome by every applicable metric, its stolen model and its label guess included.
 
-    An update tells nothing about the order of its batch. Where targets come in batches,
-    reconstructions of every kind, baselines included, are therefore scored in the order within
-    each batch that has the least squared error.
+    An update doesn't tell the order of the samples in its batch. If targets come in batches,
+    reconstructions (baselines included) are therefore scored in the order within each batch that
+    has the least squared error.
 
     Raises:
-        SpecError: if the outcome doesn't fit the targets, or holds values that are no numbers.
+        SpecError: if the outcome doesn't fit the targets, or holds values that are not finite.
     """
     ordered = _in_best_order(outcome, truth)
     scores = _scores(ordered, truth)
@@ -59,7 +59,7 @@ def score(outcome: Outcome, truth: Truth) -> Scored:
 
 
 def progress(outcome: Outcome, truth: Truth) -> dict[int, dict[str, float]]:
-    """Step -> metric -> mean score of what the attack had after so many steps."""
+    """Step -> metric -> mean score of what the attack had after that step."""
     if not isinstance(outcome, Reconstruction):
         return {}
     return {
@@ -96,12 +96,12 @@ def _scores(outcome: Outcome, truth: Truth) -> dict[str, Tensor]:
 
 
 def _in_range(images: Tensor) -> Tensor:
-    """Images and signals clamped to [0, 1]; features have no bounds."""
+    """Images and signals clamped to [0, 1]; features stay as they are, since they have no range."""
     return images.clamp(0, 1) if images.dim() > 2 else images
 
 
 def _in_best_order(outcome: Outcome, truth: Truth) -> Outcome:
-    """Reconstructions in the order within each batch that has the least squared error."""
+    """The outcome with its images in the order within each batch of least squared error."""
     if truth.batch == 1 or not isinstance(outcome, Reconstruction):
         return outcome
     if outcome.images.shape != truth.x.shape:
@@ -121,7 +121,7 @@ def _best_order(guess: Tensor, real: Tensor) -> Tensor:
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
-    """What a copy of a stolen model says about inputs that it must not remember."""
+    """A stolen model's logits, (N, classes); a copy computes them and gets copies of the inputs."""
     judged = copy.deepcopy(model).eval()
     with torch.no_grad(), Stream(0).child("stolen").scope():
         return torch.cat([judged(part.clone()) for part in x.split(256)])

@@ -1,7 +1,7 @@
-"""Attacks on a training begin when the first batch that they can use arrives.
+"""Sessions: the part of a listener or a hijacker in one run.
 
-Until then they wait, and the harness has only what they hold beforehand. It then rehearses what
-they left open, and opens them.
+An attack on a training waits until the first batch that it can use arrives. The session then
+rehearses its open parameters and lets it begin.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ A = TypeVar("A", Listener[Any], ActiveAttack[Any])
 @final
 @dataclass(frozen=True, eq=False)
 class _Waiting(Generic[A]):
-    """An attack before its first usable batch: as it was given, with what it holds beforehand."""
+    """An attack before its first usable batch: as given, with what it gets before the run."""
 
     given: A
     setup: Any
@@ -31,7 +31,7 @@ class _Waiting(Generic[A]):
 
     @property
     def state(self) -> ListenerState:
-        """There is none.
+        """Always an error, because a waiting attack has no state.
 
         Raises:
             SpecError: always.
@@ -42,7 +42,7 @@ class _Waiting(Generic[A]):
         )
 
     def finish(self, view: Any) -> Outcome:
-        """There is no outcome.
+        """Always an error, because a waiting attack has no outcome.
 
         Raises:
             SpecError: always.
@@ -53,14 +53,14 @@ class _Waiting(Generic[A]):
 @final
 @dataclass(frozen=True, eq=False)
 class _Begun(Generic[A]):
-    """An attack with no parameter open any more, and what it remembers."""
+    """An attack whose parameters are all chosen, and what it remembers."""
 
     given: A
     tuned: A
     state: ListenerState
 
     def finish(self, view: Any) -> Outcome:
-        """The outcome, with what was chosen in the rehearsal."""
+        """The outcome, with the parameters that the rehearsal chose."""
         return replace(self.state.finish(view), tuned=chosen(self.given, self.tuned))
 
 
@@ -69,8 +69,8 @@ class ListeningSession(ListenerState):
     """A listener's part in one run.
 
     Args:
-        listener: as it was given, perhaps with open parameters.
-        setup: what it has before the run.
+        listener: the listener as given, perhaps with open parameters.
+        setup: what it gets before the run.
         rng: the attacker's stream.
     """
 
@@ -88,7 +88,7 @@ class ListeningSession(ListenerState):
         return self._now.state
 
     def hear(self, heard: BatchView) -> None:
-        """Let it hear a usable batch."""
+        """Let the listener hear the batch if it can use it."""
         if self._listener.usable(heard, self._before):
             if isinstance(self._now, _Waiting):
                 self._now = _opened(self._now, heard)
@@ -96,10 +96,10 @@ class ListeningSession(ListenerState):
         self._before += 1
 
     def finish(self, view: Any) -> Outcome:
-        """Its outcome, with what its rehearsal chose.
+        """The outcome, with the parameters that the rehearsal chose.
 
         Raises:
-            SpecError: if it heard no usable batch.
+            SpecError: if no usable batch was heard.
         """
         return self._now.finish(view)
 
@@ -112,12 +112,12 @@ def _opened(waiting: _Waiting[Listener[Any]], first: BatchView) -> _Begun[Listen
 
 @final
 class HijackingSession(ListenerState):
-    """A hijacker's part in one run, at a server.
+    """A hijacker's part in one run, in a server's seat.
 
     Args:
-        attack: as it was given, perhaps with open parameters.
+        attack: the attack as given, perhaps with open parameters.
         honest: the party that it replaces.
-        setup: what it has before the run.
+        setup: what it gets before the run.
         rng: the attacker's stream.
     """
 
@@ -128,7 +128,10 @@ class HijackingSession(ListenerState):
         self._now = _Waiting(attack, setup, rng)
 
     def party_for(self, received: Tensor) -> Stage:
-        """The party that deals with a batch (B, ...): the hijacker's, if it can use it."""
+        """The party for a batch (B, ...): the hijacker's if it can use the batch, else the honest.
+
+        The first usable batch lets the hijacker rehearse and begin.
+        """
         if not self._attack.usable(received):
             return self._honest
         if isinstance(self._now, _Waiting):
@@ -145,17 +148,17 @@ class HijackingSession(ListenerState):
         return _Begun(given, tuned, state)
 
     def learn(self, learning: bool) -> None:
-        """Tell the hijacker's party, if it is there already."""
+        """Switch learning on or off in the hijacker's party, once it has begun."""
         if isinstance(self._now, _Begun):
             self._party.learn(learning)
 
     def hear(self, heard: BatchView) -> None:
-        """Let it hear a batch, once it has begun."""
+        """Let the hijacker hear a batch, once it has begun."""
         if isinstance(self._now, _Begun):
             self._now.state.hear(heard)
 
     def finish(self, view: Any) -> Outcome:
-        """Its outcome, with what its rehearsal chose.
+        """The outcome, with the parameters that the rehearsal chose.
 
         Raises:
             SpecError: if no usable batch arrived.
@@ -165,7 +168,7 @@ class HijackingSession(ListenerState):
 
 @final
 class SeizedServer(Server):
-    """A seat behind the cut, which a hijacker takes when it begins."""
+    """The seat behind the cut, which the hijacker takes over when it begins."""
 
     def __init__(self, session: HijackingSession) -> None:
         self._session = session
@@ -184,7 +187,7 @@ class SeizedServer(Server):
 
 @final
 class SeizedMiddle(Middle):
-    """A seat between head and tail, which a hijacker takes when it begins."""
+    """The seat between head and tail, which the hijacker takes over when it begins."""
 
     def __init__(self, session: HijackingSession, honest: Middle) -> None:
         self._session, self._current = session, honest

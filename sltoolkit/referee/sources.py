@@ -1,4 +1,4 @@
-"""Sources of grants: functions that compute what an attacker is handed, when it is asked for."""
+"""Sources of grants: functions that compute what an attacker is handed, when a view needs it."""
 
 import copy
 from collections.abc import Callable
@@ -32,15 +32,15 @@ def knowledge_sources(
     *,
     trains: bool = True,
 ) -> dict[str, Callable[[], Any]]:
-    """Sources of the grants that exist before the training: own data, architecture, mechanism.
+    """Sources of the grants that exist before the training, such as aux data and architecture.
 
     Args:
-        data: the private data and the attacker's.
+        data: the private data, and the attacker's.
         task: shapes and classes.
         initial: the client network; only its architecture is handed out.
-        defense: as configured.
+        defense: the defense as configured.
         rng: the victim's root stream.
-        trains: whether the client is trained here; False for one that was trained elsewhere.
+        trains: whether the client is trained in this run; False if it was trained elsewhere.
     """
 
     def fresh_client(stream: Stream) -> nn.Module:
@@ -75,13 +75,13 @@ def knowledge_sources(
 def trained_sources(
     victim: Victim, asked: Asked, mount: Mount, noise: Stream
 ) -> dict[str, Callable[[], Any]]:
-    """Sources of all grants, those included that exist once a victim has been trained.
+    """Sources of all grants: those that exist before the training, and those that exist after it.
 
     Args:
         victim: the victim.
         asked: the records that the attack is asked about.
         mount: the attack's seat.
-        noise: of what the victim answers to queries.
+        noise: the stream of the defense's noise in answers to queries.
     """
     member, hops, targets = victim.client, mount.hops, asked.targets
     source = mount.links.get("smashed_grad")
@@ -114,9 +114,10 @@ def trained_sources(
 
 
 def _told_labels(member: Deployed, samples: Samples, mount: Mount, rng: Stream) -> Tensor:
-    """The labels (N,) that a seat knows: as they were sent, where it hears them on the wire.
+    """The labels (N,) that a seat knows.
 
-    The client, and a seat to which they are granted though it doesn't hear them, has the true ones.
+    A seat that hears labels on the wire knows them as they were sent; any other seat that knows
+    them has the true ones.
     """
     if not mount.hears_labels:
         return samples.y.clone()
@@ -124,12 +125,12 @@ def _told_labels(member: Deployed, samples: Samples, mount: Mount, rng: Stream) 
 
 
 def peer_of(victim: Victim) -> Deployed:
-    """The client that colludes: not the one under attack, unless all clients share one network."""
+    """The client that colludes: the second one, or the only network that is deployed."""
     return victim.deployed[min(1, len(victim.deployed) - 1)]
 
 
 def peer_samples(victim: Victim) -> Aux | None:
-    """The samples that a colluding client brings along; None where one network has seen all."""
+    """The samples of the colluding client; None if all clients share one deployed network."""
     if len(victim.deployed) < 2:
         return None
     samples = peer_of(victim).samples

@@ -15,14 +15,15 @@ from sltoolkit.training.victim import Victim
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Truth:
-    """What only the referee knows of the targets.
+    """What only the referee knows about the targets.
 
     Attributes:
         x: their inputs, (N, C, H, W).
-        y: their labels, or the attribute that was to be guessed, (N,).
+        y: their labels, or the attribute that the attack guesses, (N,).
         ids: their ids, (N,).
-        batch: how many of them in a row were in the batch of one update, in unknown order.
-        held_out: samples that no party learned from, for judging stolen models; None for none.
+        batch: how many consecutive targets were in the batch of one update, in unknown order.
+        held_out: samples that no party learned from, for judging stolen models; None if there are
+            none.
     """
 
     x: Tensor
@@ -40,8 +41,8 @@ class Asked:
     Attributes:
         records: the targets.
         labeled: the targets of label attacks, whose gradients were recorded.
-        hinted: samples whose labels the attacker may know.
-        targets: how all of them were chosen.
+        hinted: samples whose labels may be granted.
+        targets: how all of these were chosen.
     """
 
     records: Samples
@@ -64,12 +65,12 @@ def asked_about(victim: Victim, targets: Targets, family: Family) -> Asked:
 
 
 def attributed(attack: AnyAttack, samples: Samples) -> Samples:
-    """The samples with the attribute that the attack is after in place of their labels.
+    """The samples with the attribute that the attack guesses in place of their labels.
 
     Raises:
-        SpecError: if the attack doesn't say of which attribute.
+        SpecError: if the attack doesn't say which attribute it guesses.
     """
     attribute = attack.attribute(samples.y)
     if attribute is None:
-        raise SpecError(f"{type(attack).__name__} guesses an attribute and doesn't say of which")
+        raise SpecError(f"{type(attack).__name__} guesses an attribute and doesn't say which")
     return replace(samples, y=attribute)

@@ -1,9 +1,9 @@
 """Weight updates of targets, as an attacker hears them.
 
-The referee lets a client of the protocol take part once more: from the deployed weights, with a
-batch of targets in place of its samples, over a wire with the victim's codec, and through the
-victim's defense. What the client then sends about its weights is what is heard. All of it is
-computed by the code that trains victims.
+The referee runs a client of the protocol once more: from the deployed weights, with a batch of
+targets in place of its samples, over a wire with the victim's codec, and with the victim's defense.
+The attacker hears what this client sends about its weights. The code that trains victims computes
+all of it.
 """
 
 import copy
@@ -33,17 +33,17 @@ from sltoolkit.wire.wire import Wire
 
 
 def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Updates:
-    """The updates of these samples in groups of `targets.batch`: the same for every attack.
+    """The updates of these samples in groups of `targets.batch`; every attack gets the same.
 
     Raises:
-        ThreatModelError: if no client's updates are heard in the victim's protocol, or it is
-            unknown how its clients step.
+        ThreatModelError: if no seat hears a client's updates in the victim's protocol, or the
+            victim was trained elsewhere.
         SpecError: if the samples don't fill the last group, or the learning rate is 0.
     """
     protocol, member = victim.protocol, victim.client
     if not any("updates" in seat.grants for seat in protocol.seats.values()):
         raise ThreatModelError(
-            f"nobody hears what a single client learned in {victim.recipe.protocol}: use fedavg, "
+            f"nobody hears a single client's updates in {victim.recipe.protocol}: use fedavg, "
             "large_batch_sgd, splitfed_v1 or splitfed_v2"
         )
     training = _training(victim)
@@ -53,7 +53,7 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
         parts=tuple(copy.deepcopy(p).requires_grad_(True) for p in parts),
         defense=copy.deepcopy(victim.configured_defense),
         learned={
-            name: copy.deepcopy(module.state_dict())  # an attacker gets to hold the program
+            name: copy.deepcopy(module.state_dict())  # the program is handed to attackers
             for name, module in member.defense.learned().items()
         },
         training=training, reducer=member.reducer, classes=victim.data.classes,
@@ -62,7 +62,7 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
     heard, first = program.run(samples.x, samples.y, victim.rng.fresh("updates"))
     whole = member.tail is not None
     network = nn.Sequential(*copy.deepcopy(program.parts[: 2 if whole else 1])).train()
-    network.load_state_dict(first.given, strict=False)  # a lossy codec changes what is handed out
+    network.load_state_dict(first.given, strict=False)  # a lossy codec may have changed them
     return Updates(
         network=network, heard=heard, kind=first.kind, whole=whole, batch=targets.batch,
         steps=getattr(protocol, "local_epochs", 1), training=training,
@@ -85,12 +85,12 @@ def _training(victim: Victim) -> Training:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Program:
-    """What a client does with a batch, and what it sends about its weights.
+    """A client's program: it learns from a batch and sends an update.
 
     Attributes:
-        protocol: with one client.
+        protocol: the protocol, with one client.
         parts: the cut network as deployed.
-        defense: as configured.
+        defense: the defense as configured.
         learned: the states of the defense's own networks.
         training: how parties learn.
         reducer: the lossy codec on the wire, if any.
@@ -110,11 +110,11 @@ class _Program:
     releases: int
 
     def __call__(self, x: Tensor, y: Tensor, rng: Stream) -> Mapping[str, Tensor]:
-        """What is heard of x (N, ...) and y (N,): by parameter, (R, G, ...)."""
+        """The updates that are heard for x (N, ...) and y (N,): parameter -> (R, G, ...)."""
         return self.run(x, y, rng)[0]
 
     def run(self, x: Tensor, y: Tensor, rng: Stream) -> tuple[dict[str, Tensor], "_Ear"]:
-        """As a call, and all that was heard of the first group.
+        """The same as a call, and the ear that heard the first group.
 
         Raises:
             SpecError: if the samples don't fill the last group.
@@ -173,8 +173,8 @@ class _Ear:
     """Keeps what a client sends about the weights of its first `parts` networks.
 
     Attributes:
-        kind: weights, or gradients.
-        given: weights that the client was handed out before, by name.
+        kind: whether the client sends weights or gradients.
+        given: the weights that the client received before, by name.
     """
 
     def __init__(self, parts: int) -> None:
@@ -184,13 +184,13 @@ class _Ear:
         self.given: dict[str, Tensor] = {}
 
     def wants(self, message: Message) -> bool:
-        """Weights from and to a client, and gradients from it."""
+        """Whether these are weights from or to a client, or its weight gradients."""
         if message.kind == "weights":
             return "client" in (message.src.name, message.dst.name)
         return message.src.name == "client" and message.kind == "weight_grad"
 
     def note(self, message: Message) -> None:
-        """Keep what was handed out apart from what was sent."""
+        """Keep the message; what the client receives and what it sends are kept apart."""
         if message.dst.name == "client":
             self.given[_plain(message.name)] = message.payload
             return
@@ -201,7 +201,7 @@ class _Ear:
         """Nothing to do."""
 
     def payloads(self, names: list[str]) -> dict[str, Tensor]:
-        """What was heard, by the network's own names; gradients come numbered, in their order."""
+        """What was heard, by the network's own names; gradients are sent under numbers instead."""
         if self.kind == "weights":
             return {name: self._heard[name] for name in names if name in self._heard}
         numbered = {
@@ -213,5 +213,5 @@ class _Ear:
 
 
 def _plain(name: str) -> str:
-    """A parameter's own name: opacus wraps a module as `_module`."""
+    """A parameter's name without `_module`, which opacus inserts where it wraps a module."""
     return name.replace("._module.", ".")

@@ -1,4 +1,4 @@
-"""A table of attacks: what each reaches at every cut, and which is best for what it knows."""
+"""A table of attacks: how well each does at every cut, and which is best for its knowledge."""
 
 from collections.abc import Iterator
 from statistics import mean
@@ -18,17 +18,17 @@ WINNER = "*"
 
 
 def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per knowledge and reconstruction attack, and the prior alone; a column per cut.
+    """One line per reconstruction attack and knowledge, and one for the prior; a column per cut.
 
-    A cell is the mean of the primary metric over victims with its 95 % t interval, marked with
-    `WINNER` if no attack that knows the same or less has a better mean, nor the prior alone one as
-    good. An attack that failed on some victims says on how many it did not.
+    A cell is the mean of the primary metric over victims with its 95 % t interval. It is marked
+    with `WINNER` if the mean is better than the prior alone and no attack that knows the same or
+    less has a better one. If an attack failed on some victims, the cell says on how many it ran.
 
     Args:
         rows: the long form of results that differ in cut, attack and seeds alone.
 
     Raises:
-        SpecError: if there is no reconstruction, or other things than the cut differ.
+        SpecError: if there is no reconstruction, or the rows differ in other settings than the cut.
     """
     frame = prepared(rows)
     frame = frame[frame["family"] == "reconstruction"]

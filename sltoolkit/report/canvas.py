@@ -1,4 +1,4 @@
-"""What all figures share: colors, sizes, plain axes, and that a notebook shows them by itself."""
+"""What all figures share: colors, sizes, plain axes, and their display in notebooks."""
 
 from io import BytesIO
 
@@ -6,7 +6,7 @@ from matplotlib import figure
 from matplotlib.axes import Axes
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-"""Okabe and Ito's palette, told apart with any color vision."""
+"""Okabe and Ito's palette, whose colors can be told apart with any color vision."""
 
 COLUMN, PAGE = 3.35, 6.9
 """Inches: the width of a column and of a page in the usual two-column templates."""
@@ -16,7 +16,7 @@ SMALL, NORMAL = 7.0, 8.0
 
 
 def tidy(axis: Axes) -> None:
-    """A pale grid behind the data, and no frame above and on the right."""
+    """Draw a pale grid behind the data, and no frame at the top and on the right."""
     axis.grid(color="0.93")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
@@ -25,8 +25,8 @@ def tidy(axis: Axes) -> None:
 class Figure(figure.Figure):
     """A `matplotlib.figure.Figure` that needs neither pyplot nor `%matplotlib inline`.
 
-    Notebooks draw matplotlib's own figures only after pyplot was imported. Where it was, its
-    formatter comes first, so nothing is shown twice.
+    Notebooks show matplotlib's own figures only after pyplot was imported. If it was, pyplot's
+    formatter comes first, so no figure is shown twice.
     """
 
     def _repr_png_(self) -> bytes:

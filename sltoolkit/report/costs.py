@@ -1,4 +1,4 @@
-"""Figures of costs: what is sent by numbers of clients and parameters, how long an epoch takes."""
+"""Figures of costs: bytes by number of clients and of parameters, and time of an epoch by cut."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ _STYLES = {
     "local_loss": (COLORS[3], "-"),
 }
 _MARKERS = {"split": ("o", 8), "splitfed": ("s", 5), "local_loss": ("^", 4)}
-"""Shapes and sizes of markers, bottom one first, so that equal curves are all visible."""
+"""Shapes and sizes of markers, the bottom one first, so that equal curves are all visible."""
 _SECONDS = [
     *(n * 10.0**e for e in range(-3, 1) for n in (1, 2, 3, 5)),
     *(10, 20, 30),
@@ -40,8 +40,8 @@ _SECONDS = [
 ]
 _TICKS = 7  # along an axis of times, at most
 _POINTS = 80  # along a curve
-_SPAN = 100  # times smaller and larger than the model in hand
-_COLUMNS = 2  # of panels of latencies
+_SPAN = 100  # model sizes range from so many times smaller to so many times larger
+_COLUMNS = 2  # columns of latency panels
 
 Curve = Callable[[Workload], Volume]
 
@@ -89,12 +89,12 @@ _PAPERS = (
 def communication_figure(work: Workload, clients: Sequence[int], *, title: str) -> Figure:
     """Total bytes of an epoch by clients and by model size, and where split learning sends less.
 
-    A row per paper, because they count weights differently.
+    Each paper has its own row, because the papers count weights differently.
 
     Args:
         work: the training; its own number of clients is not used.
-        clients: the numbers of clients asked about, in ascending order.
-        title: of the figure.
+        clients: the numbers of clients to mark, in ascending order.
+        title: the figure's title.
     """
     figure = Figure(figsize=(14, 8.6), dpi=120, layout="constrained")
     figure.suptitle(title, fontsize=11)
@@ -118,7 +118,7 @@ def latency_figure(
     Args:
         seconds: number of clients -> protocol -> cut -> seconds, from `latency.by_cut`.
         federated: number of clients -> seconds of federated learning, which has no cut.
-        title: of the figure.
+        title: the figure's title.
     """
     columns = min(_COLUMNS, len(seconds))
     rows = ceil(len(seconds) / columns)
@@ -179,7 +179,7 @@ def _curves(axis: Axes, paper: _Paper, x: Sequence[int], works: Sequence[Workloa
 
 
 def _plane(axis: Axes, paper: _Paper, work: Workload, clients: Sequence[int]) -> None:
-    """Where split learning sends less, in the plane of clients and parameters."""
+    """Draw where split learning sends less, in the plane of clients and parameters."""
     sizes = np.geomspace(work.params / _SPAN, work.params * _SPAN, _POINTS)
     for name, even in paper.even.items():
         color, style = _STYLES[name]
@@ -220,13 +220,13 @@ def _by_cut(axis: Axes, protocols: Mapping[str, Mapping[str, float]], federated:
 
 
 def _furthest_even(work: Workload) -> int:
-    """The most clients at which any break-even falls; 0 where there is none."""
+    """The largest break-even number of clients; 0 if there is none."""
     found = [even(work, work.params) for paper in _PAPERS for even in paper.even.values()]
     return ceil(max((k for k in found if isfinite(k)), default=0))
 
 
 def _log(axis: Axes, which: Literal["x", "y"], text: Callable[[float], str]) -> None:
-    """A logarithmic scale whose ticks are written by `text`: powers of ten, or 1, 2 and 5."""
+    """Make an axis logarithmic, with ticks at powers of ten, or at 1, 2 and 5 times them."""
     axis.set(**{f"{which}scale": "log"})
     scale = getattr(axis, f"{which}axis")
     low, high = getattr(axis, f"get_{which}lim")()
@@ -236,7 +236,7 @@ def _log(axis: Axes, which: Literal["x", "y"], text: Callable[[float], str]) -> 
 
 
 def _log_seconds(axis: Axes) -> None:
-    """A logarithmic y axis with ticks where people expect them: at 10 s, 30 min, 5 h."""
+    """Make the y axis logarithmic, with ticks where people expect them: 10 s, 30 min, 5 h."""
     axis.set_yscale("log")
     low, high = axis.get_ylim()
     within = [s for s in _SECONDS if low <= s <= high]

@@ -1,4 +1,4 @@
-"""Quality against what was varied: a panel per defense or knowledge, a line per method."""
+"""Figures of quality over a varied setting: a panel per defense or knowledge, a line per method."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from sltoolkit.report.styles import Style, styles
 from sltoolkit.report.written_names import written
 
 UNORDERED = ("data.aux_from",)
-"""Axes whose places have no order, so that no line joins them."""
+"""Axes whose places have no order, so no line joins them."""
 
 _TICKS = 6
-_COLUMNS = {1: 1, 2: 2, 4: 2}  # by the number of panels; of others three, or four of many
+_COLUMNS = {1: 1, 2: 2, 4: 2}  # by number of panels; other numbers get three columns, or four
 _HANDLE = 3.2  # letters: long enough to show dashes and a mark
 _LETTERS = 100  # across a page
 
@@ -26,11 +26,11 @@ _PRIOR = Style(color="0.45", linestyle="-.", marker="")
 
 
 def curves_figure(chart: Chart) -> Figure:
-    """The chart as a figure of the width of a column, or of a page where there are many panels.
+    """Draw a chart: as wide as a column with one column of panels, else as wide as a page.
 
-    Bands are t intervals over victims (none with a single one), bars where places have no order;
-    the dash-dotted line is the best prior-only baseline. Panels by defense share a legend; panels
-    by knowledge hold different methods, so each has its own.
+    Bands are t intervals over victims; on an axis without order they are bars, and a single victim
+    has none. The dash-dotted line is the best prior-only baseline. Panels by defense share a
+    legend. Panels by knowledge hold different methods, so each has its own legend.
     """
     panels = list(dict.fromkeys(line.panel for line in chart.lines))
     columns = _COLUMNS.get(len(panels), 3 if len(panels) < 7 else 4)
@@ -65,13 +65,13 @@ def curves_figure(chart: Chart) -> Figure:
 
 
 def _folded(text: str, letters: int) -> str:
-    """In lines of at most so many letters where possible, broken after commas only."""
+    """The text in lines of at most `letters` where possible, broken only after commas."""
     items = text.replace(" ", "\xa0").replace(",\xa0", ", ")  # textwrap keeps these together
     return fill(items, letters, break_long_words=False).replace("\xa0", " ")
 
 
 def _own_legend(axis: Axes, title: str, handles: Sequence[Line2D]) -> None:
-    """The title, and below it what the panel holds, both above the axes: nothing is covered."""
+    """Put the title and the panel's legend above the axes, where they cover nothing."""
     axis.legend(
         handles=handles, title=title, loc="lower left", bbox_to_anchor=(0, 1), frameon=False,
         fontsize=SMALL, title_fontproperties={"size": SMALL, "weight": "bold"}, alignment="left",
@@ -123,7 +123,7 @@ def _line(axis: Axes, line: Line, at: dict[Place, float], look: Style) -> None:
 def _points(
     axis: Axes, line: Line, at: dict[Place, float], look: Style, aside: float
 ) -> None:  # fmt: skip
-    """Means with their intervals side by side, or the prior's level at every place."""
+    """Draw means with their intervals side by side, or the prior's level at every place."""
     for place, found in line.points.items():
         x = at[place]
         if not line.method:

@@ -1,6 +1,7 @@
 """Figures of results: originals above their reconstructions, leakage against utility.
 
-Built on `matplotlib.figure.Figure` itself, not on pyplot: no global state, no display needed.
+They are built on `matplotlib.figure.Figure` itself, not on pyplot, so they need no global state and
+no display.
 """
 
 from collections.abc import Mapping
@@ -20,21 +21,22 @@ __all__ = ["reconstruction_figure", "tradeoff_figure"]
 
 _LABEL_WIDTH = 1.15  # inches, left of the images
 _TILE = 1.0  # inches, at most
-_NOTE = 0.18  # inches, for what the numbers are
+_NOTE = 0.18  # inches, for the note that names the metric
 _GAP = 1.05  # from tile to tile, in tiles
 
 
 def reconstruction_figure(images: Mapping[str, Tensor]) -> Figure:
     """One row of images per name: originals on top, then what attacks made of them.
 
-    Below each reconstruction stands how much of the original it shows, in the primary metric of
-    images of their size: SSIM, or MSE where it isn't defined. The figure is as wide as a page.
+    Below each reconstruction stands its score in the primary metric for images of this size: SSIM,
+    or MSE for images that are too small for SSIM. The figure is at most as wide as a page.
 
     Args:
         images: name -> (N, C, H, W) in [0, 1], gray (C = 1) or RGB (C = 3); the same shape in all.
 
     Raises:
-        SpecError: no images, different numbers or shapes of them, or another number of channels.
+        SpecError: if there are no images, if rows differ in the number or shape of images, or if
+            the images have neither 1 nor 3 channels.
     """
     shapes = {tuple(batch.shape) for batch in images.values()}
     if len(shapes) != 1 or 0 in next(iter(shapes)):

@@ -11,14 +11,14 @@ from sltoolkit.wire.message import Seat
 LEGEND = "B: samples in the batch; all numbers are those of a tiny network"
 
 Scene = tuple[str, list[Step]]
-"""A heading and what is said under it."""
+"""A heading, and the steps under it."""
 
 _WIDTH = 80  # characters of a terminal
 _SPACING = 16  # characters between two seats, where there is room
 
 
 def seats_record(seats: Mapping[Role, Holdings]) -> dict[str, dict[str, str]]:
-    """What each role holds by its position: grant -> `held`, or where it is heard."""
+    """What each role holds by its position: role -> grant -> `held`, or where it is heard."""
 
     def holding(held: Holdings, grant: str) -> str:
         if grant not in held.links:
@@ -33,10 +33,10 @@ def seats_record(seats: Mapping[Role, Holdings]) -> dict[str, dict[str, str]]:
 
 
 def seats_text(seats: Mapping[Role, Holdings]) -> str:
-    """A table of grants (down) by roles (across): `held`, or between whom it is heard.
+    """A table of grants (down) by roles (across): `held`, or the link on which it is heard.
 
     Args:
-        seats: the protocol's.
+        seats: the protocol's seats.
     """
 
     def cell(held: Holdings, grant: str) -> str:
@@ -61,7 +61,7 @@ def flow_text(exchanges: Sequence[Exchange]) -> str:
     It is at most 80 characters wide with up to 5 seats.
 
     Args:
-        exchanges: as measured by `flow`.
+        exchanges: the protocol's exchanges, as `flow` measures them.
     """
     steps = [step for exchange in exchanges for step in exchange.steps]
     seats = seat_order(exchanges)
@@ -79,7 +79,10 @@ def flow_text(exchanges: Sequence[Exchange]) -> str:
 
 
 def seat_order(exchanges: Sequence[Exchange]) -> list[Seat]:
-    """Seats from left to right: clients, then as they first speak, in batches before between."""
+    """Seats from left to right: clients first, then the others in order of appearance.
+
+    Exchanges about batches count as earlier than those between batches.
+    """
     ordered = sorted(exchanges, key=lambda exchange: exchange.about)
     seats: dict[Seat, None] = {}
     for exchange in ordered:
@@ -91,7 +94,7 @@ def seat_order(exchanges: Sequence[Exchange]) -> list[Seat]:
 
 
 def scenes(exchanges: Sequence[Exchange]) -> list[Scene]:
-    """Exchanges under their headings; of neighbors that say the same one heading."""
+    """Exchanges under their headings; neighbors with the same heading share it."""
     return [
         (title, [step for exchange in group for step in exchange.steps])
         for title, group in groupby(exchanges, key=_heading)

@@ -26,8 +26,8 @@ def flow_figure(exchanges: Sequence[Exchange], *, title: str) -> Figure:
     """A sequence diagram: a column per seat, an arrow per message.
 
     Args:
-        exchanges: as measured by `flow`.
-        title: above it.
+        exchanges: the protocol's exchanges, as `flow` measures them.
+        title: the figure's title.
     """
     seats = seat_order(exchanges)
     shown = scenes(exchanges)
@@ -55,7 +55,7 @@ def flow_figure(exchanges: Sequence[Exchange], *, title: str) -> Figure:
 
 
 def _draw_scene(axis: Axes, scene: Scene, top: int, place: Mapping[Seat, int]) -> None:
-    """A pale band with its heading on top, and an arrow per message."""
+    """Draw a pale band with its heading on top, and an arrow per message."""
     title, steps = scene
     left, right = -0.55, len(place) - 0.45
     axis.fill_between([left, right], top - 0.15, top + len(steps) + 0.75, color="0.96", zorder=0)

@@ -1,4 +1,4 @@
-"""A summary as text: `0.71 [0.65, 0.77]`."""
+"""Summaries as text, such as `0.71 [0.65, 0.77]`."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ FAMILY_NAMES = {"reconstruction": "reconstruction", "labels": "label", "inferenc
 
 
 def formatted(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary as strings, for a terminal or a page: only columns that say something.
+    """The summary as strings, for a terminal or a page; columns without information are left out.
 
     A gain that is only a lower bound reads `≥ +0.71 [+0.65, ?]`; a single victim seed has no
     interval and reads `0.71 (n=1)`.
@@ -64,7 +64,7 @@ def gain_text(line: Mapping[str, Any], family: str) -> str:
 
 
 def gain_digits(line: Mapping[str, Any], family: str) -> int:
-    """Decimals that resolve the family's primary metric."""
+    """How many decimals show differences in the family's primary metric."""
     return 4 if line[f"{family}_metric"] == "mse" else 2
 
 

@@ -1,4 +1,4 @@
-"""Reconstruction grids: originals, every attack, every defense, at the best and worst targets."""
+"""Reconstruction grids: every attack under every defense, for the best, median and worst target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ class Tiles:
     Attributes:
         defense: the defense, in words.
         attack: the attack, in words.
-        images: (N, C, H, W) images or (N, C, L) signals in [0, 1].
-        scores: (N,) in the metric of the grid.
+        images: images (N, C, H, W) or signals (N, C, L) in [0, 1].
+        scores: their scores (N,) in the metric of the grid.
     """
 
     defense: str
@@ -40,12 +40,12 @@ class Tiles:
 def ranked(
     scores: Sequence[Tensor], *, higher_is_better: bool, kept: int | None = None
 ) -> list[int]:  # fmt: skip
-    """The best, the median and the worst of targets by their mean rank among all.
+    """The indices of the targets with the best, the median and the worst mean rank.
 
     Args:
-        scores: (N,) of every attack under every defense that is shown.
+        scores: the scores (N,) of every attack under every defense that is shown.
         higher_is_better: the metric's direction.
-        kept: only the first so many targets have images and can be chosen; None for all.
+        kept: how many targets, from the first on, have images and can be chosen; None for all.
     """
     ranks = [s.argsort(descending=higher_is_better, stable=True).argsort() for s in scores]
     order = torch.stack(ranks).double().mean(0)[:kept].argsort(stable=True).tolist()
@@ -57,17 +57,17 @@ def grid_figure(
 ) -> Figure:
     """Originals on top, a row per attack, and for each defense the chosen targets side by side.
 
-    The same targets everywhere, so that a row shows what a defense changes and a column what an
-    attack does. Below each tile stands its own score; an attack without a result leaves a gap.
+    The targets are the same everywhere, so a row compares defenses and a column compares attacks.
+    Below each tile stands its own score; an attack without a result leaves a gap.
 
     Args:
-        truth: the originals, (N, ...) as the tiles' images.
-        tiles: of every attack under every defense that has a result.
+        truth: the originals, in the shape of the tiles' images.
+        tiles: the tiles of every attack under every defense, as far as there are results.
         chosen: the best, the median and the worst target, from `ranked`.
-        metric: what the scores are.
+        metric: the metric of the scores.
 
     Raises:
-        SpecError: there is nothing to show, or tiles are of other shapes than the originals.
+        SpecError: if there is nothing to show, or tiles differ in shape from the originals.
     """
     wrong = [t for t in tiles if t.images.shape != truth.shape]
     if not tiles or wrong:

@@ -1,4 +1,4 @@
-"""Which client holds how many samples of which class, as a figure."""
+"""A figure of how many samples of each class every client holds."""
 
 from collections.abc import Sequence
 
@@ -11,22 +11,23 @@ from sltoolkit.report.canvas import Figure
 
 _COLOR = "#0072B2"  # Okabe and Ito's blue, as in the trade-off figure
 _MARGINS = (1.3, 1.9)  # inches: width for class names, height for titles and bars
-_TICKS = 25  # labels along an axis; of more, every n-th is written
+_TICKS = 25  # labels along an axis at most; with more, only every n-th is written
 
 
 def class_histograms(counts: Tensor, classes: Sequence[str]) -> Figure:
-    """Bubbles whose areas are the samples per client (across) and class (up), sizes on top.
+    """Draw a bubble per client (across) and class (up), whose area is the number of samples.
 
-    The form of Lin et al. 2020, Ensemble distillation for robust model fusion in federated
-    learning (NeurIPS). The title gives the mean total-variation distance.
+    Bars on top show how many samples each client holds. The form is that of Lin et al. 2020,
+    Ensemble distillation for robust model fusion in federated learning (NeurIPS). The title gives
+    the mean total-variation distance.
 
     Args:
         counts: samples per client and class, (K, C), from `class_counts`.
-        classes: class names, C of them.
+        classes: the C class names.
 
     Raises:
-        SpecError: the counts are not one column per class name.
-        DataError: a client has no samples.
+        SpecError: if the counts don't have one column per class name.
+        DataError: if a client has no samples.
     """
     if counts.ndim != 2 or counts.shape[1] != len(classes):
         raise SpecError(
@@ -51,7 +52,7 @@ def class_histograms(counts: Tensor, classes: Sequence[str]) -> Figure:
 
 
 def _span(cells: int, most: float) -> float:
-    """Inches for so many cells along an axis."""
+    """Inches for this many cells along an axis, at most `most`."""
     return min(most, max(2.6, 0.42 * cells))
 
 

@@ -25,17 +25,17 @@ def write_all(
     """Write `results.csv`, `table.csv`, the figures that can be drawn, and `report.html`.
 
     Args:
-        folder: where to; made if needed.
+        folder: the folder of these files; it is made if it is missing.
         rows: the long form of the results.
-        images: the reconstruction figure's rows, name -> (N, C, H, W); empty for none.
-        demonstration: whether the numbers are marked as no base for claims.
+        images: the reconstruction figure's rows, name -> (N, C, H, W); empty for no figure.
+        demonstration: whether the report says that its numbers are a demonstration, not for claims.
 
     Returns:
         The summary that was written.
 
     Raises:
-        SpecError: no rows, or columns are missing.
-        StoreError: a file can't be written.
+        SpecError: if there are no rows, or columns are missing.
+        StoreError: if a file can't be written.
     """
     table, figures = summary(rows), {}
     if images:
@@ -129,7 +129,7 @@ def _readable(failed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _settings(rows: pd.DataFrame) -> dict[str, str]:
-    """What the numbers depend on: every setting, parameter and version in the rows."""
+    """Every setting, parameter and version in the rows, which the numbers depend on."""
     columns = [*SETTING, "split", "target_set", "checkpoint", "training", "epochs", "n", *VERSIONS]
     found = {c: rows[c].dropna().map(str).unique() for c in columns if c in rows}
     plugins = {

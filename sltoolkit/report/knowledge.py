@@ -10,22 +10,22 @@ WORDS = {
     "aux": "own samples", "peer_samples": "another client's samples",
     "client_arch": "the client's architecture",
 }  # fmt: skip
-"""The strongest first; what isn't named comes last, by its own name."""
+"""Knowledge -> words for it, the strongest first; any other comes last, under its own name."""
 
 _ANYWAY = {"smashed", "labels", "server_weights"}
-"""What is heard on the wire, or is the server's own."""
+"""Grants that are heard on the wire, or that belong to the server: they are no extra knowledge."""
 
 _LISTENING: Mapping[str, set[str]] = {"listening": {"heard"}, "actively": {"heard", "hijacks"}}
 
 
 def knowledge_of(row: Mapping[str, Any]) -> frozenset[str]:
-    """What the attacker of a row knew besides what it heard: grants, and how it was mounted."""
+    """What a row's attacker knew besides the messages: its grants, and how it was mounted."""
     granted = {g for g in str(row["knowledge"]).split("+") if g and g not in _ANYWAY}
     return frozenset(granted | _LISTENING.get(str(row.get("mounted", "")), set()))
 
 
 def knowledge_text(known: frozenset[str]) -> str:
-    """Knowledge in words: `queries, own samples`; of a hijacker not that it heard the training."""
+    """Knowledge in words, as `queries, own samples`; hijackers hear the training without saying."""
     said = known - {"heard"} if "hijacks" in known else known
     return ", ".join(WORDS.get(item, item) for item in sorted(said, key=_rank))
 

@@ -14,8 +14,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; an empty cell shows as `-`.
 
     Args:
-        header: of the columns.
-        rows: as many cells each.
+        header: the names of the columns.
+        rows: rows with one cell per column.
     """
     lines = [header, ["---"] * len(header), *([_cell(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -27,7 +27,7 @@ def code(names: Iterable[str]) -> str:
 
 
 def first_sentence(docstring: str) -> str:
-    """What a docstring begins with, on one line and without the period."""
+    """The first sentence of a docstring, on one line and without the period."""
     paragraph = " ".join(docstring.split("\n\n")[0].split())
     return re.split(r"(?<=[^.]\w)\. (?=[A-Z])", paragraph)[0].rstrip(".")
 
@@ -61,7 +61,7 @@ def _paragraph(text: str) -> str:
 
 
 def _blocks(lines: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Runs of prose, of code (indented, but not the continuation of a number), and of a list."""
+    """Successive lines of prose, of code (indented, but not within a list), and of a list."""
     found: list[tuple[str, list[str]]] = []
     for line in lines:
         inside_list = bool(found) and found[-1][0] == "list"
@@ -95,7 +95,7 @@ def _dedented(lines: Sequence[str]) -> list[str]:
 
 
 def _escaped(line: str) -> str:
-    """The line with what HTML would swallow escaped, code left alone."""
+    """The line with `<` escaped, except within code."""
     parts = _CODE.split(line)
     return "".join(p if p.startswith("`") else p.replace("<", "&lt;") for p in parts)
 

@@ -1,7 +1,8 @@
-"""The messages of a protocol, measured: one epoch on a tiny network, overheard.
+"""The messages of a protocol, measured by listening to one epoch on a tiny network.
 
-Nothing here knows any protocol, so a drawing made from it can't disagree with the code. Numbers are
-those of the tiny network: they tell which messages are of one size, not how large real ones are.
+This module knows no protocol, so a drawing made from it can't disagree with the code. The numbers
+are those of the tiny network: they show which messages have the same size, not how large real
+messages are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from sltoolkit.wire.turn import Turn
 PER_SAMPLE: Final[frozenset[Kind]] = frozenset({"smashed", "smashed_grad", "labels", "logits"})
 """Kinds with a row per sample; the others are the state of a network, tensor by tensor."""
 
-_CLIENTS, _SHARE, _BATCH = 2, 4, 2  # clients, samples of each, samples per batch
+_CLIENTS, _SHARE, _BATCH = 2, 4, 2  # clients, samples of each client, samples per batch
 _SIDE, _CLASSES = 8, 4
 _WIDTH = 16  # numbers per sample at the first cut; half as many at each further one
 
@@ -34,13 +35,13 @@ _WIDTH = 16  # numbers per sample at the first cut; half as many at each further
 @final
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A message; the tensors of one network's state count as one.
+    """A message; all tensors of one network's state count as one message.
 
     Attributes:
         src: the sender.
         dst: the receiver.
-        kind: what it is.
-        numbers: how many numbers per sample where its kind has a row per sample, else in all.
+        kind: the message's kind.
+        numbers: numbers per sample if the kind has a row per sample, else numbers in all.
     """
 
     src: Seat
@@ -52,13 +53,13 @@ class Step:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """Messages that belong together and come again and again.
+    """Messages that belong together and are repeated.
 
     Attributes:
         about: whether they are about a batch, or are exchanged between batches.
-        steps: in order. Clients are numbered as they appear: `client` is any of them, and
-            `client[1]` another one.
-        clients: the seats that `client` stood for, in order.
+        steps: the messages in order. Clients are numbered as they appear: `client` is any of them,
+            and `client[1]` is another one.
+        clients: the seats that `client` stands for, in order.
     """
 
     about: Literal["batch", "between"]
@@ -70,7 +71,7 @@ def flow(protocol: Protocol) -> list[Exchange]:
     """The distinct exchanges of one epoch with at least two clients, in order of appearance.
 
     Args:
-        protocol: with its parameters.
+        protocol: the protocol, with its parameters.
     """
     protocol = replace(protocol, clients=max(_CLIENTS, protocol.clients))
     log = _Log([])
@@ -86,8 +87,9 @@ def flow(protocol: Protocol) -> list[Exchange]:
 def exchanges(messages: Sequence[Message], clients: Sequence[Seat]) -> list[Exchange]:
     """The distinct exchanges in a log of messages, in order of appearance.
 
-    A stretch of messages about samples, or of messages about none in one client's turn, is one
-    exchange or the repetition of a shorter one by the same or by other clients.
+    The log is divided into stretches: successive messages about samples, or successive messages
+    without samples in one client's turn. A stretch is one exchange, or it repeats a shorter
+    exchange, by the same client or by others.
 
     Args:
         messages: everything that was sent.
@@ -126,16 +128,16 @@ class _Log:
         self.messages.append(message)
 
     def close(self, turn: Turn) -> None:
-        """Where a batch ends shows in what repeats."""
+        """Nothing to do: repeated messages show where batches end."""
 
 
 def _idler(message: Message) -> Stream | None:
-    """The stream, and so the identity, of the client in whose turn no sample is at hand."""
+    """The stream of a turn without samples, which identifies its client; else None."""
     return None if len(message.turn.ids) else message.turn.rng
 
 
 def _steps(messages: Iterable[Message]) -> list[Step]:
-    """One step per message, or per network's state: it is complete when its receiver answers."""
+    """One step per message; a network's state is one step, complete when its receiver answers."""
     steps: list[Step] = []
     unfinished: dict[tuple[Seat, Seat, Kind], int] = {}
     for message in messages:
@@ -152,7 +154,7 @@ def _steps(messages: Iterable[Message]) -> list[Step]:
 
 
 def _period(steps: Sequence[Step], clients: Sequence[Seat]) -> int:
-    """The length of the shortest beginning of which all steps are repetitions."""
+    """The length of the shortest block of steps whose repetition gives all of them."""
     lengths = (n for n in range(1, len(steps)) if len(steps) % n == 0)
     return next((n for n in lengths if len(set(_blocks(steps, clients, n))) == 1), len(steps))
 
@@ -179,7 +181,7 @@ def _renamed(step: Step, names: Mapping[Seat, Seat]) -> Step:
 
 
 def tiny_network(parts: int) -> tuple[nn.Module, ...]:
-    """A network for inputs (B, 1, 8, 8) and 4 classes in this many parts; it has buffers, too."""
+    """A network with buffers for inputs (B, 1, 8, 8) and 4 classes, in this many parts."""
     widths = [max(2, _WIDTH >> cut) for cut in range(parts - 1)]
     with Stream(0).scope():
         first = nn.Sequential(
@@ -190,7 +192,7 @@ def tiny_network(parts: int) -> tuple[nn.Module, ...]:
 
 
 def tiny_data(clients: int) -> Split:
-    """Random samples, equally many for each client."""
+    """Random samples, the same number for each client."""
     count = clients * _SHARE
     draws = Stream(0).torch()
     whole = Samples(

@@ -1,4 +1,4 @@
-"""Labels of points, placed so that they cover neither each other nor a point."""
+"""Places labels of points so that they cover neither each other nor a point."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from matplotlib.text import Annotation
 from sltoolkit.report.canvas import SMALL
 
 Box = np.ndarray[Any, np.dtype[np.float64]]
-"""x0, y0, x1, y1 in pixels: (4,), or (n, 4) of them."""
+"""x0, y0, x1, y1 in pixels: (4,), or (n, 4) for n boxes."""
 
 Labeled = tuple[float, float, str]
 """x and y in data units, and the text."""
@@ -20,11 +20,11 @@ Labeled = tuple[float, float, str]
 _RADII = (6, 12, 20, 30, 42, 56, 72, 90, 110)  # points, from near to far
 _ANGLES = (35, -35, 145, -145, 65, -65, 115, -115, 90, -90, 0, 180)  # degrees, in this order
 _DOT = 4  # points around a marker that stay free
-_LEADER = 15  # points; from this distance on a line leads to the label
+_LEADER = 15  # points: from this distance on, a line leads to the label
 
 
 def place(axis: Axes, labeled: Sequence[Labeled], renderer: RendererAgg, dpi: float) -> None:
-    """Write each text at the first free place near its point, or at the place least covered.
+    """Write each text at the first free place near its point, or where it covers least.
 
     The axes must have their final position and limits.
     """
@@ -58,7 +58,7 @@ def place(axis: Axes, labeled: Sequence[Labeled], renderer: RendererAgg, dpi: fl
 
 
 def _offset(radius: float, angle: float, width: float, height: float) -> tuple[float, float]:
-    """From a point to the center of a label that starts `radius` away, off the point's bars."""
+    """The offset of a label's center from its point, in pixels, clear of the point's error bars."""
     dx, dy = (radius * f(math.radians(angle)) for f in (math.cos, math.sin))
     return (
         dx + math.copysign(width / 2, dx) * (angle % 180 != 90),
@@ -71,7 +71,7 @@ def _box(x: float, y: float, width: float, height: float) -> Box:
 
 
 def _covered(box: Box, taken: Sequence[Box], inside: Box) -> float:
-    """Pixels of what is taken, and of what lies outside, that a label would cover."""
+    """How many taken pixels, and pixels outside the axes, a label would cover."""
     outside = float(np.prod(box[2:] - box[:2])) - _overlap(box, inside[None])
     return outside + _overlap(box, np.stack(taken))
 

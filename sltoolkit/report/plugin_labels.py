@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 UNDEFENDED = ("none", "no_defense")
-"""Names of the undefended baseline in rows."""
+"""Names in rows that mean no defense."""
 
 _TELLING = ("epsilon",)
-"""Parameters that are shown even where they are too many to show them all."""
+"""Parameters that are shown even if a plug-in has too many parameters to show them all."""
 
 _Links = list[tuple[str, dict[str, Any]]]
 
@@ -19,8 +19,8 @@ def labels(names: Sequence[str], params: Sequence[str], *, lone: int = 0) -> lis
     Args:
         names: plug-in names; a chain's links are joined by `+`.
         params: their parameters as JSON (a chain's: a list, link by link).
-        lone: a plug-in whose parameters don't vary shows them all if it has at most this many, a
-            privacy budget in any case; 0 for nothing.
+        lone: a plug-in whose parameters don't vary shows all of them if it has at most this many,
+            otherwise only its privacy budget; 0 shows none.
     """
     entries = {key: _links(*key) for key in dict.fromkeys(zip(names, params, strict=True))}
     alike: dict[str, list[_Links]] = {}

@@ -1,4 +1,4 @@
-"""Progress of a training or an attack: one line, rewritten, in a notebook as in a terminal."""
+"""Progress of a training or an attack as one line, rewritten in notebooks and terminals alike."""
 
 import time
 from typing import Any, cast, final
@@ -8,15 +8,16 @@ from rich.console import Console
 
 @final
 class ProgressLine:
-    """Says how far a training is after each epoch: `train(..., progress=sl.ProgressLine())`.
+    """Shows after each epoch how far a training is: `train(..., progress=sl.ProgressLine())`.
 
-    Of an attack, `attack(..., progress=sl.ProgressLine("attack", unit="per cent"))`.
+    For an attack: `attack(..., progress=sl.ProgressLine("attack", unit="percent"))`.
 
-    In a notebook it rewrites one output (rich's own live display needs ipywidgets there and warns
-    without them), in a terminal one line of the standard error; a log gets the last line alone.
+    In a notebook it rewrites one output; rich's own live display needs ipywidgets there, and warns
+    without them. In a terminal it rewrites one line of the standard error. A log gets only the last
+    line.
 
     Args:
-        what: what is going on, at the beginning of the line.
+        what: what is watched, the first word of the line.
         unit: what is counted.
     """
 
@@ -24,11 +25,11 @@ class ProgressLine:
         self._what, self._unit = what, unit
         self._console = Console(stderr=True)
         self._output: Any = None  # IPython's handle of the output to rewrite
-        self._first: tuple[float, int] | None = None  # when this training first called, and how far
+        self._first: tuple[float, int] | None = None  # time and count of this training's first call
         self._done = 0
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that `done` of `total` are done."""
+        """Show that `done` of `total` units are done."""
         now = time.monotonic()
         if self._first is None or done <= self._done:  # another training than before
             self._first, self._output = (now, done), None
@@ -49,7 +50,7 @@ class ProgressLine:
             )
 
     def _rewrite(self, shown: dict[str, str]) -> None:
-        from IPython.display import display  # in a notebook it is there
+        from IPython.display import display  # notebooks have it installed
 
         if self._output is None:
             self._output = cast(Any, display)(shown, raw=True, display_id=True)

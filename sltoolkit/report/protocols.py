@@ -1,4 +1,4 @@
-"""Protocols side by side: what each is worth, costs and leaks."""
+"""Protocols side by side: the utility, the costs and the leakage of each."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from sltoolkit.report.written_names import written
 @final
 @dataclass(frozen=True)
 class _Panel:
-    """A column of the figure: of the summary, or a number per protocol."""
+    """A panel of the figure, which shows one column of the protocol table."""
 
     name: str
     title: str
@@ -33,7 +33,7 @@ _MEASURED = (
     _Panel("reconstruction_gain", "reconstruction\ngain (SSIM)"),
     _Panel("labels_gain", "label gain\n(leak AUC)"),
 )
-_COLOR = "0.25"  # no method's: what is drawn are quantities
+_COLOR = "0.25"  # not a method's color, since the panels show quantities
 
 
 def protocol_table(
@@ -42,12 +42,12 @@ def protocol_table(
     """One line per protocol: its summary, and what an epoch of it costs.
 
     Args:
-        summary: of rows with one setting per protocol, from `sl.table`.
+        summary: the summary of rows with one setting per protocol, from `sl.table`.
         bytes_per_epoch: protocol -> bytes on the wire.
-        seconds: protocol -> latency of an epoch on machines and a link of one's choice.
+        seconds: protocol -> latency of an epoch in seconds, for machines and a link of your choice.
 
     Raises:
-        SpecError: if the summary has several lines of one protocol.
+        SpecError: if the summary has several lines for one protocol.
     """
     twice = summary["protocol"][summary["protocol"].duplicated()]
     if len(twice):
@@ -85,10 +85,10 @@ def _gain(line: Mapping[str, Any], family: str) -> str:
 
 
 def protocol_figure(table: pd.DataFrame) -> Figure:
-    """A column of dots per quantity, protocols downwards, with intervals over victims.
+    """Draw a panel of dots per quantity, with a row per protocol and intervals over victims.
 
-    Gains are over the prior alone. Where there is none, the figure says why: labels that are sent
-    need no attack, and other seats were not attacked in these results.
+    Gains are over the prior alone. If a gain is missing, the figure says why: labels that are sent
+    need no attack, and other targets were not attacked in these results.
     """
     lines = list(records(table))
     height = 0.2 * len(lines) + 0.8
@@ -127,7 +127,7 @@ def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]]) -> None:
 
 
 def _why_nothing(panel: _Panel, line: Mapping[str, Any]) -> str:
-    kind = PROTOCOLS.get(str(line["protocol"]))  # None: a plug-in, of which nothing is known
+    kind = PROTOCOLS.get(str(line["protocol"]))  # None for a protocol that isn't registered
     if panel.name == "labels_gain" and kind is not None and kind().labels_travel:
         return "labels are sent"
     return "not attacked here"

@@ -1,4 +1,4 @@
-"""A judged attack, ready to be shown: rows, a figure, a table over many."""
+"""The result of an attack as rows and as a figure, and a table over many results."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -42,11 +42,11 @@ class Result:
         return rows_of(self.identity, self.verdict)
 
     def rows(self) -> pd.DataFrame:
-        """Long form: one metric per row, with its best prior-only baseline."""
+        """The long form: one metric per row, with its best prior-only baseline."""
         return pd.DataFrame([vars(row) for row in self.records])
 
     def figure(self, count: int = 8) -> Figure:
-        """Originals above, reconstructions below.
+        """Draw originals above their reconstructions.
 
         Raises:
             TypeError: if the outcome is no reconstruction.
@@ -58,7 +58,7 @@ class Result:
         return reconstruction_figure({k: v[:count].cpu() for k, v in images.items()})
 
     def __repr__(self) -> str:
-        """The metrics and their baselines, in a line."""
+        """The metrics and their baselines, in one line."""
         parts = [
             f"{row.metric} {row.value:.3g} (prior alone {row.baseline:.3g})" for row in self.records
         ]

@@ -1,4 +1,4 @@
-"""The closing sentence of a run: which cut and defense leaked what."""
+"""The closing sentence of an experiment: what leaks at which cut, and what defenses leave of it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,17 @@ from sltoolkit.rows.columns import SETTING
 _SOUGHT = {
     "reconstruction": "the inputs", "labels": "the labels", "inference": "the attribute",
 }  # fmt: skip
-_WORDS = ("the", "no ", "not")  # starts of clauses; other starts are names and stay as they are
+_WORDS = ("the", "no ", "not")  # first words that are capitalized; others are names and stay
 
 Line = Mapping[str, Any]
 
 
 def sentence(summary: pd.DataFrame) -> str:
-    """Per setting, in plain words: the undefended leak, and what the best defense leaves of it.
+    """The undefended leak of each setting, and what the best defense leaves of it, in words.
 
-    The best defense is the one with the smallest worst case that is complete and still useful (a
-    gain below 0 counts as 0).
-    The sentence states where an interval contains 0, where an attack is missing, and where a single
-    victim gives no interval.
+    The best defense is the one with the smallest worst case among those that are complete and still
+    useful; a gain below 0 counts as 0. The sentence says if an interval contains 0, if an attack is
+    missing, and if a single victim gives no interval.
     """
     return " ".join(
         _about(list(records(setting)), _where(setting, summary))
@@ -58,7 +57,7 @@ def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:
         parts.append(_left(min(usable, key=lambda x: max(x[f"{family}_gain"], 0)), plain, family))
     unjudged = [x["label"] for x in defended if x[f"{family}_incomplete"]]
     if unjudged:
-        parts.append(f"not judged, for an attack is missing: {', '.join(unjudged)}")
+        parts.append(f"not judged because an attack is missing: {', '.join(unjudged)}")
     return "; ".join(parts)
 
 
@@ -75,7 +74,10 @@ def _leak(line: Line, family: str) -> str:
     if _below(line, family):
         return f"no attack recovers {sought}: {best} does worse than the prior {measured}"
     if not line[f"{family}_incomplete"] and line[f"{family}_gain_low"] <= 0:
-        return f"no attack is shown to recover {sought}: {best}, the best, may not {measured}"
+        return (
+            f"no attack is shown to recover {sought}: {best}, the best, may do no better than the "
+            f"prior {measured}"
+        )
     return f"the {best} attack recovers {sought} {measured}{_caveat(line, family)}"
 
 
@@ -112,7 +114,7 @@ def _missing(line: Line, family: str) -> str:
 def _victims(lines: Sequence[Line]) -> str:
     counts = sorted({int(line["seeds"]) for line in lines})
     if counts == [1]:
-        return "From one victim, so without intervals: another victim may differ by much."
+        return "From one victim, so without intervals: another victim may differ a lot."
     return f"From {' to '.join(str(c) for c in {counts[0]: 0, counts[-1]: 0})} victims each."
 
 

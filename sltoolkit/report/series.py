@@ -1,4 +1,4 @@
-"""Lines of a chart from rows: a method's quality against something that the experiment varied."""
+"""Lines of charts from rows: a method's quality over a setting that the experiment varied."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +27,10 @@ SWEPT: Mapping[str, str] = {
     "data.aux": "own samples:",
     "training.epochs": "epochs:",
 }
-"""How titles name other settings that were varied."""
+"""How titles name the settings that an experiment varied besides the axis."""
 
 CROWD = 5
-"""With more methods than this under one defense, each knowledge has a panel of its own."""
+"""If more methods than this attack one defense alone, each knowledge has its own panel."""
 
 Place = float | str
 
@@ -58,10 +58,10 @@ class Chart:
 
     Attributes:
         axis: a key of `AXES`.
-        setting: what all of it has in common, in words.
-        metric: what is measured.
-        lines: panel by panel; in each the prior alone comes last.
-        by_knowledge: whether a panel is a knowledge and not a defense.
+        setting: what all lines have in common, in words.
+        metric: the metric.
+        lines: all lines; the prior alone comes last.
+        by_knowledge: whether a panel stands for a knowledge instead of a defense.
     """
 
     axis: str
@@ -105,7 +105,7 @@ def charts(rows: pd.DataFrame, progress: Mapping[str, Mapping[str, Any]]) -> lis
 
 
 def _placed(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """Every row with its place on the axis, and its setting without it."""
+    """Every row with its place on the axis, which is taken out of its setting."""
     placed = frame.copy()
     if axis == "cut":
         placed["place"] = placed["cut"]
@@ -120,7 +120,7 @@ def _placed(frame: pd.DataFrame, axis: str) -> pd.DataFrame:
 def _stepped(
     frame: pd.DataFrame, progress: Mapping[str, Mapping[str, Any]], metric: str
 ) -> pd.DataFrame:
-    """A row for every step at which something was scored, instead of one for the end."""
+    """A row for every step of an attack that was scored, in place of the row for its end."""
     stepped = [
         {**row, "place": float(step), "value": scores[metric]}
         for row in frame.to_dict("records")
@@ -146,7 +146,7 @@ def _charts(frame: pd.DataFrame, axis: str, metric: str) -> Iterator[Chart]:
 
 
 def _points(group: pd.DataFrame, column: str) -> dict[Place, Interval]:
-    """Means over victim seeds; attacker seeds are averaged within one."""
+    """Means over victim seeds; attacker seeds are averaged within each victim seed."""
     found = {}
     for place, own in group.groupby("place", sort=False):
         means = own.groupby("victim_seed")[column].mean().tolist()

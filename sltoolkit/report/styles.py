@@ -1,4 +1,4 @@
-"""How a method looks: the same color, mark and line in every figure."""
+"""The look of each method: the same color, mark and line in every figure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ ORDER = (
     "shadow", "pcat", "colluding", "fora", "deep_image_prior", "inverting_gradients", "dlg",
     "first_layer", "idlg",
 )  # fmt: skip
-"""Methods in the order in which they take colors; any other's look follows from its name alone.
+"""Methods in the order in which they take colors; the look of others follows from their names.
 
-Never reorder: a method keeps its look from paper to paper.
+Never reorder them: a method keeps its look from paper to paper.
 """
 
 LineStyle = Literal["-", "--", ":", "-."]
 
 _LINES: tuple[LineStyle, ...] = ("-", "--", ":")
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
-_APART = 3  # marks between variants: those between belong to methods of the same color
+_APART = 3  # marks from variant to variant; those between belong to methods of the same color
 
 
 @final
@@ -38,8 +38,8 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
     """The look of each method.
 
     Args:
-        methods: attacks by name, with their parameters in brackets where those tell two apart;
-            further variants of one method keep its color and take other lines and marks.
+        methods: names of attacks, with the parameters in brackets that tell variants apart. The
+            variants of one method share its color and have different lines and marks.
     """
     found: dict[str, Style] = {}
     seen: dict[str, int] = {}

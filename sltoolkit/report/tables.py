@@ -27,16 +27,16 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     `F_baseline`, `F_incomplete` (the gain is a lower bound) and `F_missing` (the attacks that
     failed, lack a seed, or were only run against other defenses of the setting);
     `reconstruction_psnr_db` of the same attack; `epsilon`, `delta` and `releases` composed over
-    the most releases that an attack received; `chance` where the rows state it, and `unusable`:
-    the accuracy's upper end doesn't exceed it.
+    the most releases that an attack received; `chance` if the rows state it, and `unusable`
+    (whether the upper end of the accuracy is at most `chance`).
 
-    Attacker seeds are averaged within a victim seed. With one victim seed intervals are NaN.
+    Attacker seeds are averaged within a victim seed. With one victim seed, intervals are NaN.
 
     Args:
         rows: the long form; a failed cell has status `failed` and no numbers.
 
     Raises:
-        SpecError: no rows, or columns are missing.
+        SpecError: if there are no rows, or columns are missing.
     """
     lines = []
     for _, setting in _settings(prepared(rows)):
@@ -83,10 +83,10 @@ def failures(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def prepared(rows: pd.DataFrame) -> pd.DataFrame:
-    """A copy with every column, and `variant`: the attack's name, told apart where needed.
+    """A copy with every column, and with `variant`: the attack's name and what sets it apart.
 
     Raises:
-        SpecError: no rows, or columns are missing.
+        SpecError: if there are no rows, or columns are missing.
     """
     missing = [column for column in NEEDED if column not in rows]
     if missing or rows.empty:
@@ -110,7 +110,7 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _variants(setting: pd.DataFrame) -> list[str]:
-    """An attack with other parameters, knowledge or targets is another attack."""
+    """The attacks' names, told apart by parameters, knowledge or targets if these vary."""
     names = labels(list(setting["attack"]), list(setting["attack_params"]))
     for column in THREAT:
         varies = setting.groupby("attack")[column].nunique() > 1
@@ -145,7 +145,7 @@ def _line(
 def _worst(
     cells: pd.DataFrame, family: str, metric: str, ran: Sequence[str], seeds: Sequence[Hashable]
 ) -> dict[str, Any]:
-    """The worst case over a family's attacks, and what else is known of the worst one."""
+    """The worst case over a family's attacks, and further columns about the worst attack."""
     attacks = dict(iter(cells.groupby("variant", sort=False)))
     gains: dict[str, list[float]] = {name: [] for name in set(ran) - set(cells["attack"])}
     for name, own in attacks.items():
@@ -168,7 +168,7 @@ def _worst(
 
 
 def _privacy(group: pd.DataFrame) -> dict[str, Any]:
-    """Epsilon of the cell with the most releases; those of different attacks don't add up."""
+    """The largest epsilon of a cell, with its delta and releases; attacks don't add up."""
     claimed = group[group["epsilon"].notna()]
     if claimed.empty:
         return {"epsilon": math.nan, "delta": math.nan, "releases": math.nan}
@@ -177,7 +177,7 @@ def _privacy(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _seed_mean(cells: pd.DataFrame, seed: Hashable, metric: str | None, column: str) -> float:
-    """Mean over attacker seeds; NaN if one of them failed, since the others can't stand for it."""
+    """Mean over attacker seeds; NaN if one of them failed, since the others can't replace it."""
     own = cells[cells["victim_seed"] == seed]
     if bool((own["status"] == "failed").any()):
         return math.nan

@@ -1,4 +1,4 @@
-"""One image of a figure: the pixels, and the number below."""
+"""Draws one image of a figure: its pixels, and the number below it."""
 
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -11,14 +11,14 @@ _DIGITS = {"mse": 3, "psnr_db": 1}
 
 
 def bare(axis: Axes) -> None:
-    """No ticks and no frame."""
+    """Remove ticks and frame."""
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set_visible(False)
 
 
 def draw(axis: Axes, image: Tensor, truth: Tensor | None = None) -> None:
-    """An image (1 or 3, H, W) in [0, 1], or a signal (C, L) on top of the original."""
+    """Draw an image (1 or 3, H, W) in [0, 1], or a signal (C, L) on top of the original."""
     bare(axis)
     values = image.detach().float().clamp(0, 1).cpu()
     if values.ndim == 2:
@@ -36,5 +36,5 @@ def draw(axis: Axes, image: Tensor, truth: Tensor | None = None) -> None:
 
 
 def write_score(axis: Axes, score: float, metric: str) -> None:
-    """The number below a tile."""
+    """Write the number below a tile."""
     axis.set_xlabel(f"{score:z.{_DIGITS.get(metric, 2)}f}", fontsize=SMALL, labelpad=1)

@@ -1,4 +1,4 @@
-"""The trade-off figure: leakage of the worst attack against utility, with the front."""
+"""The trade-off figure: leakage of the worst attack against utility, with the Pareto front."""
 
 import math
 import textwrap
@@ -34,16 +34,16 @@ Line = Mapping[str, Any]
 def tradeoff_figure(summary: pd.DataFrame, family: str | None = None) -> Figure:
     """Utility against the worst attack's gain: a row per data set, a panel per family of attacks.
 
-    Bars are the intervals. The line is the Pareto front; in it a gain below 0 counts as 0, for an
-    attacker can fall back on the prior. A hollow point with an arrow is a lower bound, because an
-    attack is missing; a cross is a victim no better than chance. Both are kept off the front.
+    Bars are the intervals. The line is the Pareto front; on it, a gain below 0 counts as 0, because
+    an attacker can fall back on the prior. A hollow point with an arrow is a lower bound, because
+    an attack is missing; a cross is a victim no better than chance. Neither is on the front.
 
     Args:
         summary: from `tables.summary`.
-        family: `reconstruction` or `labels`; None draws those that have results.
+        family: the family of attacks to draw; None draws every family with results.
 
     Raises:
-        SpecError: no attack has a result to draw.
+        SpecError: if no attack has a result to draw.
     """
     asked = FAMILIES if family is None else (family,)
     families = [f for f in asked if summary[f"{f}_gain"].notna().any()]
@@ -159,7 +159,7 @@ def _chance(drawn: Sequence[Line]) -> float:
 
 
 def _series(line: Line) -> str:
-    """What gives a point its color: the setting it was measured in."""
+    """The setting that a point was measured in, which gives it its color."""
     named = [c for c in SETTING if c not in ("dataset", "protocol_params") and line[c] != ""]
     return " ".join(str(line[c]) for c in named)
 
@@ -178,7 +178,7 @@ def _colors(lines: Sequence[Line]) -> dict[str, str]:
 def _legend(
     figure: Figure, summary: pd.DataFrame, families: Sequence[str], colors: Mapping[str, str]
 ) -> None:  # fmt: skip
-    """What marks and colors mean, below all panels."""
+    """Explain marks and colors below all panels."""
     handles: list[Artist] = [Line2D([], [], color="0.35", lw=1.2, ls="--", label="Pareto front")]
     mark: dict[str, Any] = {"color": "0.3", "ls": "none", "markersize": 5}
     if summary[[f"{family}_incomplete" for family in families]].any(axis=None):
@@ -198,7 +198,7 @@ def _legend(
 
 
 def _key(axis: Axes, lines: Sequence[Line], colors: Mapping[str, str]) -> None:
-    """The labels that the numbers at the points stand for."""
+    """Write the labels that the numbers at the points stand for."""
     axis.set_axis_off()
     rows = [f"{x['mark']:>3}  {x['label']}" for x in lines]
     step = 1 / max(len(rows), _MANY + 8)  # lines of a few entries stay together

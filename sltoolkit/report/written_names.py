@@ -19,10 +19,10 @@ WRITTEN = {
     "mitbih": "MIT-BIH", "mlp": "MLP", "lenet": "LeNet", "cifar_cnn": "CIFAR CNN",
     "ecg_cnn": "ECG CNN", "resnet18": "ResNet-18", "resnet20": "ResNet-20",
 }  # fmt: skip
-"""What papers write otherwise than with a space for an underscore."""
+"""Registered name -> how papers write it, unless they only replace underscores by spaces."""
 
 
 def written(text: str) -> str:
-    """A label for a figure: every name in it as papers write it, a space before its parameters."""
+    """A figure's label: each name as papers write it, and a space before its parameters."""
     named = re.sub(r"[a-zA-Z]\w*", lambda m: WRITTEN.get(m[0], m[0].replace("_", " ")), text)
     return re.sub(r"(?<=\S)\(", " (", named)

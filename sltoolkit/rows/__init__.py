@@ -1,1 +1,1 @@
-"""What a row of results.csv is."""
+"""Rows of `results.csv`: their columns, and how they are made."""

@@ -1,4 +1,4 @@
-"""Rows from what they are about: a victim's recipe, a trained victim, a judged attack."""
+"""Builds rows from a victim's recipe, a trained victim and a judged attack."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -23,14 +23,14 @@ Columns = Mapping[str, Any]
 
 
 def recipe_columns(recipe: Recipe) -> Columns:
-    """What a victim is made of: known before it is trained."""
+    """The columns that a victim's recipe fills; they are known before the training."""
     columns = vars(recipe) | {"victim_seed": recipe.seed}
     training = None if recipe.training is None else asdict(recipe.training)
     return {k: v for k, v in columns.items() if k != "seed"} | {"training": training}
 
 
 def victim_columns(victim: Victim) -> Columns:
-    """What a victim is made of, how well it works, and what its training cost."""
+    """The columns about a trained victim: its recipe, its utility, what its training cost."""
     return {
         **recipe_columns(victim.recipe),
         "train_seconds": victim.costs.seconds,
@@ -43,7 +43,7 @@ def victim_columns(victim: Victim) -> Columns:
 
 
 def attack_columns(attack: AnyAttack, *, seed: int) -> Columns:
-    """Which attack it is."""
+    """The columns that identify an attack."""
     return {
         "attack": name_of(attack, ATTACKS),
         "attack_params": parameters_json(attack),
@@ -53,13 +53,13 @@ def attack_columns(attack: AnyAttack, *, seed: int) -> Columns:
 
 
 def attempt_columns(victim: Victim, attack: AnyAttack, *, seed: int, targets: Targets) -> Columns:
-    """What is attacked, and by what: known before the attack is run.
+    """The columns about a victim and its attack that are known before the attack is run.
 
     Args:
         victim: the victim.
         attack: the attack, as it was given.
         seed: the attacker's seed.
-        targets: which targets it is after.
+        targets: how the attack's targets are chosen.
     """
     return {
         **victim_columns(victim),
@@ -71,12 +71,12 @@ def attempt_columns(victim: Victim, attack: AnyAttack, *, seed: int, targets: Ta
 
 
 def verdict_columns(defense: Defense, attack: AnyAttack, verdict: Verdict) -> Columns:
-    """From where an attack was mounted, what it knew and received, and what it took.
+    """The columns about a judged attack: its seat, its knowledge, what it received, its cost.
 
     Args:
-        defense: the victim's, as configured.
+        defense: the victim's defense, as configured.
         attack: the attack.
-        verdict: what came of it.
+        verdict: the attack's judged outcome.
     """
     guarantee = defense.guarantee(releases=verdict.releases, delta=1e-5)
     return {
@@ -94,12 +94,12 @@ def verdict_columns(defense: Defense, attack: AnyAttack, verdict: Verdict) -> Co
 
 
 def rows_of(identity: Columns, verdict: Verdict) -> tuple[Row, ...]:
-    """The rows of one judged attack, one per metric; `identity` is what they share."""
+    """The rows of one judged attack, one per metric; `identity` holds the columns they share."""
     return tuple(Row(**identity, **_score_columns(metric, verdict)) for metric in verdict.scores)
 
 
 def tuned_text(tuned: Mapping[str, float | str]) -> str:
-    """Parameters that were chosen, as `lr=0.1,steps=30`."""
+    """The parameters that a rehearsal chose, as `lr=0.1,steps=30`."""
     return ",".join(f"{name}={value}" for name, value in sorted(tuned.items()))
 
 
@@ -110,7 +110,7 @@ def _mounted(attack: AnyAttack) -> str:
 
 
 def _adaptive(attack: AnyAttack, knowledge: Collection[str]) -> bool:
-    """Whether it knows the defense: by its parameters, or by learning from what it lets out."""
+    """Whether the attack holds the defense's parameters or learns from what the defense emits."""
     learns = attack.family == "labels" or not isinstance(attack, Attack)
     return learns or bool({"release", "mechanism", "updates"} & set(knowledge))
 

@@ -1,8 +1,8 @@
-"""What a row of `results.csv` is: every column with its type, unit and meaning, in order.
+"""The columns of `results.csv`, in order, each with its type, unit and meaning.
 
-A row is one metric of one cell: an attack (or `none`) on one victim. Nothing else declares a
-column: `rows.build` makes rows, `sltoolkit.report` reads them, and a page of the documentation
-lists them.
+A row is one metric of one cell: an attack (or `none`) on one victim. Columns are declared only
+here: `rows.build` makes rows, `sltoolkit.report` reads them, and a generated page of the
+documentation lists the columns.
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Annotated, Any, final, get_type_hints
 @final
 @dataclass(frozen=True)
 class Column:
-    """A column's meaning, and the unit of its numbers; without one they are pure numbers."""
+    """A column's meaning, and the unit of its numbers; pure numbers and texts have no unit."""
 
     meaning: str
     unit: str = ""
@@ -23,15 +23,18 @@ class Column:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row. Fields without a default are what every table of results needs.
+    """One row of results.
 
-    Missing numbers are NaN, missing texts empty or None: rows of failed cells, and of victims that
-    nobody attacks, leave out what was not measured.
+    Every table of results needs the fields without a default. Missing numbers are NaN, missing
+    texts are empty or None: rows of failed cells, and of victims that are not attacked, lack what
+    was not measured.
     """
 
-    experiment: Annotated[str, Column("name of the experiment; empty for results of `attack`")] = ""
+    experiment: Annotated[
+        str, Column("name of the experiment; empty for results of `sl.attack`")
+    ] = ""
     cell: Annotated[
-        str, Column("key under which the bench stores the cell: a hash of all it depends on")
+        str, Column("key under which the bench stores the cell: a hash of everything it depends on")
     ] = ""
     protocol: Annotated[str, Column("registered name of the protocol")]
     protocol_params: Annotated[str, Column("parameters of the protocol, as JSON")] = "{}"
@@ -61,7 +64,7 @@ class Row:
         float, Column("wall time of the victim's training, all parties in one process", "s")
     ] = math.nan
     partition: Annotated[
-        str, Column("how samples were dealt to clients; empty for dealt out in turn")
+        str, Column("how samples were divided among clients; empty if they were dealt out in turn")
     ] = ""
     reducer: Annotated[str, Column("lossy codec on the wire; empty for none")] = ""
     reducer_error: Annotated[
@@ -73,23 +76,31 @@ class Row:
     ] = None
     heterogeneity: Annotated[
         float | None,
-        Column("mean total-variation distance of a client's class frequencies from all clients'"),
+        Column(
+            "mean total-variation distance between the class frequencies of a client and of all "
+            "clients together"
+        ),
     ] = None
     utility: Annotated[
         float, Column("accuracy of the deployed, defended system on the private holdout, 0 to 1")
     ] = math.nan
-    chance: Annotated[float, Column("accuracy of guessing among the classes, 0 to 1")] = math.nan
+    chance: Annotated[float, Column("accuracy of guessing among the classes at random, 0 to 1")] = (
+        math.nan
+    )
     epoch_bytes: Annotated[
-        float, Column("mean payload on all links together in one epoch", "bytes")
+        float, Column("mean payload of one epoch, all links together", "bytes")
     ] = math.nan
-    attack: Annotated[str, Column("registered name of the attack; `none` for utility alone")]
+    attack: Annotated[
+        str, Column("registered name of the attack; `none` for a victim that is not attacked")
+    ]
     attack_params: Annotated[
         str, Column("parameters of the attack as it was given, defaults included, as JSON")
     ]
     family: Annotated[
         str,
         Column(
-            "what the attack is after: `reconstruction`, `labels`, `inference`; `utility`: none"
+            "what the attack is after: `reconstruction`, `labels` or `inference`; `utility` for a "
+            "victim that is not attacked"
         ),
     ]
     attacker_seed: Annotated[int, Column("seed of the attacker's own randomness")] = 0
@@ -121,9 +132,7 @@ class Row:
     knowledge: Annotated[
         str | None, Column("grants that filled the attacker's view, joined by `+`")
     ] = None
-    tuned: Annotated[
-        str, Column("parameters that were chosen by a rehearsal on the attacker's own samples")
-    ] = ""
+    tuned: Annotated[str, Column("parameters that a rehearsal chose, with their values")] = ""
     metric: Annotated[str | None, Column("name of the metric")] = None
     value: Annotated[float, Column("mean of the metric over the targets", "of the metric")] = (
         math.nan
@@ -134,21 +143,25 @@ class Row:
     ] = math.nan
     ci_high: Annotated[float, Column("upper end of that interval", "of the metric")] = math.nan
     n: Annotated[float, Column("targets that were scored")] = math.nan
-    baseline: Annotated[
-        float, Column("best score of the guesses that hear nothing of the targets", "of the metric")
-    ] = math.nan
-    baseline_name: Annotated[str, Column("guess that has this score")] = ""
+    baseline: Annotated[float, Column("mean score of the best baseline", "of the metric")] = (
+        math.nan
+    )
+    baseline_name: Annotated[str, Column("name of that baseline")] = ""
     gain: Annotated[
-        float, Column("leak beyond that baseline; positive is more leak", "of the metric")
+        float,
+        Column(
+            "what the attack achieves beyond that baseline; positive means more leakage",
+            "of the metric",
+        ),
     ] = math.nan
     retrieval: Annotated[
-        float, Column("score of the attack `retrieval`, for comparison", "of the metric")
+        float, Column("mean score of the attack `retrieval`, for comparison", "of the metric")
     ] = math.nan
     releases: Annotated[float, Column("releases of one record that the attacker received")] = (
         math.nan
     )
     seconds: Annotated[float, Column("wall time of the attack", "s")] = math.nan
-    peak_mb: Annotated[float, Column("most memory that the process held so far", "MB")] = math.nan
+    peak_mb: Annotated[float, Column("peak memory of the process so far", "MB")] = math.nan
     sltoolkit: Annotated[str | None, Column("version of sltoolkit")] = None
     commit: Annotated[
         str | None, Column("commit of the checkout; empty for an installed package")
@@ -157,15 +170,15 @@ class Row:
     python: Annotated[str | None, Column("version of Python")] = None
     attack_given: Annotated[
         str,
-        Column("the attack's table in the spec without its name, as JSON; empty for `attack`"),
+        Column("the attack's table in the spec without its name, as JSON; empty for `sl.attack`"),
     ] = ""
     status: Annotated[str, Column("`ok`, or `failed`")] = "ok"
     reason: Annotated[str, Column("why the cell failed")] = ""
     swept: Annotated[
         str,
         Column(
-            "values of what the experiment sweeps, such as `training.lr=0.1`, "
-            "where no other column tells"
+            "swept settings that no other column states, with their values, such as "
+            "`training.lr=0.1`"
         ),
     ] = ""
 
@@ -180,7 +193,7 @@ NEEDED: tuple[str, ...] = tuple(f.name for f in fields(Row) if f.default is MISS
 """Columns without which rows can't be compared."""
 
 BLANK: Mapping[str, Any] = {f.name: f.default for f in fields(Row) if f.default is not MISSING}
-"""Every other column -> what stands there where nothing is known."""
+"""Every other column -> its value where nothing is known."""
 
 
 SETTING = [
@@ -193,13 +206,13 @@ SETTING = [
     "reducer",
     "swept",
 ]
-"""What must be equal for two defenses to be compared."""
+"""The columns that must be equal if two defenses are compared."""
 
 DEFENSE = ["defense", "defense_params"]
-"""What tells two defenses apart."""
+"""The columns that tell two defenses apart."""
 
 THREAT = ["role", "knowledge", "adaptive", "target_set", "checkpoint"]
-"""What makes of the same attack with the same parameters another threat."""
+"""The columns in which one attack with the same parameters can pose different threats."""
 
 VERSIONS = ["sltoolkit", "torch", "python"]
 """Versions that numbers depend on."""

@@ -1,4 +1,4 @@
-"""What numbers depend on besides code and seeds: versions, and the commit of a checkout."""
+"""The environment that results depend on: versions, and the commit of a checkout."""
 
 import platform
 import shutil
@@ -13,7 +13,7 @@ import torch
 
 @cache
 def environment() -> dict[str, Any]:
-    """Versions that a number depends on; the commit where the package runs from a checkout."""
+    """The versions that results depend on, and the commit if the package runs from a checkout."""
     return {
         "sltoolkit": version("sltoolkit"),
         "commit": _commit(),

@@ -14,7 +14,7 @@ P = TypeVar("P")
 
 
 def named(plugin: P | str, registry: Mapping[str, type[P]], what: str) -> P:
-    """A plug-in as it is given, or the registered one of this name at its defaults.
+    """The plug-in itself or, for a name, the registered one with its default parameters.
 
     Raises:
         SpecError: if no `what` has this name.
@@ -23,7 +23,7 @@ def named(plugin: P | str, registry: Mapping[str, type[P]], what: str) -> P:
 
 
 def name_of(plugin: Any, registry: Mapping[str, type]) -> str:
-    """Its registry key; for one that isn't registered its class name in snake_case."""
+    """A plug-in's registry key, or its class name in snake_case if it isn't registered."""
     if isinstance(plugin, Chain):
         return "+".join(name_of(link, registry) for link in plugin.links)
     for key, kind in registry.items():
@@ -38,7 +38,7 @@ def _parameters_of(plugin: Any) -> dict[str, Any]:
 
 
 def described(plugin: Any, registry: Mapping[str, type]) -> str:
-    """Name and parameters as one writes them: `dirichlet(alpha=0.5)`; no lists left at default."""
+    """Name and parameters, as `dirichlet(alpha=0.5)`; lists at their defaults are left out."""
     usual = {f.name: f.default for f in fields(plugin)}
     own = {
         k: v for k, v in _parameters_of(plugin).items() if not isinstance(v, tuple) or v != usual[k]
@@ -48,7 +48,7 @@ def described(plugin: Any, registry: Mapping[str, type]) -> str:
 
 
 def parameters_json(plugin: Any) -> str:
-    """Its hyper-parameters as canonical JSON (a chain's: a list, link by link)."""
+    """A plug-in's hyper-parameters as canonical JSON; for a chain a list, link by link."""
     return json.dumps(_plain(plugin), sort_keys=True)
 
 
@@ -65,11 +65,12 @@ def _plain(plugin: Any) -> Any:
 
 
 def describe_parameters(kind: Any) -> dict[str, dict[str, Any]]:
-    """What is to be known of the parameters of a plug-in class or of a model's factory.
+    """Describe the parameters of a plug-in class or of a model's factory.
 
     Returns:
-        name -> `expected` (type and range in words), `default`, `meaning` and `grid` (what a
-        rehearsal compares); of a parameter that holds a plug-in, that one's by dotted names.
+        name -> `expected` (type and range in words), `default`, `meaning` and `grid` (the values
+        that a rehearsal compares). If a parameter holds a plug-in, the parameters of that plug-in
+        are described, under dotted names.
     """
     found = {}
     for parameter in declared(kind):

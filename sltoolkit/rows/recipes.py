@@ -1,4 +1,4 @@
-"""The recipe of a victim from the objects it is made of."""
+"""Makes the recipe of a victim from the objects that the victim is made of."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from sltoolkit.wire.codec import Reducer
 from sltoolkit.wire.reducers import REDUCERS
 
 Cut = str | int | Sequence[str | int]
-"""The block after which the client ends, by name or number; several of them for more parts."""
+"""The block after which the client's part ends, by name or number; a list for more parts."""
 
 
 def recipe_of(
@@ -33,15 +33,15 @@ def recipe_of(
     """The recipe of a victim.
 
     Args:
-        model: what its model is called.
-        dataset: what its data set is called.
+        model: the name of its model.
+        dataset: the name of its data set.
         split: hashes of the parts of its data; empty if no data was read.
         cut: where the model is cut.
-        protocol: how it is, or was, trained.
+        protocol: its protocol.
         defense: its defense.
         seed: its seed.
         training: how its parties learn; None if it was trained elsewhere.
-        epochs: of the protocol.
+        epochs: how many epochs the protocol runs.
         partition: which client holds which samples.
         reducer: a lossy codec on the wire, if any.
     """

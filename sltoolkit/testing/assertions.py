@@ -1,4 +1,4 @@
-"""Refuses an interpreter that skips assertions: the suite would let everything pass."""
+"""Refuses an interpreter that skips assertions, because the suite would let everything pass."""
 
 from sltoolkit.errors import SpecError
 

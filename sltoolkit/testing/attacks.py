@@ -1,4 +1,4 @@
-"""What every attack must keep to; each check raises an `AssertionError` that is a sentence.
+"""The checks of every attack; each raises an `AssertionError` that is a sentence.
 
     from sltoolkit.testing import check_attack
 
@@ -6,9 +6,9 @@
     check_attack(MyAttack(steps=5))           # with these parameters
     check_attack(MyAttack, victims=[victim])  # on victims of your own, from `sltoolkit.train`
 
-The checks of what an attack hands back about a victim are in `outcomes`, those of attacks that
-listen or take over a seat in `listeners` and `hijackers`, those of what it declares in `facts` and
-those of its source text in `sources`.
+The module `outcomes` checks what an attack hands back about a victim, `listeners` and `hijackers`
+check attacks that listen or take over a seat, `facts` checks what an attack declares, and `sources`
+checks its source text.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,10 +37,10 @@ def check_attack(
 
     Args:
         attack: a class, which is checked at its smallest setting (`smoke`), or an instance.
-        victims: which victims an attack after the fact is checked on; by default those of the suite
-            that it can be mounted on, undefended and defended by noise.
-        protocols: in which protocols an attack on a training is checked; by default those of the
-            suite that have a seat for it.
+        victims: the victims that an attack after the fact is checked on; by default the suite's
+            first victim that it can be mounted on, once undefended and once defended by noise.
+        protocols: the protocols in which an attack on a training is checked; by default those of
+            the suite that have a seat for it.
 
     Raises:
         AssertionError: with a sentence that says what is wrong.
@@ -60,7 +60,7 @@ def attack_checks(
     Args:
         attack: a class or an instance.
         victims: as for `check_attack`.
-        protocols: likewise.
+        protocols: as for `check_attack`.
     """
     kind = attack if isinstance(attack, type) else type(attack)
     one = facts.smallest(attack)
@@ -74,7 +74,7 @@ def attack_checks(
         "refusal": partial(facts.check_refusal, one),
     }
     if not isinstance(one, Attack):
-        facts.check_frozen_view(one)  # its views decide in which protocols it has a seat
+        facts.check_frozen_view(one)  # now, because its views decide which protocols can seat it
     given = {f"protocol{k}": protocol for k, protocol in enumerate(protocols)}
     if isinstance(one, Listener):
         checks |= listeners.listener_checks(one, given or listeners.PROTOCOLS)
@@ -104,7 +104,7 @@ def _checks_of_outcomes(attack: Attack[Any], victims: Sequence[Victim]) -> Check
 
 
 def _mounted(home: Callable[[], Make]) -> None:
-    """It is well-formed where it found its home, or an `AssertionError` says why it found none."""
+    """The attack is well-formed on its home victim; `home` raises an `AssertionError` otherwise."""
     home()
 
 

@@ -1,4 +1,4 @@
-"""A listener that ruins all that it is given and keeps to the contract: it ruins its own copies."""
+"""A listener that ruins all it is given, but keeps the contract, since these are its own copies."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -45,11 +45,11 @@ class Careless(Listener[Public]):
     citation: ClassVar[str] = "nobody 2026"
 
     def open(self, setup: Public, first: BatchView, *, rng: Stream) -> ListenerState:
-        """Attach."""
+        """Begin to listen."""
         return _Careless(self)
 
     def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """Do so in every batch."""
+        """Ruin one batch, and the network's copy."""
         network.train().requires_grad_(True)
         network(torch.rand(4, *heard.messages["smashed", "in"].shape[1:])).sum().backward()
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What every defense must keep to; each check raises an `AssertionError` that is a sentence.
+"""The checks of every defense; each raises an `AssertionError` that is a sentence.
 
 from sltoolkit.testing import check_defense
 
@@ -56,7 +56,7 @@ def defense_checks(defense: type[Defense] | Defense) -> dict[str, Callable[[], N
 
 
 def check_strength_is_field(kind: type[Defense]) -> None:
-    """`strength` names a number among its hyper-parameters, for sweeps to turn."""
+    """`strength` names a number among the defense's parameters, so that sweeps can change it."""
     names = {f.name for f in fields(kind) if f.init}  # type: ignore[arg-type]
     assert kind.strength in names, (
         f"{kind.__name__}.strength is {kind.strength!r}, none of its parameters {sorted(names)}"
@@ -66,7 +66,7 @@ def check_strength_is_field(kind: type[Defense]) -> None:
 
 
 def messages(seen: Witnessed) -> dict[str, Tensor]:
-    """All that crossed the wire, and what the client learned."""
+    """Everything that crossed the wire, and the client's weights and buffers."""
     found: dict[str, Any] = {f"{i}.{m.kind}": m.payload for i, m in enumerate(seen.heard)}
     return found | {f"client.{n}": v for n, v in module_state(seen.client).items()}
 
@@ -77,7 +77,7 @@ def _undefended() -> dict[str, Any]:
 
 
 def check_acts(defense: Defense) -> None:
-    """With the same seeds, something that crosses the wire or the client's weights differ."""
+    """With the same seeds, the defense changes the messages or the client's network."""
     assert differences(_undefended(), messages(witness(seated(defense)))), (
         f"{type(defense).__name__} is inert: messages and client are those without it"
     )
@@ -94,7 +94,7 @@ def check_strength_acts(defense: Defense) -> None:
 
 
 def check_release_path_uses_it(defense: Defense) -> None:
-    """What changes the first batch sent in training also changes what is released later."""
+    """A defense that changes the first batch in training also changes what is released later."""
     name = type(defense).__name__
     first = [witness(seated(d), epochs=1).payloads("smashed")[0] for d in (None, defense)]
     clean, sent = released(defense)
@@ -115,7 +115,7 @@ def released(defense: Defense, *, seed: int = 11) -> tuple[Tensor, Tensor]:
 
 
 def check_masks_are_exact(defense: Defense) -> None:
-    """A claimed fraction of zeroed channels is one of exact zeros in what was sent."""
+    """If a fraction of zeroed channels is claimed, these channels are exactly zero when sent."""
     run = seated(defense)
     witness(run, epochs=1)
     member = deploy(run)[0][0]
@@ -132,7 +132,7 @@ def check_masks_are_exact(defense: Defense) -> None:
 
 
 def check_deterministic_per_stream(defense: Defense) -> None:
-    """One seed, one run and one release, whatever the global generators held before."""
+    """One seed gives one run and one release, whatever state the global generators have."""
     seen = []
     for i in range(2):
         with Stream(100 + i).scope():
@@ -143,7 +143,7 @@ def check_deterministic_per_stream(defense: Defense) -> None:
 
 
 def check_says_whether_a_batch_shares_its_draws(defense: Defense) -> None:
-    """`per_batch`: if what it draws differs between queries, whether it does within one."""
+    """`per_batch` tells whether the examples of one query share the defense's random draws."""
     run = seated(defense)
     witness(run, epochs=1)
     member = deploy(run)[0][0].replica()
@@ -160,7 +160,7 @@ def check_says_whether_a_batch_shares_its_draws(defense: Defense) -> None:
 
 
 def check_parties_share_no_state(defense: Defense) -> None:
-    """Two clients, the server and the defense as configured hold no object in common."""
+    """Two clients, the server and the configured defense share no object that can change."""
     name = type(defense).__name__
     untouched = parameters_json(defense), sorted(map(repr, vars(defense)))
     run = seated(defense, protocol=Vanilla(clients=2, handover="none"))
@@ -183,7 +183,7 @@ def check_parties_share_no_state(defense: Defense) -> None:
 
 
 def _mutables(root: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[int, str]]:
-    """Everything below an object that could carry a message: by identity, with its path."""
+    """Everything within an object that can carry information: its identity and its path."""
     seen = set() if seen is None else seen
     if id(root) in seen:
         return
@@ -205,7 +205,7 @@ def _mutables(root: Any, path: str = "", seen: set[int] | None = None) -> Iterat
 
 
 def check_loss_has_gradient(defense: Defense) -> None:
-    """A loss that it adds moves the client's smashed data, or networks of its own."""
+    """A loss that the defense adds has a gradient for the smashed data or its own networks."""
     name = type(defense).__name__
     run = seated(defense)
     member = run.cast.clients[0]
@@ -228,7 +228,7 @@ def check_loss_has_gradient(defense: Defense) -> None:
 
 
 def check_guarantee_complete(defense: Defense) -> None:
-    """A guarantee states everything, is a number, and doesn't improve with more releases."""
+    """A guarantee states every field, has a finite epsilon, and weakens with more releases."""
     name = type(defense).__name__
     one, ten = (defense.guarantee(releases=n, delta=1e-5) for n in (1, 10))
     if one is None:
@@ -251,4 +251,4 @@ CHECKS: tuple[Callable[[Defense], None], ...] = (
     check_masks_are_exact, check_deterministic_per_stream, check_parties_share_no_state,
     check_guarantee_complete, check_says_whether_a_batch_shares_its_draws,
 )  # fmt: skip
-"""What is checked of a defense at work."""
+"""The checks of a defense at work."""

@@ -15,9 +15,9 @@ class RecordingEar:
     """Keeps every message.
 
     Attributes:
-        kind: the only kind that it wants; None wants all.
-        messages: in the order in which they were sent.
-        closed: the steps of the batches whose conversation ended, in order.
+        kind: the only kind of message that it wants; None wants all.
+        messages: the messages, in the order in which they were sent.
+        closed: the steps of the batches that ended, in order.
     """
 
     kind: Kind | None = None
@@ -29,11 +29,11 @@ class RecordingEar:
         return self.kind is None or message.kind == self.kind
 
     def note(self, message: Message) -> None:
-        """Keep it."""
+        """Keep the message."""
         self.messages.append(message)
 
     def close(self, turn: Turn) -> None:
-        """Keep the step."""
+        """Keep the batch's step."""
         self.closed.append(turn.step)
 
     def sent(self, kind: str, src: str) -> list[Message]:

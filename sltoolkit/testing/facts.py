@@ -1,4 +1,4 @@
-"""What plug-ins declare: construction, citation, views, refusals."""
+"""Checks of what plug-ins declare: construction, citation, views, refusals."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from sltoolkit.testing.judging import views_of
 
 
 def smallest(plugin: Any) -> Any:
-    """A plug-in as it is given, or at the smallest setting of its class.
+    """The plug-in itself or, for a class, its smallest setting.
 
     Raises:
         AssertionError: if a class can't be made without arguments.
@@ -27,9 +27,9 @@ def smallest(plugin: Any) -> Any:
 
 
 def check_default_constructible(kind: type) -> None:
-    """It can be made without arguments, is a dataclass, and has a smallest setting.
+    """The class is a dataclass that can be made without arguments, and has a smallest setting.
 
-    An attack is frozen besides, so that it carries nothing from run to run.
+    An attack must also be frozen, so that it carries nothing from run to run.
     """
     name = kind.__name__
     assert is_dataclass(kind), f"{name} is no dataclass of hyper-parameters"
@@ -46,7 +46,7 @@ def check_default_constructible(kind: type) -> None:
 
 
 def check_citation(plugin: Any) -> None:
-    """It says which paper it comes from, with the year."""
+    """The plug-in names the paper that it comes from, with the year."""
     text = type(plugin).citation
     assert re.search(r"\b(19|20)\d\d\b", text), (
         f"{type(plugin).__name__} cites no paper with a year"
@@ -54,7 +54,7 @@ def check_citation(plugin: Any) -> None:
 
 
 def check_frozen_view(attack: AnyAttack) -> None:
-    """Its views are frozen dataclasses whose every field is a grant."""
+    """The attack's views are frozen dataclasses, and each of their fields is a grant."""
     for view in views_of(attack):
         try:
             needs(view)
@@ -63,7 +63,7 @@ def check_frozen_view(attack: AnyAttack) -> None:
 
 
 def check_refusal(attack: AnyAttack) -> None:
-    """Without any one of the grants it needs it is refused, in a sentence that names it."""
+    """If any one needed grant is missing, the attack is refused in a sentence that names it."""
     name = type(attack).__name__
     assert needs(attack.view)[0], f"{name} needs no grant at all: it can't have heard anything"
     for view in views_of(attack):
@@ -80,15 +80,15 @@ def check_refusal(attack: AnyAttack) -> None:
 
 
 def refusal_of(kind: type[Exception], action: Callable[[], Any], *, otherwise: str) -> str:
-    """What an action is refused with.
+    """The text of the error that an action is refused with.
 
     Args:
-        kind: of the refusal.
+        kind: the class of the error.
         action: what should be refused.
-        otherwise: what is wrong if it isn't.
+        otherwise: says what is wrong if it isn't refused.
 
     Raises:
-        AssertionError: `otherwise`.
+        AssertionError: with the text `otherwise`, if the action isn't refused.
     """
     try:
         action()

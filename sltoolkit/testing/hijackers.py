@@ -1,6 +1,6 @@
-"""What every active attack must keep to; each check raises an `AssertionError` that is a sentence.
+"""The checks of every active attack; each raises an `AssertionError` that is a sentence.
 
-`make` makes a hijacker anew each time: one object takes part in one training.
+`make` makes a new hijacker each time, because one object takes part in only one training.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,13 +32,13 @@ Make = Callable[[], ActiveAttack[Any]]
 PROTOCOLS: dict[str, Protocol] = {
     "vanilla": Vanilla(), "u_shaped": UShaped(), "splitfed_v1": SplitFedV1(clients=2)
 }  # fmt: skip
-"""The protocols in which active attacks are checked, where they have a seat."""
+"""The protocols in which active attacks are checked, if they have a seat there."""
 
 
 def homes_of(
     active: ActiveAttack[Any], protocols: Mapping[str, Protocol] = PROTOCOLS
 ) -> dict[str, Protocol]:
-    """Those of the protocols in which it can take part, by name.
+    """The protocols in which the attack can take part, by name.
 
     Raises:
         AssertionError: if there is none.
@@ -101,11 +101,11 @@ def hijacked(
     """Train a toy victim with an active attack in its seat.
 
     Args:
-        active: what is checked.
-        protocol: one in which it has a seat.
-        defense: of the victim.
-        norm: of the victim's network.
-        seed: of the global generators meanwhile, on which nothing should depend.
+        active: the attack that is checked.
+        protocol: a protocol in which it has a seat.
+        defense: the victim's defense.
+        norm: the normalization in the victim's network.
+        seed: the seed of the global generators meanwhile, on which nothing should depend.
     """
     with Stream(seed).scope():
         victim = toys.victim(
@@ -115,12 +115,12 @@ def hijacked(
 
 
 def check_reproducible(make: Make, protocol: Protocol, taken: Hijacked | None = None) -> None:
-    """One seed, one outcome, whatever the global generators hold; asked twice, it says the same.
+    """One seed gives one outcome, whatever state the global generators have; asking again, too.
 
     Args:
         make: makes a hijacker.
-        protocol: one in which it has a seat.
-        taken: what it took part in already.
+        protocol: a protocol in which it has a seat.
+        taken: a hijacker that has taken part in a training already, and the victim.
     """
     found = []
     for one in (taken or hijacked(make(), protocol), hijacked(make(), protocol, seed=51)):
@@ -132,9 +132,9 @@ def check_reproducible(make: Make, protocol: Protocol, taken: Hijacked | None = 
 
 
 def check_acts_by_what_it_says(make: Make, protocol: Protocol) -> None:
-    """A puppet that merely repeats its messages has the same effect on everybody: bit for bit.
+    """A puppet that merely repeats the attack's messages has the same effect on all, bit for bit.
 
-    It changes nobody but by what it sends: no weights, no random states, no data.
+    So the attack acts only through what it sends, not through weights, random states or data.
     """
     active = make()
     live, heard = _played(active, protocol)
@@ -146,7 +146,7 @@ def check_acts_by_what_it_says(make: Make, protocol: Protocol) -> None:
 
 
 def _played(active: ActiveAttack[Any], protocol: Protocol) -> tuple[dict[str, Any], list[Message]]:
-    """All that can be seen of a run from outside, and its messages."""
+    """The state of a hijacked run as seen from outside, and its messages."""
     with Stream(9).scope():
         run, recorder = seated(norm="batch", protocol=protocol), RecordingEar()
         _, ear = seize(active, run, seed=5, grants=granted(active))
@@ -156,7 +156,7 @@ def _played(active: ActiveAttack[Any], protocol: Protocol) -> tuple[dict[str, An
 
 
 def check_refused_before_the_training(make: Make, protocol: Protocol) -> None:
-    """Without any one of the grants that its setup needs, no training begins."""
+    """If any one grant that the setup needs is missing, no training begins."""
     active = make()
     name = type(active).__name__
     for missing in sorted(needs(active.setup)[0] - protocol.seats["server"].grants):

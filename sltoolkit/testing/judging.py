@@ -16,12 +16,12 @@ from sltoolkit.training.victim import Victim
 
 
 def views_of(attack: AnyAttack) -> tuple[type, ...]:
-    """What it sees in the end and, where it is there before the training, at the beginning."""
+    """The views of an attack: at the end and, if it takes part in the training, before it."""
     return (attack.view,) if isinstance(attack, Attack) else (attack.view, attack.setup)
 
 
 def granted(*attacks: AnyAttack) -> frozenset[str]:
-    """All grants that the attacks' views can hold."""
+    """All grants that the views of the attacks can hold."""
     both = [needs(view) for attack in attacks for view in views_of(attack)]
     return frozenset[str]().union(*(grants for pair in both for grants in pair))
 
@@ -32,7 +32,7 @@ def another(attack: Any) -> Any:
 
 
 def mountable(attack: AnyAttack, protocol: Protocol) -> bool:
-    """Whether the protocol has a seat for it, from which it is after something private."""
+    """Whether the protocol has a seat for the attack where what it is after is private."""
     try:
         mount_attack(attack, protocol, granted(attack))
     except ThreatModelError:
@@ -41,12 +41,12 @@ def mountable(attack: AnyAttack, protocol: Protocol) -> bool:
 
 
 def outcome_of(attack: AnyAttack, victim: Victim) -> Outcome:
-    """What it hands back to the referee about the victim's own targets."""
+    """The attack's outcome for the victim's own targets."""
     return judge(victim, attack, seed=3, grants=granted(attack)).outcome
 
 
 def check_well_formed(victim: Victim, attack: AnyAttack) -> None:
-    """The referee can judge it on the very targets that it was asked about."""
+    """The referee can judge the attack on the targets that it was asked about."""
     name = type(attack).__name__
     verdict = attack_and_judge(victim, attack, grants=granted(attack)).verdict
     assert verdict.scores, f"{name} can't be judged: no metric applies to its outcome"

@@ -1,6 +1,6 @@
-"""What every listener must keep to; each check raises an `AssertionError` that is a sentence.
+"""The checks of every listener; each raises an `AssertionError` that is a sentence.
 
-`make` makes a listener anew each time: one object listens to one training.
+`make` makes a new listener each time, because one object listens to only one training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "splitfed_v3": SplitFedV3(clients=2),
     "vertical": Vertical(),
 }
-"""The protocols in which listeners are checked, where they have a seat."""
+"""The protocols in which listeners are checked, if they have a seat there."""
 
 
 def listener_checks(
@@ -61,10 +61,10 @@ class Listened:
     """A listener that heard a training.
 
     Attributes:
-        listener: what listened.
-        victim: the one that was trained.
-        protocol: how.
-        outcome: everything that the listener then handed back, by name.
+        listener: the listener.
+        victim: the victim of the training.
+        protocol: the protocol of the training.
+        outcome: everything that the listener handed back afterwards, by name.
     """
 
     listener: Listener[Any]
@@ -80,13 +80,13 @@ def listened(
     protocol: Protocol | None = None,
     seed: int = 100,
 ) -> Listened:
-    """Train the toy with a listener, and let it attack.
+    """Train the toy victim with a listener, and let the listener attack.
 
     Args:
-        listener: what is checked.
+        listener: the listener that is checked.
         beside: further listeners.
         protocol: vanilla by default.
-        seed: of the global generators meanwhile, on which nothing should depend.
+        seed: the seed of the global generators meanwhile, on which nothing should depend.
     """
     protocol = protocol or Vanilla()
     with Stream(seed).scope():
@@ -105,7 +105,7 @@ def check_passive(
     grants: frozenset[str] | None = None,
     protocol: Protocol | None = None,
 ) -> None:
-    """A training with BatchNorm and dropout is bit-identical with nobody listening and with many.
+    """A training with BatchNorm and dropout is bit-identical with and without listeners.
 
     Weights, buffers, gradients, modes, random states, losses and messages are compared.
 
@@ -128,17 +128,17 @@ def check_passive(
 
 @cache
 def _unheard(protocol: Protocol) -> dict[str, Any]:
-    """The run that nobody listens to."""
+    """The state of the run without listeners."""
     with Stream(7).scope():
         return run_state(witness(seated(norm="batch", protocol=protocol)))
 
 
 def check_determinism(make: Make, alone: Listened | None = None) -> None:
-    """One seed, one outcome: whatever the global generators hold, and however often it is asked.
+    """One seed gives one outcome, whatever state the global generators have; asking again, too.
 
     Args:
         make: makes a listener.
-        alone: one that has listened already.
+        alone: a listener that has listened already.
     """
     alone = alone or listened(make())
     again = listened(make(), protocol=alone.protocol, seed=101)
@@ -154,8 +154,8 @@ def check_alone_or_not(make: Make, other: Listener[Any], alone: Listened | None 
 
     Args:
         make: makes a listener.
-        other: listens beside it, and so does a second one that `make` makes.
-        alone: one that has listened alone already.
+        other: a listener beside it; a second one from `make` listens, too.
+        alone: a listener that has listened alone already.
     """
     alone = alone or listened(make())
     among = listened(make(), beside=(other, make()), protocol=alone.protocol)
@@ -165,11 +165,11 @@ def check_alone_or_not(make: Make, other: Listener[Any], alone: Listened | None 
 
 
 def check_leaves_victim(make: Make, alone: Listened | None = None) -> None:
-    """Its attack leaves the trained victim bit-identical, and as without it.
+    """The attack leaves the victim bit-identical, also to one trained without the listener.
 
     Args:
         make: makes a listener.
-        alone: one that has listened already.
+        alone: a listener that has listened already.
     """
     alone = alone or listened(make())
     name = type(alone.listener).__name__
@@ -187,10 +187,10 @@ def _without_listeners(protocol: Protocol) -> Victim:
 
 
 def check_non_interference(make: Make, *, protocol: Protocol | None = None) -> None:
-    """Whatever is not granted and not heard may be anything: the outcome is bit-identical.
+    """The outcome doesn't depend on anything that is neither granted nor heard, bit for bit.
 
-    It listens in one world. In the second, everything that its views don't hold is different, in
-    place, and what it heard in the first is played back to a new one.
+    A listener listens in one world. In the second world, everything that its views don't hold is
+    changed in place, and what was heard in the first world is played back to a new listener.
 
     Args:
         make: makes a listener.

@@ -1,9 +1,9 @@
-"""Two worlds: an attack must give the same outcome in both, as far as it may see the same.
+"""Two worlds that look the same to an attack, so it must give the same outcome in both.
 
-In the second world everything of the victim that the attack was not granted is different, *in
-place*, so that no reference anywhere still leads to the first one. What is computed from secrets
-and may be heard (the deployed client's answers, the updates of its weights) is recorded in the
-first world and played back in the second.
+In the second world, everything of the victim that the attack was not granted is changed *in place*,
+so that no reference leads to the first world. What is computed from secrets and may be heard (the
+deployed client's answers, the updates of its weights) is recorded in the first world and played
+back in the second.
 """
 
 import copy
@@ -32,7 +32,7 @@ from sltoolkit.wire.transcript import Record
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Asked:
-    """Which records an attack is asked about: samples of the victim.
+    """The victim's records that an attack is asked about.
 
     Attributes:
         images: the targets of reconstruction.
@@ -46,7 +46,7 @@ class Asked:
 
     @contextmanager
     def by_referee(self) -> Iterator[None]:
-        """Meanwhile the referee asks about these, whatever the victim's data are by then."""
+        """In the body, the referee asks about these records, even if the victim's data change."""
         with (
             mock.patch.object(truth, "image_targets", return_value=self.images),
             mock.patch.object(truth, "label_targets", return_value=(self.known, self.hinted)),
@@ -64,11 +64,11 @@ def asked_about(victim: Victim) -> Asked:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Heard:
-    """What a victim says about its secrets in the first world, to be played back in the second.
+    """What a victim lets out about its secrets in the first world, to be replayed in the second.
 
     Attributes:
-        answers: of the deployed client, in order.
-        updates: what was heard of its weights; one entry at most.
+        answers: the deployed client's answers, in order.
+        updates: the updates of its weights that were heard; all entries are the same.
     """
 
     answers: list[Tensor] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Heard:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Meanwhile everything is recorded."""
+        """In the body, answers and updates are recorded."""
         answer = Deployed.smash
 
         def record(
@@ -98,7 +98,7 @@ class Heard:
 
     @contextmanager
     def played_back(self) -> Iterator[None]:
-        """Meanwhile every answer is the next one that was recorded."""
+        """In the body, every answer is the next one that was recorded."""
         tape = iter(self.answers)
 
         def replay(*_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -119,11 +119,11 @@ class Heard:
 
 @contextmanager
 def another_world(victim: Victim, granted: frozenset[str]) -> Iterator[Victim]:
-    """Meanwhile everything of the victim that is not granted is different, in place.
+    """In the body, everything of the victim that is not granted is changed in place.
 
     Args:
-        victim: put back as it was at the end.
-        granted: what the attack's views can hold.
+        victim: the victim, which is restored at the end.
+        granted: the grants that the attack's views can hold.
     """
     asked = asked_about(victim)
     noise = np.random.default_rng(77)
@@ -134,7 +134,7 @@ def another_world(victim: Victim, granted: frozenset[str]) -> Iterator[Victim]:
     ):
         if not names & granted:
             changed += [t for t in module.state_dict().values() if t.is_floating_point()]
-    # as plain bytes: nothing that an attack finds in memory is a tensor of the first world
+    # as plain bytes, so that an attack finds no tensor of the first world in memory
     backup = [(t, t.numpy().tobytes()) for t in [*changed, *relabeled]]
     link_records = _transcripts(victim)
     try:

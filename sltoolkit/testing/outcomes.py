@@ -1,7 +1,7 @@
-"""What must hold of an attack's outcome on a victim; each check's `AssertionError` is a sentence.
+"""The checks of an attack's outcome on a victim; each raises an `AssertionError` in a sentence.
 
-They apply to an attack after the fact on any victim, and to an attack that took part in a training
-on the victim of that training.
+They apply to an attack after the fact on any victim, and to an attack on a training with the victim
+of that training.
 """
 
 import sys
@@ -24,12 +24,12 @@ class FirstWorld:
     """An attack's run on a victim, to be compared with further runs.
 
     Attributes:
-        outcome: everything it handed back, by name.
-        heard: what the victim said about its secrets.
-        kept: what the attack's class and module held before.
-        changed: what of the victim is different afterwards.
-        baselines: what the victim knew of its baselines before, so that a further run computes the
-            same ones.
+        outcome: everything that the attack handed back, by name.
+        heard: what the victim let out about its secrets.
+        kept: what the attack's class and module held before the run.
+        changed: names of what changed in the victim during the run.
+        baselines: the victim's cached baselines before the run, so that a further run computes the
+            same baselines.
     """
 
     outcome: dict[str, Any]
@@ -40,7 +40,7 @@ class FirstWorld:
 
 
 def first_world(attack: AnyAttack, victim: Victim) -> FirstWorld:
-    """Run an attack on a victim, and record what the victim says."""
+    """Run an attack on a victim, and record what the victim lets out."""
     kept, before, heard = _kept(attack), victim_state(victim), Heard()
     baselines = dict(victim.baseline_cache)
     with asked_about(victim).by_referee(), heard.recorded(), Stream(100).scope():
@@ -50,12 +50,12 @@ def first_world(attack: AnyAttack, victim: Victim) -> FirstWorld:
 
 
 def check_determinism(attack: AnyAttack, victim: Victim, first: FirstWorld | None = None) -> None:
-    """One seed, one outcome: whatever the global generators hold, and whatever ran before.
+    """One seed gives one outcome, whatever state the global generators have and what ran before.
 
     Args:
-        attack: what is checked.
-        victim: whom it attacks.
-        first: its first run, where there was one already.
+        attack: the attack that is checked.
+        victim: the victim.
+        first: the attack's first run, if there was one already.
     """
     name = type(attack).__name__
     first = first or first_world(attack, victim)
@@ -69,12 +69,12 @@ def check_determinism(attack: AnyAttack, victim: Victim, first: FirstWorld | Non
 
 
 def check_leaves_victim(attack: AnyAttack, victim: Victim, first: FirstWorld | None = None) -> None:
-    """Afterwards the victim is bit-identical: weights, buffers, gradients, modes, data, records.
+    """An attack leaves the victim bit-identical: weights, buffers, gradients, modes, data, records.
 
     Args:
-        attack: what is checked.
-        victim: whom it attacks.
-        first: its first run, where there was one already.
+        attack: the attack that is checked.
+        victim: the victim.
+        first: the attack's first run, if there was one already.
     """
     wrong = (first or first_world(attack, victim)).changed
     assert not wrong, f"{type(attack).__name__} changes the victim: {wrong[:4]}"
@@ -83,18 +83,18 @@ def check_leaves_victim(attack: AnyAttack, victim: Victim, first: FirstWorld | N
 def check_non_interference(
     attack: AnyAttack, victim: Victim, first: FirstWorld | None = None
 ) -> None:
-    """Whatever is not granted may be anything: the outcome is bit-identical.
+    """The outcome doesn't depend on anything that is not granted, bit for bit.
 
-    The attack runs in two worlds. In the second, everything that its view doesn't hold is
-    different, *in place* (so that no reference anywhere still leads to the first world): inputs,
-    ungranted labels, networks and aux samples, the victim's random streams, and another attack ran
-    before. What the view does hold is the same; the deployed client's answers and the updates that
-    were heard are played back.
+    The attack runs in two worlds. In the second, everything that its view doesn't hold is changed
+    *in place* (so that no reference leads to the first world): inputs, ungranted labels, networks
+    and aux samples, the victim's random streams, and the state of the global generators. What the
+    view does hold is the same; the deployed client's answers and the updates that were heard are
+    played back.
 
     Args:
-        attack: what is checked.
-        victim: whom it attacks.
-        first: its run in the first world, where there was one already.
+        attack: the attack that is checked.
+        victim: the victim.
+        first: the attack's run in the first world, if there was one already.
     """
     first = first or first_world(attack, victim)
     with another_world(victim, granted(attack)) as other:
@@ -102,9 +102,9 @@ def check_non_interference(
 
 
 def check_same_outcome(attack: AnyAttack, other: Victim, first: FirstWorld) -> None:
-    """In another world, where it hears what it heard in the first one, its outcome is the same."""
+    """The outcome is the same in another world, where the attack hears what it heard before."""
     name = type(attack).__name__
-    # another state of the global generators: another attack ran before
+    # another state of the global generators, as if another attack had run before
     with blaming_secrets(attack), first.heard.played_back(), Stream(99).scope():
         there = tensors_of(outcome_of(attack, other))
     wrong = differences(first.outcome, there)
@@ -113,7 +113,7 @@ def check_same_outcome(attack: AnyAttack, other: Victim, first: FirstWorld) -> N
 
 @contextmanager
 def blaming_secrets(attack: AnyAttack) -> Iterator[None]:
-    """Whatever an attack raises in the second world alone, it raises because of secrets."""
+    """Blame secrets for an error in the body, because the first world raised none."""
     try:
         yield
     except Exception as e:
@@ -122,7 +122,7 @@ def blaming_secrets(attack: AnyAttack) -> Iterator[None]:
 
 
 def _kept(attack: Any) -> dict[str, Any]:
-    """What an attack's class and module hold: sizes of collections, identities of the rest."""
+    """What an attack's class and module hold: sizes of collections, identities of other values."""
     module = sys.modules.get(type(attack).__module__)
     held = {
         **(vars(module) if module else {}),

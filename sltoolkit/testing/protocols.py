@@ -1,4 +1,4 @@
-"""What every protocol must keep to; each check raises an `AssertionError` that is a sentence.
+"""The checks of every protocol; each raises an `AssertionError` that is a sentence.
 
 from sltoolkit.testing import check_protocol
 
@@ -55,20 +55,20 @@ def protocol_checks(protocol: type[Protocol] | Protocol) -> dict[str, Callable[[
 
 @final
 class Meddler:
-    """An ear that ruins whatever it hears, and draws from the global generators."""
+    """An ear that ruins everything that it hears, and draws from the global generators."""
 
     def wants(self, message: Message) -> bool:
-        """Everything."""
+        """Want every message."""
         return True
 
     def note(self, message: Message) -> None:
-        """Ruin it."""
+        """Ruin the message."""
         if message.payload.is_floating_point():
             message.payload.fill_(float("nan"))
         torch.rand(3)
 
     def close(self, turn: Turn) -> None:
-        """Draw."""
+        """Draw random numbers."""
         torch.rand(3)
 
 
@@ -105,7 +105,7 @@ def weights(run: Run) -> Tensor:
 
 
 def check_reproducible(protocol: Protocol) -> None:
-    """One seed gives one victim, whatever the global generators hold, and another seed another."""
+    """One seed gives one victim, whatever state the global generators have; two seeds give two."""
     found = []
     for outside, seed in enumerate((0, 0, 1)):
         with Stream(100 + outside).scope():
@@ -118,7 +118,7 @@ def check_reproducible(protocol: Protocol) -> None:
 
 
 def check_learns_as_it_says(protocol: Protocol) -> None:
-    """Training moves weights exactly if the class fact `learns` says so."""
+    """Training changes weights if and only if the class attribute `learns` is True."""
     moved = not torch.equal(weights(played(protocol, epochs=0)), weights(played(protocol)))
     assert moved == protocol.learns, (
         f"{type(protocol).__name__}.learns is {protocol.learns}, but its weights "
@@ -127,7 +127,7 @@ def check_learns_as_it_says(protocol: Protocol) -> None:
 
 
 def check_deaf_to_ears(protocol: Protocol) -> None:
-    """An ear on the wire changes nothing, whatever it does to what it hears."""
+    """An ear on the wire changes nothing, whatever it does to the messages that it hears."""
     heard = weights(played(protocol, ears=(Meddler(), Meddler())))
     assert torch.equal(weights(played(protocol)), heard), (
         f"{type(protocol).__name__} gives another victim when somebody listens"
@@ -135,7 +135,7 @@ def check_deaf_to_ears(protocol: Protocol) -> None:
 
 
 def check_seamless_defense_is_none(protocol: Protocol) -> None:
-    """A defense that does nothing is no defense."""
+    """A defense that does nothing changes nothing."""
     defended = weights(played(protocol, defense=Seamless()))
     assert torch.equal(weights(played(protocol)), defended), (
         f"{type(protocol).__name__} gives another victim with a defense that does nothing"
@@ -143,7 +143,7 @@ def check_seamless_defense_is_none(protocol: Protocol) -> None:
 
 
 def check_seats_hear_what_travels(protocol: Protocol) -> None:
-    """A seat that hears a link on which nothing travels would be a hole in the threat model."""
+    """Every link that a seat hears carries messages, and everything that it holds is a grant."""
     run, name = played(protocol), type(protocol).__name__
     for role, held in protocol.seats.items():
         unknown = held.grants - set(GRANTS)
@@ -174,4 +174,4 @@ CHECKS: tuple[Callable[[Protocol], None], ...] = (
     check_learns_as_it_says, check_reproducible, check_deaf_to_ears,
     check_seamless_defense_is_none, check_seats_hear_what_travels, check_refuses_other_parts,
 )  # fmt: skip
-"""What is checked of a protocol at work."""
+"""The checks of a protocol at work."""

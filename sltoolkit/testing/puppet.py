@@ -1,4 +1,4 @@
-"""A puppet in the server's seat: it repeats what another server sent."""
+"""A puppet in the server's seat, which repeats what another server sent."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from sltoolkit.wire.message import Message
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Nothing:
-    """What a puppet needs."""
+    """A puppet's view, which is empty."""
 
 
 @final
@@ -25,7 +25,7 @@ class Puppet(ActiveAttack[Nothing]):
     """Sends what another server sent.
 
     Attributes:
-        sent: the other's messages, in order.
+        sent: the other server's messages, in order.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
@@ -39,7 +39,7 @@ class Puppet(ActiveAttack[Nothing]):
     def seize(
         self, honest: Stage, setup: Nothing, first: Tensor, *, rng: Stream
     ) -> tuple[Stage, ListenerState]:
-        """Sit where the other sat."""
+        """Take over the server's seat."""
         script = iter(self.sent)
         kind = PuppetMiddle if isinstance(honest, Middle) else PuppetServer
         return kind(script), _Deaf()
@@ -50,7 +50,7 @@ class _Puppet:
         self._script = script
 
     def learn(self, learning: bool) -> None:
-        """It can't."""
+        """Nothing to do, since a puppet can't learn."""
 
     def repeat(self) -> Tensor:
         """The next payload."""
@@ -59,31 +59,31 @@ class _Puppet:
 
 @final
 class PuppetServer(_Puppet, Server):
-    """Behind the cut."""
+    """A puppet behind the cut."""
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
-        """The gradient that the other sent."""
+        """The gradient that the other server sent."""
         return self.repeat()
 
 
 @final
 class PuppetMiddle(_Puppet, Middle):
-    """Between head and tail."""
+    """A puppet between head and tail."""
 
     def forward(self, received: Tensor) -> Tensor:
-        """The features that the other sent."""
+        """The features that the other server sent."""
         return self.repeat()
 
     def backward(self, grad: Tensor) -> Tensor:
-        """The gradient that the other sent."""
+        """The gradient that the other server sent."""
         return self.repeat()
 
 
 @final
 class _Deaf(ListenerState):
     def hear(self, heard: BatchView) -> None:
-        """Nothing."""
+        """Ignore the batch."""
 
     def finish(self, view: Any) -> Outcome:
-        """Nothing."""
+        """An empty outcome."""
         return Outcome()

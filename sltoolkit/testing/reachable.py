@@ -1,7 +1,7 @@
-"""The part of a file that a plug-in's class consists of.
+"""The part of a file that belongs to a plug-in's class.
 
-A file may hold more than its plug-in: a test, a call of the contract suite, the next plug-in. What
-the class can reach by name is what runs as a plug-in; the rest of the file is left out.
+A file may hold more than its plug-in: a test, a call of the contract suite, the next plug-in. Only
+what the class can reach by name runs as the plug-in, so the rest of the file is left out.
 """
 
 import ast
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 
 def reachable_source(source: str, qualname: str) -> str:
-    """The text of a file without what a class doesn't reach; lines keep their numbers.
+    """The text of a file without the parts that a class doesn't reach; lines keep their numbers.
 
     Args:
         source: the text of the file.
-        qualname: the class's `__qualname__`; one that was defined within a function reaches that
-            function's names, too.
+        qualname: the class's `__qualname__`; a class that was defined within a function reaches
+            that function's names, too.
     """
     *functions, name = [part for part in qualname.split(".") if part != "<locals>"]
     bodies: list[Sequence[ast.stmt]] = [ast.parse(source).body]
@@ -36,7 +36,7 @@ def _definitions(body: Sequence[ast.stmt]) -> list[ast.FunctionDef | ast.ClassDe
 
 
 def _bound(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
-    """The names that statements give a meaning to, those within `if`, `try` and `with` included."""
+    """The names that statements bind, also within `if`, `try` and `with`, and the statements."""
     for statement in body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield statement.name, statement
@@ -70,7 +70,7 @@ def _kept(source: str, statements: Iterable[ast.stmt], reached: set[str]) -> str
         if isinstance(statement, ast.Import | ast.ImportFrom):
             statement.names = [a for a in statement.names if _bound_by(a) in reached]
             kept[first] = ast.unparse(statement)
-        else:  # what stood within a function begins where a file's statements do
+        else:  # statements of a function are moved to the left margin
             end, indent = statement.end_lineno or statement.lineno, statement.col_offset
             kept[first:end] = [line[indent:] for line in lines[first:end]]
     return "\n".join(kept)

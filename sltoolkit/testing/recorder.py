@@ -1,4 +1,4 @@
-"""A listener that records what its seat hears, to be played back to another one."""
+"""A listener that records what its seat hears, to be played back to another listener."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ _Stored = Callable[[], Tensor]
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Public:
-    """What everybody knows."""
+    """A view that holds only what everybody knows."""
 
     task: Task
 
@@ -32,12 +32,13 @@ class Public:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RecordedBatch:
-    """A batch as a seat heard it, as plain bytes: what is found in memory is no tensor of it.
+    """A batch as a seat heard it, stored as plain bytes so that memory holds no tensor of it.
 
     Attributes:
         messages: payloads by kind and direction.
-        ids, step, epoch: which batch it was.
-        network: the seat's network by then, by names of its tensors; None where it has none.
+        ids: the samples' ids, (B,).
+        step, epoch: when the batch was heard.
+        network: the state of the seat's network then, by tensor names; None if it has no network.
     """
 
     messages: Mapping[tuple[Kind, Literal["in", "out"]], _Stored]
@@ -51,14 +52,14 @@ class Recorder(Listener[Public]):
     """Records every batch.
 
     Attributes:
-        batches: what was heard, in order.
+        batches: the batches that were heard, in order.
     """
 
     batches: list[RecordedBatch]
 
 
 def recorder_for(listener: Listener[Any]) -> Recorder:
-    """A recorder in the seat that a listener takes."""
+    """A recorder for the seat that a listener takes."""
 
     @dataclass(frozen=True, kw_only=True, eq=False)
     class RecorderThere(Recorder):
@@ -106,12 +107,12 @@ def _stored(t: Tensor) -> _Stored:
 
 
 def replayed(recorder: Recorder, listener: Listener[Any], run: Run) -> AttachedListener:
-    """A listener that heard what was recorded, as if the run had said it.
+    """Play what was recorded back to a listener, as if it came from the run.
 
     Args:
-        recorder: what recorded a training, from the seat that the listener takes.
-        listener: attached to the run by the referee.
-        run: seated and never played; it lends its networks, which get the recorded weights.
+        recorder: the recorder of a training, from the seat that the listener takes.
+        listener: the listener, which the referee attaches to the run.
+        run: a seated run that never runs; its networks get the recorded weights.
     """
     attached, ear = open_listener(listener, run, seed=0, grants=granted(listener))
     hub, far = Seat("server"), Seat("client")

@@ -1,4 +1,4 @@
-"""Runs of the tiny world that are watched from outside: parties, messages, losses."""
+"""Runs on toy data that are watched from outside: parties, messages, losses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class Witnessed:
     Attributes:
         run: the run, with its live parties and their gradients.
         heard: all messages, in order.
-        losses: per epoch.
+        losses: the loss of each epoch.
     """
 
     run: Run
@@ -39,11 +39,11 @@ class Witnessed:
 
     @property
     def client(self) -> nn.Module:
-        """The (first) client's live network."""
+        """The first client's live network."""
         return self.run.cast.clients[0].party.module
 
     def payloads(self, kind: str, phase: str = "train") -> list[Tensor]:
-        """What was sent of a kind in a phase."""
+        """The payloads of one kind in a phase, in order."""
         return [m.payload for m in self.heard if m.kind == kind and m.turn.phase == phase]
 
 
@@ -58,7 +58,7 @@ def seated(
     seed: int = 0,
     double: bool = False,
 ) -> Run:
-    """A run of the toy before it begins; with `double` in float64."""
+    """A run of the toy network before it begins; with `double` in float64."""
     protocol, data = protocol or Vanilla(), data or split()
     if double:
         exact = replace(data.private_train, x=data.private_train.x.double())
@@ -81,7 +81,15 @@ def witness(
     grants: frozenset[str] = GRANTS,
     prepare: Callable[[Run], None] | None = None,
 ) -> Witnessed:
-    """Run it with listeners attached, and see everything."""
+    """Run with listeners attached, and keep everything that can be seen from outside.
+
+    Args:
+        run: a seated run; its wire is replaced.
+        epochs: how many epochs.
+        listeners: attacks that listen.
+        grants: what they are granted.
+        prepare: called with the run before it begins.
+    """
     recorder = RecordingEar()
     ears = [open_listener(x, run, seed=5, grants=grants)[1] for x in listeners]
     run.cast.wire = Wire([recorder, *ears])

@@ -1,7 +1,8 @@
-"""Checks of a plug-in's source text: what it imports, whose attributes it reads, which device.
+"""Checks of a plug-in's source text: its imports, the private attributes it reads, its devices.
 
-An attack or a defense may import rooms of the toolkit that hold nothing of the truth, and libraries
-that only compute. What it imports of its own package is checked in the same way.
+An attack or a defense may import packages of the toolkit that hold nothing of the truth, and
+libraries that only compute. The modules that it imports from its own package are checked in the
+same way.
 """
 
 import ast
@@ -19,7 +20,7 @@ COMPUTING = frozenset({
     "torch", "numpy", "scipy", "math", "abc", "collections", "contextlib", "copy", "dataclasses",
     "enum", "functools", "itertools", "operator", "typing", "types",
 })  # fmt: skip
-"""The rest of the standard library is for looking around (gc, inspect, sys) or for files."""
+"""Libraries that only compute; the rest of the standard library inspects the process or files."""
 
 GROUND = frozenset({"errors", "parameters", "shapes", "streams"})
 
@@ -31,8 +32,8 @@ class Rules:
 
     Attributes:
         what: the kind, for messages.
-        rooms: of the toolkit, with all that is in them.
-        libraries: others.
+        rooms: packages and modules of the toolkit, with everything in them.
+        libraries: other libraries.
     """
 
     what: str
@@ -68,7 +69,7 @@ DEFENSES = Rules(
 FORBIDDEN_NAMES = frozenset({
     "eval", "exec", "globals", "compile", "open", "print", "__import__", "vars",
 })  # fmt: skip
-"""Built-in functions for looking around, or for speaking to somebody else than the referee."""
+"""Built-in functions that inspect the process, or hand something to others than the referee."""
 
 FORBIDDEN_ATTRIBUTES = frozenset({
     "__closure__", "__globals__", "cell_contents", "__subclasses__", "f_back", "__dict__",
@@ -83,9 +84,9 @@ DEVICE_LITERAL = re.compile(r"(cuda|cpu|mps)(:\d+)?")
 
 
 def source_checks(kind: type, rules: Rules) -> dict[str, Callable[[], None]]:
-    """The checks of the source that a plug-in's class consists of, by name.
+    """The checks of the source of a plug-in's class, by name.
 
-    There are none for a class that no file defines, such as one typed into a notebook.
+    There are none for a class that is not defined in a file, for example in a notebook.
     """
     checks: dict[str, Callable[[], None]] = {}
     own = kind.__module__.partition(".")[0]
@@ -106,12 +107,12 @@ def check_imports(
     own: str = "",
     besides: frozenset[str] = frozenset(),
 ) -> None:
-    """It imports what the rules allow; nothing that holds the truth.
+    """The source imports only what the rules allow, and nothing that holds the truth.
 
     Args:
         source: the text of a file.
-        name: what messages call it.
-        rules: of the kind of plug-in.
+        name: the file's name in messages.
+        rules: the rules for the kind of plug-in.
         own: the plug-in's own top-level package, which it may import.
         besides: further modules that this file may import.
     """
@@ -131,7 +132,7 @@ def check_imports(
 
 
 def check_own_privates(source: str, name: str) -> None:
-    """Private attributes are read of oneself alone, or where the same file made them."""
+    """The source reads private attributes only of `self`, or if the same file defines them."""
     tree = ast.parse(source)
     own = {"self", "cls", "super()", "torch", "nn.modules", "nn.modules.batchnorm"}
     made = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
@@ -146,7 +147,7 @@ def check_own_privates(source: str, name: str) -> None:
 
 
 def check_device_agnostic(source: str, name: str) -> None:
-    """No device by name, and every new tensor is put where the inputs are."""
+    """The source names no device, and puts every new tensor on the device of the inputs."""
     tree = ast.parse(source)
     moved = {
         id(node.func.value) for node in ast.walk(tree)
@@ -175,7 +176,7 @@ def check_device_agnostic(source: str, name: str) -> None:
 
 
 def _default_generator(call: ast.Call) -> bool:
-    """Whether it draws from a CPU generator on purpose: `generator=rng.torch()`."""
+    """Whether a call draws from a CPU generator on purpose, as `generator=rng.torch()` does."""
     for keyword in call.keywords:
         if keyword.arg == "generator" and isinstance(keyword.value, ast.Call):
             return not keyword.value.args and not keyword.value.keywords
@@ -198,10 +199,10 @@ def _imported(tree: ast.AST) -> Iterator[str]:
 
 
 def sources_of(kind: type) -> dict[str, str]:
-    """The text that a class consists of, by module: of its file, and of its package's modules.
+    """The source that belongs to a class, by module: its own file and modules of its package.
 
-    Of its own file that is what it reaches, so a test or a call of this suite may stand there, too.
-    A plug-in of the toolkit is its own file alone.
+    The file's part is what the class reaches, so that the file may also hold a test or a call of
+    this suite. For a plug-in of the toolkit, only its own file counts.
     """
     found: dict[str, str] = {}
     top = kind.__module__.partition(".")[0]

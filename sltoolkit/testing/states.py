@@ -1,4 +1,4 @@
-"""Everything that a network, a run or a victim carries, to be compared bit for bit."""
+"""States of networks, runs and victims, to be compared bit for bit."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -27,14 +27,14 @@ def module_state(module: nn.Module) -> dict[str, Any]:
 
 
 def next_draws(stream: Stream) -> dict[str, Tensor]:
-    """What a stream's generators would give next, in its scope and by name; draws it."""
+    """The next draws of a stream's generators, in its scope and by name; they are used up."""
     with stream.scope():
         scoped = torch.rand(2)
     return {"scope": scoped, "named": torch.rand(2, generator=stream.torch())}
 
 
 def run_state(seen: Witnessed) -> dict[str, Any]:
-    """What must not depend on listeners: networks, gradients, randomness, losses, messages."""
+    """The state that listeners must not change: networks, gradients, streams, losses, messages."""
     cast = seen.run.cast
     state: dict[str, Any] = {"losses": seen.losses, "global": torch.get_rng_state()}
     streams = {"server": cast.server.rng, "root": seen.run.rng}
@@ -50,7 +50,7 @@ def run_state(seen: Witnessed) -> dict[str, Any]:
 
 
 def victim_state(victim: Victim) -> dict[str, Any]:
-    """Everything of a trained victim that an attack must leave as it is."""
+    """The state of a trained victim that an attack must not change."""
     state: dict[str, Any] = {"utility": victim.utility, "losses": victim.losses}
     modules = {"server": victim.server}
     for k, member in enumerate(victim.deployed):
@@ -92,5 +92,5 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _bytes(t: Tensor) -> bytes:
-    # bit for bit: -0.0 differs from 0.0, and a NaN equals itself
+    # bytes are compared: -0.0 differs from 0.0, and a NaN equals itself
     return t.detach().cpu().contiguous().numpy().tobytes()

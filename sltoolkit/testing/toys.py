@@ -1,4 +1,4 @@
-"""The tiny world of the contract suite: images, a network and victims, trained in milliseconds."""
+"""The toys of the contract suite: tiny images, a network, and victims trained in milliseconds."""
 
 from collections import OrderedDict
 from typing import Any, Literal
@@ -26,12 +26,12 @@ QUICK = Training(epochs=2, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9
 
 
 def samples(n: int, *, first: int, rng: Stream) -> Samples:
-    """Smooth 8x8 images: a bright bar whose place is the class, on a random slope.
+    """Smooth 8x8 images: a bright bar at a place that tells the class, on a random slope.
 
     Args:
-        n: how many.
-        first: the id of the first; the others follow.
-        rng: where slopes and noise come from.
+        n: how many images.
+        first: the id of the first image; the other ids follow.
+        rng: the stream of slopes and noise.
     """
     g = rng.torch()
     y = torch.arange(n) % CLASSES
@@ -69,12 +69,12 @@ def random_split(
     """Uniform inputs and labels of any shape, for tests in which only the arithmetic counts.
 
     Args:
-        train: private training samples; their ids begin at 1000.
-        holdout: private samples that nobody trains on.
-        aux: the attacker's samples.
-        shape: of an input.
-        classes: how many.
-        dtype: of the inputs.
+        train: how many private training samples; their ids begin at 1000.
+        holdout: how many private samples that nobody trains on.
+        aux: how many samples of the attacker.
+        shape: the shape of an input.
+        classes: how many classes.
+        dtype: the type of the inputs.
     """
     n, g = train + holdout + aux, torch.Generator().manual_seed(0)
     x = torch.rand(n, *shape, generator=g, dtype=dtype)
@@ -111,7 +111,7 @@ def network(norm: Norm = "group", *, dropout: float = 0.2) -> nn.Sequential:
 
 
 def cuts(protocol: Protocol) -> str | list[str]:
-    """Where the toy network is cut for a protocol that needs it in two or three parts."""
+    """The cuts of the toy network for a protocol that needs two or three parts."""
     return CUT if protocol.parts == 2 else [CUT, "flatten"]
 
 

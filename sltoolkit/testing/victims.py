@@ -1,4 +1,4 @@
-"""The victims of the contract suite: what one attack can't be mounted on, another one needs."""
+"""The victims of the contract suite, of several kinds because attacks need different ones."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from sltoolkit.training.victim import Victim
 @final
 @dataclass(kw_only=True, eq=False)
 class NoisySteps(Defense):
-    """Every step of the client's first part follows a noisy gradient."""
+    """A defense that adds noise to the gradients that the client's first part follows."""
 
     citation: ClassVar[str] = "nobody 2026"
     strength: ClassVar[str] = "std"
@@ -44,11 +44,11 @@ class _Noisy(torch.optim.Optimizer):
         self.param_groups = inner.param_groups
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """The inner one's."""
+        """Clear the gradients of the inner optimizer."""
         self._inner.zero_grad(set_to_none)
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Add noise, and step."""
+        """Add noise to the gradients, and step."""
         for group in self.param_groups:
             for w in group["params"]:
                 w.grad += self._std * torch.randn(w.shape, generator=self._draws)
@@ -56,24 +56,24 @@ class _Noisy(torch.optim.Optimizer):
 
 
 def usual(defense: Defense | None) -> Victim:
-    """Split learning of a network with BatchNorm and dropout."""
+    """Vanilla split learning of a network with BatchNorm and dropout."""
     return toys.victim(defense, norm="batch")
 
 
 def private_labels(defense: Defense | None) -> Victim:
-    """The same with labels that the server owns, so that a client may want to infer them."""
+    """The usual victim with labels at the server, so that a client may want to infer them."""
     return toys.victim(defense, norm="batch", protocol=Vanilla(labels_at="server"))
 
 
 def federated(defense: Defense | None) -> Victim:
-    """A whole network at every client, whose updates are heard: gradients, or weights."""
+    """Clients with a whole network, whose updates are heard: gradients or, defended, weights."""
     if defense is None:
         return toys.victim(norm="batch", protocol=LargeBatchSGD(clients=2))
     return toys.victim(defense, protocol=FedAvg(clients=2))
 
 
 def federated_linear(defense: Defense | None) -> Victim:
-    """The same with a network that begins with a linear layer."""
+    """A federated victim whose network begins with a linear layer."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         flatten=nn.Flatten(), fc=nn.Linear(64, 12), relu=nn.ReLU(), drop=nn.Dropout(0.2),
         head=nn.Linear(12, toys.CLASSES),
@@ -85,7 +85,7 @@ def federated_linear(defense: Defense | None) -> Victim:
 
 
 def logits(defense: Defense | None, norm: toys.Norm = "batch") -> Victim:
-    """Logits cross the cut, and labels stay behind it."""
+    """A victim whose logits cross the cut, with labels at the server."""
 
     def network() -> nn.Sequential:
         whole = toys.network(norm)
@@ -111,7 +111,7 @@ def trained(make: Make, *, defended: bool) -> Victim:
 
 
 def home_of(attack: Attack[Any]) -> Make:
-    """The first kind of victim that an attack can be mounted on, and judged.
+    """The first kind of victim that an attack can be mounted on and judged on.
 
     Raises:
         AssertionError: if there is none.

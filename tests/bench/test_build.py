@@ -1,4 +1,4 @@
-"""From tables to objects: parameters that hold parameters of their own."""
+"""Building objects from tables, including parameters that have parameters themselves."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any

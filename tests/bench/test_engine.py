@@ -1,4 +1,4 @@
-"""The order of jobs: nothing before what it needs, attacks on victims that are there first."""
+"""The order of jobs: each after the jobs it needs; attacks on stored victims come first."""
 
 from sltoolkit.bench.engine import next_ready
 from sltoolkit.bench.todo import Job
@@ -14,7 +14,7 @@ def cell(key: str, victim: str, *, after: tuple[str, ...] | None = None) -> Job:
 
 
 def order(jobs: list[Job]) -> list[str]:
-    """In which one worker does them."""
+    """The order in which one worker does the jobs."""
     waiting, done, ids = list(jobs), set[str](), {job.id for job in jobs}
     taken = []
     while job := next_ready(waiting, done, ids):

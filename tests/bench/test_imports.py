@@ -1,4 +1,4 @@
-"""Imports as they are read from sources."""
+"""Imports, as they are read from the sources."""
 
 from pathlib import Path
 

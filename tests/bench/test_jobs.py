@@ -1,4 +1,4 @@
-"""Jobs: what a pilot chose is taken over."""
+"""Jobs: an attack takes over the parameters that its pilot chose."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Keys: what changes them, and what doesn't."""
+"""Keys: which changes of code and recipe change them, and which don't."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Plans: what is trained and attacked, under which keys, and what can't be."""
+"""Plans: which victims and cells there are, their keys, and refusals."""
 
 import inspect
 import math
@@ -52,7 +52,7 @@ def test_a_sweep_that_changes_nothing_changes_no_key() -> None:
     swept = planned(sweep={"training.lr": [0.01, 0.02], "model.cut": ["relu1"]})
     assert keys(plain) < keys(swept)
     shown = {v.swept for v in swept.victims.values()}
-    assert shown == {"training.lr=0.01", "training.lr=0.02"}  # the cut has a column of its own
+    assert shown == {"training.lr=0.01", "training.lr=0.02"}  # the cut has its own column
 
 
 def test_the_same_spec_gives_the_same_keys() -> None:
@@ -97,7 +97,7 @@ def test_a_changed_defense_or_attack_changes_only_its_own_keys() -> None:
 
 
 def source_changes(monkeypatch: pytest.MonkeyPatch, kind: type) -> Plan:
-    """The plan as it were if the file of `kind` had one more line of code."""
+    """The plan as it would be if the file of `kind` had one more line of code."""
     real, edited = keying._code_of_file, Path(inspect.getfile(kind))
     monkeypatch.setattr(
         keying, "_code_of_file", lambda file: real(file) + "edited" * file.samefile(edited)

@@ -1,4 +1,4 @@
-"""Victims from recipes: whatever the way they are made, they are called what was planned."""
+"""Victims from recipes: however a victim is made, its recipe is the planned one."""
 
 from dataclasses import replace
 from pathlib import Path

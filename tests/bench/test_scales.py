@@ -1,4 +1,4 @@
-"""What two scales of an experiment set differently."""
+"""How the settings of two scales of an experiment differ."""
 
 from typing import Any
 

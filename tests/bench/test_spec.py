@@ -1,4 +1,4 @@
-"""Specs: what is wrong is said with its dotted path and the nearest valid key."""
+"""Specs: an error names the dotted path of the mistake and the nearest valid key."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The store: what is there is complete."""
+"""The store: every file in it is complete."""
 
 from pathlib import Path
 from typing import Any

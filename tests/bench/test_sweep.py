@@ -1,4 +1,4 @@
-"""What is swept: every combination once, and paths that lead nowhere."""
+"""Sweeps: every combination once, and paths that lead nowhere."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is still to do: only what is missing, and who waits for whom."""
+"""The jobs that are left: only what is missing, and which job waits for which."""
 
 from pathlib import Path
 from typing import Any

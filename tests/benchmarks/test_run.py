@@ -19,7 +19,7 @@ SLOW = (
 
 
 def run(command: str, folder: Path, **environment: str) -> str:
-    """What it prints when it is run from some other folder where the package is installed.
+    """The output of a benchmark that is run from another folder, with the package installed.
 
     The repository itself is not on the path, so that `benchmarks` means what opacus installs.
     """

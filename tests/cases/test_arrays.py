@@ -1,4 +1,4 @@
-"""Arrays, tables and data sets as users have them in memory."""
+"""Arrays, tables and data sets that users hold in memory."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What attackers are given, and what they make of unusual clients."""
+"""What attackers are given, and how they deal with unusual clients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

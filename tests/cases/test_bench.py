@@ -1,4 +1,4 @@
-"""Experiments on data of the user's own that end without a table."""
+"""Experiments on users' own data that end without a table."""
 
 from pathlib import Path
 from typing import Any

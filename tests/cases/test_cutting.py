@@ -1,4 +1,4 @@
-"""Models whose forward pass is unusual, and cuts that are given otherwise."""
+"""Models with an unusual forward pass, and cuts in unusual forms."""
 
 import copy
 from typing import Any
@@ -126,7 +126,7 @@ def _cuts_or_says(cut: str, word: str) -> bool:
 
 @open_fault("'calls encoder.layers.0 0 times, not once' explains nothing")
 def test_a_cut_inside_a_transformer_encoder_is_made_or_explained() -> None:
-    # explained: torch's encoder is traced as one block, so that no cut lies inside
+    # because torch's encoder is traced as one block, so no cut lies inside it
     assert _cuts_or_says("encoder.layers.0", "TransformerEncoder")
 
 

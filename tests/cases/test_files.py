@@ -1,4 +1,4 @@
-"""Files in layouts that public data sets come in."""
+"""Files in the layouts of public data sets."""
 
 from pathlib import Path
 from typing import Any

@@ -16,7 +16,7 @@ from sltoolkit.privacy import compose, epsilon_of
 
 @open_fault("a client that mixes its batch gets the guarantee of one that doesn't")
 def test_a_guarantee_per_example_needs_a_client_that_treats_examples_alone() -> None:
-    def network() -> nn.Module:  # attention across the batch: torch's default
+    def network() -> nn.Module:  # attention across the batch, which is torch's default
         across = AttentionAcrossTokens(width=16, batch_first=False)
         return nn.Sequential(across, nn.Flatten(), nn.Linear(128, 2))
 

@@ -1,4 +1,4 @@
-"""Weights that a user gives or freezes, and runs that go on."""
+"""Weights that a user gives or freezes, and runs that are continued."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def _steps(network: nn.Module, optimizer: Any, *, seed: int, layout: torch.memor
 
 
 def _stored(moments: dict[int, dict[str, Tensor]]) -> dict[int, dict[str, Tensor]]:
-    """What comes back of an optimizer's moments from a file."""
+    """An optimizer's state after it was written to a file and read back."""
     flat = separate({f"{i}/{k}": v for i, own in moments.items() for k, v in own.items()})
     back: dict[int, dict[str, Tensor]] = {}
     for name, value in flat.items():

@@ -70,7 +70,7 @@ name = "norm"
 name = "vanilla"
 labels_at = "server"
 """
-"""Ten classes, and no hints by which the norm attack could tell them apart."""
+"""Ten classes without hints, so that the norm attack can't tell them apart."""
 
 
 def call(*arguments: str | Path) -> Result:
@@ -84,7 +84,7 @@ def spec_file(folder: Path, text: str = SPEC) -> Path:
 
 
 def mistake(result: Result) -> str:
-    """What a user's mistake prints; exactly one sentence on stderr, exit code 2."""
+    """The error of a user's mistake: exactly one sentence on stderr, and exit code 2."""
     assert result.exit_code == 2
     assert isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
@@ -138,7 +138,8 @@ def test_everything_registered_can_be_described(name: str) -> None:
 def test_description_shows_parameters_citation_grants_and_seats() -> None:
     attack = call("describe", "whitebox").stdout
     assert "He, Zhang" in attack
-    assert "box: true or false; default True" in attack
+    assert "box: whether inputs are kept in [0, 1]" in attack
+    assert "    true or false; default True" in attack
     assert "client_weights: a copy of the client network" in attack
     protocol = json.loads(call("describe", "vanilla", "--json").stdout)
     assert "smashed" in protocol["seats"]["server"]
@@ -152,7 +153,8 @@ def test_description_of_a_parameter_says_type_range_default_and_meaning() -> Non
         "meaning": "privacy parameter of one release", "grid": [],
     }  # fmt: skip
     said = call("describe", "lenet").stdout
-    assert "padding: a whole number of at least 0; default 0: zero padding of both" in said
+    assert "padding: zero padding of both" in said
+    assert "    a whole number of at least 0; default 0" in said
 
 
 def test_description_of_a_parameter_that_holds_a_plugin_and_is_rehearsed() -> None:
@@ -163,7 +165,7 @@ def test_description_of_a_parameter_that_holds_a_plugin_and_is_rehearsed() -> No
     }  # fmt: skip
     assert parameters["inner.steps"]["default"] == 7
     assert _parameter_text(parameters["inner.lr"]) == (
-        "a number above 0, or None; default None, rehearsed among 0.1, 0.2: learning rate"
+        "learning rate\n    a number above 0, or None; default None; rehearsed among 0.1, 0.2"
     )
 
 

@@ -56,7 +56,7 @@ def test_the_table_is_readable_in_eighty_columns_and_keeps_the_papers_apart(
     assert done.exit_code == 0, done.output
     text = " ".join(done.stdout.split())
     assert "mlp on digits, cut after relu1: 256 numbers per sample cross it" in text
-    # Three and two columns in each of two tables, and one line of a break-even.
+    # three and two columns in each of two tables, and one line of a break-even
     assert text.count("Singh:") == 2 * 3
     assert text.count("SplitFed:") == 2 * 2 + 1
     assert "compare within a paper only" in text

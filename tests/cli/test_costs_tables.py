@@ -1,4 +1,4 @@
-"""The tables of `costs`: papers apart, the best cut marked, what is not counted."""
+"""The tables of `costs`: columns per paper, the best cut, and what is not counted."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def test_what_all_send_and_what_one_sends_stand_apart(capsys: pytest.CaptureFixt
 def test_buffers_are_told_where_there_are_any(capsys: pytest.CaptureFixture[str]) -> None:
     assert "BatchNorm" not in said(capsys)
     text = " ".join(said(capsys, client_buffer_bytes=64, buffer_bytes=256).split())
-    assert "64 B of the client's part, 256 B of the whole model" in text
+    assert "64 B for the client's part, 256 B for the whole model" in text
 
 
 def test_the_best_cut_of_every_protocol_is_marked(capsys: pytest.CaptureFixture[str]) -> None:

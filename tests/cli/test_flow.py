@@ -1,4 +1,4 @@
-"""Seats and flow of a protocol for other programs, and as a figure."""
+"""Seats and message flow of a protocol as a record, and as a figure."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The generated pages of docs/: which there are, and how they are written."""
+"""The generated pages of docs/: their list and their texts."""
 
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +15,7 @@ from sltoolkit.protocols import PROTOCOLS
 
 @pytest.fixture(scope="module")
 def generated() -> dict[str, str]:
-    """Path within docs/ -> text."""
+    """The generated pages: path within docs/ -> text."""
     return pages(sltoolkit)
 
 

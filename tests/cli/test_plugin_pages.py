@@ -42,7 +42,7 @@ def test_no_defense_has_its_class_for_a_page_and_nothing_to_sweep() -> None:
     assert "parameter" not in page
 
 
-def test_a_protocol_draws_who_holds_and_who_sends_what() -> None:
+def test_a_protocol_draws_its_seats_and_its_messages() -> None:
     page = protocol_page("splitfed_v1")
     assert "server▶client" in page
     assert "smashed      B × 16" in page

@@ -1,4 +1,4 @@
-"""What the commands print: every value of a record, and where the rest is."""
+"""What the commands print: every value of a record, and a hint at more."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_a_table_has_a_column_per_key_and_a_line_per_record(
     assert title.strip() == "title"
     assert heads.split() == ["one", "key", "list"]
     assert first.split() == ["1", "2,", "3"]
-    assert second.split() == ["[red]x", "k", "4"]  # markup of what users name is no markup
+    assert second.split() == ["[red]x", "k", "4"]  # rich must not interpret users' names as markup
 
 
 def test_a_record_shows_all_that_is_said_and_nothing_empty(
@@ -51,7 +51,8 @@ def test_a_record_shows_all_that_is_said_and_nothing_empty(
         "adds noise",
         "roles: server, client",
         "parameters",
-        "  std: a number; default 0.5, rehearsed among 1, 2: its width",
+        "  std: its width",
+        "    a number; default 0.5; rehearsed among 1, 2",
     ]
 
 

@@ -8,11 +8,11 @@ from sltoolkit.training.victim import Victim
 
 @pytest.fixture(scope="session")
 def victim() -> Victim:
-    """Undefended."""
+    """The undefended victim."""
     return trained(usual, defended=False)
 
 
 @pytest.fixture(scope="session")
 def noisy_victim() -> Victim:
-    """Defended by noise."""
+    """The victim that is defended by noise."""
     return trained(usual, defended=True)

@@ -1,4 +1,4 @@
-"""Defenses that use the seams which the registered ones don't need yet."""
+"""Defenses that use the seams that no registered defense needs yet."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from sltoolkit.wire.turn import Phase, Turn
 
 @final
 class Offset(nn.Module):
-    """A learned tensor."""
+    """A network that adds a learned tensor."""
 
     def __init__(self, shape: tuple[int, ...], like: Tensor) -> None:
         super().__init__()
@@ -28,10 +28,10 @@ class Offset(nn.Module):
 @final
 @dataclass(kw_only=True, eq=False)
 class LearnedNoise(Defense):
-    """After the training both networks are frozen and the noise learns (as in Shredder).
+    """Noise that learns after the training, while both networks are frozen (as in Shredder).
 
     Attributes:
-        epochs: of the fit.
+        epochs: epochs of the noise's training.
         weight: how much large noise is rewarded.
     """
 
@@ -45,7 +45,7 @@ class LearnedNoise(Defense):
 
     @property
     def phases(self) -> tuple[Phase, ...]:  # type: ignore[override]
-        """A fit after the training."""
+        """The training, and then the fit of the noise."""
         return (Phase("train"), Phase("fit", self.epochs))
 
     def begin(self, setup: PartySetup) -> PartySetup:
@@ -56,24 +56,24 @@ class LearnedNoise(Defense):
         return setup
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """Nothing while the networks learn."""
+        """Add the noise, but not while the networks learn."""
         assert self._noise is not None
         return z if turn.phase == "train" else z + self._noise.values
 
     def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
-        """Larger noise is better."""
+        """Reward large noise."""
         if turn.phase != "fit" or self._noise is None:
             return None
         return -self.weight * self._noise.values.abs().mean()
 
     def step(self, turn: Turn) -> None:
-        """Move the noise."""
+        """Let the noise learn."""
         if turn.phase == "fit" and self._optimizer is not None:
             self._optimizer.step()
             self._optimizer.zero_grad()
 
     def learned(self) -> Mapping[str, nn.Module]:
-        """The noise."""
+        """The network with the noise."""
         return {} if self._noise is None else {"noise": self._noise}
 
 
@@ -83,7 +83,7 @@ class Refuse(Defense):
     """A detector that mistrusts the gradients of some batches.
 
     Attributes:
-        steps: which batches; None: all of them.
+        steps: the steps of these batches; None for all batches.
     """
 
     citation: ClassVar[str] = "nobody 2026"
@@ -93,16 +93,16 @@ class Refuse(Defense):
     _module: nn.Module | None = field(init=False, repr=False, default=None)
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """Keep an eye on the client's network."""
+        """Keep the client's network, to note its weights."""
         self._module = setup.module if setup.side == "client" else None
         return setup
 
     def receive(self, g: Tensor, turn: Turn) -> Tensor | None:
-        """None for a batch it mistrusts."""
+        """The gradient, or None for a batch that it mistrusts."""
         return None if self.steps is None or turn.step in self.steps else g
 
     def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
-        """A loss of its own, which a refused batch must not teach either."""
+        """A further loss, from which the client must not learn in a refused batch."""
         return 0.1 * z.square().mean() if len(z) else None
 
     def step(self, turn: Turn) -> None:
@@ -118,7 +118,7 @@ class SoftLabels(Defense):
     """Label weights (B, C) in place of classes (B,).
 
     Attributes:
-        smoothing: what is taken from the true class and spread over all.
+        smoothing: the weight that is taken from the true class and spread over all classes.
     """
 
     citation: ClassVar[str] = "Szegedy et al. 2016, label smoothing"
@@ -133,7 +133,7 @@ class SoftLabels(Defense):
         return setup
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
-        """Rows that sum to 1."""
+        """Label weights (B, C), whose rows sum to 1."""
         hard = functional.one_hot(y, self._classes).float()
         return (1 - self.smoothing) * hard + self.smoothing / self._classes
 
@@ -141,13 +141,13 @@ class SoftLabels(Defense):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Poisson(Sampler):
-    """Every sample with the same probability in every batch; a batch may be empty."""
+    """Draws every sample with the same probability for every batch; a batch may be empty."""
 
     rate: float
     steps: int
 
     def batches(self, n: int, rng: Stream) -> Iterator[Tensor]:
-        """`steps` batches."""
+        """The indices of `steps` batches."""
         for _ in range(self.steps):
             yield (torch.rand(n, generator=rng.torch()) < self.rate).nonzero().flatten()
 
@@ -156,14 +156,14 @@ class Poisson(Sampler):
 class DPSGD(Defense):
     """The client's steps clip per-example gradients and add noise (Abadi et al. 2016).
 
-    The server's rows are those of a mean over the batch, so opacus is told `mean`: it multiplies
+    The server sends gradients of a mean over the batch, so opacus is told `mean`: it multiplies
     them by the batch size, clips, sums, and divides by the expected batch size.
 
     Attributes:
-        noise_multiplier: noise per clip.
-        clip: of per-example gradients.
+        noise_multiplier: standard deviation of the noise, in units of the clip.
+        clip: largest norm of per-example gradients.
         expected: batch size that the sum is divided by.
-        sampling: None keeps the fixed batches.
+        sampling: the sampler of batches; None keeps the fixed batches.
     """
 
     citation: ClassVar[str] = "Abadi et al. 2016, Deep learning with differential privacy (CCS)"

@@ -38,13 +38,13 @@ class Hijack(ActiveAttack[TrainingSetup]):
     def seize(
         self, honest: Stage, setup: TrainingSetup, first: Tensor, *, rng: Stream
     ) -> tuple[Server, ListenerState]:
-        """Take the server's seat."""
+        """Take over the server's seat."""
         server = HijackingServer(self, setup, rng)
         return server, _Memory(server)
 
 
 class HijackingServer(Server):
-    """Ignores labels; its answer is the gradient of its own loss."""
+    """A server that ignores labels and sends back the gradient of its own loss."""
 
     def __init__(self, attack: Hijack, setup: TrainingSetup, rng: Stream) -> None:
         channels = setup.task.smashed_shape[0]
@@ -61,7 +61,7 @@ class HijackingServer(Server):
         self.steps = 0
 
     def learn(self, learning: bool) -> None:
-        """A server that only pretends has no honest mode."""
+        """Nothing to do, since this server has no honest mode."""
         self.learning = learning
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class _Memory(ListenerState):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SabotageView:
-    """Nothing is needed, before the run and after it."""
+    """An empty view, before the run and after it."""
 
     task: Task
 
@@ -116,7 +116,7 @@ class SabotageView:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Sabotage(ActiveAttack[SabotageView]):
-    """A client that climbs the task's loss where the others descend."""
+    """A client that increases the task's loss while the others decrease it."""
 
     roles: ClassVar[tuple[Role, ...]] = ("client",)
     family: ClassVar[Family] = "reconstruction"
@@ -127,14 +127,14 @@ class Sabotage(ActiveAttack[SabotageView]):
     def seize(
         self, honest: Stage, setup: SabotageView, first: Tensor, *, rng: Stream
     ) -> tuple[Stage, ListenerState]:
-        """Take the client's seat."""
+        """Take over the client's seat."""
         assert isinstance(honest, HonestClient)
         return Saboteur(honest), _Samples(first)
 
 
 @final
 class Saboteur(Client):
-    """An honest client but for the sign of the gradient that it follows."""
+    """A client that is honest except for the sign of the gradient that it follows."""
 
     def __init__(self, honest: HonestClient) -> None:
         self._honest = honest
@@ -151,7 +151,7 @@ class Saboteur(Client):
         return self._honest.forward(x)
 
     def update(self, z: Tensor, back: Tensor | None, extra: Tensor | None) -> None:
-        """Go the other way."""
+        """Follow the gradient in the opposite direction."""
         self._honest.update(z, None if back is None else -back, extra)
 
 

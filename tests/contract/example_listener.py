@@ -19,7 +19,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SubstituteSetup:
-    """What it has when the training begins."""
+    """What the listener has when the training begins."""
 
     client_arch: Architecture
     aux: Aux
@@ -29,7 +29,7 @@ class SubstituteSetup:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SubstituteView:
-    """What it has at the end."""
+    """What the listener has at the end."""
 
     smashed: Tensor
 
@@ -37,11 +37,11 @@ class SubstituteView:
 @final
 @dataclass(frozen=True, kw_only=True)
 class PseudoClient(Listener[SubstituteSetup]):
-    """Fits a client of its own to the server as it learns, and inverts that one.
+    """Fits a pseudo-client to the server while the server learns, and inverts the pseudo-client.
 
     Attributes:
         lr: learning rate of the pseudo-client.
-        epochs: of the decoder.
+        epochs: epochs of the decoder's training.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
@@ -54,7 +54,7 @@ class PseudoClient(Listener[SubstituteSetup]):
     epochs: int = 60
 
     def open(self, setup: SubstituteSetup, first: BatchView, *, rng: Stream) -> ListenerState:
-        """Attach."""
+        """Begin to listen."""
         return _PseudoClientEar(self, setup, rng)
 
 
@@ -67,7 +67,7 @@ class _PseudoClientEar(ListenerState):
         self.rounds = 0
 
     def hear(self, heard: BatchView) -> None:
-        """One step on aux samples of the batch's labels, through a replica of the server."""
+        """Train one step on aux samples with the batch's labels, through the server's replica."""
         assert heard.network is not None
         server = heard.network()
         wanted = heard.messages["labels", "in"]
@@ -79,7 +79,7 @@ class _PseudoClientEar(ListenerState):
         self.rounds += 1
 
     def finish(self, view: SubstituteView) -> Reconstruction:
-        """Invert the pseudo-client on aux, and apply that to what was really sent."""
+        """Invert the pseudo-client on aux, and apply the inverse to the targets' smashed data."""
         self.client.eval()
         with torch.no_grad():
             z = self.client(self.aux.x)

@@ -1,4 +1,4 @@
-"""Registered attacks that hear something else than smashed data at the usual cut."""
+"""Registered attacks that don't hear smashed data at the usual cut."""
 
 from sltoolkit.testing.victims import Make, federated, federated_linear, logits
 
@@ -8,7 +8,7 @@ OF_UPDATES: dict[str, Make] = {
     "idlg": federated,
     "inverting_gradients": federated,
 }
-"""Attacks that hear updates, and a victim that says them."""
+"""Attacks that hear updates, with a victim that sends updates."""
 
 OF_LOGITS: dict[str, Make] = {"logit_gradient": logits}
-"""Attacks that hear gradients at logits, and a victim that is cut there."""
+"""Attacks that hear gradients at logits, with a victim that is cut there."""

@@ -1,4 +1,4 @@
-"""Every registered attack, at its smallest setting, keeps to the contract."""
+"""Every registered attack, at its smallest setting, keeps the contract."""
 
 from collections.abc import Callable
 from typing import Any

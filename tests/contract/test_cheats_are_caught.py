@@ -112,7 +112,7 @@ def test_touching_the_live_servers_network_is_caught(
         victim, deployed=tuple(copy.deepcopy(m) for m in victim.deployed),
         server=copy.deepcopy(victim.server),
     )  # fmt: skip
-    handing_out = SimpleNamespace(deepcopy=lambda held: held)  # a referee that copies nothing
+    handing_out = SimpleNamespace(deepcopy=lambda held: held)  # a referee without copies
     with (
         mock.patch("sltoolkit.referee.sources.copy", handing_out),
         pytest.raises(AssertionError, match=r"changes the victim.*server"),
@@ -121,7 +121,7 @@ def test_touching_the_live_servers_network_is_caught(
 
 
 def overwrite(value: Any) -> None:
-    """Write over what a grant holds, as a careless (or malicious) attack would."""
+    """Overwrite what a grant holds, as a careless or malicious attack would."""
     if isinstance(value, Tensor):
         value.zero_()
     elif isinstance(value, Mapping):
@@ -150,7 +150,7 @@ def test_every_grant_is_a_copy(victim: Victim) -> None:
 
 def test_a_granted_architecture_carries_nothing_that_was_learned() -> None:
     class Scaled(nn.Module):
-        """With a weight of its own, which no layer knows how to draw anew."""
+        """A network with a parameter that no layer can reinitialize."""
 
         def __init__(self) -> None:
             super().__init__()

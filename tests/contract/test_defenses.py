@@ -1,4 +1,4 @@
-"""Every registered defense, at its smallest setting, keeps to the contract."""
+"""Every registered defense, at its smallest setting, keeps the contract."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ from sltoolkit.training.guarded import Guarded
 from sltoolkit.training.phases import deploy
 from sltoolkit.training.run import Run
 
-# opacus hooks layers whose inputs need no gradient; torch points that out at the first one
+# opacus hooks layers whose inputs need no gradient, and torch warns at the first one
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
 
 PLAIN = Training(epochs=2, batch_size=16, lr=0.1, optimizer="sgd")
@@ -43,7 +43,7 @@ def test_per_example_gradients_equal_a_loop(batch: int) -> None:
     x, y = member.samples.x[:batch], member.samples.y[:batch]
     z = member.party.forward(x)
     rows = server.step(z.detach().clone(), y)
-    # of a mean over the batch, each row is 1/batch of that example's own gradient
+    # for a mean over the batch, each row is 1/batch of that example's own gradient
     expected = [_gradients(plain, x[i : i + 1], batch * rows[i : i + 1]) for i in range(batch)]
     member.party.update(z, rows, None)
     found: list[Tensor] = [vars(p)["grad_sample"] for p in member.party.module.parameters()]
@@ -94,7 +94,7 @@ def test_an_empty_batch_still_adds_noise_and_moves_nobody_else() -> None:
 def test_the_noise_of_an_averaged_gradient_has_the_stated_std() -> None:
     sigma, clip, expected = 1.5, 0.8, 20
     noisy = DPSGD(noise_multiplier=sigma, clip=clip, expected=expected, sampling=EMPTY)
-    watch = Refuse(steps=())  # refuses nothing; notes the weights after every batch
+    watch = Refuse(steps=())  # it refuses nothing, and notes the weights after every batch
     run = seated(Chain(noisy, watch), training=Training(lr=1.0, optimizer="sgd"))
     witness(run, epochs=1)
     member = run.cast.clients[0].defense

@@ -1,6 +1,6 @@
 """Every registered attack meets every registered defense, at their smallest settings.
 
-Active attacks do so where they are mounted (test_attacks).
+Active attacks are tested with defenses in test_attacks.
 """
 
 from functools import cache
@@ -32,7 +32,7 @@ each_defense = pytest.mark.parametrize("defense", DEFENSES)
 
 @cache
 def heard(defense: str) -> Victim:
-    """One victim for all who hear the cut; every listener listened to its training."""
+    """One victim for all attacks that hear the cut; every listener heard its training."""
     return victim(
         DEFENSES[defense].smoke(), protocol=Vanilla(labels_at="server"), listeners=LISTENERS,
         grants=granted(*LISTENERS),

@@ -29,7 +29,7 @@ KINDS = {
     for name, kind in REGISTERED.items()
     if kind.family == "reconstruction" and name not in (*OF_UPDATES, *OF_LOGITS)
 }
-"""Those that hear smashed data; the others hear updates, which know no cut."""
+"""Attacks that hear smashed data; the others hear updates, which have no cut."""
 ONCE = KINDS.keys() - {"fsha", "colluding"}
 PROTOCOLS: dict[str, Protocol] = {
     "vanilla": Vanilla(clients=2),
@@ -39,7 +39,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 SETTLED = {"tv_weight": 0.01, "tv_beta": 1, "forward": "client", "lr": 0.1}
-"""What is otherwise rehearsed, which shapes have no part in."""
+"""Settings that would otherwise be rehearsed; shapes don't depend on them."""
 
 
 def smallest(name: str) -> Any:
@@ -80,7 +80,7 @@ def test_every_cut_of_every_model(model: str, cut: str) -> None:
         targets=Targets(count=2),
     )  # fmt: skip
     refusing = {name for name, one in attacks.items() if one.refuses(taken.task)}
-    assert refusing <= {"deep_image_prior"}  # the only one that is about images alone
+    assert refusing <= {"deep_image_prior"}  # the only attack that needs images
     for name, one in sorted(attacks.items()):
         if name in refusing:
             with pytest.raises(SpecError, match=f"{type(one).__name__} doesn't apply: a U-Net"):
@@ -92,7 +92,7 @@ def test_every_cut_of_every_model(model: str, cut: str) -> None:
 
 @cache
 def heard(protocol: str) -> Victim:
-    """One victim for all; every listener listened to its training."""
+    """One victim for all attacks; every listener heard its training."""
     listeners = [kind.smoke() for kind in KINDS.values() if issubclass(kind, Listener)]
     how = PROTOCOLS[protocol]
     return victim(

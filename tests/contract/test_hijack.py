@@ -26,12 +26,12 @@ def test_a_hijacked_client_serves_the_attacker_and_not_the_task() -> None:
     assert honest.utility == 1.0
     assert hijacked.utility < 0.7
     assert differences(module_state(honest.client.client), module_state(hijacked.client.client))
-    # the honest server's network was replaced: what is deployed in its place never learned
+    # the hijacker took the server's seat, so the deployed server network never learned
     untrained = victim(training=Training(epochs=0))
     assert differences(module_state(hijacked.server), module_state(untrained.server)) == []
 
 
-def test_its_wiretap_hands_back_a_reconstruction() -> None:
+def test_its_listener_state_hands_back_a_reconstruction() -> None:
     thief = Hijack()
     hijacked = victim(active=thief)
     result = attack(hijacked, thief)
@@ -39,11 +39,11 @@ def test_its_wiretap_hands_back_a_reconstruction() -> None:
     assert result.outcome.images.shape == (6, 1, 8, 8)
     assert result.outcome.diagnostics == {"steps": 6.0, "heard": 6.0}
     assert len(result.rows()) == len(result.verdict.scores)
-    assert hijacked.losses == (0.0, 0.0)  # nobody computed the task's loss
+    assert hijacked.losses == (0.0, 0.0)  # no party computed the task's loss
 
 
 def test_the_client_learns_from_the_attackers_gradient_alone() -> None:
-    # a scale of zero sends zero gradients: SGD without momentum stands still
+    # a scale of zero sends zero gradients, so SGD without momentum changes nothing
     still = Training(epochs=1, batch_size=16, lr=0.05, optimizer="sgd")
     paused, moved = (victim(training=still, active=Hijack(scale=s)) for s in (0.0, 1.0))
     untrained = victim(training=Training(epochs=0, optimizer="sgd"))
@@ -103,7 +103,7 @@ def test_it_is_refused_before_the_training_without_its_grants() -> None:
         victim(active=Hijack(), grants=())
 
 
-def test_it_cannot_attack_who_it_did_not_hijack() -> None:
+def test_it_cannot_attack_a_victim_that_it_did_not_hijack() -> None:
     parts = victim().client.client, victim().server
     with pytest.raises(ThreatModelError, match="pass this very object"):
         attack(frozen(*parts, split(), targets=TARGETS), Hijack())

@@ -1,4 +1,4 @@
-"""Who hears labels on the wire is told what the defense says; who owns them has the true ones."""
+"""Labels heard on the wire are what the defense sends; seats that own labels have the true ones."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -25,7 +25,7 @@ UNTRAINED = Training(epochs=0)
 
 @dataclass(kw_only=True, eq=False)
 class Next(Defense):
-    """Calls every class the next one."""
+    """Sends the next class in place of every class."""
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
         return (y + 1) % CLASSES
@@ -33,7 +33,7 @@ class Next(Defense):
 
 @dataclass(kw_only=True, eq=False)
 class NextWeighed(Defense):
-    """The same, as weights of which the next class has the most."""
+    """Sends label weights, of which the next class has the largest."""
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
         return 0.6 * functional.one_hot((y + 1) % CLASSES, CLASSES).float() + 0.1
@@ -41,7 +41,7 @@ class NextWeighed(Defense):
 
 @dataclass(kw_only=True, eq=False)
 class AnyClass(Defense):
-    """Draws a class, whatever the label is."""
+    """Sends a random class, whatever the label is."""
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
         return torch.randint(CLASSES, y.shape, generator=turn.rng.torch())
@@ -58,14 +58,14 @@ class LabelsView:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AsksLabels(Says):
-    """Wants labels, from any seat."""
+    """Asks for labels, from any seat."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "client", "colluding")
     view: ClassVar[type] = LabelsView
 
 
 def labels_of(protocol: Protocol, role: Role, defense: Defense) -> tuple[Tensor, Tensor]:
-    """The grant, and the true labels."""
+    """The labels that the view holds, and the true labels."""
     attacked = victim(defense, protocol=protocol, training=UNTRAINED)
     view = view_for(AsksLabels(answer=lambda _: Outcome()), attacked, role=role)
     return view.labels, asked_about(attacked).images.y
@@ -90,9 +90,7 @@ def test_where_labels_travel_their_hearers_get_what_was_sent(
     ],
     ids=str,
 )  # fmt: skip
-def test_owners_and_those_who_are_only_granted_labels_have_the_true_ones(
-    protocol: Protocol, role: Role
-) -> None:
+def test_owned_and_granted_labels_are_the_true_ones(protocol: Protocol, role: Role) -> None:
     heard, truth = labels_of(protocol, role, Next())
     assert torch.equal(heard, truth)
 

@@ -72,7 +72,7 @@ def test_a_listener_is_refused_before_the_training_when_its_setup_is_not_granted
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TooEarly:
-    """Weights that don't exist before the training."""
+    """A setup that asks for weights, which don't exist before the training."""
 
     client_weights: nn.Module
 
@@ -89,7 +89,7 @@ def test_a_setup_that_asks_for_what_is_not_there_yet_is_refused() -> None:
 
 
 class Everything(Careless):
-    """Notes what is heard where."""
+    """Notes what it hears in its seat."""
 
     def __init__(self, role: Role) -> None:
         object.__setattr__(self, "roles", (role,))
@@ -181,7 +181,7 @@ def test_a_server_that_holds_the_labels_knows_those_of_what_it_hears() -> None:
 
 
 class Vandal(Everything):
-    """Overwrites the network it is given, and asks for it again."""
+    """Overwrites the network that it is given, and asks for it again."""
 
     def open(self, setup: Any, first: BatchView, *, rng: Stream) -> ListenerState:
         return _Vandal(vars(self)["rounds"], vars(self)["networks"])

@@ -1,4 +1,4 @@
-"""What somebody writes outside of the repository passes the suite, end to end."""
+"""A plug-in that is written outside the repository passes the suite, end to end."""
 
 import importlib
 import subprocess
@@ -80,7 +80,7 @@ def squared(a: Tensor, b: Tensor) -> Tensor:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An importable folder of somebody else's."""
+    """An importable package outside the repository."""
     folder = tmp_path / "outside_plugins"
     folder.mkdir()
     (folder / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""The page on the contract suite: its code runs, and its lists are those of the rules."""
+"""The page on the contract suite: its code runs, and its lists agree with the rules."""
 
 import re
 from pathlib import Path

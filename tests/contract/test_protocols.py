@@ -1,4 +1,4 @@
-"""Every registered protocol keeps to the contract, the next one included."""
+"""Every registered protocol keeps the contract, and so will protocols that are added later."""
 
 from collections.abc import Callable
 

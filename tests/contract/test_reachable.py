@@ -1,4 +1,4 @@
-"""What of a file a plug-in's class reaches."""
+"""Which parts of a file a plug-in's class reaches."""
 
 import ast
 

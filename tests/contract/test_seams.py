@@ -1,4 +1,4 @@
-"""The seams of a defense that the registered ones don't use yet."""
+"""The seams of a defense that no registered defense uses yet."""
 
 import itertools
 from typing import Any
@@ -51,7 +51,7 @@ def test_a_fit_phase_moves_the_noise_and_neither_network(protocol: Protocol) -> 
 
 
 def test_in_the_fit_phase_the_noise_follows_the_task() -> None:
-    # without the reward, only the gradient that comes back over the wire moves the noise
+    # without the reward, the noise learns only from the gradient on the wire
     run = witness(seated(LearnedNoise(weight=0.0), norm="batch")).run
     start = witness(seated(LearnedNoise(weight=0.0, epochs=0), norm="batch")).run
     moved, still = (live(r).learned()["noise"].values for r in (run, start))
@@ -64,7 +64,7 @@ def test_the_fit_phase_is_seen_on_the_wire_and_hidden_from_recordings() -> None:
     victim = trained(LearnedNoise(epochs=2))
     assert len(victim.losses) == 4  # two epochs of each phase
     (link,) = [x for x in victim.transcript.links() if x.kind == "smashed_grad"]
-    assert victim.transcript.record(link).steps.max() < 6  # only the training's
+    assert victim.transcript.record(link).steps.max() < 6  # only those of the training
 
 
 def test_the_learned_noise_is_deployed() -> None:

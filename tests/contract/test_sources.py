@@ -18,13 +18,13 @@ FOLDERS = {
 }
 IMPORTS = {
     "sltoolkit/adversary/own_defense.py": {
-        "sltoolkit.wire.turn": "takes turns of its own with its copy of the defense"
+        "sltoolkit.wire.turn": "makes its own turns for its copy of the defense"
     },
     "sltoolkit/adversary/training_rehearsal.py": {
         "sltoolkit.models.resize": "draws the weights of a granted architecture anew"
     },
 }
-"""What single files of the toolbox may import besides, and why."""
+"""What single files of the toolbox may import beyond the rules, and why."""
 
 PRIVATES = {"sltoolkit/networks/stacked.py": "replaces torch's layers within their parent"}
 """Files that may read private attributes of others, and why."""
@@ -37,7 +37,7 @@ DEVICES = {
 
 
 def files() -> Iterator[Any]:
-    """Every file with the rules for its folder, and its path; registries are no plug-ins."""
+    """Every file with its folder's rules and its path; registries are left out."""
     for folder, rules in FOLDERS.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()

@@ -10,6 +10,6 @@ from sltoolkit.bench.run import Finished, run_bench
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Run in this process, without interruption."""
+    """The tiny experiment, run in this process without interruption."""
     folder: Path = tmp_path_factory.mktemp("reference")
     return run_bench(tiny(), folder)

@@ -45,7 +45,7 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ids of the jobs that are done in this process from now on."""
+    """The ids of the jobs that are done in this process from now on."""
     done: list[str] = []
 
     def execute(job: Job, plan: Plan, store: Store) -> None:

@@ -1,4 +1,4 @@
-"""The real command, killed and interrupted: nothing finished is lost, nothing is different."""
+"""The real command, killed and interrupted: no finished result is lost, and none differs."""
 
 import random
 import signal
@@ -15,7 +15,7 @@ from support.experiment import comparable, same_tensors, tiny, toml
 from sltoolkit.bench.run import Finished, run_bench, write_report
 
 LONGEST = 300.0
-"""Seconds after which something hangs."""
+"""Seconds after which a process counts as hanging."""
 
 HALTING = """
 import os, signal
@@ -33,7 +33,7 @@ run._Ticker.ended = halting
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 main()
 """
-"""The command, which stands still after some jobs: so it is caught there by any slow test."""
+"""The command, which stops itself after some jobs, so that even slow tests find it there."""
 
 
 def command(folder: Path, workers: int, halt: int | None = None) -> list[str]:
@@ -58,14 +58,14 @@ def started(folder: Path, workers: int, halt: int | None = None) -> Iterator[sub
 
 
 def results(folder: Path) -> dict[str, int]:
-    """What is there, and when it was written."""
+    """The stored results, and when each was written."""
     out = folder / "out"
     kept = [p for part in ("cells", "victims") for p in (out / part).glob("[!.]*")]
     return {f"{p.parent.name}/{p.name}": p.stat().st_mtime_ns for p in kept}
 
 
 def until(folder: Path, process: subprocess.Popen[str], count: int) -> None:
-    """Wait until `count` results are there, or all are."""
+    """Wait until `count` results are stored, or all."""
     end = time.monotonic() + LONGEST
     while len(results(folder)) < count and process.poll() is None:
         assert time.monotonic() < end, "no progress"
@@ -81,7 +81,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def state(pid: int) -> str:
-    """Linux's letter for it: Z has ended, T stands still."""
+    """Linux's letter for a process's state: Z has ended, T is stopped."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -138,7 +138,7 @@ def test_killed_and_interrupted_it_goes_on_where_it_was(
         until_halted(process)
         killed(process)
     first = results(tmp_path)
-    assert 3 <= len(first) < 3 + 2  # the other worker may have finished what it was at
+    assert 3 <= len(first) < 3 + 2  # the other worker may have finished its job
     with started(tmp_path, workers=1, halt=1) as process:
         until_halted(process)
         process.send_signal(signal.SIGINT)

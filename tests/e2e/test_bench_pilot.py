@@ -1,4 +1,4 @@
-"""The pilot victim: on which attacks and listeners rehearse, once per defense, for the others."""
+"""The pilot victim, on which attacks and listeners rehearse once per defense for all victims."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ HIJACKER: dict[str, Any] = {"name": "fsha", "critic_lr": 1e-3, "width": 4, "bloc
 
 @pytest.fixture(autouse=True)
 def rehearsals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Dress rehearsals, cut short; how many candidates each had."""
+    """The number of candidates of each training rehearsal; the rehearsals are cut short."""
     counts: list[int] = []
 
     def count(name: str) -> None:
@@ -85,7 +85,9 @@ def test_what_fails_on_the_pilot_fails_for_all_and_harms_no_other(tmp_path: Path
     assert failed["reason"].str.contains("give the attack's open parameters").all()
 
 
-def test_the_pilot_comes_first_and_who_takes_over_its_choice_waits_for_it(tmp_path: Path) -> None:
+def test_the_pilot_comes_first_and_cells_that_take_over_its_choice_wait_for_it(
+    tmp_path: Path,
+) -> None:
     attacks = [{"name": "norm"}, LISTENER, HIJACKER, {"name": "whitebox"}]
     plan = plan_of(Spec.model_validate(tiny(tune="pilot", attack=attacks)))
     jobs = jobs_of(plan, Store(tmp_path))

@@ -95,7 +95,7 @@ def test_a_training_that_diverges_fails_its_own_cells_only(
         .all()
     )
     assert len(rows[rows.status == "ok"].cell.unique()) == 3
-    assert len(trainings) == 2  # divergence is no listener's fault
+    assert len(trainings) == 2  # a listener doesn't cause divergence
 
 
 def test_listeners_share_one_training_and_passive_attacks_its_victim(

@@ -1,4 +1,4 @@
-"""The bench on worker processes: the same bits, and what becomes of workers that die."""
+"""The bench on worker processes: bit-identical results, and what happens if workers die."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def test_two_workers_give_the_same_bits_and_one_that_is_killed_a_failed_row(
 
     def killed(self: Any, job: Job) -> None:
         doomed = job.id == f"cell:{victim}"
-        if doomed:  # it must not be done before it is killed
+        if doomed:  # it must not end before it is killed
             os.kill(self._process.pid, signal.SIGSTOP)
         start(self, job)
         if doomed:
@@ -44,7 +44,7 @@ def test_two_workers_give_the_same_bits_and_one_that_is_killed_a_failed_row(
     assert comparable(survivors) == comparable(expected)
     table = pd.read_csv(tmp_path / "table.csv").set_index("defense")
     assert table["reconstruction_incomplete"].to_dict() == {"none": True, "gaussian_noise": False}
-    assert run_bench(tiny(), tmp_path).failed == 1  # it stays as it is until one asks
+    assert run_bench(tiny(), tmp_path).failed == 1  # it stays failed until a retry is requested
     mended = run_bench(tiny(), tmp_path, retry_failed=True)
     assert mended.failed == 0
     assert comparable(mended.rows) == comparable(reference.rows)
@@ -62,7 +62,7 @@ def test_an_idle_worker_that_dies_is_replaced(
     def dying(self: Any, *args: Any) -> None:
         begin(self, *args)
         made.append(self)
-        if len(made) == 1:  # the last of the idle ones is taken first
+        if len(made) == 1:  # the last idle worker is taken first
             self._process.kill()
 
     monkeypatch.setattr(engines._Worker, "__init__", dying)

@@ -1,4 +1,4 @@
-"""The experiments beside the notebooks, which take too long for a test, are valid ones."""
+"""The experiments beside the notebooks are valid; they take too long to run in a test."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The notebooks run, quietly, and what is committed of their outputs is small and clean.
+"""The notebooks run without warnings, and their committed outputs are small and clean.
 
 To renew the outputs: `jupyter execute --inplace notebooks/*.ipynb`.
 """
@@ -77,7 +77,7 @@ SMALLER: dict[str, dict[str, str]] = {
         "sl.DLG()": "sl.DLG.smoke()",
     },
 }
-"""What makes a notebook quick, and nothing else: text in its source -> text."""
+"""Replacements that make a notebook quick, and change nothing else: old text -> new text."""
 
 KILOBYTES = 400
 
@@ -88,22 +88,22 @@ def notebook(name: str) -> Any:
 
 
 def code_cells(nb: Any) -> list[Any]:
-    """Its cells of code."""
+    """The notebook's code cells."""
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
 def outputs(nb: Any) -> list[Any]:
-    """What its cells put out."""
+    """The outputs of the notebook's cells."""
     return [output for cell in code_cells(nb) for output in cell.outputs]
 
 
 def figures(nb: Any) -> int:
-    """How many pictures it shows."""
+    """How many pictures the notebook shows."""
     return sum("image/png" in output.get("data", {}) for output in outputs(nb))
 
 
 def said(nb: Any) -> str:
-    """All that it says in words, and no pictures."""
+    """The text of all outputs, without pictures."""
     texts = [str(output.get("text", "")) for output in outputs(nb)]
     for output in outputs(nb):
         texts += [str(v) for k, v in output.get("data", {}).items() if k.startswith("text/")]
@@ -111,7 +111,7 @@ def said(nb: Any) -> str:
 
 
 def make_smaller(nb: Any, replacements: dict[str, str]) -> None:
-    """Replace text in the sources, each of which must be there."""
+    """Replace texts in the sources; each of them must occur."""
     for old, new in replacements.items():
         found = [cell for cell in code_cells(nb) if old in cell.source]
         assert found, f"the notebook no longer says {old!r}"
@@ -121,7 +121,7 @@ def make_smaller(nb: Any, replacements: dict[str, str]) -> None:
 
 def execute(nb: Any, folder: Path) -> None:
     """Run all cells in a kernel of this very interpreter; an error in a cell is raised."""
-    specs = KernelSpecManager(kernel_dirs=[])  # no installed kernel, which may be another python
+    specs = KernelSpecManager(kernel_dirs=[])  # an installed kernel may run another Python
     kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}

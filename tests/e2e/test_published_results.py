@@ -1,4 +1,4 @@
-"""The published results in `reproductions`: every spec fits, and reference loops agree with it."""
+"""The published results in `reproductions`: every spec is valid, and reference loops agree."""
 
 import json
 from collections.abc import Callable
@@ -42,7 +42,7 @@ REFERENCES: dict[str, Callable[[], Found]] = {
     "sdar_u_shaped": lambda: reference_training.sdar("sdar_u_shaped"),
     "unsplit": reference_descent.unsplit,
 }
-"""What the small scales' expected values come from."""
+"""Where the expected values of the small scales come from."""
 
 
 def about(expected: Expectation, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The README is short, what it shows works, and how its code is tested works, too."""
+"""The README is short, its code works, and so do the helpers that test the code."""
 
 import tomllib
 from pathlib import Path
@@ -17,7 +17,7 @@ from sltoolkit.protocols import PROTOCOLS
 
 @pytest.fixture
 def readme() -> str:
-    """Its text."""
+    """The README's text."""
     return page_text("README.md")
 
 
@@ -34,7 +34,7 @@ def test_its_test_command_is_the_one_that_ci_calls(readme: str) -> None:
     ("kind", "count"),
     [
         ("attacks", len(ATTACKS)),
-        ("defenses", len(DEFENSES) - 1),  # none is no defense
+        ("defenses", len(DEFENSES) - 1),  # `none` means no defense
         ("protocols", len(PROTOCOLS)),
         ("metrics", len(METRICS)),
     ],

@@ -1,4 +1,4 @@
-"""Reproductions: from a spec with scales to what was published beside what was measured."""
+"""Reproductions: from a spec with scales to published and measured values side by side."""
 
 import json
 import re

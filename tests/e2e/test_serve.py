@@ -1,4 +1,4 @@
-"""Parties in separate processes: same weights, same bytes, same things heard; and their faults."""
+"""Parties in separate processes: the same weights, bytes and messages as in one; and faults."""
 
 import json
 import os
@@ -91,7 +91,7 @@ def with_clients(case: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its code, what it said, and how long after the first one."""
+    """How a process ended: its exit code, its output, and seconds after the first process's end."""
 
     code: int
     err: str
@@ -157,7 +157,7 @@ def test_in_processes_all_is_as_in_one(tmp_path: Path) -> None:
             facts = json.loads((tmp_path / name / f"rank-{r}.json").read_text())
             assert tolls_from(facts["bytes"]) == tolls, name
             sent += facts["sent_bytes"]
-        # the fed server lives with the server; what they say to each other needs no wire
+        # the fed server is in the server's process, so their messages need no transport
         assert sent == sum(tolls.values()), name
         if hashes:
             assert json.loads((tmp_path / name / "heard.json").read_text()) == hashes, name

@@ -1,4 +1,4 @@
-"""What attacks are compared with: the prior alone, and nothing that knows the truth."""
+"""Baselines of attacks: they use the prior alone, and never the truth."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,7 @@ def undefended() -> Victim:
 
 @pytest.fixture(scope="module")
 def private_labels() -> Victim:
-    """One whose client does not hold the labels."""
+    """A victim whose client does not hold the labels."""
     return victim(protocol=Vanilla(labels_at="server"))
 
 
@@ -78,14 +78,14 @@ def test_label_attacks_are_compared_with_the_class_prior(private_labels: Victim)
 
 
 class Blind(nn.Module):
-    """Sends the same for every input."""
+    """A client that sends the same smashed data for every input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ones(len(x), 4, 8, 8)
 
 
 def _guesses(data: Split) -> list[Tensor]:
-    """All images that the referee scores for a client that says nothing."""
+    """All baseline images for a client whose smashed data say nothing."""
     server = nn.Sequential(nn.Flatten(), nn.Linear(256, 3))
     whom = frozen(Blind(), server, data, targets=TARGETS)
     kept: list[Tensor] = []
@@ -110,14 +110,15 @@ def test_baselines_do_not_depend_on_the_truth() -> None:
         private_train=replace(data.private_train, x=train_x),
     )  # fmt: skip
     here, there = _guesses(data), _guesses(other)
-    assert len(here) == 6  # the attack, four baselines, and the retrieval beside them
+    assert len(here) == 6  # the attack, four baselines and retrieval
     for a, b in zip(here, there, strict=True):
         assert torch.equal(a, b)
 
 
 def test_the_shuffled_decoder_learns_the_mean_image() -> None:
     data = split(aux=90)
-    identity = Release(lambda x: x)  # everything leaks, and still nothing may be learned
+    # smashed data leak everything, and still the decoder must learn nothing but the prior
+    identity = Release(lambda x: x)
     found = image_baselines(
         identity, data.private_holdout.x[None], data.aux, None, Stream(0).child("baselines")
     )

@@ -1,4 +1,4 @@
-"""The referee: what it accepts, what it compares with, and that it alone uses the truth."""
+"""The referee: what it accepts, what it compares with, and that only it uses the truth."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +34,7 @@ def undefended() -> Victim:
 
 @pytest.fixture(scope="module")
 def private_labels() -> Victim:
-    """One whose client does not hold the labels."""
+    """A victim whose client does not hold the labels."""
     return victim(protocol=Vanilla(labels_at="server"))
 
 
@@ -44,7 +44,7 @@ def images(*shape: int, fill: float = 0.5) -> Callable[[Any], Outcome]:
 
 
 def truth_of(whom: Victim) -> Tensor:
-    """What only the referee has."""
+    """The truth, as only the referee has it."""
     return image_targets(whom.data, whom.client.samples, TARGETS).x
 
 
@@ -143,7 +143,7 @@ def test_repeated_releases_reach_the_attack_with_fresh_noise() -> None:
     judge(noisy, Says(answer=listen), seed=1, targets=replace(TARGETS, releases=3))
     assert heard[0].shape == (3, 6, 4, 8, 8)
     assert not torch.equal(heard[0][0], heard[0][1])
-    assert torch.equal(heard[0], heard[1])  # every attack and attacker hears the same draw
+    assert torch.equal(heard[0], heard[1])  # the same draw for every attack and attacker seed
 
 
 def test_one_attacker_seed_one_outcome() -> None:
@@ -207,7 +207,7 @@ def test_a_stolen_model_is_judged_on_the_private_holdout(undefended: Victim) -> 
     half = torch.cat([right[: len(right) // 2], wrong[len(right) // 2 :]])
 
     class Stolen(nn.Module):
-        """Knows the answers, draws at random, and remembers what it is shown."""
+        """A stolen model that knows the answers, draws random numbers, and remembers its inputs."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -222,7 +222,7 @@ def test_a_stolen_model_is_judged_on_the_private_holdout(undefended: Victim) -> 
     verdict = judge(
         undefended, Says(answer=lambda view: replace(mean_of_aux(view), model=stolen)), seed=0
     )
-    assert stolen.seen == []  # a copy was judged, and the attacker learns nothing of the holdout
+    assert stolen.seen == []  # a copy was judged, so the attacker learns nothing about the holdout
     assert torch.equal(torch.get_rng_state(), before)
     assert verdict.scores["model_accuracy"].tolist() == [1.0] * 9 + [0.0] * 9
     most = undefended.data.private_train.y.bincount().argmax()

@@ -18,7 +18,7 @@ from sltoolkit.training.checkpoint import save_victim
 from sltoolkit.training.deployed import Deployed
 
 MOST = 16
-"""Modules that a reader has to open."""
+"""How many modules a reader has to open."""
 
 
 def passed(doing: Callable[[], object]) -> list[str]:
@@ -43,7 +43,7 @@ def passed(doing: Callable[[], object]) -> list[str]:
         if event == "call" and code is Deployed.smash.__code__ and not begun:
             begun = True
             above: FrameType | None = frame
-            while above is not None:  # whoever called will go on afterwards
+            while above is not None:  # the caller continues afterwards
                 note(above.f_code, above)
                 above = above.f_back
         if begun and not working and event == "call":
@@ -59,7 +59,7 @@ def passed(doing: Callable[[], object]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> sl.Victim:
-    """A victim as the bench has it: from the disk, with its baselines."""
+    """A victim as the bench loads it: from the disk, with its baselines."""
     settings: dict[str, Any] = {
         "cut": CUT, "protocol": sl.Vanilla(), "defense": sl.NoDefense(), "seed": 0,
         "training": QUICK, "targets": TARGETS,
@@ -81,7 +81,7 @@ def test_from_the_clients_forward_to_a_row_few_modules_are_passed(
     stored: sl.Victim, attack: AnyAttack
 ) -> None:
     grants = ("aux", "client_arch", "client_weights", "release")
-    assert not api.attack(stored, attack, grants=grants).rows().empty  # versions are asked for once
+    assert not api.attack(stored, attack, grants=grants).rows().empty  # looks up versions
     found = passed(lambda: api.attack(stored, attack, grants=grants).rows())
     assert found[0] == "sltoolkit.training.deployed"
     assert {"sltoolkit.referee.judge", "sltoolkit.referee.scoring"} <= set(found)

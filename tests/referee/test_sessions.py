@@ -1,4 +1,4 @@
-"""When attacks on a training begin, what they hear from then on, and what is recorded of it."""
+"""When attacks on a training begin, what they hear from then on, and what the outcome records."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, final
@@ -48,7 +48,7 @@ class Memory(ListenerState):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Odd(Listener[None]):
-    """Can use every batch of an odd step."""
+    """A listener that can use the batches with odd step numbers."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
@@ -65,7 +65,7 @@ class Odd(Listener[None]):
 
 @dataclass(frozen=True, kw_only=True)
 class Taker(ActiveAttack[None]):
-    """Puts a party in the seat that answers with sevens."""
+    """A hijacker whose party answers with sevens."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
@@ -85,7 +85,7 @@ class Taker(ActiveAttack[None]):
 @final
 class SevenServer(Server):
     def learn(self, learning: bool) -> None:
-        """Always."""
+        """Nothing to do."""
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
         return torch.full_like(smashed, 7.0)
@@ -94,7 +94,7 @@ class SevenServer(Server):
 @final
 class SevenMiddle(Middle):
     def learn(self, learning: bool) -> None:
-        """Always."""
+        """Nothing to do."""
 
     def forward(self, received: Tensor) -> Tensor:
         return received + 7

@@ -1,4 +1,4 @@
-"""What is attacked are the bytes on the wire: a view's smashed data is what an ear records."""
+"""Attacks get the bytes on the wire: a view's smashed data equal what an ear records."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ DEFENSES = [
 
 
 def smashed_of(victim: sl.Victim) -> torch.Tensor:
-    """What an attack is handed."""
+    """The smashed data in an attack's view."""
     seen: list[QueryView] = []
 
     def noting(self: Retrieval, view: QueryView, *, rng: Stream) -> Reconstruction:
@@ -33,12 +33,12 @@ def smashed_of(victim: sl.Victim) -> torch.Tensor:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Retrieval, "run", noting)
-        sl.attack(victim, Retrieval(distance="euclidean"))  # which rehearses nothing
+        sl.attack(victim, Retrieval(distance="euclidean"))  # an attack that rehearses nothing
     return seen[0].smashed
 
 
 def recorded(victim: sl.Victim, defense: Any, reducer: Any) -> torch.Tensor:
-    """What crosses the wire while the trained client talks about the targets."""
+    """The messages on the wire while the trained client sends the targets."""
     ears = RecordingEar()
     run = seat_parties(
         (victim.client.client, victim.server), victim.data, protocol=victim.protocol,

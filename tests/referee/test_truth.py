@@ -1,4 +1,4 @@
-"""Which private records an attack is asked about, by what it steals."""
+"""Which private records an attack is asked about, by its family."""
 
 import pytest
 import torch
@@ -48,5 +48,5 @@ def test_an_attribute_takes_the_place_of_the_labels(trained: Victim) -> None:
 
     assert torch.equal(found.y, (samples.y == 1).long())
     assert torch.equal(found.x, samples.x)
-    with pytest.raises(SpecError, match="Retrieval guesses an attribute and doesn't say of which"):
+    with pytest.raises(SpecError, match="Retrieval guesses an attribute and doesn't say which"):
         attributed(Retrieval(), samples)

@@ -1,4 +1,4 @@
-"""What is heard of a client's updates is what it sends; how batches are judged; refusals."""
+"""Updates are heard as a client sends them; how batches are judged; refusals."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.golden
 
 
 class Taught(Defense):
-    """A defense with a network of its own."""
+    """A defense with its own network."""
 
     def __init__(self) -> None:
         self.own = nn.Linear(2, 2)
@@ -51,7 +51,7 @@ class Taught(Defense):
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_attacked_are_the_bytes_that_a_client_sends(protocol: Any, kind: Kind) -> None:
-    """A client that holds one sample trains for one round; nothing but its sample is a target."""
+    """A client with a single sample, the only target, trains for one round."""
     data, training = toys.split(train=1), replace(toys.QUICK, batch_size=4)
     run = toys.seated(protocol=protocol, training=training, data=data, dropout=0.0)
     seen = toys.witness(run, epochs=1)
@@ -76,7 +76,7 @@ def test_what_is_attacked_are_the_bytes_that_a_client_sends(protocol: Any, kind:
 )
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_the_truth_explains_what_was_heard(protocol: Any, norm: Any) -> None:
-    """With momentum, weight decay, BatchNorm on the batch, and without dropout."""
+    """The client uses momentum, weight decay and BatchNorm on the batch, but no dropout."""
     victim = sl.train(
         lambda: toys.network(norm, dropout=0.0), toys.split(), cut=toys.CUT, protocol=protocol,
         training=SGD, targets=replace(toys.TARGETS, batch=3),
@@ -90,7 +90,7 @@ def test_the_truth_explains_what_was_heard(protocol: Any, norm: Any) -> None:
 
 
 def test_weights_that_pass_a_lossy_codec_are_heard_as_they_arrive() -> None:
-    """What was handed out was rounded, too: the difference is between two rounded networks."""
+    """The client received rounded weights, too, so an update is between two rounded networks."""
     coarse = sl.Quantized(bits=8, kinds=("weights",))
     victim = sl.train(
         lambda: toys.network(dropout=0.0), toys.split(), cut=toys.CUT,
@@ -184,7 +184,7 @@ def test_features_which_have_no_bounds_are_ordered_by_what_they_are() -> None:
 def test_who_hears_no_updates_is_told() -> None:
     with pytest.raises(ThreatModelError, match="DLG needs updates"):
         sl.attack(toys.victim(), sl.DLG())
-    with pytest.raises(ThreatModelError, match="nobody hears what a single client learned"):
+    with pytest.raises(ThreatModelError, match="nobody hears a single client's updates"):
         sl.attack(toys.victim(), sl.DLG(), grants={"updates"})
     with pytest.raises(ThreatModelError, match="ends before it"):
         sl.attack(toys.victim(protocol=sl.SplitFedV1()), sl.DLG())

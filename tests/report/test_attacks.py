@@ -22,7 +22,7 @@ KNOWS = {
 
 
 def rows(baseline: float = 0.1, sign: int = 1) -> pd.DataFrame:
-    """With a prior that reaches `baseline`; sign is -1 where less is more leak."""
+    """Rows with the prior's score `baseline`; `sign` is -1 if lower scores leak more."""
     return pd.DataFrame(
         row(cut=cut, attack=attack, knowledge=KNOWS[attack], value=value, victim_seed=seed,
             defense="none", defense_params="{}", utility=0.9, baseline=baseline,
@@ -32,7 +32,7 @@ def rows(baseline: float = 0.1, sign: int = 1) -> pd.DataFrame:
 
 
 def cells(errors: pd.DataFrame) -> dict[tuple[str, str, str], str]:
-    """(knowledge, attack, cut) -> what the table says."""
+    """The cells of the table: (knowledge, attack, cut) -> text."""
     table = attack_table(errors)
     return {
         (*index, cut): str(text)
@@ -60,7 +60,7 @@ def test_where_less_is_more_leak_the_least_is_the_best() -> None:
     assert table[strong, "whitebox", "conv1"].startswith("0.9500 [")
 
 
-def test_nobody_wins_who_does_not_beat_the_prior() -> None:
+def test_an_attack_wins_only_if_it_beats_the_prior() -> None:
     table = cells(rows(baseline=0.65))
     assert not any(text.endswith("*") for (*_, cut), text in table.items() if cut == "conv2")
     assert table["queries, own samples", "decoder", "conv1"].endswith("*")
@@ -77,7 +77,7 @@ def test_an_attack_that_failed_on_a_victim_says_so() -> None:
     assert "of 2" not in table["queries, own samples", "decoder", "conv1"]
 
 
-def test_nobody_wins_against_whom_somebody_does_better_with_less() -> None:
+def test_an_attack_does_not_win_if_another_does_better_with_less_knowledge() -> None:
     weaker = {"decoder": "aux+client_weights+release+smashed", "whitebox": "aux+labels+smashed"}
     table = cells(rows().assign(knowledge=lambda r: r["attack"].map({**KNOWS, **weaker})))
     everything = "the client's weights, queries, own samples"
@@ -88,7 +88,7 @@ def test_nobody_wins_against_whom_somebody_does_better_with_less() -> None:
     assert not table[everything, "decoder", "conv2"].endswith("*")
 
 
-def test_who_heard_the_training_knows_more_and_who_hijacked_it_most() -> None:
+def test_listeners_know_more_and_hijackers_most() -> None:
     mounted = {"whitebox": "actively", "deep_image_prior": "listening", "decoder": "afterwards"}
     said = rows().assign(
         knowledge="aux+server_weights+smashed", mounted=lambda r: r["attack"].map(mounted)

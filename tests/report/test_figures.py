@@ -66,7 +66,7 @@ def test_a_point_is_the_mean_over_victims_with_its_t_interval() -> None:
     )  # fmt: skip
     assert dict(method.points) == {cut: t_interval(v) for cut, v in values.items()}
     assert [i.value for i in prior.points.values()] == pytest.approx([0.1, 0.1])
-    assert chart.places == ["conv1", "relu2"]  # as in the spec, not in the alphabet
+    assert chart.places == ["conv1", "relu2"]  # in the order of the spec, not of the alphabet
 
 
 def test_attacker_seeds_count_as_one_victim() -> None:

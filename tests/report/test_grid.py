@@ -1,4 +1,4 @@
-"""Which targets a grid shows, and gaps where an attack has no result."""
+"""Which targets a grid shows, and its gaps if an attack has no result."""
 
 import pytest
 import torch

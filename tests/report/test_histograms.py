@@ -1,4 +1,4 @@
-"""Samples per client and class, as areas."""
+"""The figure of samples per client and class."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The drawing of a protocol says what its parties really send, and fits a terminal."""
+"""The drawing of a protocol shows what its parties really send, and fits a terminal."""
 
 import json
 from itertools import pairwise
@@ -42,14 +42,14 @@ def data() -> Split:
 
 
 def network(parts: int) -> tuple[nn.Module, ...]:
-    """Another one than the drawing's: convolutions first."""
+    """Another network than the drawing's, which begins with convolutions."""
     head = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Tanh())
     inner = [nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.Tanh()) for _ in range(parts - 2)]
     return (head, *inner, nn.Sequential(nn.Flatten(), nn.Linear(128, 3)))
 
 
 def counted(protocol: Protocol) -> set[Link]:
-    """The links of another run than the one that was drawn: other network, data and seed."""
+    """The traffic on every link of another run, with other network, data and seed."""
     run = seat_parties(
         network(protocol.parts), data(), protocol=protocol, defense=NoDefense(),
         training=Training(epochs=2, batch_size=5) if protocol.learns else None, rng=Stream(9),
@@ -199,9 +199,9 @@ def test_the_seats_table_is_the_protocols(name: str) -> None:
     for grant in GRANTS:
         for role, held in seats.items():
             cell = rows.get(grant, "")[starts[role] :].split("  ")[0]
-            tap = held.links.get(grant)
+            link = held.links.get(grant)
             known = "held" if grant in held.knows else ""
-            assert cell == (f"{tap.src}▶{tap.dst}" if tap else known)
+            assert cell == (f"{link.src}▶{link.dst}" if link else known)
 
 
 @EVERY

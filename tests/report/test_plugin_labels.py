@@ -1,4 +1,4 @@
-"""Short names: only the parameters that tell two apart."""
+"""Short names, which show only the parameters that tell two plug-ins apart."""
 
 import json
 from typing import Any

@@ -15,18 +15,18 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture(scope="module")
 def victim() -> sl.Victim:
-    """One victim, hardly trained, to look at."""
+    """A victim after a short training, for tests that only look."""
     return sl.train(network, split(), cut=CUT, training=sl.Training(epochs=1), targets=TARGETS)
 
 
 def test_a_figure_shows_itself_where_pyplot_was_never_imported(victim: sl.Victim) -> None:
-    show = PNGFormatter()  # what a notebook calls, with no formatter registered by pyplot
+    show = PNGFormatter()  # the method that a notebook calls, without pyplot's formatter
     assert show(sl.attack(victim, sl.Decoder.smoke()).figure(3)).startswith(PNG)
-    assert show(Figure()) is None  # matplotlib's own is not shown
+    assert show(Figure()) is None  # matplotlib's own figure is not shown
     assert not matplotlib.pyplot.get_fignums()
 
 
-def test_a_result_shows_each_metric_beside_the_prior_and_who_knows_what(victim: sl.Victim) -> None:
+def test_a_result_shows_each_metric_beside_the_prior_and_the_knowledge(victim: sl.Victim) -> None:
     result = sl.attack(victim, sl.Decoder.smoke())
     shown = result._repr_html_()
     for row in result.rows().to_dict("records"):

@@ -8,7 +8,7 @@ from sltoolkit.report.canvas import COLORS
 from sltoolkit.report.styles import ORDER, styles
 
 
-def test_a_method_looks_the_same_whoever_stands_beside_it() -> None:
+def test_a_method_looks_the_same_beside_any_others() -> None:
     alone = {name: styles([name])[name] for name in ORDER}
 
     assert styles(ORDER) == alone

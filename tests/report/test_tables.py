@@ -210,7 +210,7 @@ def test_sentence_does_not_call_it_a_leak_where_the_interval_contains_0() -> Non
     rows.loc[about, "gain"] = 0.03 - 0.02 * rows.loc[about, "victim_seed"]
     text = sentence(summary(rows))
     assert "undefended: no attack is shown to recover the inputs: " in text
-    assert "the best, may not (SSIM" in text
+    assert "the best, may do no better than the prior (SSIM" in text
     assert "recovers the inputs (" not in text
 
 

@@ -20,7 +20,7 @@ from sltoolkit.rows.columns import COLUMNS, Row
 
 @pytest.fixture(scope="module")
 def victim() -> sl.Victim:
-    """One victim to look at."""
+    """A victim for tests that only look."""
     return sl.train(
         network, split(), cut=CUT, defense=sl.DPActivations(epsilon=2.0), seed=5, training=QUICK,
         targets=TARGETS,
@@ -63,7 +63,7 @@ def test_rows_of_an_attack_share_all_but_the_metric(victim: sl.Victim) -> None:
     known = attempt_columns(victim, attack, seed=2, targets=victim.targets)
     assert result.identity.items() >= known.items()
     assert (rows[0].mounted, rows[0].target_set) == ("afterwards", "private_holdout")
-    assert rows[0].adaptive  # it may query the defended client
+    assert rows[0].adaptive  # because it may query the defended client
     assert rows[0].epsilon == pytest.approx(2.0)
     assert rows[0].delta == 1e-5
     for row in rows:

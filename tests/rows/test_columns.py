@@ -39,7 +39,7 @@ VARIED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def header_and_rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], pd.DataFrame]:
-    """What `results.csv` says of an experiment."""
+    """The header and the rows of an experiment's `results.csv`."""
     folder: Path = tmp_path_factory.mktemp("varied")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ATTACKS, "rogue", Rogue)

@@ -1,4 +1,4 @@
-"""What numbers depend on besides code and seeds."""
+"""The environment that results depend on."""
 
 import platform
 import re

@@ -1,4 +1,4 @@
-"""Names and parameters of plug-ins as they stand in rows."""
+"""Names and parameters of plug-ins, as rows contain them."""
 
 import json
 from dataclasses import dataclass

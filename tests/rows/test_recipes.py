@@ -1,4 +1,4 @@
-"""A recipe names what a victim is made of as rows do."""
+"""A recipe describes a victim in the form that rows use."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Modules to be cut."""
+"""Modules for tests of cutting."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 VOLATILE = ["seconds", "peak_mb", "train_seconds", "commit"]
-"""What may differ between two runs of the same thing: somebody may commit in between."""
+"""Columns that may differ between two runs; the commit, too, if there is one in between."""
 
 Spec = dict[str, Any]
 
@@ -43,7 +43,7 @@ def toml(spec: Spec) -> str:
 
 
 def comparable(rows: pd.DataFrame) -> str:
-    """Rows without what differs between two runs, to be compared as text."""
+    """Rows as text without the columns that may differ between two runs, for comparison."""
     return rows.drop(columns=VOLATILE).to_csv(index=False, float_format="%.17g")
 
 

@@ -1,4 +1,4 @@
-"""Networks and oracles for the protocols in which parties hold different features."""
+"""Networks and oracles for protocols in which parties hold different features."""
 
 import copy
 from collections.abc import Sequence
@@ -47,12 +47,12 @@ def play_parts(
 
 
 def schedule(log: RecordingEar) -> list[Tensor]:
-    """The ids of each batch, in order, however many messages were about it."""
+    """The ids of each batch, in order, once for all messages about the batch."""
     return list({m.turn.step: m.turn.ids for m in log.sent("smashed", "client")}.values())
 
 
 def merged(merge: str, zs: Sequence[Tensor]) -> Tensor:
-    """The merges, two at a time."""
+    """The parties' smashed data, merged party by party."""
     out = zs[0]
     for z in zs[1:]:
         match merge:
@@ -68,7 +68,7 @@ def merged(merge: str, zs: Sequence[Tensor]) -> Tensor:
 
 
 class Monolith(nn.Module):
-    """All parties' networks in one, from the weights with which a run's parties began."""
+    """All parties' networks as one, with the weights that a run's parties began with."""
 
     def __init__(self, run: Run, merge: str = "concat") -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Monolith(nn.Module):
         self.rests = nn.ModuleList(copy.deepcopy(h.initial) for h in run.cast.servers)
 
     def blocks(self, x: Tensor) -> list[Tensor]:
-        """Columns, the first blocks wider by one where they don't divide."""
+        """Blocks of columns; if they don't divide evenly, the first blocks are wider by one."""
         k, width = len(self.heads), x.shape[-1]
         sizes = [width // k + (i < width % k) for i in range(k)]
         return list(x.split(sizes, dim=-1))
@@ -89,7 +89,7 @@ class Monolith(nn.Module):
         return out
 
     def rest(self, t: int = 0) -> nn.Module:
-        """What follows the merge; a vertical server has one in front."""
+        """The network behind the merge; a vertical server begins with the merge."""
         rest = self.rests[t]
         assert isinstance(rest, nn.Sequential)
         return rest[1] if isinstance(rest[0], Merge) else rest
@@ -109,7 +109,7 @@ class Monolith(nn.Module):
         ).sum()
 
     def learn(self, batches: Sequence[Tensor], training: Training) -> "Monolith":
-        """Plain training on these batches of ids."""
+        """Train in a plain loop on these batches of ids."""
         optimizer = training.optimizer_for(self)
         assert optimizer is not None
         samples = data().private_train
@@ -126,7 +126,7 @@ class Monolith(nn.Module):
 
 
 def weights(run: Run) -> Tensor:
-    """The same of the run's deployed networks, and of the other servers."""
+    """All weights and buffers of the run's deployed networks and of the other servers."""
     (member,), server = deploy(run)
     others = [host.deployed() for host in run.cast.servers[1:]]
     return flat(member.client, *member.hops, server, *others)

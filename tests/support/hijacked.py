@@ -1,4 +1,4 @@
-"""A small network for the digits, of which a server hijacks the first part."""
+"""A small network for the digits, whose client a server hijacks."""
 
 from collections import OrderedDict
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def network() -> nn.Sequential:
-    """A client of two convolutions, the first three blocks; a server; a tail."""
+    """A network of a client (the first three blocks, two convolutions), a server and a tail."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=nn.Conv2d(1, 16, 3, padding=1), norm=nn.BatchNorm2d(16), relu=nn.ReLU(),
         down=nn.Conv2d(16, 8, 3, stride=2, padding=1), cut=nn.ReLU(),

@@ -28,7 +28,7 @@ def client(stream: Stream) -> nn.Module:
 
 
 def server(out: int = CLASSES) -> nn.Module:
-    """The server's replica; its first layer works in place."""
+    """The server's replica, whose first layer works in place."""
     with Stream(1).scope():
         layers = nn.LeakyReLU(0.1, inplace=True), nn.Flatten(), nn.Linear(144, out)
         return nn.Sequential(*layers).double().eval().requires_grad_(False)
@@ -65,13 +65,13 @@ def without_dropout(network: nn.Module) -> None:
 
 
 def twin(learner: Learner, lr: float) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """A copy of a network, and torch's plain Adam for it."""
+    """A copy of a network, and torch's default Adam for it."""
     network = copy.deepcopy(learner.network)
     return network, torch.optim.Adam(network.parameters(), lr=lr)
 
 
 def follow(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
-    """The textbook step."""
+    """Take the textbook step along a loss's gradient."""
     for optimizer in optimizers:
         optimizer.zero_grad()
     loss.backward()
@@ -94,14 +94,14 @@ def squared(a: Tensor, b: Tensor) -> Tensor:
 
 
 def same(mine: nn.Module, reference: nn.Module) -> None:
-    """Equal weights and buffers, up to rounding."""
+    """Whether weights and buffers are equal up to rounding."""
     state = reference.state_dict()
     for name, value in mine.state_dict().items():
         torch.testing.assert_close(value, state[name], rtol=1e-9, atol=1e-11, msg=name)
 
 
 def same_weights(mine: nn.Module, reference: nn.Module) -> None:
-    """Equal weights, up to rounding; statistics of BatchNorm may differ, which nobody uses."""
+    """Whether weights are equal up to rounding; BatchNorm's unused statistics may differ."""
     for own, other in zip(mine.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-11)
 

@@ -18,7 +18,7 @@ PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md"))
 )
-"""README, CONTRIBUTING and everything in docs/, generated pages included."""
+"""The pages: README, CONTRIBUTING and everything in docs/, generated pages included."""
 
 _BLOCK = re.compile(
     r"(?:^<!-- test:(?P<notes>(?:(?!-->).)*)-->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$",
@@ -40,7 +40,7 @@ def page_text(name: str) -> str:
 
 
 def blocks(markdown: str, kind: str) -> list[Block]:
-    """All blocks of a language, in order; `` for those of none."""
+    """All blocks of a language, in order; an empty language selects blocks without one."""
     found = (m for m in _BLOCK.finditer(markdown) if m["kind"] == kind)
     return [
         Block(line=markdown[: m.start("text")].count("\n"), text=quicker(m["text"], m["notes"]))
@@ -54,7 +54,7 @@ def prose(markdown: str) -> str:
 
 
 def quicker(text: str, notes: str | None) -> str:
-    """The text with the replacements of its comment, each of which must apply."""
+    """The text after the replacements in its comment, each of which must apply."""
     for note in filter(None, map(str.strip, (notes or "").splitlines())):
         old, arrow, new = note.partition(" -> ")
         assert arrow, f"a replacement is written OLD -> NEW, got {note!r}"
@@ -64,7 +64,7 @@ def quicker(text: str, notes: str | None) -> str:
 
 
 def run(parts: list[Block], folder: Path) -> None:
-    """Run them as one module whose line numbers are those of the document."""
+    """Run blocks as one module whose line numbers are those of the page."""
     source = ""
     for block in parts:
         source += "\n" * (block.line - source.count("\n")) + block.text
@@ -74,7 +74,7 @@ def run(parts: list[Block], folder: Path) -> None:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["page"] = module  # dataclasses and type hints look themselves up there
+    sys.modules["page"] = module  # dataclasses and type hints look up their module there
     try:
         spec.loader.exec_module(module)
     finally:

@@ -9,7 +9,7 @@ from sltoolkit.parameters.parameter import Parameter, declared
 
 
 def check_declared(what: Any) -> None:
-    """Each parameter has a meaning, each that holds numbers a range, and its grid fits it."""
+    """Each parameter has a meaning, numbers have a range, and grids lie within the range."""
     for parameter in declared(what):
         notes = parameter.parameter
         assert notes is not None, f"{parameter.name} is declared without a Parameter"
@@ -20,7 +20,7 @@ def check_declared(what: Any) -> None:
 
 
 def senseless(what: Any) -> Iterator[tuple[str, object]]:
-    """Name and value of what must be refused: of a wrong type, and beside the declared range."""
+    """Name and value of what must be refused: wrong types, and numbers outside the range."""
     for parameter in declared(what):
         yield parameter.name, object()
         number, several = _number_in(parameter.kind), _is_list(parameter.kind)
@@ -31,7 +31,7 @@ def senseless(what: Any) -> Iterator[tuple[str, object]]:
 
 
 def outside(notes: Parameter | None) -> Iterator[float]:
-    """The nearest numbers, in steps of 1, beyond each end of a range."""
+    """The nearest numbers beyond each end of a range, in steps of 1."""
     if notes is not None:
         yield from (end - 1 for end in (notes.least,) if end is not None)
         yield from (end + 1 for end in (notes.most,) if end is not None)
@@ -39,7 +39,7 @@ def outside(notes: Parameter | None) -> Iterator[float]:
 
 
 def _number_in(kind: Any) -> type | None:
-    """`int` or `float` where a parameter holds numbers."""
+    """`int` or `float` if a parameter holds numbers."""
     inside = typing.get_args(kind) or (kind,)
     return next((k for k in inside if k in (int, float)), None)
 

@@ -33,7 +33,7 @@ def view_of(
     y: Tensor | None = None,
     **more: Any,
 ) -> V:
-    """What is heard of inputs x (N, ...), with own samples (and labels y of theirs)."""
+    """The view of targets x (N, ...), with aux samples (and their labels y)."""
     release = release if isinstance(release, Release) else Release(release)
     smashed = release(x, repeats=repeats)
     release.queries = 0
@@ -55,7 +55,7 @@ def gaussian_channel() -> tuple[Tensor, Tensor, float, Tensor]:
 
 
 def gaussian_minimum() -> float:
-    """tr(Sigma - W A Sigma) / 6 of that channel: no decoder has a smaller mean squared error."""
+    """tr(Sigma - W A Sigma) / 6 of that channel: the least mean squared error of any decoder."""
     root, a, _, optimal = gaussian_channel()
     covariance = root @ root.T
     return float(torch.trace(covariance - optimal @ a @ covariance)) / 6

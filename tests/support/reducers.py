@@ -1,4 +1,4 @@
-"""Reducers, for the tests of what they do."""
+"""Reducers for tests."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Attacks that go wrong, and ones that note what they were given."""
+"""Attacks that go wrong, and attacks that note what they were given."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -25,7 +25,7 @@ class View:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Rogue(Attack[View]):
-    """Goes wrong in one of several ways.
+    """An attack that goes wrong in one of several ways.
 
     Attributes:
         how: `raise`, `nan`, `shape`, `memory`, `exit`; anything else succeeds.
@@ -39,7 +39,7 @@ class Rogue(Attack[View]):
     how: str = "raise"
 
     def run(self, view: View, *, rng: Stream) -> Reconstruction:
-        """Gray images, at best."""
+        """Gray images, or the failure that `how` asks for."""
         images = torch.full((view.smashed.shape[1], *view.task.input_shape), 0.5)
         if self.how == "raise":
             raise ValueError("this attack\nis broken")
@@ -57,7 +57,7 @@ class Rogue(Attack[View]):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Setup:
-    """Whatever it is granted."""
+    """A setup that holds whatever is granted."""
 
     task: Task
     aux: Aux | None
@@ -65,16 +65,16 @@ class Setup:
 
 
 GIVEN: list[set[str]] = []
-"""What each `Nosy` was given when it was attached."""
+"""What each `Nosy` was given when it began to listen."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Nosy(Listener[Setup]):
-    """Notes what it was given.
+    """A listener that notes what it was given.
 
     Attributes:
-        when: `open` or `hear`: where it raises; anything else: nowhere.
+        when: where it raises an error, `open` or `hear`; any other text means nowhere.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
@@ -86,7 +86,7 @@ class Nosy(Listener[Setup]):
     when: str = ""
 
     def open(self, setup: Setup, first: BatchView, *, rng: Stream) -> ListenerState:
-        """Attach."""
+        """Begin to listen."""
         GIVEN.append({k for k, v in vars(setup).items() if v is not None})
         if self.when == "open":
             raise ValueError("it can't listen")

@@ -1,4 +1,4 @@
-"""The package's real imports, those for type checkers and inside functions included."""
+"""The package's imports, including those for type checkers and inside functions."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,19 +33,19 @@ def imports(files: Mapping[str, Path]) -> dict[str, set[str]]:
 
 
 def room_of(module: str) -> str:
-    """Where a module lives: `ground`, a folder, or at the root its own name."""
+    """The room of a module: `ground`, its folder or, at the root, its own name."""
     inner = module.split(".")[1:2]
     return "ground" if inner and inner[0] in GROUND else inner[0] if inner else "sltoolkit"
 
 
 def folder_of(module: str, file: Path) -> str:
-    """The folder of a module; the files at the root count for themselves."""
+    """The folder of a module; a file at the root counts as its own folder."""
     folder = module if file.name == "__init__.py" else module.rpartition(".")[0]
     return module if folder == "sltoolkit" else folder
 
 
 def circle_in(graph: Graph) -> list[str]:
-    """A path that ends where it began, empty if there is none."""
+    """A path that ends where it begins; empty if there is none."""
     done: set[str] = set()
     for start in graph:
         path = _circle_from(start, graph, [], done)

@@ -1,4 +1,4 @@
-"""Clients side by side on tiny data, for the tests of rounds."""
+"""Several clients on tiny data, for the tests of rounds."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ Make = Callable[..., Protocol]
 
 
 def parts(norm: bool = False) -> tuple[nn.Module, ...]:
-    """Without BatchNorm (unless asked for) and dropout, so that a batch is the sum of its rows."""
+    """A network without dropout and, by default, BatchNorm, so that samples don't interact."""
     with Stream(1).scope():
         middle = [nn.BatchNorm2d(2)] if norm else []
         head = nn.Sequential(nn.Conv2d(1, 2, 3), *middle, nn.Tanh()).double()
@@ -33,6 +33,6 @@ def run(
 
 
 def weights(seated: Run) -> Tensor:
-    """Of the whole deployed network, in its order."""
+    """The weights of the whole deployed network, in its order."""
     (member, *_), server = deploy(seated)
     return flat(member.client, *([member.tail] if member.tail is not None else []), server)

@@ -80,7 +80,7 @@ def line(table: pd.DataFrame, label: str) -> dict[str, Any]:
 
 
 def assert_readable(figure: Figure) -> None:
-    """No wider than a page, and no text below seven points."""
+    """Assert that a figure is no wider than a page and has no text below seven points."""
     written_down = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text()]
     assert min(float(t.get_fontsize()) for t in written_down) >= 7
     assert figure.get_figwidth() <= PAGE

@@ -1,4 +1,4 @@
-"""A defense that draws nothing, and a network with that defense built in."""
+"""A defense without random draws, and a network with that defense built in."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from sltoolkit.wire.turn import Turn
 
 
 class Saturating(Defense):
-    """Distorts what is sent, and draws nothing."""
+    """Distorts smashed data, without random draws."""
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         return torch.tanh(3 * z.flip(1))

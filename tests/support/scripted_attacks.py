@@ -16,7 +16,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ToyView:
-    """What the planted attacks hold."""
+    """The view of the scripted attacks."""
 
     smashed: Tensor
     aux: Aux
@@ -26,14 +26,14 @@ class ToyView:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NothingButTask:
-    """For who knows the answer anyway."""
+    """A view for attacks that know the answer already."""
 
     task: Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Says(Attack[ToyView]):
-    """Hands back what it was told to."""
+    """Hands back the outcome that it was given."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "client")
     family: ClassVar[Family] = "reconstruction"
@@ -43,19 +43,19 @@ class Says(Attack[ToyView]):
     answer: Callable[[ToyView], Outcome]
 
     def run(self, view: ToyView, *, rng: Stream) -> Outcome:
-        """The answer."""
+        """The outcome that it was given."""
         return self.answer(view)
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SaysLabels(Says):
-    """Likewise, for labels."""
+    """Hands back the outcome that it was given, as a label attack."""
 
     family: ClassVar[Family] = "labels"
     view: ClassVar[type] = NothingButTask
 
 
 def mean_of_aux(view: ToyView) -> Outcome:
-    """The best that nothing but the prior gives."""
+    """The mean aux image for every target, which uses nothing but the prior."""
     return Reconstruction(images=view.aux.x.mean(0).expand(6, 1, 8, 8))

@@ -45,13 +45,13 @@ from sltoolkit.wire.wire import Ear, Wire
 
 CLASSES = 3
 LIMIT = 600.0
-"""Seconds after which something hangs."""
+"""Seconds after which a process counts as hanging."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Setup:
-    """What the listeners ask for."""
+    """The setup of the listeners."""
 
     aux: Aux
     task: Task
@@ -60,7 +60,7 @@ class Setup:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Scribe(Listener[Setup]):
-    """Hashes all it hears, and the network it hears it with."""
+    """A listener that hashes all that it hears, and its seat's network."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
@@ -68,14 +68,14 @@ class Scribe(Listener[Setup]):
     view: ClassVar[type] = Setup
     citation: ClassVar[str] = "none"
 
-    def open(self, setup: Setup, first: BatchView, *, rng: Stream) -> "ScribeTap":
-        return ScribeTap()
+    def open(self, setup: Setup, first: BatchView, *, rng: Stream) -> "ScribeState":
+        return ScribeState()
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Spy(Listener[Setup]):
-    """The same on the wire, of what is about samples: weights may pass where it can't hear."""
+    """A scribe on the wire for messages about samples; weights may pass where it can't hear."""
 
     roles: ClassVar[tuple[Role, ...]] = ("eavesdropper",)
     family: ClassVar[Family] = "reconstruction"
@@ -83,12 +83,12 @@ class Spy(Listener[Setup]):
     view: ClassVar[type] = Setup
     citation: ClassVar[str] = "none"
 
-    def open(self, setup: Setup, first: BatchView, *, rng: Stream) -> "ScribeTap":
-        return ScribeTap(frozenset({"weights", "buffers"}))
+    def open(self, setup: Setup, first: BatchView, *, rng: Stream) -> "ScribeState":
+        return ScribeState(frozenset({"weights", "buffers"}))
 
 
 @final
-class ScribeTap(ListenerState):
+class ScribeState(ListenerState):
     def __init__(self, ignored: frozenset[str] = frozenset()) -> None:
         self.hash, self.rounds, self.ignored = hashlib.sha256(), 0, ignored
 
@@ -107,7 +107,7 @@ class ScribeTap(ListenerState):
 @final
 @dataclass(eq=False)
 class Fault(Ear):
-    """This process ends, or stands still, when it has heard so many messages."""
+    """An ear that ends or stops this process after it heard a number of messages."""
 
     after: int
     signal: int
@@ -173,16 +173,16 @@ def scribes(run: Run) -> list[tuple[ListeningSession, Ear]]:
     return [(attached.listener_state, ear) for attached, ear in opened]  # type: ignore[misc]
 
 
-def heard(taps: list[tuple[ListeningSession, Ear]]) -> list[str]:
-    return [_written(session) for session, _ in taps]
+def heard(attached: list[tuple[ListeningSession, Ear]]) -> list[str]:
+    return [_written(session) for session, _ in attached]
 
 
 def _written(session: ListeningSession) -> str:
     try:
-        tap: Any = session.state
-    except SLToolkitError:  # a new one heard nothing
-        tap = ScribeTap()
-    return f"{tap.rounds} {tap.hash.hexdigest()}"
+        state: Any = session.state
+    except SLToolkitError:  # a new listener heard nothing
+        state = ScribeState()
+    return f"{state.rounds} {state.hash.hexdigest()}"
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
@@ -195,17 +195,19 @@ def main(job: dict[str, Any]) -> None:
     store, number, size = next(iter(rendezvous("env://", timeout=timedelta(seconds=60))))
     for i, case in enumerate(job["cases"]):
         run, epochs = seated(case)
-        taps: list[tuple[ListeningSession, Ear]] = []
+        attached: list[tuple[ListeningSession, Ear]] = []
 
         def ears(
-            run: Run, case: dict[str, Any] = case, taps: list[tuple[ListeningSession, Ear]] = taps
+            run: Run,
+            case: dict[str, Any] = case,
+            attached: list[tuple[ListeningSession, Ear]] = attached,
         ) -> Sequence[Ear]:
             if case.get("listen") and number == 0:
-                taps += scribes(run)
+                attached += scribes(run)
             faults = [Fault(n, s) for r, n, s in case.get("faults", []) if r == number]
-            return [*(ear for _, ear in taps), *faults]
+            return [*(ear for _, ear in attached), *faults]
 
-        if case.get("gone") == number:  # between the meeting and the connection
+        if case.get("gone") == number:  # after the rendezvous and before the connection
             dist.init_process_group = lambda *_, **__: os._exit(3)
         out = Path(case["out"])
         process = process_at(PrefixStore(str(i), store), number, size, timeout)
@@ -213,12 +215,12 @@ def main(job: dict[str, Any]) -> None:
             process, run, epochs=epochs, out=out, plan=case["protocol"], ears=ears,
             resume=case.get("resume", False),
         )  # fmt: skip
-        if taps:
-            (out / "heard.json").write_text(json.dumps(heard(taps)))
+        if attached:
+            (out / "heard.json").write_text(json.dumps(heard(attached)))
 
 
 def serve(rank: int, job: dict[str, Any], err: Path) -> None:
-    """Be one of the processes."""
+    """Run the cases as one of the processes."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["RANK"] = str(rank)
     with err.open("w") as file:
@@ -231,9 +233,9 @@ def serve(rank: int, job: dict[str, Any], err: Path) -> None:
 
 
 def serve_all(job: dict[str, Any], folder: Path) -> list[dict[str, float]]:
-    """Each process's exit code, and the seconds by which it outlived the first one.
+    """Run all processes: the exit code of each, and its seconds after the first one's end.
 
-    One that may stand still is not waited for.
+    A process that may stop itself is not waited for.
     """
     fork = multiprocessing.get_context("fork")
     size = int(os.environ["WORLD_SIZE"])

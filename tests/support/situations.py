@@ -1,4 +1,4 @@
-"""Situations of users that are not handled yet: how their tests are marked and judged."""
+"""Marks and helpers for tests of users' situations that are not handled yet."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,9 @@ from sltoolkit.errors import SLToolkitError
 
 
 def open_fault(reason: str) -> pytest.MarkDecorator:
-    """Marks a test of the right behavior that fails until the fault is mended.
+    """Mark a test of the right behavior, which fails until the fault is fixed.
 
-    Only a failed assertion counts as the fault: a name that moved fails the test.
+    Only a failed assertion counts as the fault; any other error fails the test.
     """
     return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
 
@@ -26,7 +26,7 @@ def fault(reason: str, *values: Any, id: str) -> Any:
 
 
 def refusal_of(action: Callable[[], object]) -> str:
-    """The message with which the toolkit refuses, empty if it does as it is asked.
+    """The message with which the toolkit refuses a request; empty if it accepts it.
 
     Raises:
         AssertionError: if an error comes from inside another library.
@@ -41,7 +41,7 @@ def refusal_of(action: Callable[[], object]) -> str:
 
 
 def made_up(n: int = 300, classes: int = 2, shape: tuple[int, ...] = (1, 8, 8)) -> sl.data.Pool:
-    """Random samples with labels that alternate."""
+    """Random samples with alternating labels."""
     x = np.random.default_rng(0).random((n, *shape), dtype=np.float32)
     return sl.data.from_arrays(x, np.arange(n) % classes)
 
@@ -52,7 +52,7 @@ def parted(pool: sl.data.Pool | None = None) -> sl.data.Split:
 
 
 def perceptron(*, classes: int = 2, width: int = 8) -> nn.Sequential:
-    """Flatten, hidden layer, ReLU, logits, for 8x8 images; the same weights each time."""
+    """A perceptron for 8x8 images: hidden layer, ReLU, logits; always with the same weights."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, classes))
 

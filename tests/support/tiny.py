@@ -1,4 +1,4 @@
-"""Tiny victims in float64: their data, their network, all they say, and their oracle."""
+"""Tiny victims in float64: their data, their network, their messages, and their oracle."""
 
 import copy
 from dataclasses import replace
@@ -45,7 +45,7 @@ def play(
     defense: Defense | None = None,
     seed: int = 0,
 ) -> tuple[Run, RecordingEar]:
-    """A finished run, and all that was said in it."""
+    """A finished run, and all of its messages."""
     ear = RecordingEar()
     run = seat_parties(
         parts or network(protocol.parts),

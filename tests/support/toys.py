@@ -1,4 +1,4 @@
-"""The tiny world of `sltoolkit.testing`, under one name for the tests."""
+"""The toys of `sltoolkit.testing`, in one module for the tests."""
 
 from sltoolkit.testing.runs import Witnessed, seated, witness
 from sltoolkit.testing.states import (

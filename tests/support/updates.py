@@ -1,4 +1,4 @@
-"""Updates of targets, as tests of what is heard and of who inverts it need them."""
+"""Updates of targets, for the tests of updates and of the attacks that invert them."""
 
 from torch import Tensor
 from torch.nn import functional

@@ -38,7 +38,7 @@ def conv_client(seed: int = 0) -> nn.Sequential:
 
 
 class Normalize(nn.Module):
-    """A fixed shift and scale: it holds buffers, and no parameters."""
+    """A fixed shift and scale, with buffers but without parameters."""
 
     mean: Tensor
     std: Tensor
@@ -49,7 +49,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.full((channels, 1, 1), 0.3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to the same."""
+        """Normalize images (B, channels, H, W)."""
         return (x - self.mean) / self.std
 
 

@@ -1,1 +1,1 @@
-"""Planted cheats: deliberately bad plug-ins, each with the check that catches it (`catalog`)."""
+"""Planted cheats: deliberately bad plug-ins; `catalog` names the check that catches each."""

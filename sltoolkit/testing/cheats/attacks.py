@@ -1,4 +1,4 @@
-"""Attacks that cheat, each in a way that was seen or is tempting, and an honest one."""
+"""Attacks that cheat, each in a way that was seen or is tempting, and an honest attack."""
 
 import gc
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from sltoolkit.wire.turn import Turn
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReleaseView:
-    """What a decoder sees."""
+    """The view of a decoder."""
 
     smashed: Tensor
     aux: Aux
@@ -30,7 +30,7 @@ class ReleaseView:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ServerView:
-    """With the server's network."""
+    """A view with the server's network."""
 
     smashed: Tensor
     server_weights: nn.Module
@@ -39,7 +39,7 @@ class ServerView:
 
 @dataclass(frozen=True, kw_only=True)
 class Toy(Attack[ReleaseView]):
-    """What all of them declare."""
+    """What most of the cheats declare."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
@@ -52,13 +52,13 @@ class Toy(Attack[ReleaseView]):
 
 
 def cells(function: Any) -> dict[str, Any]:
-    """What a function closes over."""
+    """The variables of a function's closure, by name."""
     names = function.__code__.co_freevars
     return dict(zip(names, (c.cell_contents for c in function.__closure__ or ()), strict=True))
 
 
 def resized(values: Tensor, view: ReleaseView) -> Reconstruction:
-    """Any numbers as images."""
+    """Arbitrary numbers in the shape of images."""
     n, shape = view.smashed.shape[1], view.task.input_shape
     flat = values.detach().flatten().repeat(n * 64)[: n * 64]
     return Reconstruction(images=flat.reshape(n, *shape).clone())
@@ -67,10 +67,10 @@ def resized(values: Tensor, view: ReleaseView) -> Reconstruction:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Honest(Toy):
-    """No cheat: retrieves the nearest aux image; the suite must let it pass."""
+    """No cheat: it retrieves the nearest aux image, and the suite must let it pass."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
-        """Nearest smashed data, with a little random jitter from the right places."""
+        """The aux images with the nearest smashed data, with a little allowed random jitter."""
         z = view.release(view.aux.x).mean(0).flatten(1)
         nearest = torch.cdist(view.smashed.mean(0).flatten(1), z).argmin(1)
         own = torch.rand(1, generator=rng.torch()).to(z)
@@ -81,43 +81,43 @@ class Honest(Toy):
 @final
 @dataclass(frozen=True, kw_only=True)
 class LooksAround(Toy):
-    """Asks about memory, and happens to find nothing there."""
+    """Asks the garbage collector, and happens to learn nothing from it."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
-        """Gray, if garbage is collected."""
+        """Gray images if garbage collection is on."""
         return resized(torch.tensor([0.5 * gc.isenabled()], device=view.smashed.device), view)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class ReadsTruthBehindOracle(Toy):
-    """Walks the oracle's closure to the deployed client and the samples it held."""
+    """Walks through the closure of the queries to the deployed client."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
-        """The first private images."""
+        """Images made from the client's weights."""
         return resized(cells(view.release._ask)["member"].client.state_dict()["conv.weight"], view)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class FindsVictimInMemory(Toy):
-    """Asks the garbage collector for all victims and copies their held-out images."""
+    """Asks the garbage collector for all victims, and copies their held-out images."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
         """The brightest held-out pixels of all victims in memory."""
-        gc.collect()  # not those that nobody holds any more
+        gc.collect()  # removes victims without references
         found = [o.data.private_holdout.x for o in gc.get_objects() if type(o) is Victim]
-        alike = [x for x in found if x.shape == found[-1].shape]  # other tests keep other victims
+        alike = [x for x in found if x.shape == found[-1].shape]  # other tests keep victims, too
         return resized(torch.stack(alike).amax(0), view)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class RebuildsVictimStream(Toy):
-    """Draws the noise of the targets' release again, from the root of the oracle's stream."""
+    """Draws the noise of the targets' release again, from the root of the queries' stream."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
-        """Subtracts it."""
+        """Images made from the smashed data without that noise."""
         root = cells(view.release._ask)["rng"]._root
         own = Stream(root).child("victim").fresh("targets")
         noise = torch.randn(view.smashed.shape[1:], generator=own.torch())
@@ -127,10 +127,10 @@ class RebuildsVictimStream(Toy):
 @final
 @dataclass(frozen=True, kw_only=True)
 class ReadsLiveDefense(Toy):
-    """Takes the defense that is deployed, with its state, in place of the public mechanism."""
+    """Takes the deployed defense with its state, in place of the public mechanism."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
-        """Subtracts the noise that the live object remembers."""
+        """Images made from the smashed data without the noise that the live object remembers."""
         view.release(view.aux.x[:1])
         live = cells(view.release._ask)["member"].defense
         return resized(view.smashed[0] - live.last.mean(), view)
@@ -139,10 +139,10 @@ class ReadsLiveDefense(Toy):
 @final
 @dataclass(frozen=True, kw_only=True)
 class DrawsFromVictimStream(Toy):
-    """Shares the stream that the oracle's noise comes from."""
+    """Draws from the stream that the noise of queries comes from."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
-        """Random images of the victim's randomness."""
+        """Random images from the victim's randomness."""
         with cells(view.release._ask)["rng"].scope():
             return resized(torch.rand(64), view)
 
@@ -153,10 +153,10 @@ MEMORY: list[Tensor] = []
 @final
 @dataclass(frozen=True, kw_only=True)
 class Remembers(Toy):
-    """Keeps what it saw in one run for the next."""
+    """Keeps what it saw in one run for the next run."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
-        """The first target data it ever saw."""
+        """Images made from the first smashed data that it ever saw."""
         MEMORY.append(view.smashed.clone())
         return resized(MEMORY[0], view)
 
@@ -164,10 +164,10 @@ class Remembers(Toy):
 @final
 @dataclass(frozen=True, kw_only=True)
 class SeedsItself(Toy):
-    """Draws from a generator outside its stream: another result every time."""
+    """Draws from a generator outside its stream, so every result is different."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
-        """Random images of an unseeded generator."""
+        """Random images from an unseeded generator."""
         return resized(torch.rand(64, generator=_unseeded()), view)
 
 
@@ -180,7 +180,7 @@ def _unseeded() -> torch.Generator:
 @final
 @dataclass(frozen=True, kw_only=True)
 class LeavesGradients(Attack[ServerView]):
-    """Back-propagates through the server's network and leaves the gradients lying there."""
+    """Back-propagates through the server's network, and leaves the gradients in it."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
     family: ClassVar[Family] = "reconstruction"
@@ -188,7 +188,7 @@ class LeavesGradients(Attack[ServerView]):
     citation: ClassVar[str] = "nobody 2026"
 
     def run(self, view: ServerView, *, rng: Stream) -> Outcome:
-        """Harmless on a copy."""
+        """Black images; the gradients are harmless if the network is a copy."""
         view.server_weights.requires_grad_(True)
         view.server_weights(view.smashed[0]).sum().backward()
         return Reconstruction(images=torch.zeros(view.smashed.shape[1], *view.task.input_shape))
@@ -205,7 +205,7 @@ class OverwritesView(Attack[ServerView]):
     citation: ClassVar[str] = "nobody 2026"
 
     def run(self, view: ServerView, *, rng: Stream) -> Outcome:
-        """Harmless on a copy."""
+        """Black images; writing is harmless if the network is a copy."""
         with torch.no_grad():
             for parameter in view.server_weights.parameters():
                 parameter.zero_()
@@ -215,14 +215,14 @@ class OverwritesView(Attack[ServerView]):
 @final
 @dataclass(kw_only=True, eq=False)
 class RememberedNoise(Defense):
-    """Noise that the live object remembers; its public parameters don't tell it."""
+    """Noise that the live object remembers, and that the public parameters don't reveal."""
 
     citation: ClassVar[str] = "nobody 2026"
     strength: ClassVar[str] = "std"
     std: float = 0.3
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """Fresh noise."""
+        """Add fresh noise."""
         self.last = torch.randn(z.shape, generator=turn.rng.torch())
         return z + self.std * self.last
 
@@ -238,7 +238,7 @@ class LooseView:
 @final
 @dataclass(frozen=True, kw_only=True)
 class PublicView:
-    """Nothing that was heard."""
+    """A view without anything that was heard."""
 
     task: Task
 
@@ -262,7 +262,7 @@ class HearsNothing(Toy):
 @final
 @dataclass(frozen=True, kw_only=True)
 class CitesNobody(Toy):
-    """Names no paper."""
+    """Cites no paper."""
 
     citation: ClassVar[str] = "somebody, some time"
 
@@ -280,5 +280,5 @@ class Loose(Attack[ReleaseView]):
     sharpness: float = 1.0
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
-        """Never reached."""
+        """Never called."""
         raise NotImplementedError

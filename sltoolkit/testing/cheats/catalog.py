@@ -1,4 +1,4 @@
-"""Every planted cheat with the check that catches it, and what that says.
+"""Every planted cheat, with the check that catches it and the text of the error.
 
 from sltoolkit.testing.cheats.catalog import CHEATS
 
@@ -41,10 +41,11 @@ class Cheat:
 
     Attributes:
         plugin: its class, or an instance with the parameters that make it bad.
-        check: the single check that is there to catch it.
-        says: what that check says, as a regular expression.
-        first_says: what the whole suite says, where an earlier check catches it already.
-        victim: makes the victim on which an attack cheats; None leaves that to the suite.
+        check: the single check that should catch it.
+        says: a regular expression for that check's error.
+        first_says: a regular expression for the whole suite's error, if an earlier check catches
+            the cheat first.
+        victim: makes the victim on which an attack cheats; None leaves the choice to the suite.
     """
 
     plugin: Any
@@ -56,22 +57,22 @@ class Cheat:
 
     @property
     def kind(self) -> type:
-        """Its class."""
+        """The plug-in's class."""
         return self.plugin if isinstance(self.plugin, type) else type(self.plugin)
 
     def caught(self) -> str:
-        """What its check says of it.
+        """The error of the cheat's own check.
 
         Raises:
-            AssertionError: if the check lets it pass, or says something else.
+            AssertionError: if the check lets the cheat pass, or says something else.
         """
         return self._said(self.check, self.says)
 
     def caught_by_suite(self) -> str:
-        """What `check_attack`, `check_defense` or `check_protocol` says of it.
+        """The error of `check_attack`, `check_defense` or `check_protocol`.
 
         Raises:
-            AssertionError: if the suite lets it pass, or says something else.
+            AssertionError: if the suite lets the cheat pass, or says something else.
         """
         if issubclass(self.kind, Defense):
             return self._said(check_defense, self.first_says or self.says)

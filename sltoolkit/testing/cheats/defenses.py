@@ -1,4 +1,4 @@
-"""Planted broken defenses, most of them seen in public code, and sound ones."""
+"""Planted broken defenses, most of them seen in public code, and a sound one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,24 +14,24 @@ from sltoolkit.wire.turn import Turn
 
 @dataclass(kw_only=True, eq=False)
 class Planted(Defense):
-    """Sound: fresh noise from the turn's stream; the others break something of it."""
+    """A sound defense: fresh noise from the turn's stream; the other defenses each break it."""
 
     citation: ClassVar[str] = "nobody 2026"
     strength: ClassVar[str] = "std"
     std: float = 0.5
 
     def noise(self, z: Tensor, turn: Turn) -> Tensor:
-        """Standard normal."""
+        """Standard normal noise."""
         return torch.randn(z.shape, generator=turn.rng.torch())
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """Add it."""
+        """Add the noise."""
         return z + self.std * self.noise(z, turn)
 
 
 @dataclass(kw_only=True, eq=False)
 class DoesNothing(Planted):
-    """Sends what would be sent without it."""
+    """Sends what would be sent without a defense."""
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """What it sends."""
@@ -40,7 +40,7 @@ class DoesNothing(Planted):
 
 @dataclass(kw_only=True, eq=False)
 class NoiseOnACopy(Planted):
-    """Adds its noise to a copy, and sends the original."""
+    """Adds noise to a copy, and sends the original."""
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """What it sends."""
@@ -51,7 +51,7 @@ class NoiseOnACopy(Planted):
 
 @dataclass(kw_only=True, eq=False)
 class NoiseOnlyInTraining(Planted):
-    """Adds noise while training alone: what is deployed is undefended."""
+    """Adds noise only during training, so the deployed client is undefended."""
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """What it sends."""
@@ -60,7 +60,7 @@ class NoiseOnlyInTraining(Planted):
 
 @dataclass(kw_only=True, eq=False)
 class NoEvidence(Planted):
-    """Measures that it does nothing."""
+    """Claims in its evidence that it changes nothing."""
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
         """What it claims."""
@@ -96,7 +96,7 @@ class OnlyAZeroLoss(DoesNothing):
 
 @dataclass(kw_only=True, eq=False)
 class SoftMask(Planted):
-    """Scales channels down and calls them removed (an adaptive attacker scales them up again)."""
+    """Scales channels down and claims that they are zero; an attacker can scale them up again."""
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """What it sends."""
@@ -121,7 +121,7 @@ class Unseeded(Planted):
     """Draws from a generator that nobody seeds."""
 
     def noise(self, z: Tensor, turn: Turn) -> Tensor:
-        """Standard normal."""
+        """Standard normal noise."""
         generator = torch.Generator()
         generator.seed()
         return torch.randn(z.shape, generator=generator)
@@ -129,7 +129,7 @@ class Unseeded(Planted):
 
 @dataclass(kw_only=True, eq=False)
 class OneForAll(Planted):
-    """Refuses to be copied: client and label side are one object."""
+    """Refuses to be copied, so that all parties share one object."""
 
     _drawn: list[Tensor] = field(init=False, repr=False, default_factory=list)
 
@@ -156,14 +156,20 @@ class MeetsOnItsClass(Planted):
 
 @dataclass(kw_only=True, eq=False)
 class Promises(Planted):
-    """With what a guarantee may lack."""
+    """Gives a guarantee that may be incomplete.
+
+    Attributes:
+        limits: what the guarantee says about its limits.
+        growth: the epsilon of each release.
+        base: the epsilon without releases.
+    """
 
     limits: str = "labels"
     growth: float = 1.0
     base: float = 1.0
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
-        """What it promises."""
+        """The guarantee."""
         return Guarantee(
             mechanism="noise", released="smashed data", unit="one example",
             neighbors="replacement", epsilon=self.base + self.growth * releases, delta=delta,
@@ -173,6 +179,6 @@ class Promises(Planted):
 
 @dataclass(kw_only=True, eq=False)
 class Misnamed(Planted):
-    """Its strength is none of its parameters."""
+    """Names a strength that is none of its parameters."""
 
     strength: ClassVar[str] = "sigma"

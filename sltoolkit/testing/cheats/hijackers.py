@@ -1,4 +1,4 @@
-"""A server that hijacks a training and acts by more than it says, and one that doesn't."""
+"""A hijacker that acts through more than its messages, and an honest hijacker."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -17,16 +17,16 @@ from sltoolkit.testing.careless import HeardView
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuxSetup:
-    """The attacker's own samples."""
+    """A setup with the attacker's own samples."""
 
     aux: Aux
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shrinks(ActiveAttack[AuxSetup]):
-    """No cheat: teaches clients to send zeros, and answers with the mean of its own samples.
+    """No cheat: it teaches clients to send zeros, and answers with the mean of its own samples.
 
-    It sits behind a single cut.
+    It takes over a server behind a single cut.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
@@ -38,19 +38,19 @@ class Shrinks(ActiveAttack[AuxSetup]):
     def seize(
         self, honest: Stage, setup: AuxSetup, first: Tensor, *, rng: Stream
     ) -> tuple[Server, ListenerState]:
-        """Take the server's seat."""
+        """Take over the server's seat."""
         return self.server(), _MeanImage(setup.aux)
 
     def server(self) -> "ShrinkingServer":
-        """What sits there."""
+        """The party that takes over the seat."""
         return ShrinkingServer()
 
 
 class ShrinkingServer(Server):
-    """Sends the gradient of the smashed data's square."""
+    """Sends back the gradient of the squared smashed data."""
 
     def learn(self, learning: bool) -> None:
-        """It has nothing to learn."""
+        """Nothing to do, since it has nothing to learn."""
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
         """Twice the smashed data, (B, ...)."""
@@ -63,10 +63,10 @@ class _MeanImage(ListenerState):
         self.aux = aux
 
     def hear(self, heard: BatchView) -> None:
-        """Nothing."""
+        """Ignore the batch."""
 
     def finish(self, view: HeardView) -> Reconstruction:
-        """The mean of its own samples for every target."""
+        """The mean of the attacker's own samples for every target."""
         images = self.aux.x.mean(0).expand(view.smashed.shape[1], *self.aux.x.shape[1:])
         return Reconstruction(images=images.clone())
 
@@ -74,10 +74,10 @@ class _MeanImage(ListenerState):
 @final
 @dataclass(frozen=True, kw_only=True)
 class DrawsFromGlobals(Shrinks):
-    """Draws from the random generators that everybody shares."""
+    """Draws from the random generators that all parties share."""
 
     def server(self) -> ShrinkingServer:
-        """One that draws."""
+        """A server that draws random numbers."""
         return _DrawingServer()
 
 

@@ -1,4 +1,4 @@
-"""Listeners that cheat: some touch what they listen to, some answer by what they shouldn't know."""
+"""Listeners that cheat: some change the run, some use what they should not know."""
 
 import gc
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from sltoolkit.testing.recorder import Public
 
 
 def live(heard: BatchView) -> Any:
-    """The party whose network the batch view copies."""
+    """The live party whose network the batch view copies."""
     return cells(heard.network)["owner"]
 
 
@@ -28,17 +28,17 @@ class LeavesGradients(Careless):
     """Finds the live server behind its replica, and back-propagates through it."""
 
     def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """Adds to the gradients of the live network."""
+        """Add to the gradients of the live network."""
         live(heard).module(heard.messages["smashed", "in"]).sum().backward()
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class MovesBuffers(Careless):
-    """Runs smashed data through the live server in training mode: BatchNorm remembers it."""
+    """Runs smashed data through the live server in training mode, which BatchNorm remembers."""
 
     def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """Moves running statistics."""
+        """Change the running statistics."""
         with torch.no_grad():
             live(heard).module(heard.messages["smashed", "in"])
 
@@ -46,10 +46,10 @@ class MovesBuffers(Careless):
 @final
 @dataclass(frozen=True, kw_only=True)
 class SharesStream(Careless):
-    """Draws from the live server's stream: its dropout masks shift."""
+    """Draws from the live server's stream, so the server's dropout masks shift."""
 
     def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """One number is enough."""
+        """Draw one number, which is enough."""
         with live(heard).rng.scope():
             torch.rand(1)
 
@@ -60,7 +60,7 @@ class Answers(Careless):
     """Changes the live server's weights."""
 
     def listen(self, heard: BatchView, network: nn.Module) -> None:
-        """A bit."""
+        """Change each weight a little."""
         with torch.no_grad():
             for parameter in live(heard).module.parameters():
                 parameter.add_(1e-6)
@@ -72,7 +72,7 @@ class Peeks(Careless):
     """Looks for the private samples in memory while it listens."""
 
     def open(self, setup: Public, first: BatchView, *, rng: Stream) -> ListenerState:
-        """An ear that searches."""
+        """A state that searches memory."""
         return _Brightness(
             lambda: [o.private_holdout.x for o in gc.get_objects() if type(o) is Split]
         )
@@ -84,7 +84,7 @@ class Drifts(Careless):
     """Draws from a generator that nobody seeds."""
 
     def open(self, setup: Public, first: BatchView, *, rng: Stream) -> ListenerState:
-        """An ear with a generator of its own."""
+        """A state with its own generator."""
         generator = torch.Generator()
         generator.seed()
         return _Brightness(lambda: [torch.rand(3, generator=generator)])
@@ -93,10 +93,10 @@ class Drifts(Careless):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Wearies(Careless):
-    """Answers by the state of its stream, which goes on."""
+    """Answers with draws from a stream, whose state changes each time."""
 
     def open(self, setup: Public, first: BatchView, *, rng: Stream) -> ListenerState:
-        """An ear that draws."""
+        """A state that draws from the attacker's stream."""
         return _Brightness(lambda: [torch.rand(3, generator=rng.torch())])
 
 
@@ -106,10 +106,10 @@ OPENED: list[str] = []
 @final
 @dataclass(frozen=True, kw_only=True)
 class Overhears(Careless):
-    """Knows how many ears there are."""
+    """Counts how many listeners there are."""
 
     def open(self, setup: Public, first: BatchView, *, rng: Stream) -> ListenerState:
-        """One more."""
+        """A state that answers with the count, this listener included."""
         OPENED.append("ear")
         return _Brightness(lambda: [torch.tensor([float(len(OPENED))])])
 
@@ -122,10 +122,10 @@ class _Brightness(ListenerState):
         self.look = look
 
     def hear(self, heard: BatchView) -> None:
-        """Nothing."""
+        """Ignore the batch."""
 
     def finish(self, view: HeardView) -> Reconstruction:
-        """What it sees at the end."""
+        """Images as bright as the mean of what it finds at the end."""
         level = torch.cat([t.flatten() for t in self.look()]).mean()
         images = level.expand(view.smashed.shape[1], *view.task.input_shape)
         return Reconstruction(images=images.clone())

@@ -18,19 +18,19 @@ from sltoolkit.wire.turn import PhaseName
 
 @dataclass(frozen=True, kw_only=True)
 class Planted(Protocol):
-    """Sound: vanilla split learning; the others break something of it."""
+    """A sound protocol: vanilla split learning; the other protocols each break it."""
 
     parts: ClassVar[int] = 2
     citation: ClassVar[str] = "nobody 2026"
 
     @property
     def vanilla(self) -> Vanilla:
-        """What it consists of."""
+        """The vanilla protocol that does the work."""
         return Vanilla(clients=self.clients)
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """Those of vanilla."""
+        """The seats of vanilla."""
         return self.vanilla.seats
 
     def cast(self, casting: Casting) -> Cast:
@@ -38,14 +38,14 @@ class Planted(Protocol):
         return self.vanilla.cast(casting)
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """Every client in turn."""
+        """Train every client in turn."""
         self.vanilla.epoch(cast, clock, phase)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class CitesNobody(Planted):
-    """Names no paper."""
+    """Cites no paper."""
 
     citation: ClassVar[str] = "somebody, some time"
 
@@ -57,7 +57,7 @@ class HearsSilence(Planted):
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """The eavesdropper is said to hear labels that the server sends."""
+        """The seats of vanilla, with an eavesdropper that hears labels from the server."""
         silent = {"labels": LinkSource("labels", "server", "client")}
         return {**self.vanilla.seats, "eavesdropper": Holdings(links=silent)}
 
@@ -65,11 +65,11 @@ class HearsSilence(Planted):
 @final
 @dataclass(frozen=True, kw_only=True)
 class InventsGrants(Planted):
-    """Seats a server that knows what no view can ask for."""
+    """Seats a server with a grant that doesn't exist."""
 
     @property
     def seats(self) -> Mapping[Role, Holdings]:
-        """The server is said to know the truth."""
+        """The seats of vanilla, with a server that knows the truth."""
         server = self.vanilla.seats["server"]
         knowing = Holdings(links=server.links, knows=server.knows | {"truth"})
         return {**self.vanilla.seats, "server": knowing}
@@ -78,10 +78,10 @@ class InventsGrants(Planted):
 @final
 @dataclass(frozen=True, kw_only=True)
 class OnlyTalksOfLearning(Planted):
-    """Says that its parties learn, and lets them stand still."""
+    """Declares that its parties learn, but lets none of them learn."""
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """Every client in turn, and nobody learns."""
+        """Let every client take its turn without learning."""
         cast.learn(False)
         super().epoch(cast, clock, phase)
 
@@ -89,10 +89,10 @@ class OnlyTalksOfLearning(Planted):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Unseeded(Planted):
-    """Draws from the random generators that everybody shares."""
+    """Draws from the random generators that all parties share."""
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """The last client's weights move at random, too."""
+        """Train, and add random numbers to the last client's weights."""
         super().epoch(cast, clock, phase)
         with torch.no_grad():
             for parameter in cast.clients[-1].party.module.parameters():
@@ -102,10 +102,10 @@ class Unseeded(Planted):
 @final
 @dataclass(frozen=True, kw_only=True)
 class NoticesEars(Planted):
-    """Behaves while somebody listens."""
+    """Behaves differently if somebody listens."""
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """Nobody learns where there is an ear."""
+        """Train, but learn only if there is no ear."""
         cast.learn(not vars(cast.wire)["_ears"])
         super().epoch(cast, clock, phase)
 
@@ -113,10 +113,10 @@ class NoticesEars(Planted):
 @final
 @dataclass(frozen=True, kw_only=True)
 class NoticesDefenses(Planted):
-    """Trains less with a defense, whatever that does."""
+    """Behaves differently with a defense, whatever the defense does."""
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:
-        """Nobody learns where there is a defense."""
+        """Train, but learn only if there is no defense."""
         own = cast.clients[0].defense
         inner = own.inner if isinstance(own, Guarded) else own
         cast.learn(isinstance(inner, NoDefense))

@@ -25,7 +25,7 @@ def decoder(name: str, epochs: int, whats: dict[str, str]) -> Found:
 
 
 def _trained(victim: Victim, epochs: int) -> nn.Module:
-    """Adam at 0.01 along a cosine; nine tenths of aux teach, the rest choose the epoch."""
+    """Adam with rate 0.01 along a cosine; nine tenths of aux train, the rest chooses the epoch."""
     x = victim.data.aux.x[torch.randperm(len(victim.data.aux.x))]
     z, kept = smashed(victim, x), round(0.1 * len(x))
     own_x, own_z = x[kept:], z[kept:]

@@ -48,7 +48,7 @@ def whitebox(name: str) -> Found:
 
 
 def shadow() -> Found:
-    """`he_shadow`: a client trained to suit the server, then descended through."""
+    """`he_shadow`: a client is trained to fit the server, and the descent goes through it."""
     found: Found = {}
     for facts, victim in victims("he_shadow"):
         torch.manual_seed(1000 + facts["victim_seed"])
@@ -60,7 +60,7 @@ def shadow() -> Found:
 
 
 def _shadow(victim: Victim) -> nn.Module:
-    """min CE(f_s(f^(x')), y'), f_s frozen; the rate is halved nine times."""
+    """The shadow client: min CE(f_s(f^(x')), y') with f_s frozen; the rate is halved nine times."""
     client = copy.deepcopy(victim.client.client).train()
     for layer in client.modules():
         if isinstance(layer, nn.Conv2d):
@@ -93,7 +93,7 @@ def _through(client: nn.Module, z: Tensor, start: Tensor) -> Tensor:
 
 
 def unsplit() -> Found:
-    """`unsplit`: image and clone in turns, a new clone for every target."""
+    """`unsplit`: image and clone learn in turns, with a new clone for every target."""
     found: Found = {}
     for facts, victim in victims("unsplit"):
         torch.manual_seed(2000 + facts["victim_seed"])
@@ -104,7 +104,7 @@ def unsplit() -> Found:
 
 
 def _together(victim: Victim, z: Tensor, like: Tensor) -> Tensor:
-    """One image: 15 rounds of 20 steps on it and 20 on the clone, AMSGrad of 0.01."""
+    """One image: 15 rounds of 20 steps on the image and 20 on the clone; AMSGrad with rate 0.01."""
     clone = copy.deepcopy(victim.client.client).requires_grad_(True)
     for layer in clone.modules():
         if isinstance(layer, nn.Conv2d):

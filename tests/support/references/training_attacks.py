@@ -1,4 +1,4 @@
-"""Attacks beside a training as plain loops: SDAR, PCAT, FSHA and its property inference.
+"""Attacks on a training as plain loops: SDAR, PCAT, FSHA and its property inference.
 
 Each trains client and server (and tail) itself, with Adam on cross-entropy in random batches, and
 follows the losses of Zhu et al. 2025, Gao and Zhang 2023 or Pasquini et al. 2021 in every step.
@@ -44,7 +44,7 @@ def bce(logits: Tensor, real: float) -> Tensor:
 
 
 class Honest:
-    """The parties, before their training; `tail` is None behind whole logits."""
+    """The parties before their training; `tail` is None if the server computes the logits."""
 
     def __init__(self, victim: Victim, training: Training, seed: int) -> None:
         torch.manual_seed(seed)
@@ -58,28 +58,28 @@ class Honest:
         self.optimizer = adam(*parties, lr=training.lr)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All batches of all epochs."""
+        """The batches of all epochs."""
         held = self.data.private_train
         for _ in range(self.training.epochs):
             for rows in torch.randperm(len(held.y)).split(self.training.batch_size):
                 yield held.x[rows], held.y[rows]
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """Everybody learns the task; what the client sent, (B, ...)."""
+        """All parties learn the task for one step; returns what the client sent, (B, ...)."""
         z = self.client(x)
         out = self.server(z)
         follow(self.optimizer, cross_entropy(self.tail(out) if self.tail else out, y))
         return z.detach()  # type: ignore[no-any-return]
 
     def own(self, count: int) -> tuple[Tensor, Tensor]:
-        """Samples of the attacker, with replacement."""
+        """Samples of the attacker, drawn with replacement."""
         aux = self.data.aux
         rows = torch.randint(len(aux.y), (count,))
         return aux.x[rows], aux.y[rows]
 
 
 def frozen(network: nn.Module) -> nn.Module:
-    """As it is now, in inference mode."""
+    """A copy of the network in evaluation mode, which no longer learns."""
     return copy.deepcopy(network).eval().requires_grad_(False)
 
 
@@ -93,7 +93,7 @@ def renewed(network: nn.Module) -> nn.Module:
 
 
 def sdar(name: str) -> Found:
-    """`sdar` and `sdar_u_shaped`: simulator, decoder and their two critics."""
+    """`sdar` and `sdar_u_shaped`: a simulator, a decoder and their two critics."""
     found: Found = {}
     for facts, victim in victims(name, trained=False):
         honest = Honest(victim, facts["training"], 4000 + facts["victim_seed"])
@@ -111,7 +111,7 @@ def sdar(name: str) -> Found:
 
 
 def _sdar(honest: Honest, victim: Victim) -> tuple[nn.Module, nn.Module | None]:
-    """The decoder, and in a U-shape the tail simulator."""
+    """The trained decoder and, for the U-shape, the simulated tail."""
     task, aux = victim.task, honest.data.aux
     shape, seen = task.smashed_shape, honest.tail is None
     e = renewed(honest.client)
@@ -151,7 +151,7 @@ def _sdar(honest: Honest, victim: Victim) -> tuple[nn.Module, nn.Module | None]:
 
 
 def _all(losses: dict[torch.optim.Optimizer, Tensor]) -> None:
-    """All gradients are taken before anybody moves."""
+    """Take all gradients before any network takes its step."""
     slopes = {}
     for optimizer, loss in losses.items():
         weights = optimizer.param_groups[0]["params"]
@@ -198,7 +198,7 @@ def _one_of(y: Tensor, label: int) -> int:
 
 
 def fsha() -> Found:
-    """`fsha`: pilot, decoder and critic; the client follows the critic."""
+    """`fsha`: pilot, decoder and critic learn; the client follows the critic."""
     found: Found = {}
     for facts, victim in victims("fsha", trained=False):
         seed = 6000 + facts["victim_seed"]

@@ -1,8 +1,8 @@
-"""What reference loops share: the victims of a reproduction, scores, and what counts as agreement.
+"""What reference loops share: a reproduction's victims, scores, and the rule for agreement.
 
 A reference loop is written straight from a paper's equations: plain torch, one target after the
-other or a plain training loop, no attack code of the toolkit. It has the networks in common with
-the toolkit's attack, and the victims.
+other or a plain training loop, no attack code of the toolkit. It shares the networks and the
+victims with the toolkit's attack.
 """
 
 from collections.abc import Iterator
@@ -28,18 +28,18 @@ from sltoolkit.training.victim import Victim
 FOLDER = Path(__file__).parents[3] / "reproductions"
 
 Found = dict[tuple[str, str], list[float]]
-"""(what, metric) of an expectation -> a number per victim."""
+"""The `what` and the metric of an expectation -> one number per victim."""
 
 LEAST = 0.02
-"""The share of a value that two loops may differ by, however little victims do."""
+"""The share of a value by which two loops may differ even if the victims hardly differ."""
 
 
 def victims(name: str, *, trained: bool = True) -> Iterator[tuple[dict[str, Any], Victim]]:
-    """What identifies each victim of a reproduction's small scale, and the victim.
+    """The victims of a reproduction's small scale, each with what identifies it.
 
     Args:
-        name: of the reproduction.
-        trained: false leaves it as it is before its training.
+        name: the reproduction's name.
+        trained: whether the victims are trained; False gives them before their training.
     """
     spec = load_spec(load_reproduction(FOLDER / f"{name}.toml", "small").experiment)
     for planned in plan_of(spec).victims.values():
@@ -65,7 +65,7 @@ def smashed(victim: Victim, x: Tensor) -> Tensor:
 
 
 def scores(guess: Tensor, truth: Tensor) -> dict[str, float]:
-    """The means over images of their errors, PSNR, SSIM (where defined), and affine error."""
+    """Means over images of error, PSNR, SSIM (where it is defined) and affine error."""
     inside = guess.clamp(0, 1).double()
     errors = (inside - truth.double()).square().flatten(1).mean(1)
     found = {"mse": float(errors.mean()), "psnr_db": float((-10 * errors.log10()).mean())}
@@ -84,20 +84,20 @@ def _ssim(a: Tensor, b: Tensor) -> float:
 
 
 def _affine(guess: Tensor, truth: Tensor) -> float:
-    """The least mean squared error of a * guess + b."""
+    """The least mean squared error of a * guess + b, over all a and b."""
     known = torch.stack([guess.flatten().double(), torch.ones(guess.numel()).double()], dim=1)
     fit = torch.linalg.lstsq(known, truth.flatten().double()[:, None]).solution
     return float((known @ fit - truth.flatten().double()[:, None]).square().mean())
 
 
 def note(found: Found, what: str, measured: dict[str, float], *metrics: str) -> None:
-    """Keep what was measured of a victim."""
+    """Add a victim's numbers to those of the others."""
     for metric in metrics:
         found.setdefault((what, metric), []).append(measured[metric])
 
 
 def agreement(numbers: list[float]) -> float:
-    """How far two means over victims may be apart if both loops do the same at random.
+    """How far apart two means over victims may be if both loops do the same except for chance.
 
     Two standard errors of the difference, from the spread over the reference's victims; at least
     `LEAST` of the mean.
