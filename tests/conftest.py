@@ -10,6 +10,8 @@ import pooch
 import pytest
 import torch
 
+pytest.register_assert_rewrite("support")  # a failing check says what it compared
+
 
 def pytest_collection_finish() -> None:
     """What is imported and collected stays: who collects garbage needn't look at it again."""
