@@ -51,10 +51,6 @@ ABOUT_SEVERAL = {
 
 ELSEWHERE = {
     "adversary/descended": "adversary/test_descent",
-    "attacks/gradients/idlg": "attacks/gradients/test_dlg",
-    "attacks/labels/direction": "attacks/labels/test_exact",
-    "attacks/labels/logit_gradient": "attacks/gradients/test_first_layer",
-    "attacks/labels/norm": "attacks/labels/test_exact",
     "bench/figures": "report/test_figures",
     "bench/reproduction": "e2e/test_reproduction",
     "bench/run": "e2e/test_bench",
