@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from support.feature_blocks import EACH, replay
-from support.feature_networks import Monolith, parts, schedule
-from support.tiny import EPOCHS, SGD, close, data, flat, play
+from support.feature_networks import Monolith, parts, play_parts, schedule, weights
+from support.tiny import ADAM, EPOCHS, SGD, close, data, flat, play
 
+from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.protocols import ExtendedVanilla, Protocol, Vanilla, Vertical
 from sltoolkit.streams import Stream
 from sltoolkit.training.phases import deploy
@@ -60,3 +61,9 @@ def test_the_first_party_keeps_what_fits_and_draws_anew_what_does_not() -> None:
     fitted, whole = run.cast.clients[0].initial[0][1], parts(2, "mlp")[0][1]  # type: ignore[index]
     assert tuple(fitted.weight.shape) == (8, 18)
     assert not torch.equal(fitted.bias, whole.bias)
+
+
+def test_no_defense_is_bit_identical_to_the_seams_doing_nothing() -> None:
+    plain = play_parts(Vertical(clients=3), parts(2), ADAM, defense=NoDefense())[0]
+    seams = play_parts(Vertical(clients=3), parts(2), ADAM, defense=Defense())[0]
+    assert torch.equal(weights(plain), weights(seams))
