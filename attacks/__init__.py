@@ -1,4 +1,4 @@
-"""Attacks: one file each, by what they steal, and one line here, which registers the attack."""
+"""Attacks: one file each, in folders by kind; the import of its class here registers an attack."""
 
 from sltoolkit.attacks.gradients.dlg import DLG as DLG
 from sltoolkit.attacks.gradients.first_layer import FirstLayer as FirstLayer
@@ -23,4 +23,4 @@ from sltoolkit.attacks.listening.sdar import SDAR as SDAR
 from sltoolkit.contracts.registry import plugins_in
 
 ATTACKS: dict[str, type] = plugins_in(globals())
-"""Every attack by its name, which is that of its file."""
+"""Every attack by its name, which is the name of its file."""

@@ -72,7 +72,7 @@ def advance(done: int, total: int) -> None:
 
 @contextmanager
 def watch_rehearsals(watcher: Watcher | None) -> Iterator[None]:
-    """Let `watcher` watch each dress rehearsal that happens here, from 0 to 100 per cent."""
+    """Let `watcher` watch each training rehearsal that happens here, from 0 to 100 per cent."""
     token = _rehearsals.set(watcher)
     try:
         yield
@@ -82,7 +82,7 @@ def watch_rehearsals(watcher: Watcher | None) -> Iterator[None]:
 
 @contextmanager
 def rehearsal() -> Iterator[None]:
-    """What is computed here is one dress rehearsal."""
+    """What is computed here is one training rehearsal."""
     watcher = _rehearsals.get()
     with nullcontext() if watcher is None else watch(watcher):
         yield

@@ -1,1 +1,1 @@
-"""Inputs from gradients or weights."""
+"""Attacks that reconstruct inputs from gradients or weights."""

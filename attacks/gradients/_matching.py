@@ -1,17 +1,19 @@
 """What attacks on weight updates share: a batch's update as a function of a guess of the batch.
 
-The attacker knows the client's network and program, so for guessed inputs x (B, ...) and label
-probabilities y (B, C) it computes what would have been heard,
+The attacker knows the client's network and program. So for guessed inputs x (B, ...) and label
+probabilities y (B, C) it computes the update that it would have heard,
     u(x, y) = grad over weights of  mean over the batch of  -sum over c of y_c log softmax(f(x))_c,
 or, after E > 1 local steps of SGD, the change of the weights over these steps divided by lr * E
-(Geiping et al. 2020, section 6.2, "federated averaging"), and compares it with what was heard.
+(Geiping et al. 2020, section 6.2, "federated averaging"). It compares u with what it heard.
 
-Dropout is off, since the client's masks can't be known. BatchNorm layers see the guessed batch's
-statistics, as the client's saw the true ones.
+Dropout is off, since the attacker can't know the client's masks. BatchNorm layers use the
+statistics of the guessed batch, as the client's used those of the true one.
 
-A step of a fresh Adam is the gradient's sign, which has no derivative; in its place stands
-    u / (|u| + 0.1 rms(u)),   the root mean square over each weight tensor,
-which is small where small gradients leave the sign open. Further steps are taken for the first's.
+The first step of a fresh Adam is the sign of the gradient, which has no derivative. It is replaced
+by
+    u / (|u| + 0.1 rms(u)),   with rms the root mean square over each weight tensor,
+which is small where a small gradient leaves the sign uncertain. If the client took several steps of
+Adam, their change is compared with this model of the first one.
 """
 
 import copy
@@ -29,7 +31,7 @@ from sltoolkit.contracts.knowledge import Updates
 from sltoolkit.errors import SpecError, ThreatModelError
 
 Gradients = Mapping[str, Tensor]
-"""By parameter."""
+"""Gradients by the name of their parameter."""
 
 _TINY = 1e-30
 _SOFT = 0.1
@@ -38,7 +40,7 @@ _SOFT = 0.1
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UpdatesView:
-    """Updates, and nothing else."""
+    """What DLG and its relatives need: the updates, and shapes and classes."""
 
     updates: Updates
     task: Task
@@ -46,15 +48,15 @@ class UpdatesView:
 
 @final
 class Matching:
-    """Updates of guesses, to compare with those heard.
+    """Computes the updates of guesses, to compare with the updates that were heard.
 
     Args:
         updates: what was heard.
-        name: the attack's, for refusals.
+        name: the name of the attack, for error messages.
 
     Attributes:
-        heard: gradients by parameter, (G, ...) for G groups.
-        groups: how many.
+        heard: the gradients heard, by parameter, (G, ...) for G groups.
+        groups: the number of groups, G.
         batch: samples per group.
 
     Raises:
@@ -78,13 +80,13 @@ class Matching:
         self._steps = 1 if updates.kind == "weight_grad" or self._signs else updates.steps
 
     def heard_of(self, groups: Tensor) -> dict[str, Tensor]:
-        """What was heard of these groups (M,): (M, ...) by parameter."""
+        """The gradients heard from the groups with these indices (M,): (M, ...) by parameter."""
         return {name: gradient[groups] for name, gradient in self.heard.items()}
 
     def of(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """The update of one guess, x (B, ...) and y (B, C), with its graph; as heard, not by group.
+        """The update of one guess, x (B, ...) and y (B, C), with its graph; no group dimension.
 
-        It is scaled as `Updates.gradients` scales what was heard.
+        It is scaled as `Updates.gradients` scales the updates that were heard.
         """
         slope = grad(self._loss)
         lr, decay = self._training.lr, self._training.weight_decay
@@ -106,7 +108,7 @@ class Matching:
         return {n: (before[n] - weights[n]) / scale - decay * before[n] for n in self._names}
 
     def of_many(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """The updates of guesses for M groups, x (M, B, ...) and y (M, B, C): (M, ...) each."""
+        """The updates of guesses for M groups, x (M, B, ...) and y (M, B, C); each (M, ...)."""
         found: dict[str, Tensor] = vmap(self.of, randomness="different")(x, y)
         return found
 
@@ -117,13 +119,13 @@ class Matching:
 
 
 def _soft_sign(gradient: Tensor) -> Tensor:
-    """About the sign, of entries that aren't small among those of their tensor."""
+    """A smooth sign: near +1 or -1 for entries that aren't small compared with their tensor."""
     size = gradient.square().mean().clamp(min=_TINY).sqrt()
     return gradient / (gradient.abs() + _SOFT * size)
 
 
 def _as_known(network: nn.Module) -> nn.Module:
-    """As the client computes, less what only the client knows; nothing is written to it."""
+    """A copy that computes as the client does, without what only the client knows (dropout)."""
     known = copy.deepcopy(network).requires_grad_(False).train()
     replace_all_batch_norm_modules_(known)  # running statistics take no part in training mode
     for layer in known.modules():
@@ -133,12 +135,12 @@ def _as_known(network: nn.Module) -> nn.Module:
 
 
 def squared_distance(guess: Gradients, heard: Gradients) -> Tensor:
-    """The sum of squared differences over all weights, (M,), of (M, ...) (Zhu et al. 2019)."""
+    """The sum of squared differences over all weights: (M, ...) to (M,) (Zhu et al. 2019)."""
     return torch.stack([(guess[n] - heard[n]).square().flatten(1).sum(1) for n in heard]).sum(0)
 
 
 def cosine_distance(guess: Gradients, heard: Gradients) -> Tensor:
-    """1 - cosine over all weights together, (M,), of gradients (M, ...) (Geiping et al. 2020)."""
+    """1 - cosine over all weights together: (M, ...) to (M,) (Geiping et al. 2020)."""
 
     def dot(a: Gradients, b: Gradients) -> Tensor:
         return torch.stack([(a[n] * b[n]).flatten(1).sum(1) for n in heard]).sum(0)
@@ -150,11 +152,12 @@ def cosine_distance(guess: Gradients, heard: Gradients) -> Tensor:
 def sole_labels(updates: Updates, task: Task) -> Tensor | None:
     """The labels of groups of one sample, (G,), read off the last layer (Zhao et al. 2020).
 
-    With a bias: its gradient is softmax - onehot, whose only negative entry is the label's. Else,
-    iDLG's rule: the rows of the weights' gradient are that entry times the features, so if no
-    feature is negative (behind a ReLU or sigmoid) the label's row alone has a negative sum.
+    If the layer has a bias, the bias's gradient is softmax - onehot, whose only negative entry is
+    the label's. Otherwise iDLG's rule applies: each row of the weights' gradient is that entry
+    times the features. So if no feature is negative (behind a ReLU or a sigmoid), only the label's
+    row has a negative sum.
 
-    None: a group holds several samples, or the network has no last linear layer.
+    Returns None if a group holds several samples, or if the network has no last linear layer.
     """
     if updates.batch != 1:
         return None
@@ -167,10 +170,10 @@ def sole_labels(updates: Updates, task: Task) -> Tensor | None:
 
 
 def require_scale(updates: Updates, *, name: str) -> None:
-    """Refuse changes of weights that are no gradients up to a known factor.
+    """Refuse weight changes that aren't gradients up to a known factor.
 
     Raises:
-        SpecError: for weights after other steps than SGD's.
+        SpecError: if the client sends weights and its optimizer isn't SGD.
     """
     if updates.kind == "weights" and updates.training.optimizer != "sgd":
         raise SpecError(

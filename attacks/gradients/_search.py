@@ -1,7 +1,7 @@
 """The search that DLG and iDLG share: L-BFGS from noise to inputs whose gradients were heard.
 
-All groups of targets are searched for at once, each with a memory, a best point and an end of its
-own, as if alone.
+All groups of targets are searched for at once. Each group has its own memory, best point and
+stopping time, so that it fares as it would alone.
 """
 
 from collections.abc import Sequence
@@ -23,28 +23,30 @@ from sltoolkit.progress import advance, part
 from sltoolkit.streams import Stream
 
 MATCHED = 1e-7
-"""A squared distance below this share of the squared gradients is as near as float32 comes."""
+"""A squared distance below this share of the squared gradients is as close as float32 can get."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leak(Attack[UpdatesView]):
-    """Match gradients by L-BFGS; attacks say what is searched for, and by which objective."""
+    """Match gradients by L-BFGS; subclasses say what is searched for, and by which objective."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
     family: ClassVar[Family] = "reconstruction"
     view: ClassVar[type] = UpdatesView
 
     steps: Annotated[
-        int, Parameter("iterations, of `inner` steps of L-BFGS each, at most", least=1)
+        int, Parameter("maximum number of iterations, each of `inner` steps", least=1)
     ] = 300
-    restarts: Annotated[int, Parameter("starts per group, at most", least=1)] = 8
+    restarts: Annotated[int, Parameter("maximum number of starts per group", least=1)] = 8
     inner: Annotated[
         int,
-        Parameter("steps of L-BFGS per iteration; 20 are torch's default and the codes'", least=1),
+        Parameter(
+            "steps of L-BFGS per iteration; torch's default and the authors' code have 20", least=1
+        ),
     ] = 20
     chunk: Annotated[
         int,
-        Parameter("groups searched for at once; fewer, where memory doesn't hold them", least=1),
+        Parameter("groups that are searched for at once; fewer if memory is short", least=1),
     ] = 64
 
     @classmethod
@@ -55,13 +57,13 @@ class Leak(Attack[UpdatesView]):
     def search(
         self, objective: Objective, shapes: Sequence[tuple[int, ...]], heard: Matching, rng: Stream
     ) -> Reconstruction:
-        """Find every group's inputs; `gradient_loss` is the mean objective that is left.
+        """Find every group's inputs; the diagnostic `gradient_loss` is the mean final objective.
 
         Args:
-            objective: from the unknowns of some groups, each (M, B, ...), and these groups (M,), to
-                their losses (M,), to be compared with squared gradients.
-            shapes: of the unknowns of one sample; inputs come first.
-            heard: what was heard.
+            objective: maps the unknowns of some groups, each (M, B, ...), and the groups' indices
+                (M,) to their losses (M,), in the unit of squared gradients.
+            shapes: the shapes of one sample's unknowns; its input comes first.
+            heard: the updates that were heard.
             rng: the attacker's stream.
         """
         problem = _Problem(objective, shapes, heard, rng)
@@ -79,9 +81,10 @@ class Leak(Attack[UpdatesView]):
         )
 
     def _best(self, problem: "_Problem", groups: Tensor) -> tuple[Tensor, Tensor]:
-        """The start of each group (M,) that matches best: its point (M, P) and loss (M,).
+        """The best result of each group (M,) over its starts: the points (M, P) and losses (M,).
 
-        A start that has matched the gradients is the last; one that diverges loses to any other.
+        A group that has matched the gradients makes no further start. A start that diverged loses
+        to any other.
         """
         with part(1 / self.restarts):
             points, losses = self._descend(problem, groups)
@@ -96,7 +99,7 @@ class Leak(Attack[UpdatesView]):
         return points, losses
 
     def _descend(self, problem: "_Problem", groups: Tensor) -> tuple[Tensor, Tensor]:
-        """From noise, the best points that L-BFGS comes by at rate 1, and their losses."""
+        """One start from noise: the best points that L-BFGS passes at rate 1, and their losses."""
         point = problem.start(groups)
         best, least = point.clone(), point.new_full((len(point),), torch.inf)
         lbfgs, alive = RowwiseLBFGS(point), torch.arange(len(point), device=point.device)
@@ -119,7 +122,7 @@ class Leak(Attack[UpdatesView]):
 
 @final
 class _Problem:
-    """What is minimized: a group's unknowns, one after another, are its point of P numbers."""
+    """What is minimized. A group's unknowns, concatenated, are its point of P numbers."""
 
     def __init__(
         self, objective: Objective, shapes: Sequence[tuple[int, ...]], heard: Matching, rng: Stream
@@ -133,7 +136,7 @@ class _Problem:
         self.enough = MATCHED * power
 
     def start(self, groups: Tensor) -> Tensor:
-        """Standard normal points of these groups, of each from its own stream."""
+        """Standard normal points of these groups; each group draws from its own stream."""
         return torch.stack([self._normal(self._draws[int(g)]) for g in groups])
 
     def unknowns(self, point: Tensor) -> list[Tensor]:
@@ -148,7 +151,7 @@ class _Problem:
         return loss.detach(), torch.autograd.grad(loss.sum(), point)[0]
 
     def step_of(self, count: int) -> list[Tensor]:
-        """One step of the first groups, to see what memory it takes."""
+        """One step of the first `count` groups, to see how much memory it takes."""
         groups = torch.arange(count, device=self._like.device)
         point = self._like.new_zeros(count, sum(self._sizes))
         RowwiseLBFGS(point).step(self.slope(point, groups)[1])

@@ -1,19 +1,19 @@
 """The first layer's gradient, solved for its input: exact, without optimization.
 
-Adversary: a party that hears the gradients (or weights) that a client sends of a single sample,
-where the network begins with a linear layer with a bias. It needs no data.
+Adversary: a party that hears the gradients (or weights) that a client sends for a single sample.
+The network must begin with a linear layer with a bias. The attacker needs no data.
 
 Idea (Phong et al. 2018, section 3.2; Geiping et al. 2020, proposition 3.1): for h = W x + b,
     dL/dW_i = dL/db_i * x   and so   x = dL/dW_i / dL/db_i   for every unit i with dL/db_i != 0.
-All units agree on x, so we take their mean weighted by (dL/db_i)^2,
+All units agree on x, so the attack takes their mean weighted by (dL/db_i)^2,
     x = sum over i of dL/db_i dL/dW_i  /  sum over i of (dL/db_i)^2,
-which is the least-squares solution: exact if the gradient is, and the best of a noisy one. The
-change of the weights over several local steps of SGD, with momentum or without, is a sum of such
-products with the same x, so it is as exact.
+which is the least-squares solution: it is exact if the gradient is exact, and the best estimate if
+the gradient is noisy. The change of the weights over several local steps of SGD, with momentum or
+without, is a sum of such products with the same x, so the solution stays exact.
 
 Departures from the papers:
-1. A weighted mean stands in place of any one unit.
-2. Inputs whose gradient vanishes at every unit (a saturated loss, dead units) can't be found: they
+1. A weighted mean over all units takes the place of a single unit.
+2. Inputs whose gradient vanishes at every unit (a saturated loss, dead units) can't be found. They
    come out as zeros.
 """
 
@@ -38,7 +38,7 @@ from sltoolkit.streams import Stream
 class FirstLayer(Attack[UpdatesView]):
     """Divide the first layer's weight gradient by its bias gradient; one sample per update.
 
-    A part of the network is enough, so eavesdroppers of SplitFed's fed server can do it, too.
+    A part of the network is enough, so an eavesdropper on SplitFed's fed server can do it, too.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -53,8 +53,8 @@ class FirstLayer(Attack[UpdatesView]):
         """Solve for every target; nothing is random.
 
         Raises:
-            SpecError: if updates are of several samples, or not to the scale of a gradient, or the
-                network doesn't begin with a linear layer with a bias.
+            SpecError: if an update is that of several samples, if updates aren't gradients up to a
+                known factor, or if the network doesn't begin with a linear layer with a bias.
         """
         updates = view.updates
         require_scale(updates, name="first_layer")
@@ -72,7 +72,7 @@ class FirstLayer(Attack[UpdatesView]):
 def solve(weight: Tensor, bias: Tensor) -> Tensor:
     """Inputs (N, d) of a linear layer with gradients (N, u, d) of its weights, (N, u) of its bias.
 
-    They are zeros where the bias's gradient is.
+    An input whose bias gradient is all zeros comes out as zeros.
     """
     size = bias.square().sum(1, keepdim=True)
     x = torch.einsum("nu,nud->nd", bias, weight) / size
@@ -83,7 +83,7 @@ def _first(updates: Updates, task: Task) -> str:
     """The name of the linear layer that takes the inputs.
 
     Raises:
-        SpecError: if another layer does, or it has no bias.
+        SpecError: if the first layer isn't linear on all inputs, or has no bias.
     """
     layers = [
         (name, m) for name, m in updates.network.named_modules()
@@ -103,7 +103,7 @@ def _first(updates: Updates, task: Task) -> str:
 
 
 def _takes_inputs(network: nn.Module, layer: nn.Linear, task: Task) -> bool:
-    """Whether the layer gets the network's inputs, flattened, and not something made of them."""
+    """Whether the layer gets the network's inputs themselves, flattened."""
     taken: list[Tensor] = []
 
     def keep(_: nn.Module, given: tuple[Any, ...]) -> None:

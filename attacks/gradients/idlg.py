@@ -1,17 +1,17 @@
 """Improved deep leakage from gradients: the label is read off exactly, then the input is found.
 
-Adversary: a party that hears the gradients (or weights) that a client sends of a single sample, and
-the network. It needs no data.
+Adversary: a party that hears the gradients (or weights) that a client sends for a single sample,
+and knows the network. It needs no data.
 
 Idea (Zhao, Mopuri and Bilen 2020, sections 3.2 and 3.3): with cross-entropy the gradient at the
-logits is softmax - onehot, whose only negative entry is the label's, and it shows in the last
-layer's gradients. With the label known, the search of DLG has only the input left to find:
+logits is softmax - onehot, whose only negative entry is the label's. The last layer's gradients
+show this entry. Once the label is known, DLG's search has only the input left to find:
     min over x   || u(x, onehot label) - heard ||^2.
 
 Departures from the paper and its code (github.com/PatrickZH/Improved-Deep-Leakage-from-Gradients):
-1. Where the last layer has a bias, the label is read off its gradient, which works for features of
-   either sign; the paper reads it off the weights' gradient, which we do without a bias.
-2. As for DLG: a search ends when nothing improves, and of up to `restarts` the best is kept.
+1. If the last layer has a bias, the label is read off the bias's gradient, which works for features
+   of either sign. Otherwise it is read off the weights' gradient, as in the paper.
+2. A search ends when nothing improves; the best of up to `restarts` starts is kept, as in `dlg`.
 """
 
 from dataclasses import dataclass
@@ -46,9 +46,9 @@ class IDLG(Leak):
         """Search for every target.
 
         Raises:
-            ThreatModelError: if the updates are those of a part of the network.
-            SpecError: if no label can be read off (of several samples, or without a last linear
-                layer), or if updates aren't to the scale of a gradient.
+            ThreatModelError: if the updates are those of only a part of the network.
+            SpecError: if no label can be read off (several samples per update, or no last linear
+                layer), or if updates aren't gradients up to a known factor.
         """
         labels = sole_labels(view.updates, view.task)
         if labels is None:

@@ -1,37 +1,39 @@
 """Inverting gradients: find the batch whose gradients point where those heard point.
 
-Adversary: a party that hears the gradients (or weights) that a client sends, and the network: the
-server and every eavesdropper in large-batch SGD and federated averaging. With its own samples (aux)
-it rehearses to choose the weight of the prior.
+Adversary: a party that hears the gradients (or weights) that a client sends, and knows the network:
+the server or an eavesdropper in large-batch SGD and federated averaging. If it holds samples of its
+own (aux), it rehearses on them to choose the weight of the prior.
 
 Idea (Geiping, Bauermeister, Droege and Moeller 2020, equation 4): the length of a gradient only
-tells how well the network fits, its direction tells the data, so over batches x in [0, 1]
+tells how well the network fits, but its direction tells the data. So over batches x in [0, 1] solve
     min over x   1 - cos(u(x, y), heard) + tv_weight * TV(x),
 by Adam (on the gradient's sign, in the paper), with u the gradient (or the change of the weights
 over the client's local steps) for labels y, and TV the mean over pixels of the root of the squared
-differences. It also works behind ReLU and on trained networks, where L-BFGS on squared distances
-(dlg) doesn't.
+differences. The attack also works with ReLU and on trained networks, where L-BFGS on squared
+distances (`dlg`) fails.
 
-Labels are those that the seat sees; else a single sample's is read off the last layer (as in idlg
-and the authors' code), and those of several samples, or of a network that ends in no linear layer,
-are searched along with the inputs, as in dlg.
+If the seat sees the labels, the attack uses them. Otherwise the label of a single sample is read
+off the last layer, as in `idlg` and the authors' code. If an update is that of several samples, or
+if the network has no last linear layer, the labels are searched along with the inputs, as in `dlg`.
 
 All groups of targets descend at once: torch.func.vmap computes a gradient of the weights per
 group, and Adam works element by element.
 
-Adaptive: own samples are heard as the targets were, through the client's own program, defense and
-local steps included, and the prior's weight is what recovers them best; R releases are averaged.
+Adaptive: aux samples pass through the client's own program, with its defense and local steps, as
+the targets did. The rehearsal keeps the weight of the prior that recovers them best. R releases are
+averaged.
 
-Departures from the paper (text P, public code C, github.com/JonasGeiping/invertinggradients, whose
-defaults, where they differ, are ours):
-1. The rate falls by 10 after 3/8, 5/8 and 7/8 of 4,800 steps (C); P's runs make 24,000.
-2. `signed` is off (C's default); P's experiments have it on.
-3. TV is isotropic with its epsilon under the root, shared by all attacks here; C has the mean of
-   |dx| plus that of |dy|.
-4. C normalizes by the data set's channel statistics; we by mean and standard deviation of all aux
-   values (without aux 1/2 and 1/4, of feature vectors 0 and 1), which scale start and steps.
-5. tv_weight is chosen by rehearsal; C states 0.1, P one per experiment.
-6. After a step of Adam, heard are signs of gradients; both papers know SGD alone.
+Departures from the paper (text P, public code C, github.com/JonasGeiping/invertinggradients; where
+P and C differ, the defaults here are C's):
+1. The rate falls by a factor of 10 after 3/8, 5/8 and 7/8 of 4,800 steps (C). P's runs make 24,000.
+2. `signed` is off (C's default). P's experiments have it on.
+3. TV is isotropic, with an epsilon under the root, as for all attacks here. C adds the mean of |dx|
+   and the mean of |dy|.
+4. Start and steps are scaled by the mean and standard deviation of all aux values (without aux, by
+   1/2 and 1/4 for images and 0 and 1 for feature vectors). C normalizes by the channel statistics
+   of the data set.
+5. `tv_weight` is chosen by rehearsal. C states 0.1, P one value per experiment.
+6. If the client steps by Adam, the attack hears the signs of gradients. P and C know only SGD.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,13 +56,13 @@ from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 TV_WEIGHTS = (0.1, 0.0, 1e-3, 1e-2, 1.0)
-"""What is rehearsed; the first, that of the authors' code, without anything to rehearse on."""
+"""The values that a rehearsal compares; the first, from the authors' code, is the default."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InvertingView:
-    """Updates, and what can be used besides."""
+    """The updates, shapes, and what the attack can use besides."""
 
     updates: Updates
     task: Task
@@ -73,7 +75,7 @@ class InvertingView:
 class InvertingGradients(Attack[InvertingView]):
     """Match the direction of gradients by Adam, with a smoothness prior.
 
-    What was chosen by rehearsal is in the outcome's `tuned`.
+    The values that a rehearsal chose are in the outcome's `tuned`.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -84,11 +86,11 @@ class InvertingGradients(Attack[InvertingView]):
         "privacy in federated learning? (NeurIPS; arXiv:2003.14053)"
     )
 
-    steps: Annotated[int, Parameter("steps of the descent, at most", least=1)] = 4800
+    steps: Annotated[int, Parameter("maximum number of steps", least=1)] = 4800
     lr: Annotated[
         float,
         Parameter(
-            "initial step size, in standard deviations of pixels; it falls by 10 three times",
+            "initial step size, in standard deviations of pixels; it is divided by 10 three times",
             above=0,
         ),
     ] = 0.1
@@ -103,21 +105,20 @@ class InvertingGradients(Attack[InvertingView]):
         bool, Parameter("whether inputs are kept in [0, 1]; feature vectors never are")
     ] = True
     restarts: Annotated[
-        int, Parameter("starts per group, of which the one with the least loss is kept", least=1)
+        int, Parameter("starts per group; the one with the least loss is kept", least=1)
     ] = 1
     window: Annotated[
         int | None,
         Parameter(
-            "steps without progress (of a thousandth of the loss) after which a group has arrived "
-            "and leaves; None: never, since what the last, small steps gain comes after a "
-            "standstill",
+            "steps without progress (a thousandth of the loss) after which a group stops; None: "
+            "never, since the last, small steps still gain after a standstill",
             least=1,
         ),
     ] = None
     chunk: Annotated[
         int,
         Parameter(
-            "groups (times restarts) that descend at once; fewer, where memory doesn't hold them",
+            "groups (times restarts) that descend at once; fewer if memory is short",
             least=1,
         ),
     ] = 64
@@ -128,7 +129,7 @@ class InvertingGradients(Attack[InvertingView]):
         return cls(steps=3)
 
     def candidates(self, view: InvertingView) -> Sequence[Self]:
-        """The weights of the total variation; inputs without neighbors have none."""
+        """The weights of the total variation to compare; just 0 for inputs without neighbors."""
         if self.tv_weight is None and not has_neighbors(view.task.input_shape):
             return [replace(self, tv_weight=0.0)]
         return super().candidates(view)
@@ -136,9 +137,10 @@ class InvertingGradients(Attack[InvertingView]):
     def rehearsal_view(
         self, view: InvertingView, *, rng: Stream
     ) -> tuple[InvertingView, Tensor] | None:
-        """Own samples as the client's program makes an update of them, in groups like the targets.
+        """Updates that the client's program makes of aux samples, in groups like the targets'.
 
-        As many as rehearsals use otherwise, and at least one group; None without so many.
+        It takes as many samples as other rehearsals do, but at least one group. It returns None if
+        there aren't that many.
         """
         updates, aux, count = view.updates, view.aux, _to_rehearse_on(view)
         if aux is None or not count:
@@ -151,10 +153,10 @@ class InvertingGradients(Attack[InvertingView]):
         return replace(view, updates=heard, aux=Aux(x=aux.x[rest], y=aux.y[rest]), labels=labels), x
 
     def run(self, view: InvertingView, *, rng: Stream) -> Reconstruction:
-        """Descend on all groups; `gradient_loss` is the mean final 1 - cos.
+        """Descend on all groups; the diagnostic `gradient_loss` is the mean final loss.
 
         Raises:
-            ThreatModelError: if the updates are those of a part of the network.
+            ThreatModelError: if the updates are those of only a part of the network.
         """
         matching = Matching(view.updates, name="inverting_gradients")
         fixed = self.candidates(view)[0]
@@ -182,7 +184,7 @@ class InvertingGradients(Attack[InvertingView]):
 
 
 def _to_rehearse_on(view: InvertingView) -> int:
-    """How many own samples make up whole groups and leave some over; 0: there is no rehearsal."""
+    """How many aux samples to rehearse on, in whole groups and with some left; 0: no rehearsal."""
     updates, aux = view.updates, view.aux
     if aux is None or updates.client is None:
         return 0
@@ -194,14 +196,14 @@ def _to_rehearse_on(view: InvertingView) -> int:
 @final
 @dataclass(frozen=True, kw_only=True)
 class _Pixels:
-    """Inputs x = mean + std * leaf."""
+    """How a leaf becomes inputs: x = mean + std * leaf."""
 
     mean: float
     std: float
 
     @classmethod
     def of(cls, view: InvertingView) -> Self:
-        """Statistics of aux; of a gray guess without."""
+        """The statistics of aux; without aux, those of a gray guess."""
         if view.aux is not None:
             x = view.aux.x
             return cls(mean=float(x.mean()), std=max(float(x.std()), 1e-3))
@@ -242,7 +244,7 @@ class _Problem:
         return [x] if self.labels is not None else [x, normal(view.task.classes)]
 
     def losses(self, leaves: list[Tensor], rows: Tensor) -> Tensor:
-        """(M,) for these of the groups' restarts."""
+        """The losses (M,) of some rows (M,), one row per group and restart."""
         groups = rows // self.restarts
         x = self.pixels.shown(leaves[0])
         y = leaves[1].softmax(2) if self.labels is None else self.labels[groups].to(x)
@@ -258,13 +260,13 @@ def _roughness(x: Tensor) -> Tensor:
 
 
 def _least(losses: Tensor, restarts: int) -> Tensor:
-    """The row (G,) of each group's least loss (G * restarts,); one that diverges loses to any."""
+    """The row (G,) of each group's least loss, of (G * restarts,); a diverged start never wins."""
     sane = losses.nan_to_num(nan=torch.inf, posinf=torch.inf).reshape(-1, restarts)
     return sane.argmin(1) + restarts * torch.arange(len(sane), device=losses.device)
 
 
 def _labels(view: InvertingView) -> Tensor | None:
-    """One-hot labels (G, B, C) where they are seen, or can be read off; else None."""
+    """One-hot labels (G, B, C) if the seat sees them or they can be read off; otherwise None."""
     updates = view.updates
     labels = sole_labels(updates, view.task) if view.labels is None else view.labels
     if labels is None:
@@ -275,7 +277,7 @@ def _labels(view: InvertingView) -> Tensor | None:
 
 
 def _falling(lr: float, steps: int) -> Callable[[int], float]:
-    """A tenth after 3/8, 5/8 and 7/8 of the steps each."""
+    """A learning rate that is divided by 10 after 3/8, 5/8 and 7/8 of the steps."""
     return lambda step: lr * 0.1 ** sum(step >= steps * eighths / 8 for eighths in (3, 5, 7))
 
 
@@ -284,7 +286,7 @@ class _SignedAdam(torch.optim.Adam):
     """Adam on the sign of the gradient."""
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step."""
+        """Step on the gradients' signs."""
         for group in self.param_groups:
             for leaf in group["params"]:
                 leaf.grad = leaf.grad.sign()

@@ -1,1 +1,1 @@
-"""Attacks that take over the server's seat."""
+"""Attacks that take over the server's seat and depart from the protocol."""

@@ -2,9 +2,10 @@
 
 The attacker sits in the server's seat and ignores the task. On its own samples it trains a pilot,
 from inputs to codes of the smashed data's shape, together with a network that reads the codes. A
-critic tells codes from smashed data, and the client gets the gradient of fooling the critic instead
-of the task's. So the client's network drifts into the pilot's space of codes, where the attacker
-can read. The step itself is in `sltoolkit.attacks.hijacking.fsha`.
+critic learns to tell codes from smashed data. Instead of the task's gradient, the client gets the
+gradient that makes its smashed data fool the critic. So the client's network drifts into the
+pilot's space of codes, which the attacker can read. The step itself is in
+`sltoolkit.attacks.hijacking.fsha`.
 """
 
 from abc import abstractmethod
@@ -40,7 +41,7 @@ class HijackView:
 class Hijacking(ActiveAttack[TrainingSetup]):
     """A malicious server that teaches clients to encode as its pilot does.
 
-    The defaults suit clients that follow Adam's 1e-3 for hundreds of batches.
+    The defaults suit clients that learn by Adam at a rate of 1e-3 for hundreds of batches.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
@@ -53,44 +54,47 @@ class Hijacking(ActiveAttack[TrainingSetup]):
 
     loss: Annotated[
         Literal["wasserstein", "bce"],
-        Parameter("the game between critic and client; a gradient penalty goes with wasserstein"),
+        Parameter(
+            "the losses of critic and client: `wasserstein` (with a gradient penalty) or `bce`"
+        ),
     ] = "wasserstein"
     lr: Annotated[
         float | None, Parameter("learning rate of the pilot and the network behind it", above=0)
     ] = 1e-3
     critic_lr: Annotated[float | None, Parameter("learning rate of the critic", above=0)] = 1e-3
     critic_steps: Annotated[
-        int, Parameter("steps of the critic per batch; the paper has one", least=1)
+        int, Parameter("steps of the critic per batch; 1 in the paper", least=1)
     ] = 3
     penalty: Annotated[
-        float, Parameter("weight of the gradient penalty; the paper has 500", least=0)
+        float, Parameter("weight of the gradient penalty; 500 in the paper", least=0)
     ] = 10.0
     penalty_over: Annotated[
         Literal["sample", "channel"],
-        Parameter("whether its norm is per sample, or per sample and channel as in the code"),
+        Parameter("the penalty's norm is per `sample`, or per sample and `channel` (public code)"),
     ] = "sample"
     scale: Annotated[
         float,
         Parameter(
-            "factor of the gradient that the client gets; a client with Adam doesn't notice it, "
-            "unless it also follows a loss of its own", least=0,
+            "factor of the gradient that the client gets; it has no effect on a client with Adam, "
+            "unless that client also follows a loss of its own", least=0,
         ),
     ] = 1.0  # fmt: skip
-    width: Annotated[
-        int, Parameter("channels of the widest layers; the paper has 256", least=1)
-    ] = 256
+    width: Annotated[int, Parameter("channels of the widest layers; 256 in the paper", least=1)] = (
+        256
+    )
     blocks: Annotated[int, Parameter("residual blocks of the critic", least=0)] = 6
     shrink: Annotated[
-        bool, Parameter("whether the critic strides down to small maps first; the code doesn't")
+        bool,
+        Parameter("whether the critic first strides down to small maps; false in the public code"),
     ] = True
     signed: Annotated[
         bool | None,
-        Parameter("whether codes can be negative; None: if the first smashed data are"),
+        Parameter("whether codes can be negative; None: if the first smashed data have negatives"),
     ] = None
 
     @classmethod
     def paper(cls) -> Self:
-        """The published rates, for clients that follow 1e-5 for 10,000 batches."""
+        """The published rates, for clients that learn at a rate of 1e-5 for 10,000 batches."""
         return cls(lr=1e-5, critic_lr=1e-4, critic_steps=1, penalty=500.0)
 
     def seize(
@@ -104,11 +108,16 @@ class Hijacking(ActiveAttack[TrainingSetup]):
 
     @abstractmethod
     def pilot(self, task: Task, signed: bool) -> nn.Module:
-        """From inputs (B, ...) to codes of the smashed data's shape."""
+        """The attacker's encoder, from inputs (B, ...) to codes of the smashed data's shape.
+
+        Args:
+            task: the shapes.
+            signed: whether codes may be negative.
+        """
 
     @abstractmethod
     def reader(self, task: Task) -> nn.Module:
-        """What reads codes."""
+        """The network that reads codes: a decoder or a classifier."""
 
     @abstractmethod
     def step(self, trio: "Trio", z: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -117,8 +126,8 @@ class Hijacking(ActiveAttack[TrainingSetup]):
         Args:
             trio: the networks.
             z: the client's smashed data, (B, ...).
-            x: as many own samples, (B, ...).
-            y: their labels, (B,).
+            x: equally many aux samples, (B, ...).
+            y: the labels of these samples, (B,).
 
         Returns:
             The gradient that the client gets for its smashed data, (B, ...).
@@ -126,7 +135,7 @@ class Hijacking(ActiveAttack[TrainingSetup]):
 
     @abstractmethod
     def outcome(self, reader: nn.Module, z: Tensor) -> Outcome:
-        """What is read from the targets' smashed data (N, ...)."""
+        """What the reader finds in the targets' smashed data (N, ...)."""
 
 
 @final
@@ -134,10 +143,10 @@ class Trio:
     """Pilot, reader and critic, and their optimizers.
 
     Args:
-        attack: hyper-parameters, none of them open.
-        task: shapes.
-        like: smashed data (B, ...), whose device and type they take.
-        defense: the attacker's copy, through which the pilot sends, too.
+        attack: its parameters, none of them open.
+        task: the shapes.
+        like: smashed data (B, ...), whose device and dtype the networks take.
+        defense: the attacker's copy of the defense, through which the pilot sends.
     """
 
     def __init__(self, attack: Hijacking, task: Task, like: Tensor, defense: OwnDefense) -> None:
@@ -153,7 +162,7 @@ class Trio:
         self.losses = Losses()
 
     def codes(self, x: Tensor) -> Tensor:
-        """What the pilot sends for own samples (B, ...)."""
+        """What the pilot sends for aux samples (B, ...)."""
         return self._defense(self.pilot(x), x)
 
 
@@ -162,14 +171,14 @@ class Hijacker:
     """The attacker in its seat.
 
     Args:
-        attack: hyper-parameters, none of them open.
-        setup: own samples, shapes and what is known of the defense.
+        attack: its parameters, none of them open.
+        setup: aux samples, shapes and what is known of the defense.
         first: the first smashed data that arrived, (B, ...).
         rng: the attacker's stream.
 
     Attributes:
-        attack: the same.
-        trio: its networks.
+        attack: as given.
+        trio: the attacker's networks.
     """
 
     def __init__(self, attack: Hijacking, setup: TrainingSetup, first: Tensor, rng: Stream) -> None:
@@ -178,7 +187,7 @@ class Hijacker:
         self.trio = Trio(attack, setup.task, first, own_defense)
 
     def answer(self, smashed: Tensor) -> Tensor:
-        """Learn from a batch's smashed data (B, ...); the gradient to send for them, (B, ...)."""
+        """Learn from a batch's smashed data (B, ...); return the gradient to send, (B, ...)."""
         x, y = self._own.x, self._own.y
         draw = torch.randint(len(x), (len(smashed),), generator=self._rng.torch())
         rows = draw.to(x.device)
@@ -188,13 +197,13 @@ class Hijacker:
 
 @final
 class HijackingServer(Server):
-    """Behind the cut: ignores labels, and sends a gradient of its own."""
+    """The hijacker behind the cut: it ignores labels, and sends a gradient of its own."""
 
     def __init__(self, hijacker: Hijacker) -> None:
         self._hijacker = hijacker
 
     def learn(self, learning: bool) -> None:
-        """It goes on whatever the honest parties do."""
+        """Ignored: the hijacker always learns."""
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
         """The gradient that draws the client to the pilot's codes, (B, ...)."""
@@ -203,14 +212,17 @@ class HijackingServer(Server):
 
 @final
 class HijackingMiddle(Middle):
-    """Between head and tail: sends on what an untrained server would, and ignores what returns."""
+    """The hijacker between head and tail.
+
+    To the tail it sends what an untrained honest server would; it ignores the tail's gradient.
+    """
 
     def __init__(self, hijacker: Hijacker, honest: Middle) -> None:
         self._hijacker, self._honest = hijacker, honest
         self._received: Tensor | None = None
 
     def learn(self, learning: bool) -> None:
-        """It goes on whatever the honest parties do."""
+        """Ignored: the hijacker always learns."""
 
     def forward(self, received: Tensor) -> Tensor:
         """Features of the shape that the tail expects, (B, ...)."""
@@ -226,16 +238,16 @@ class HijackingMiddle(Middle):
 
 @final
 class HijackerState(ListenerState):
-    """Reads the targets' smashed data when the run is over."""
+    """What a hijacker remembers: it reads the targets' smashed data when the run is over."""
 
     def __init__(self, hijacker: Hijacker) -> None:
         self._hijacker = hijacker
 
     def hear(self, heard: BatchView) -> None:
-        """Nothing: the party in the seat has learned from it already."""
+        """Do nothing: the party in the seat has already learned from this batch."""
 
     def finish(self, view: HijackView) -> Outcome:
-        """What the reader makes of the targets' mean release."""
+        """What the reader finds in the mean of the targets' releases."""
         reader, losses = self._hijacker.trio.reader.network, self._hijacker.trio.losses
         outcome = self._hijacker.attack.outcome(reader, view.smashed.mean(0))
         diagnostics, curve = losses.diagnostics(), losses.curve("fool_loss")

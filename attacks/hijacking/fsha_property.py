@@ -1,19 +1,20 @@
 """FSHA's property inference: a hijacked client encodes for a classifier of a private attribute.
 
-Adversary: as FSHA's (`sltoolkit.attacks.hijacking.fsha`), a malicious server, whose own
-samples carry the attribute. The protocol must keep the attribute private.
+Adversary: a malicious server, as FSHA's (`sltoolkit.attacks.hijacking.fsha`). It knows the
+attribute of its own samples (aux). The protocol must keep the attribute of the others private.
 
-Idea (Pasquini et al. 2021, section 4.2): in place of the decoder a classifier C reads the pilot's
-codes of own samples x' with attribute s',
+Idea (Pasquini et al. 2021, section 4.2): in place of the decoder, a classifier C reads the pilot's
+codes of aux samples x' with attribute s',
     pilot and classifier:  L = BCE(C(f~(x')), s'),
-with the same critic, the same gradient to the client, and the same game. At the end C(z) says
-whether a target has the attribute.
+with FSHA's critic, losses and gradient to the client. At the end C(z) says whether a target has
+the attribute.
 
 Data sets here have classes and no further attributes, so the attribute is whether a sample's class
-is one of `classes`. Labels must be private (U-shaped, for example): a part of them is stolen.
+is one of `classes`. The attack steals a part of the label, so the protocol must keep labels private
+(U-shaped, for example).
 
-Departures from the paper and its public code: those of FSHA. The classifier is linear, and the
-pilot has SiLU after its strided layers, as in the code.
+Departures from the paper and its public code: those of FSHA. As in the code, the classifier is
+linear, and the pilot has SiLU after its strided layers.
 """
 
 from dataclasses import dataclass
@@ -49,15 +50,15 @@ class FSHAProperty(Hijacking):
 
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, one critic step."""
+        """Narrow networks, and one critic step."""
         return cls(width=4, blocks=1, critic_steps=1)
 
     def attribute(self, y: Tensor) -> Tensor:
-        """1 where the class is one of `classes`, else 0."""
+        """1 for samples whose class is one of `classes`, 0 for the others."""
         return torch.isin(y, y.new_tensor(self.classes)).long()
 
     def pilot(self, task: Task, signed: bool) -> nn.Module:
-        """With SiLU, as the code's."""
+        """The public code's pilot, which has SiLU after its strided layers."""
         return strided_substitute(
             task.input_shape, task.smashed_shape, activation=nn.SiLU, signed=signed
         )
@@ -67,7 +68,7 @@ class FSHAProperty(Hijacking):
         return nn.Sequential(nn.Flatten(), nn.Linear(prod(task.smashed_shape), 1))
 
     def step(self, trio: Trio, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """FSHA's step, where L is the binary cross-entropy of own samples' attribute."""
+        """FSHA's step, with L the binary cross-entropy of the attribute of aux samples."""
         codes = trio.codes(x)
         logits = trio.reader(codes).squeeze(1)
         wanted = self.attribute(y).to(logits.dtype)

@@ -1,1 +1,1 @@
-"""Inputs from smashed data, after the fact."""
+"""Attacks after the fact that reconstruct inputs from smashed data."""

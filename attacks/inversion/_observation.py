@@ -1,8 +1,9 @@
-"""What a white box makes of what it heard: releases, withheld channels, the network to go through.
+"""The observation that white-box attacks explain: merged releases, and the network to go through.
 
-R releases are averaged, each channel over the releases in which it was sent. A channel that is
-identically zero although the client would not make it so was withheld (random pruning, DISCO: the
-mask is visible), and is left out of the loss. One that the client makes zero (a ReLU) is counted.
+R releases are averaged, each channel over the releases in which it was sent. A channel counts as
+withheld if it is identically zero although the client itself would not make it zero (random pruning
+and DISCO: the mask is visible); it is left out of the loss. A channel that the client itself makes
+zero (by a ReLU) stays in the loss.
 """
 
 import copy
@@ -43,7 +44,7 @@ class WhiteBoxView:
 
 @final
 class StandIn(nn.Module):
-    """A network that is held in place of the client, and is not the one that releases are made by.
+    """Marks a network that stands in for the client but is not the one that makes the releases.
 
     Args:
         network: from inputs to smashed data.
@@ -62,13 +63,14 @@ class StandIn(nn.Module):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observation:
-    """What was heard of N targets, and the network that is to explain it.
+    """What was heard of N targets, and the network that should explain it.
 
     Attributes:
-        client: its own copy of the client, frozen.
-        network: what guesses go through: the client, or the defended one.
+        client: the attack's own copy of the client, frozen.
+        network: what guesses go through: the client, or the defended client.
         z: smashed data, (N, ...), merged over releases.
-        weights: of units, broadcast over (N, ...); a target's sum to one.
+        weights: the weights of the units in the loss, broadcast over (N, ...); they sum to one for
+            each target.
     """
 
     client: nn.Module
@@ -78,7 +80,12 @@ class Observation:
 
     @classmethod
     def of(cls, view: WhiteBoxView, forward: Forward | None, *, rng: Stream) -> Self:
-        """What a white box makes of its view.
+        """The observation in a white box's view.
+
+        Args:
+            view: what the attack holds.
+            forward: which network should explain the observation.
+            rng: for the draws of the defended client.
 
         Raises:
             ThreatModelError: if `forward` asks for a mechanism that is not granted.
@@ -96,13 +103,13 @@ class Observation:
         return cls(client=client, network=network, z=z, weights=unit_weights(z, sent))
 
     def feature_loss(self, guess: Tensor, rows: Tensor) -> Tensor:
-        """Mean squared errors over sent units, (M,), of guesses (M, ...) of the targets `rows`."""
+        """Mean squared errors over sent units, (M,), of guesses (M, ...) at the targets `rows`."""
         # a copy: a client whose first layer works in place would rewrite the guess, or a leaf
         return squared_error(self.network(guess.clone()), self.z[rows], self.weights[rows])
 
 
 def forwards(given: Forward | None, view: WhiteBoxView) -> tuple[Forward, ...]:
-    """The networks that a rehearsal compares, where none is given and the mechanism is known."""
+    """The values of `forward` to compare: the given one, or both if the mechanism is known."""
     if given is not None or view.mechanism is None:
         return (given or "client",)
     return ("client", "mechanism")
@@ -112,12 +119,12 @@ def observe(smashed: Tensor, *, masked: bool) -> tuple[Tensor, Tensor]:
     """Releases merged into one observation.
 
     Args:
-        smashed: (R, N, C, ...).
+        smashed: smashed data, (R, N, C, ...).
         masked: whether channels that are identically zero count as not sent.
 
     Returns:
-        The mean over the releases in which a channel was sent, (N, C, ...), and which channels
-        were sent at all, (N, C, 1, ...) of zeros and ones.
+        The mean over the releases in which a channel was sent, (N, C, ...); and whether a channel
+        was sent at all, (N, C, 1, ...), as zeros and ones.
     """
     if masked:
         count = torch.stack([_present(z) for z in smashed]).sum(0)
@@ -128,18 +135,20 @@ def observe(smashed: Tensor, *, masked: bool) -> tuple[Tensor, Tensor]:
 
 
 def _present(z: Tensor) -> Tensor:
-    """Which channels are not identically zero: (N, C) of (N, C, ...)."""
+    """Which channels are not identically zero: (N, C, ...) to (N, C)."""
     return _loudness(z) != 0
 
 
 def withholds(smashed: Tensor, client: nn.Module, aux: Aux | None, release: Release | None) -> bool:
-    """Whether the release zeroes channels that the client does not.
+    """Whether the release zeroes channels that the client itself does not.
 
-    It does if a channel arrives silent that is louder at the client than another one that arrived:
-    a reducer that rounds silences only what is quieter than all that it sends.
+    A channel is silent if it is all zeros; its loudness is its largest magnitude. The release
+    withholds channels if one arrives silent although at the client it is louder than another one
+    that did arrive. (A reducer that rounds silences only channels that are quieter than all others
+    that it sends.)
 
-    Without queries to the very client that is held, nothing tells a unit that is off from one that
-    was withheld: then silent maps are taken as withheld, and silent units of a vector as off.
+    This test needs queries to the very client that is held. Without them, a silent unit may be off
+    or withheld. Then silent maps count as withheld, and silent units of a vector count as off.
     """
     if aux is None or release is None or isinstance(client, StandIn):
         return smashed.dim() > 3
@@ -151,14 +160,14 @@ def withholds(smashed: Tensor, client: nn.Module, aux: Aux | None, release: Rele
 
 
 def _loudness(z: Tensor) -> Tensor:
-    """The largest magnitude in each channel: (N, C) of (N, C, ...)."""
+    """The largest magnitude in each channel: (N, C, ...) to (N, C)."""
     return z.abs().reshape(*z.shape[:2], -1).amax(2)
 
 
 def defended(
     client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
 ) -> Network:
-    """The client followed by the mean of a few draws of its own copy of the defense."""
+    """The client, then the attacker's copy of the defense, as the mean of a few draws."""
     if mechanism is None:
         raise ThreatModelError(
             "forward='mechanism' needs the defense's public parameters: grant mechanism"
@@ -170,13 +179,13 @@ def defended(
 def released(
     client: nn.Module, mechanism: Callable[[Stream], Defense] | None, rng: Stream
 ) -> Release:
-    """What a client would answer, through its own copy of the defense where that is known."""
+    """What a client would answer, through the attacker's copy of the defense if it is known."""
     own = OwnDefense(mechanism, rng)
     return Release(lambda x: own(client(x.clone()), x), per_batch=own.per_batch)
 
 
 def unit_weights(z: Tensor, sent: Tensor) -> Tensor:
-    """What one unit counts for in its target's mean over sent units, (N, C, 1, ...)."""
+    """The weight of one unit in its target's mean over sent units, (N, C, 1, ...)."""
     per_channel = prod(z.shape[2:])
     counted = sent.flatten(1).sum(1).mul(per_channel).clamp(min=1)
     return sent / counted.reshape(-1, *(1,) * (z.dim() - 1))
@@ -184,10 +193,10 @@ def unit_weights(z: Tensor, sent: Tensor) -> Tensor:
 
 @contextmanager
 def suitable_kernels(client: nn.Module) -> Iterator[None]:
-    """Torch's own CPU convolutions instead of oneDNN's, for a client that is one first layer.
+    """Use torch's own CPU convolutions instead of oneDNN's if all read at most 3 channels.
 
     oneDNN's gradient with respect to an input of 1 to 3 channels takes 2 to 4 times as long as
-    torch's; with more channels it is the faster one. The choice depends on the network alone.
+    torch's; with more channels oneDNN is faster. The choice depends on the network alone.
     """
     backend: Any = torch.backends.mkldnn
     before = backend.enabled
@@ -199,6 +208,6 @@ def suitable_kernels(client: nn.Module) -> Iterator[None]:
 
 
 def _shallow(client: nn.Module) -> bool:
-    """Whether its convolutions read 1 to 3 channels, all of them."""
+    """Whether the client has convolutions and all of them read at most 3 channels."""
     convolutions = [m for m in client.modules() if isinstance(m, nn.Conv2d)]
     return bool(convolutions) and all(m.in_channels <= 3 for m in convolutions)

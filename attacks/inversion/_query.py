@@ -1,4 +1,4 @@
-"""What attackers hold that learn from answers of the deployed client."""
+"""The views of attacks that learn from answers of the deployed client."""
 
 from abc import ABC
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class _Queries(ABC):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QueryView(_Queries):
-    """What was heard, queries, and samples of the attacker's own."""
+    """What was heard, queries, and the attacker's own samples."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledQueryView(_Queries):
-    """What was heard, queries, own samples, and the targets' labels where the seat sees them."""
+    """What was heard, queries, aux samples, and the targets' labels if the seat sees them."""
 
     labels: Tensor | None

@@ -1,23 +1,24 @@
 """Colluding: a server and one client against another client.
 
-Adversary: a server that hears a client's smashed data z, and another client that hands it its own
-network and, where every client has a network of its own, its own private samples.
+Adversary: a server that hears a client's smashed data z, together with a second client, the
+colluder. The colluder gives the server its own network. If every client has a network of its own,
+it also gives its own private samples.
 
 Idea (Pham et al. 2023; the inversion of He, Zhang and Lee 2019): split learning mostly
 gives all clients the same network, by hand-over or averaging. Then the colluder's network is the
-target's, and this attack is the white box, exactly: `Colluding` finds what `WhiteBox` finds. Where
-client networks stay private (no hand-over, SplitFed V3), the colluder's is only one that the same
-server learned to read, and what this attack finds by inverting it says what the privacy is worth.
+target's, and `Colluding` finds exactly what `WhiteBox` finds. If client networks stay private (no
+hand-over, SplitFed V3), the colluder's network is only another one that the same server learned to
+read. What the attack finds by inverting it shows how much that privacy protects.
 
-The colluder's samples join aux for the white box's rehearsal. Where queries are granted, the
-rehearsal uses the target's release, so that it tells how much to smooth through another client's
-network; else it uses the colluder's own, defended as far as the defense's public parameters
+For the white box's rehearsal, the colluder's samples join aux. If queries are granted, the
+rehearsal uses the target's release, which shows how much to smooth through another client's
+network. Otherwise it uses the colluder's own release, with the defense if its public parameters
 (mechanism) are known.
 
 Departures from the paper:
-1. Its colluder trains a decoder on its own samples; here the white box inverts its network, which
-   needs no samples. With queries, a decoder trained on the target's own answers is the `decoder`
-   attack.
+1. The paper's colluder trains a decoder on its own samples. Here the white box inverts the
+   colluder's network, which needs no samples. (If queries are granted, the `decoder` attack trains
+   a decoder on the target's own answers.)
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ _WHITE_BOX = WhiteBox()
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ColludingView:
-    """What a server holds with another client on its side."""
+    """What a server holds together with a colluding client."""
 
     smashed: Tensor
     peer_weights: nn.Module
@@ -58,9 +59,9 @@ class ColludingView:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Colluding(Attack[ColludingView]):
-    """Reconstruct one client's inputs through another one's network.
+    """Reconstruct one client's inputs through another client's network.
 
-    The white box rehearses what is None of its own parameters, on its own view.
+    The white box chooses those of its parameters that are None by a rehearsal of its own.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("colluding",)
@@ -75,11 +76,11 @@ class Colluding(Attack[ColludingView]):
 
     @classmethod
     def smoke(cls) -> Self:
-        """Three steps."""
+        """Three steps of the white box."""
         return cls(inversion=WhiteBox.smoke())
 
     def candidates(self, view: ColludingView) -> Sequence[Self]:
-        """Itself: the white box rehearses."""
+        """Only the attack itself: the white box rehearses in `run`."""
         return (self,)
 
     def run(self, view: ColludingView, *, rng: Stream) -> Reconstruction:
@@ -101,14 +102,14 @@ class Colluding(Attack[ColludingView]):
 
 
 def _held(view: ColludingView) -> nn.Module:
-    """The peer's network; a stand-in where it isn't what is released as the target's is."""
+    """The peer's network; marked as a stand-in unless it releases in the way the target does."""
     shared = view.peer_samples is None
     own_release = view.release is None and view.mechanism is not None
     return view.peer_weights if shared or own_release else StandIn(view.peer_weights)
 
 
 def _pooled(aux: Aux | None, more: Aux | None) -> Aux | None:
-    """Both parties' samples."""
+    """The samples of both parties; None if neither has any."""
     if aux is None or more is None:
         return more if aux is None else aux
     return Aux(x=torch.cat([aux.x, more.x]), y=torch.cat([aux.y, more.y]))

@@ -2,26 +2,28 @@
 
 Adversary: a party that hears the smashed data z of the targets, holds samples of its own (aux) and
 can put them through the deployed, defended client (release): a server, an eavesdropper, or
-colluding parties. It knows no weights. Where it sees the targets' labels y, it uses them.
+colluding parties. It knows no weights. If it sees the targets' labels y, it uses them.
 
 Idea (He, Zhang and Lee 2019, section 5): learn d with d(z) = x from the attacker's own pairs,
     min_d  E over aux of || d(z(x), y) - x ||^2,
-and apply it to what was heard. It is adaptive by nature: it is trained on exactly what crosses the
-wire, defense included, with fresh noise in every epoch, so at best it computes the posterior mean
-under the defense. R releases of one target are averaged, and so are those it is trained on.
+and apply it to what was heard. The attack is adaptive by nature: the decoder is trained on exactly
+what crosses the wire, with the defense and with fresh noise in every epoch, so at best it computes
+the posterior mean under the defense. R releases of one target are averaged, and so are those of the
+samples it is trained on.
 
-Families of d (`sltoolkit.networks.decoders`): `mirror`, the client's mirror image (He et al.), and
-`conv_norm` and `res_norm` with N blocks of C channels (Li et al. 2022, ResSFL, up to N4C64; Xia et
-al. 2025, CEM, N8C64). Their numbers N and C are `blocks` and `width`. Labels enter as a further
-channel, as in Zhu et al. 2025 (SDAR).
+There are three families of d (`sltoolkit.networks.decoders`): `mirror`, the client's mirror image
+(He et al.), and `conv_norm` and `res_norm`, with N blocks of C channels (Li et al. 2022, ResSFL, up
+to N4C64; Xia et al. 2025, CEM, N8C64). N and C are the parameters `blocks` and `width`. Labels
+enter as a further channel, as in Zhu et al. 2025 (SDAR).
 
 Departures from the papers:
-1. The networks infer strides from shapes instead of mirroring a known architecture, which this
-   adversary does not know. Each normalizes what it hears, has a learned offset per pixel, and
-   starts from the mean image (`sltoolkit.networks.inverse`).
-2. The learning rate falls along a cosine from 3e-3 over 30 epochs, instead of 50 at 1e-3. (10 are
-   enough on undefended smashed data, but understate what NoPeek leaks; 1e-2 is as good behind
-   convolutions, and up to 50 times worse in squared error where dense layers decode features.)
+1. The networks infer strides from shapes instead of mirroring the client's architecture, which this
+   adversary does not know. Each network normalizes what it hears, has a learned offset per pixel,
+   and starts from the mean image (`sltoolkit.networks.inverse`).
+2. The learning rate falls along a cosine from 3e-3 over 30 epochs. The papers train for 50 epochs
+   at 1e-3. (10 epochs are enough on undefended smashed data, but understate what NoPeek leaks. 1e-2
+   is as good behind convolutions, but up to 50 times worse in squared error where dense layers
+   decode features.)
 3. A tenth of aux is held out, and the epoch that does best on it is kept.
 """
 
@@ -49,7 +51,7 @@ Design = Literal["mirror", "conv_norm", "res_norm"]
 @final
 @dataclass(frozen=True)
 class Setting:
-    """What a rehearsal chooses between; see `Decoder`."""
+    """One of the settings that a rehearsal compares; the fields are those of `Decoder`."""
 
     design: Design
     blocks: int
@@ -64,7 +66,7 @@ SETTINGS = (
     Setting("conv_norm", 4, 64, 3e-3), Setting("res_norm", 4, 64, 3e-3),
     Setting("conv_norm", 8, 64, 3e-3), Setting("res_norm", 8, 64, 3e-3),
 )  # fmt: skip
-"""The first is taken unless a rehearsal chooses another."""
+"""The settings that a rehearsal compares, in this order; without one, the first is taken."""
 
 
 @final
@@ -72,8 +74,9 @@ SETTINGS = (
 class Decoder(Attack[LabeledQueryView]):
     """Reconstruct inputs with a network trained to invert the release.
 
-    What is None is taken from the first of `SETTINGS` that agrees with what is given, or chosen by
-    a rehearsal where there is a budget for one; then it is in the outcome's `tuned`.
+    Parameters that are None take their values from the first of `SETTINGS` that agrees with the
+    given ones. If there is a `budget`, a rehearsal chooses them, and they are in the outcome's
+    `tuned`.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -90,21 +93,21 @@ class Decoder(Attack[LabeledQueryView]):
     design: Annotated[
         Design | None,
         Parameter(
-            "the family: `mirror`, `conv_norm` or `res_norm`",
+            "the family of networks: `mirror`, `conv_norm` or `res_norm`",
             grid=tuple(dict.fromkeys(setting.design for setting in SETTINGS)),
         ),
     ] = None
     blocks: Annotated[
         int | None,
         Parameter(
-            "its N, layers besides those that change the resolution", least=0,
+            "N: blocks besides those that change the resolution", least=0,
             grid=tuple(dict.fromkeys(setting.blocks for setting in SETTINGS)),
         ),
     ] = None  # fmt: skip
     width: Annotated[
         int | None,
         Parameter(
-            "its C, channels at full resolution", least=1,
+            "C: channels at full resolution", least=1,
             grid=tuple(dict.fromkeys(setting.width for setting in SETTINGS)),
         ),
     ] = None  # fmt: skip
@@ -118,9 +121,9 @@ class Decoder(Attack[LabeledQueryView]):
     budget: Annotated[
         float,
         Parameter(
-            "what a rehearsal may cost, as a multiple of training the first setting, counted in "
-            "operations; settings are taken in order while they fit, below 2 there is nothing to "
-            "compare, about 8 reaches twice the width, 100 everything",
+            "cost of a rehearsal, in operations, as a multiple of training the first setting; "
+            "settings are compared in order while they fit: one below 2, up to twice the width at "
+            "about 8, all at 100",
             least=0,
         ),
     ] = 0.0
@@ -131,22 +134,22 @@ class Decoder(Attack[LabeledQueryView]):
 
     @classmethod
     def smoke(cls) -> Self:
-        """Two epochs of narrow networks, of which two are rehearsed."""
+        """Two epochs of narrow networks, two of which a rehearsal compares."""
         return cls(epochs=2, width=4, lr=1e-2, budget=2.5)
 
     @property
     def rehearses(self) -> bool:
-        """If there is a budget, and something to spend it on."""
+        """Whether there is a budget and an open parameter to spend it on."""
         return self.budget > 0 and super().rehearses
 
     def refuses(self, task: Task) -> str | None:
-        """Inputs or smashed data with more than two axes of positions."""
+        """Refuse inputs or smashed data with more than two spatial axes."""
         if max(len(task.input_shape), len(task.smashed_shape)) > 3:
             return "its networks are for (C, H, W), (C, L) and (d,), not for volumes"
         return None
 
     def run(self, view: LabeledQueryView, *, rng: Stream) -> Reconstruction:
-        """Train on aux, then decode the targets' mean release.
+        """Train on aux, then decode the mean of the targets' releases.
 
         Raises:
             SpecError: if aux is too small to train on and to hold some out.
@@ -179,7 +182,7 @@ class Decoder(Attack[LabeledQueryView]):
         )
 
     def candidates(self, view: LabeledQueryView) -> Sequence[Self]:
-        """The settings that agree with what is given, as far as the budget goes."""
+        """The settings that agree with the given parameters, as far as the budget goes."""
         settings = self._settings()
         if len(view.task.input_shape) == 1:  # dense layers, whatever the design
             settings = [s for s in settings if s.design == settings[0].design]
@@ -194,7 +197,7 @@ class Decoder(Attack[LabeledQueryView]):
         return [replace(self, **asdict(setting)) for setting in affordable]
 
     def _settings(self) -> list[Setting]:
-        """The settings that agree with what is given, which takes the place of theirs."""
+        """The settings of the given design, with the given parameters in place of their own."""
         given = {f.name: getattr(self, f.name) for f in fields(Setting)}
         given = {name: value for name, value in given.items() if value is not None}
         agreeing = (s for s in SETTINGS if self.design in (None, s.design))
@@ -202,7 +205,7 @@ class Decoder(Attack[LabeledQueryView]):
 
 
 def _network(setting: Setting, view: LabeledQueryView, mean: Tensor | None) -> nn.Module:
-    """From smashed data (and labels, where they are seen) to inputs."""
+    """A network from smashed data (and labels, if they are seen) to inputs."""
     task, shape = view.task, view.task.smashed_shape
     channel = None if view.labels is None else LabelChannel(shape, task.classes)
     body = inverse_network(
@@ -217,7 +220,7 @@ def _network(setting: Setting, view: LabeledQueryView, mean: Tensor | None) -> n
 
 
 def _operations(setting: Setting, view: LabeledQueryView) -> int:
-    """How many operations a forward pass of one sample takes; nothing is computed."""
+    """How many operations a forward pass of one sample takes, counted without computing it."""
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         given = [torch.zeros(1, *view.task.smashed_shape, device="meta")]
         if view.labels is not None:

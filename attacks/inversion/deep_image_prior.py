@@ -1,26 +1,29 @@
-"""The deep image prior: among the images that a small network draws, the one that explains z.
+"""The deep image prior: among the images that a small network draws, find the one that explains z.
 
-Adversary: the white box's. It hears the smashed data z of the targets and holds the client's
-trained weights (colluding parties, clients that share weights, a published first part). It needs no
-data; with its own samples (aux) and queries (release) it rehearses to choose its settings.
+Adversary: the same as the white box's. It hears the smashed data z of the targets and holds the
+client's trained weights (colluding parties, clients that share weights, a published first part). It
+needs no data. If it has its own samples (aux) and queries (release), it rehearses to choose its
+settings.
 
 Idea (Ulyanov, Vedaldi and Lempitsky 2018, equation 2, and section 4.1 for features): the image is
-what a U-Net G with random weights w draws from fixed noise n, and the weights descend,
+drawn by a U-Net G from fixed noise n. G starts from random weights w, on which the attack descends,
     min over w   mean over sent units (f(G(n; w)) - z)^2  +  tv_weight * TV(G(n; w)),
 with f the client. Such networks draw natural structure sooner than noise, which takes the place of
-a prior, so the descent stops when the loss stands still: nothing else says when to stop. Every
-target has weights of its own; all start at the same ones and from the same n, so that no target's
-image depends on how many others there are.
+a prior. So the descent must stop early: it stops when the loss stands still. Every target has its
+own weights. All start from the same weights and the same n, so that no target's image depends on
+how many others there are.
 
-Adaptive as the white box is (`_observation`): releases are averaged, withheld channels left out,
-and with the defense's public parameters (mechanism) the rehearsal tries the defended client as f.
+Adaptive in the way of the white box (`_observation`): releases are averaged, and withheld channels
+are left out. If the defense's public parameters (mechanism) are known, the rehearsal also tries the
+defended client as f.
 
 Departures from the paper:
-1. The U-Net has `width` channels instead of 128, and as many levels as keep 4 pixels at the bottom
-   instead of 5; its normalization is by image, which is what BatchNorm is there, at batches of one.
-2. Adam and the optional TV as in the paper; the feature error is a mean over units, without the
+1. The U-Net has `width` channels instead of 128. Its number of levels is such that the smallest map
+   keeps sides of 4 pixels or more, instead of 5 levels. It normalizes each image by itself, as the
+   paper's BatchNorm does with its batches of one image.
+2. Adam and the optional TV are as in the paper. The feature error is a mean over units, without the
    paper's jitter and without noise added to n.
-3. Weights of the TV are compared on the attacker's own samples; the paper has none here.
+3. Weights of the TV are compared on the attacker's own samples. The paper uses no TV here.
 """
 
 from collections.abc import Sequence
@@ -51,7 +54,7 @@ from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 TV_WEIGHTS = (0.0, 1e-2, 1.0)
-"""Weights of the TV that are rehearsed."""
+"""The weights of the TV that a rehearsal compares."""
 
 NOISE = 32
 """Channels of the noise, uniform in [0, 1/10]."""
@@ -64,8 +67,8 @@ _SMALLEST = 8
 class DeepImagePrior(Attack[WhiteBoxView]):
     """Reconstruct images by fitting a network per image to what was heard.
 
-    What is None is chosen by rehearsal; without aux and release, there is no TV, and the descent
-    goes through the client itself.
+    Parameters that are None are chosen by rehearsal. Without aux and release there is no rehearsal;
+    then there is no TV, and the descent goes through the client itself.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -73,7 +76,7 @@ class DeepImagePrior(Attack[WhiteBoxView]):
     view: ClassVar[type] = WhiteBoxView
     citation: ClassVar[str] = "Ulyanov, Vedaldi, Lempitsky 2018, Deep image prior (CVPR)"
 
-    steps: Annotated[int, Parameter("steps of the descent, at most", least=1)] = 2000
+    steps: Annotated[int, Parameter("maximum number of steps", least=1)] = 2000
     lr: Annotated[float, Parameter("step size of Adam", above=0)] = 1e-2
     width: Annotated[int, Parameter("channels of the U-Net", least=1)] = 16
     tv_weight: Annotated[
@@ -83,7 +86,7 @@ class DeepImagePrior(Attack[WhiteBoxView]):
     forward: Annotated[
         Forward | None,
         Parameter(
-            "descend through the `client` as it is, or through the defended one (`mechanism`)",
+            "descend through the `client` as it is, or through the defended client (`mechanism`)",
             grid=("client", "mechanism"),
         ),
     ] = None
@@ -92,7 +95,7 @@ class DeepImagePrior(Attack[WhiteBoxView]):
     ] = 200
     chunk: Annotated[
         int,
-        Parameter("targets that descend at once; fewer, where memory doesn't hold them", least=1),
+        Parameter("targets that descend at once; fewer if memory is short", least=1),
     ] = 64
 
     @classmethod
@@ -101,13 +104,13 @@ class DeepImagePrior(Attack[WhiteBoxView]):
         return cls(steps=2, width=4)
 
     def refuses(self, task: Task) -> str | None:
-        """A U-Net draws images of at least 8x8."""
+        """Refuse anything but images of at least 8x8 pixels."""
         if len(task.input_shape) != 3 or min(task.input_shape[1:]) < _SMALLEST:
             return f"a U-Net draws images of at least 8x8 pixels, not {task.input_shape}"
         return None
 
     def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
-        """Forward models and TV weights, jointly."""
+        """Every combination of a forward model and a TV weight."""
         models = forwards(self.forward, view)
         weights = TV_WEIGHTS if self.tv_weight is None else (self.tv_weight,)
         return [replace(self, forward=f, tv_weight=w) for f, w in product(models, weights)]
@@ -115,8 +118,7 @@ class DeepImagePrior(Attack[WhiteBoxView]):
     def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
         """Fit a network to every target of the view.
 
-        The diagnostics are the means over targets of the final `feature_loss` and of the `steps`
-        that were made.
+        The diagnostics are means over targets: the final `feature_loss` and the `steps` made.
 
         Raises:
             ThreatModelError: if `forward` asks for a mechanism that is not granted.
@@ -133,8 +135,8 @@ class DeepImagePrior(Attack[WhiteBoxView]):
         return found.reconstruction(images, smooth=smooth)
 
     def _descend(self, heard: Observation, prior: nn.Module, n: Tensor) -> Descended:
-        """Weights of the prior (N, ...) whose images' smashed data approach what was heard."""
-        stacked = stack([prior])  # of one: the leaves bring their own number of rows
+        """Descend on weights of the prior (N, ...), one row per target."""
+        stacked = stack([prior])  # of one network: the leaves bring their own number of rows
         names = [name for name, _ in stacked.named_parameters()]
 
         def drawn(leaves: list[Tensor]) -> Tensor:

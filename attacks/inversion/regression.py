@@ -1,30 +1,31 @@
 """Regression: inputs as a linear function of smashed data, fitted in closed form.
 
 Adversary: a party that hears the smashed data z of the targets, holds samples x of its own (aux)
-and can put them through the deployed, defended client (release): no weights, no labels, no
-training.
+and can put them through the deployed, defended client (release). It needs no weights, no labels and
+no training.
 
 Idea (ridge regression, Hoerl and Kennard 1970): with standardized features Z and centered pixels X,
     x = mean + W' (z - mean z) / std z,   W = argmin ||Z W - X||^2 + weight * s * ||W||^2,
-s the mean eigenvalue of Z'Z that is not zero. The first layers of a client are nearly linear, and
-a linear map is what a few hundred own samples can teach. Either every pixel sees every smashed unit
-(`reach` 0): for a linear Gaussian channel that is the posterior mean, W = S A' (A S A' + noise)^-1
-with S the covariance of x. Or, behind convolutions, each block of pixels sees the cells around it,
-`reach` on a side, with one W for all places: the best linear convolutional decoder.
+with s the mean of the nonzero eigenvalues of Z'Z. The first layers of a client are nearly linear,
+and a few hundred aux samples are enough to learn a linear map. There are two kinds of map. With
+`reach` 0 every pixel sees every smashed unit; for a linear Gaussian channel this is the posterior
+mean, W = S A' (A S A' + noise)^-1 with S the covariance of x. Otherwise, behind convolutions, each
+block of pixels sees a window of cells around it, `reach` on a side, with one W for all places; this
+is the best linear convolutional decoder.
 
-It is adaptive: it is fitted to what crosses the wire. Where two releases of one sample differ, each
-sample is released several times (`draws`), never with the mask of another one; R releases of one
-target are averaged, and so is each of those draws. Reach and weight are those with the least error
-on own samples that are left out with all of their draws (and masks): one at a time with reach 0, a
-fifth of them otherwise. Both errors have closed forms (`sltoolkit.adversary.ridge`, `local_ridge`),
-so nothing is fitted twice.
+The attack is adaptive: it is fitted to what crosses the wire. If two releases of one sample differ,
+each aux sample is released several times (`draws`), and no two samples share a mask. R releases of
+one target are averaged, and each of those draws is an average of R releases, too. Reach and weight
+are those with the least error on aux samples that are left out with all of their draws (and masks):
+one sample at a time with reach 0, a fifth of the samples otherwise. Both errors have closed forms
+(`sltoolkit.adversary.ridge`, `local_ridge`), so nothing is fitted twice.
 
-Chosen here, as no paper fixes it:
-1. Nothing larger than `RANK` x `RANK` is decomposed, and at most `ENTRIES` smashed units are held:
-   where own samples and units are both too many, a random part of the own samples is used.
+Choices that no paper fixes:
+1. No matrix larger than `RANK` x `RANK` is decomposed, and at most `ENTRIES` smashed units are
+   held. If there are too many samples and units, a random part of aux is used.
 2. With reach 0, the left-out error is taken along `DIRECTIONS` random directions of the pixels.
-3. What is found is clamped to [0, 1], and features to the range of each over the own samples: a
-   unit that is rarely active has a small spread, and where it is active the line leads far astray.
+3. Images are clamped to [0, 1], and each feature to its range over aux. A unit that is rarely
+   active has a small spread over aux; where it is active, the linear map would extrapolate far.
 """
 
 from collections.abc import Sequence
@@ -46,16 +47,23 @@ from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
 
 REACHES = (1, 3, 5, 7)
-"""Sides of a window that are compared besides 0, as far as it has at most `WINDOW` units."""
+"""The sides of a window to compare (besides reach 0), if the window has at most `WINDOW` units."""
 
 WINDOW = 1024
+"""The most units of a window."""
 
 WEIGHTS = (*(10 ** (half / 2) for half in range(-10, 11)), 1e8)
-"""Weights of the penalty that are compared; with the last, everything is the mean image."""
+"""The weights of the penalty to compare; with the last, every result is the mean image."""
 
 RANK = 2048
+"""The largest side of a matrix to decompose."""
+
 ENTRIES = 2**26
+"""The most smashed units of aux to hold in memory."""
+
 DIRECTIONS = 256
+"""The number of random directions of the pixels along which an error is measured."""
+
 _PROBES = 8
 
 
@@ -64,8 +72,8 @@ _PROBES = 8
 class Regression(Attack[QueryView]):
     """Reconstruct inputs by ridge regression on smashed data.
 
-    What is None is chosen by the error on own samples that are left out, and is in the outcome's
-    `tuned`.
+    Parameters that are None are chosen by the error on aux samples that are left out; their values
+    are in the outcome's `tuned`.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -80,7 +88,7 @@ class Regression(Attack[QueryView]):
         int | None,
         Parameter(
             "side of the window of smashed cells that a block of pixels is read from, odd; 0: all "
-            "units, the only choice where smashed data are no map like the input",
+            "units, the only choice if smashed data aren't a map as the input is",
             least=0,
         ),
     ] = None
@@ -88,8 +96,8 @@ class Regression(Attack[QueryView]):
     draws: Annotated[
         int,
         Parameter(
-            "releases of each own sample (each as many as the targets', averaged), where releases "
-            "differ",
+            "how often each aux sample is released if releases differ; each draw is a mean of as "
+            "many releases as a target has",
             least=1,
         ),
     ] = 4
@@ -100,12 +108,12 @@ class Regression(Attack[QueryView]):
         return cls(draws=2)
 
     def run(self, view: QueryView, *, rng: Stream) -> Reconstruction:
-        """Fit on aux, then apply it to the targets' mean release.
+        """Fit on aux, then predict from the mean of the targets' releases.
 
-        `left_out_mse` is the error on own samples that were left out.
+        The diagnostic `left_out_mse` is the error on aux samples that were left out.
 
         Raises:
-            SpecError: if there are fewer than two own samples, or a window doesn't fit.
+            SpecError: if there are fewer than two aux samples, or the given `reach` doesn't fit.
         """
         if len(view.aux.x) < 2:
             raise SpecError(f"regression needs at least 2 aux samples, got {len(view.aux.x)}")
@@ -128,10 +136,10 @@ class Regression(Attack[QueryView]):
         )
 
     def _reaches(self, task: Task) -> Sequence[int]:
-        """The windows that are compared; 0 last, because it needs the features for itself.
+        """The reaches to compare; 0 comes last, because its fit changes the features in place.
 
         Raises:
-            SpecError: if a window is asked for that there is none of.
+            SpecError: if the given `reach` is even, or the shapes allow no window.
         """
         alike = len(task.smashed_shape) == len(task.input_shape) > 1
         if self.reach is None:
@@ -145,7 +153,7 @@ class Regression(Attack[QueryView]):
         return [self.reach]
 
     def _pairs(self, view: QueryView, rng: Stream) -> tuple[Tensor, Tensor]:
-        """Draws of own samples' smashed data, (n, K, ...), and these samples, (n, ...)."""
+        """K draws of smashed data of n aux samples, (n, K, ...), and these samples, (n, ...)."""
         repeats, shape = len(view.smashed), view.smashed.shape[2:]
         rows = max(2, ENTRIES // shape.numel())
         order = torch.randperm(len(view.aux.x), generator=rng.torch()).to(view.aux.x.device)
@@ -158,7 +166,7 @@ class Regression(Attack[QueryView]):
 
 
 class _Fit(Protocol):
-    """A ridge regression for any weight."""
+    """A ridge regression that can be solved for any weight of the penalty."""
 
     def left_out_error(self, weight: float) -> float:
         """Mean squared error on samples that were left out."""
@@ -179,7 +187,7 @@ def _fit(features: Tensor, own: Tensor, reach: int, rng: Stream) -> _Fit:
 
 @final
 class _Whole:
-    """Ridge regression from all units to all pixels, its error along random directions."""
+    """Ridge regression from all units to all pixels; its error is taken along some directions."""
 
     def __init__(self, features: Tensor, own: Tensor, directions: Tensor | None) -> None:
         self._ridge = Ridge(features, own.flatten(1))
@@ -200,7 +208,7 @@ def _differs(view: QueryView) -> bool:
 
 
 def _directions(outputs: Tensor, rng: Stream) -> Tensor | None:
-    """Random directions (p, q) of length 1; None where there are few outputs anyway."""
+    """Random directions (p, q) of length 1 for outputs (n, p); None if p is small anyway."""
     p = outputs.shape[1]
     if p <= DIRECTIONS:
         return None

@@ -1,29 +1,32 @@
-"""The shadow: a client of one's own that the server's network can't tell from the victim's.
+"""The shadow: the attacker's own client, trained until it serves the server's network as well.
 
 Adversary: an honest-but-curious server (or a party that colludes with it) that hears smashed data
-z, knows the client's architecture and its own trained network f_s, and has labeled samples (x', y')
-of the same task. It makes no queries.
+z, knows the client's architecture and the server's trained network f_s, and has its own labeled
+samples (x', y') of the same task (aux). It makes no queries.
 
 Idea (He, Zhang and Lee 2019, section 6, equations 5 and 6): train a shadow f^ of the client on
     min over f^   mean of CE(f_s(f^(x')), y'),   f_s frozen,
-and invert what was heard with the white box, as if f^ were the client. Classifying alike is not
-computing alike: this works behind a first layer, and fades with every further one.
-`shadow_accuracy`, of f_s behind f^ on own samples that were held out, tells whether f^ is trained.
+and invert what was heard with the white box, as if f^ were the client. But a network that
+classifies like the client need not compute like it: the attack works behind a first layer, and
+fades with every further one. The diagnostic `shadow_accuracy`, that of f_s behind f^ on held-out
+aux samples, tells whether f^ is trained.
 
-The white box (`whitebox`) rehearses on own samples, and adapts to defenses. Since it attacks
-through a network that is not quite the client, its rehearsal does so, too: other shadows, from
-other random weights, play the client, with the defense where its public parameters (mechanism) are
-known. (Were the first shadow's own answers inverted, hardly any smoothing would seem best.) How far
-two shadows are apart is luck, so several play the client in turn, each for every third sample.
+The white box (`whitebox`) rehearses on aux samples, and adapts to defenses. It attacks the targets
+through a network that is not quite the client, so its rehearsal must do so, too: other shadows,
+from other random weights, play the client, with the defense if its public parameters (mechanism)
+are known. (If the first shadow's own answers were inverted, hardly any smoothing would seem best.)
+How much two shadows differ is luck, so three shadows play the client, each for every third sample.
 
 Departures from the paper (text P, published code C):
-1. As in C, Adam with AMSGrad and epsilon 1e-3, its rate halved nine times at equal intervals, and
-   50 epochs: but at least `least_steps` steps, since an attacker may have few samples.
-2. A tenth of aux is held out, for `shadow_accuracy` alone.
-3. TV, rate and steps of the inversion are rehearsed; C has 500 steps of 0.1 and one TV weight.
-4. Where f_s ends in features (U-shaped), a tail of one's own makes logits of them and is trained
-   with the shadow; P and C have no such case. (An f_s with one output per class is taken to end in
-   logits.)
+1. As in C, the shadow learns by Adam with AMSGrad and epsilon 1e-3, at a rate that is halved nine
+   times at equal intervals, for 50 epochs. Unlike C, it makes at least `least_steps` steps, since
+   an attacker may have few samples.
+2. A tenth of aux is held out, only for `shadow_accuracy`.
+3. TV, rate and steps of the inversion are chosen by rehearsal. C has 500 steps of 0.1 and one TV
+   weight.
+4. If f_s ends in features (U-shaped), a tail of the attacker's own turns them into logits and
+   learns together with the shadow. P and C have no such case. (An f_s with one output per class is
+   taken to end in logits.)
 """
 
 import copy
@@ -50,7 +53,7 @@ from sltoolkit.progress import part
 from sltoolkit.streams import Stream
 
 RIVALS = 3
-"""How many other shadows play the client when it rehearses."""
+"""How many other shadows play the client in the white box's rehearsal."""
 
 HALVINGS = 9
 """How often the learning rate is halved: every 5 of C's 50 epochs."""
@@ -61,7 +64,7 @@ _WHITE_BOX = WhiteBox()
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShadowView:
-    """What the shadow needs, and the defense's public parameters where they are known."""
+    """What the shadow needs, and the defense's public parameters if they are known."""
 
     smashed: Tensor
     server_weights: nn.Module
@@ -76,7 +79,7 @@ class ShadowView:
 class Shadow(Attack[ShadowView]):
     """Reconstruct inputs through a client that was trained to suit the server.
 
-    The white box rehearses what is None of its own parameters, on other shadows.
+    The white box chooses those of its parameters that are None by a rehearsal on other shadows.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "colluding")
@@ -89,10 +92,10 @@ class Shadow(Attack[ShadowView]):
 
     epochs: Annotated[int, Parameter("passes over aux", least=0)] = 50
     least_steps: Annotated[
-        int, Parameter("steps of training, where these epochs have fewer", least=0)
+        int, Parameter("minimum number of training steps, if the epochs have fewer", least=0)
     ] = 1500
     lr: Annotated[float, Parameter("initial learning rate of the shadow", above=0)] = 1e-3
-    batch_size: Annotated[int, Parameter("own samples per step", least=1)] = 64
+    batch_size: Annotated[int, Parameter("aux samples per step", least=1)] = 64
     held_out: Annotated[
         float,
         Parameter("share of aux that only measures the shadow's accuracy", least=0, below=1),
@@ -101,11 +104,11 @@ class Shadow(Attack[ShadowView]):
 
     @classmethod
     def smoke(cls) -> Self:
-        """Two steps of training, three of inversion."""
+        """Two steps of training, and three of inversion."""
         return cls(epochs=1, least_steps=2, inversion=WhiteBox.smoke())
 
     def candidates(self, view: ShadowView) -> Sequence[Self]:
-        """Itself: the white box rehearses."""
+        """Only the attack itself: the white box rehearses in `run`."""
         return (self,)
 
     def run(self, view: ShadowView, *, rng: Stream) -> Reconstruction:
@@ -146,7 +149,7 @@ class Shadow(Attack[ShadowView]):
     def _train(
         self, view: ShadowView, own: Aux, check: Aux, rng: Stream
     ) -> tuple[nn.Module, float]:
-        """A shadow in evaluation mode, and its accuracy on samples that were held out."""
+        """A shadow in evaluation mode, and its accuracy on held-out samples."""
         server = copy.deepcopy(view.server_weights).eval().requires_grad_(False)
         shadow = view.client_arch(rng.child("client")).to(own.x.device)
         with rng.scope():
@@ -166,13 +169,13 @@ def _batches(own: Aux, how: Shadow) -> int:
 
 
 def fit(whole: nn.Sequential, own: Aux, *, steps: int, lr: float, batch_size: int) -> None:
-    """Train what is not frozen to classify own samples; frozen parts stay in evaluation mode.
+    """Train the parts that aren't frozen to classify; frozen parts stay in evaluation mode.
 
     Args:
-        whole: from inputs to logits.
-        own: samples, drawn without replacement in every epoch.
-        steps: of Adam, with AMSGrad.
-        lr: its rate, halved `HALVINGS` times.
+        whole: a network from inputs to logits.
+        own: the samples to learn from, drawn without replacement in every epoch.
+        steps: steps of Adam with AMSGrad.
+        lr: the initial learning rate, which is halved `HALVINGS` times.
         batch_size: samples per step.
     """
     learning = [part for part in whole if any(p.requires_grad for p in part.parameters())]
@@ -188,7 +191,7 @@ def fit(whole: nn.Sequential, own: Aux, *, steps: int, lr: float, batch_size: in
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = lr * 0.5 ** (step * (HALVINGS + 1) // steps)
-        # a shorter batch at an epoch's end is left out: of one sample BatchNorm learns nothing
+        # a shorter batch at an epoch's end is left out: BatchNorm can't learn from one sample
         if len(rows) < size:
             rows = torch.randperm(len(own.y)).to(own.y.device)
         batch, rows = rows[:size], rows[size:]
@@ -200,10 +203,10 @@ def fit(whole: nn.Sequential, own: Aux, *, steps: int, lr: float, batch_size: in
 
 @final
 class InTurn(nn.Module):
-    """Networks that answer in turn: of R, each every R-th row of a batch.
+    """R networks that answer in turn: each answers every R-th row of a batch.
 
     Args:
-        networks: with outputs of one shape.
+        networks: R networks whose outputs have one shape.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -222,14 +225,14 @@ class InTurn(nn.Module):
 
 @final
 class _Apart(nn.Module):
-    """A copy, which a server whose first layer works in place may rewrite."""
+    """Passes on a copy, which a server whose first layer works in place may rewrite."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clone()
 
 
 def _end(shadow: nn.Module, server: nn.Module, x: Tensor, task: Task) -> nn.Module:
-    """What follows the server: nothing, or a tail of one's own where it ends in features."""
+    """What follows the server: nothing, or the attacker's own tail if it ends in features."""
     with torch.no_grad():
         out = server(copy.deepcopy(shadow).eval()(x[:1]))
     if tuple(out.shape[1:]) == (task.classes,):

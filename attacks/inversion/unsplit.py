@@ -1,35 +1,37 @@
-"""UnSplit: the input and the client that made it, found together from smashed data alone.
+"""UnSplit: the input and the client that smashed it, found together from smashed data alone.
 
 Adversary: an honest-but-curious server, or another party that hears smashed data z and knows the
-client's architecture. It has no weights, no data of its own, and asks nothing.
+client's architecture. It has no weights and no data of its own, and makes no queries.
 
-Idea (Erdogan, Kupcu and Cicek 2022, section 3): for every target, an image x and a clone f with
-weights w of the client explain what was heard,
-    min over x, w   mean over sent units (f(x; w) - z)^2 + tv_weight * TV(x) + l2_weight * mean x^2,
-in turns: `input_steps` of Adam on x with all three terms, then `client_steps` on w with the first
-alone, `rounds` times over. Every target has a clone of its own, from its own random weights, and
-two optimizers of its own; all descend at once (`sltoolkit.networks.stacked`, `descent`).
+Idea (Erdogan, Kupcu and Cicek 2022, section 3): for every target, find an image x and a clone f of
+the client, with weights w, that together explain what was heard,
+    min over x, w   mean over sent units (f(x; w) - z)^2 + tv_weight * TV(x) + l2_weight * mean x^2.
+The two take turns: `input_steps` of Adam on x with all three terms, then `client_steps` on w with
+the first term alone, `rounds` times over. Every target has its own clone, which starts from its own
+random weights, and two optimizers of its own. All targets descend at once
+(`sltoolkit.networks.stacked`, `descent`).
 
-What it can't know: scaling or negating x and the first layer's weights alike changes nothing but
-the two small terms, which shrink x as long as the descent lasts. So x is a rescaled, sometimes an
-inverted image; `mse_affine` is the error that remains when the contrast of each image is given
-away. It is strong where the client is one convolution; behind a second one it mostly finds another
-explanation of what was heard.
+The attack can't know the contrast: if x is scaled or negated and the first layer's weights make up
+for it, only the two small terms change, and they shrink x as long as the descent lasts. So x is a
+rescaled and sometimes an inverted image. The metric `mse_affine` is the error that remains when the
+contrast of each image is given away. The attack is strong if the client is one convolution; behind
+a second one it mostly finds another explanation of what was heard.
 
-Adaptive: releases are averaged, and maps that are identically zero count as withheld and are left
-out of the loss (`_observation`).
+Adaptive: releases are averaged. Maps that are identically zero count as withheld and are left out
+of the loss (`_observation`).
 
-Departures from the paper (P) and its published code (C; P leaves open what only C says):
-1. Fewer and longer steps than C's, which are `UnSplit.paper()`: 2 * 10^5 steps of 1e-3 per target.
-   A target stops when its loss has not fallen by a thousandth within `window` rounds.
-2. A clone starts anew for every target, with weights from the layers' own initialization. C hands
-   the same clone on from target to target, so that its results depend on their order.
-3. The clone is in evaluation mode, as the deployed client is: BatchNorm with its statistics at 0
-   and 1 is a learned scale and shift per channel, as the client's is. With the statistics of a
+Departures from the paper (P) and its published code (C, which also fixes what P leaves open):
+1. There are fewer and longer steps than in C, which makes 2 * 10^5 steps of 1e-3 per target
+   (`UnSplit.paper()`). A target stops when its loss has not fallen by a thousandth within `window`
+   rounds.
+2. Every target gets a new clone, with weights from the layers' own initialization. C passes the
+   same clone on from target to target, so that its results depend on their order.
+3. The clone is in evaluation mode, as the deployed client is. So its BatchNorm, with statistics 0
+   and 1, is a learned scale and shift per channel, as the client's is. With the statistics of a
    batch of one it would erase what tells targets apart. (C's networks have no BatchNorm.)
-4. TV as a mean over all pixels, where C divides by the number of differences, each way its own.
-5. What is returned is x itself. C stretches CIFAR-10's to [0, 1] per image before it compares them
-   with the truth: `stretch`.
+4. TV is a mean over all pixels. C divides each direction's sum by its number of differences.
+5. The result is x itself. C stretches each CIFAR-10 image to [0, 1] before it compares it with the
+   truth; the parameter `stretch` does this.
 6. Feature vectors start at 0, and have no TV.
 """
 
@@ -56,7 +58,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UnSplitView:
-    """What UnSplit needs: what was heard, and what kind of network said it."""
+    """What UnSplit needs: what was heard, and the architecture of the client that sent it."""
 
     smashed: Tensor
     client_arch: Callable[[Stream], nn.Module]
@@ -66,7 +68,7 @@ class UnSplitView:
 @final
 @dataclass(frozen=True, kw_only=True)
 class UnSplit(Attack[UnSplitView]):
-    """Reconstruct inputs together with the client that smashed them."""
+    """Reconstruct inputs together with the client network that smashed them."""
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
     family: ClassVar[Family] = "reconstruction"
@@ -90,14 +92,14 @@ class UnSplit(Attack[UnSplitView]):
     l2_weight: Annotated[float, Parameter("weight of the mean squared input", least=0)] = 1.0
     stretch: Annotated[
         bool,
-        Parameter("whether each input is stretched to [0, 1] in the end, a guess of its contrast"),
+        Parameter("whether each result is stretched to [0, 1], which guesses its contrast"),
     ] = False
     window: Annotated[
         int, Parameter("rounds without progress after which a target stops; 0: never", least=0)
     ] = 4
     chunk: Annotated[
         int,
-        Parameter("targets that descend at once; fewer, where memory doesn't hold them", least=1),
+        Parameter("targets that descend at once; fewer if memory is short", least=1),
     ] = 64
 
     @classmethod
@@ -113,8 +115,7 @@ class UnSplit(Attack[UnSplitView]):
     def run(self, view: UnSplitView, *, rng: Stream) -> Reconstruction:
         """Descend on all targets of the view, and on a clone for each.
 
-        The diagnostics are the means over targets of the final `feature_loss` and of the `rounds`
-        that were made.
+        The diagnostics are means over targets: the final `feature_loss` and the `rounds` made.
         """
         clones = _Clones.of(view, rng)
         start = clones.z.new_full(
@@ -156,12 +157,12 @@ class UnSplit(Attack[UnSplitView]):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Clones:
-    """A clone of the client for each of N targets, and what was heard of these.
+    """A clone of the client for each of N targets, and the targets' smashed data.
 
     Attributes:
-        network: from inputs to smashed data; parameters and buffers are put in their places.
+        network: all clones as one network from inputs to smashed data (`stack`).
         z: smashed data, (N, ...), merged over releases.
-        units: what each unit counts for, (N, ...); None where units count alike.
+        units: the weights of the units in the loss, (N, ...); None if all weigh the same.
     """
 
     network: nn.Module
@@ -198,7 +199,7 @@ class _Clones:
 
 
 def stretched(x: Tensor) -> Tensor:
-    """Each input (N, ...) from its least to its greatest value: to [0, 1]; a constant one to 0."""
+    """Each input of (N, ...), stretched so that it spans [0, 1]; a constant input becomes 0."""
     flat = x.flatten(1)
     low = flat.min(1, keepdim=True).values
     span = flat.max(1, keepdim=True).values - low

@@ -1,29 +1,30 @@
 """The white box: regularized maximum likelihood against a known client (rMLE).
 
 Adversary: a party that hears the smashed data z of the targets and holds the client's trained
-weights (colluding parties, clients that share weights, a published first part). It needs no data;
-with its own samples (aux) and queries (release) it rehearses to choose its settings.
+weights (colluding parties, clients that share weights, a published first part). It needs no data.
+If it has its own samples (aux) and queries (release), it rehearses to choose its settings.
 
 Idea (He, Zhang and Lee 2019, equation 3; Mahendran and Vedaldi 2015): among all images find the
-one whose smashed data is what was heard, preferring piecewise smooth ones. Per target
+one whose smashed data equal what was heard, and prefer piecewise smooth images. For each target
     min over x in [0, 1]   mean over sent units (f(x) - z)^2  +  tv_weight * TV(x),
 with f the client and TV the total variation with exponent beta (`total_variation`). All targets
 descend at once, each on its own, until its loss stands still or the steps are spent (`descent`).
 Feature vectors have no neighbors and no TV.
 
-Adaptive: releases are averaged and withheld channels left out of the loss (`_observation`). With
-the defense's public parameters (mechanism) the rehearsal also tries the defended client as f: the
-mean of a few draws.
+Adaptive: releases are averaged, and withheld channels are left out of the loss (`_observation`). If
+the defense's public parameters (mechanism) are known, the rehearsal also tries the defended client
+as f, computed as the mean of a few draws.
 
 Departures from the paper (text P, published code C; they differ from each other):
-1. Feature error as a mean over units (C), not a sum (P); TV as a mean over pixels. P has beta = 1,
-   C has beta = 2 (with another mean for dx than for dy): both are offered, and rehearsed.
-2. x starts at the mean of aux, or at 1/2, and is clamped to [0, 1] after every step (`box`); C
-   starts at 0 in normalized space and doesn't clamp. Clamping adds information: pixels at bounds.
-3. Plain Adam with a rate that falls along a cosine; C uses AMSGrad with epsilon 1e-3 and a constant
-   rate (`optimizer="amsgrad"`, `schedule="constant"`), 5,000 steps from 0.01.
-4. TV, rate and steps are chosen by rehearsal on the attacker's own samples; P and C state them per
-   cut. C's weights hold for pixels divided by a deviation s: they are here 1/s^2 times as large.
+1. The feature error is a mean over units (C), not a sum (P), and TV is a mean over pixels. P has
+   beta = 1 and C has beta = 2 (with another mean for dx than for dy). A rehearsal compares both.
+2. x starts at the mean of aux, or at 1/2, and is clamped to [0, 1] after every step (`box`). C
+   starts at 0 in normalized space and doesn't clamp. Clamping adds the information that pixels have
+   bounds.
+3. The optimizer is plain Adam with a rate that falls along a cosine. C uses AMSGrad with epsilon
+   1e-3 and a constant rate, 5,000 steps of 0.01 (`optimizer="amsgrad"`, `schedule="constant"`).
+4. TV, rate and steps are chosen by rehearsal on the attacker's own samples. P and C state them per
+   cut. C divides pixels by a deviation s, so its TV weights are 1/s^2 times as large here.
 5. A target stops when its loss hasn't fallen by a thousandth within `window` steps (0: never).
 """
 
@@ -53,16 +54,16 @@ SMOOTHNESS = (
     (1, 1e-2), (1, 0.0), (1, 1e-3), (1, 1e-1), (1, 1.0), (1, 3.0), (1, 10.0),
     (2, 0.4), (2, 4.0), (2, 20.0), (2, 200.0),
 )  # fmt: skip
-"""Exponents and weights of the TV that are rehearsed; feature errors differ by orders of magnitude.
+"""The exponents and weights of the TV that a rehearsal compares; the first is the default.
 
-The first is taken where there is nothing to rehearse on. With exponent 2, 4 and 200 are C's weights
-for MNIST and CIFAR-10 behind the second activation. The largest matter against noise: with 1.0 as
-the largest, noise of std 2 looked like a perfect defense (SSIM 0.04 on photographs, where 10.0
-gives 0.37).
+The weights span orders of magnitude because feature errors do. With exponent 2, the weights 4 and
+200 are C's for MNIST and CIFAR-10 behind the second activation. The largest weights matter against
+noise: when 1.0 was the largest, noise of std 2 looked like a perfect defense (SSIM 0.04 on
+photographs, where 10.0 gives 0.37).
 """
 
 SCHEDULES = ((0.2, 300), (0.05, 1000), (0.01, 5000))
-"""Initial rates and steps that are rehearsed, for as long as slower is better; the last are C's."""
+"""Initial rates and steps: a rehearsal tries the next while slower is better; the last are C's."""
 
 
 @final
@@ -70,8 +71,9 @@ SCHEDULES = ((0.2, 300), (0.05, 1000), (0.01, 5000))
 class WhiteBox(Attack[WhiteBoxView]):
     """Reconstruct inputs by descending on them through the known client.
 
-    What is None is chosen by rehearsal, and is in the outcome's `tuned`; without aux and release,
-    the first of `SMOOTHNESS` and of `SCHEDULES` and the client itself are taken.
+    Parameters that are None are chosen by rehearsal; their values are in the outcome's `tuned`.
+    Without aux and release there is no rehearsal: then the first of `SMOOTHNESS` and of `SCHEDULES`
+    are taken, and the descent goes through the client itself.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
@@ -83,7 +85,7 @@ class WhiteBox(Attack[WhiteBoxView]):
 
     steps: Annotated[
         int | None,
-        Parameter("steps of the descent, at most", least=1, grid=tuple(s for _, s in SCHEDULES)),
+        Parameter("maximum number of steps", least=1, grid=tuple(s for _, s in SCHEDULES)),
     ] = None
     lr: Annotated[
         float | None,
@@ -91,7 +93,7 @@ class WhiteBox(Attack[WhiteBoxView]):
     ] = None
     optimizer: Annotated[
         Literal["adam", "amsgrad", "sgd"],
-        Parameter("`adam`, `amsgrad` (with C's epsilon), or `sgd` (plain gradient descent)"),
+        Parameter("`adam`, `amsgrad` (with epsilon 1e-3), or `sgd` (plain gradient descent)"),
     ] = "adam"
     schedule: Annotated[
         Literal["cosine", "constant"],
@@ -117,7 +119,7 @@ class WhiteBox(Attack[WhiteBoxView]):
     forward: Annotated[
         Forward | None,
         Parameter(
-            "descend through the `client` as it is, or through the defended one (`mechanism`)",
+            "descend through the `client` as it is, or through the defended client (`mechanism`)",
             grid=("client", "mechanism"),
         ),
     ] = None
@@ -126,7 +128,7 @@ class WhiteBox(Attack[WhiteBoxView]):
     ] = 50
     chunk: Annotated[
         int,
-        Parameter("targets that descend at once; fewer, where memory doesn't hold them", least=1),
+        Parameter("targets that descend at once; fewer if memory is short", least=1),
     ] = 64
 
     @classmethod
@@ -137,8 +139,7 @@ class WhiteBox(Attack[WhiteBoxView]):
     def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
         """Descend on all targets of the view.
 
-        The diagnostics are the means over targets of the final `feature_loss` and of the `steps`
-        that were made.
+        The diagnostics are means over targets: the final `feature_loss` and the `steps` made.
 
         Raises:
             ThreatModelError: if `forward` asks for a mechanism that is not granted.
@@ -152,7 +153,7 @@ class WhiteBox(Attack[WhiteBoxView]):
         return found.reconstruction(images, smooth=smooth)
 
     def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
-        """With every setting fixed; forward models and TV terms compete jointly."""
+        """Every combination of a forward model and a TV term, with the first rate and steps."""
         terms = self._smoothness() if has_neighbors(view.task.input_shape) else [(1, 0.0)]
         lr, steps = self._schedules()[0]
         return [
@@ -161,11 +162,11 @@ class WhiteBox(Attack[WhiteBoxView]):
         ]
 
     def refinements(self, best: Self, view: WhiteBoxView) -> Sequence[Self]:
-        """Ever slower descents."""
+        """The best candidate with ever slower descents."""
         return [replace(best, lr=lr, steps=steps) for lr, steps in self._schedules()]
 
     def _smoothness(self) -> list[tuple[int, float]]:
-        """Exponents and weights of the TV that agree with what is given."""
+        """The exponents and weights of the TV that agree with the given parameters."""
         exponents = (1, 2) if self.tv_beta is None else (self.tv_beta,)
         if self.tv_weight == 0:
             return [(exponents[0], 0.0)]
@@ -175,7 +176,7 @@ class WhiteBox(Attack[WhiteBoxView]):
         return list(dict.fromkeys([*fitting, (exponents[0], 0.0)]))
 
     def _schedules(self) -> list[tuple[float, int]]:
-        """Rates and steps that agree with what is given."""
+        """The rates and steps that agree with the given parameters."""
         given = [
             (rate if self.lr is None else self.lr, count if self.steps is None else self.steps)
             for rate, count in SCHEDULES
@@ -190,11 +191,11 @@ class WhiteBox(Attack[WhiteBoxView]):
         return view.smashed.new_full(view.task.input_shape, gray)
 
     def _weight(self, x: Tensor) -> float:
-        """What the total variation counts for; 0 where inputs (N, ...) have none."""
+        """The weight of the total variation; 0 if inputs (N, ...) have none."""
         return (self.tv_weight or 0.0) if has_neighbors(x.shape[1:]) else 0.0
 
     def _descend(self, heard: Observation, view: WhiteBoxView) -> Descended:
-        """Inputs (N, ...) whose smashed data approach what was heard, all from one start."""
+        """Descend on inputs (N, ...) whose smashed data approach z, all from one start."""
         start = self._start(view)
         smoothing = self._weight(start[None])
 

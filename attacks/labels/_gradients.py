@@ -1,4 +1,4 @@
-"""What the label attacks on gradients share: their view, and how scores become columns."""
+"""What the label attacks on gradients share: their view, and scores as one column per class."""
 
 from dataclasses import dataclass
 from typing import final
@@ -14,7 +14,7 @@ from sltoolkit.errors import ThreatModelError
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GradientView:
-    """Per-example gradients at the cut, and what may orient a guess made from them.
+    """Per-example gradients at the cut, and what helps to turn them into labels.
 
     Attributes:
         smashed_grad: gradients that arrived for the targets while training, (N, ...).
@@ -30,25 +30,30 @@ class GradientView:
 
 
 def rows(gradients: Tensor) -> Tensor:
-    """Gradients (N, ...) as (N, d) float64."""
+    """Gradients (N, ...) flattened to (N, d), in float64."""
     return gradients.double().flatten(1)
 
 
 def binary_columns(r: Tensor, *, positive: int) -> Tensor:
-    """A binary score r (N,), larger = more likely the class `positive`, as columns (N, 2)."""
+    """Scores (N, 2) of two classes, from r (N,): larger = more likely the class `positive`."""
     return torch.stack([-r, r] if positive == 1 else [r, -r], dim=1)
 
 
 def minority(prior: Tensor | None) -> int:
-    """The rarer of two classes; 1, the usual name of the positive one, where nothing says so."""
+    """The rarer of two classes; without a prior 1, the usual name of the positive class."""
     return 0 if prior is not None and float(prior[0]) < float(prior[1]) else 1
 
 
 def require_binary(task: Task, *, name: str, needed: str) -> None:
     """Refuse more than two classes.
 
+    Args:
+        task: shapes and classes.
+        name: the name of the attack.
+        needed: what it would have needed to tell more classes apart.
+
     Raises:
-        ThreatModelError: a sentence with what the attack `name` would have needed.
+        ThreatModelError: if there are more than two classes.
     """
     if task.classes != 2:
         raise ThreatModelError(

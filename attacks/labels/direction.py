@@ -1,27 +1,27 @@
 """The direction (cosine) attack on labels: equal labels, similar directions.
 
 Adversary: a party without labels that gets back the gradient at the cut for each of its examples.
-With a few examples whose labels it knows (hints) it tells any number of classes apart; without
-them, two.
+If it knows the labels of a few examples (hints), it tells any number of classes apart; without
+hints, it tells two classes apart.
 
 Idea (Li et al. 2022): for a logistic loss the gradient at the cut is
     g = (p - y) * dl/dz,
-and the sign of p - y is the label, so an example is scored by its largest cosine with the gradients
-of known examples of a class c,
+and the sign of p - y tells the label. So the score of a class c is the largest cosine of the
+example's gradient with the gradients of hints of this class,
     score_c = max over hints j of class c   <g, g_j> / (|g| |g_j|).
-Behind a linear head whose rows are orthogonal and equally long, the cosine of two gradients of one
-class exceeds 1/2 and that of two classes doesn't, for any number of classes.
-Without hints, two classes are told apart by the signs of the leading eigenvector v of the matrix K
-of pairwise cosines, which maximizes v' K v, and the smaller of the two clusters is the minority in
-the prior (without a prior: class 1).
+Behind a linear head whose rows are orthogonal and equally long, the cosine of two gradients exceeds
+1/2 if and only if they belong to one class, for any number of classes.
+Without hints, the attack divides the examples into two clusters by the signs of the leading
+eigenvector v of the matrix K of pairwise cosines, which maximizes v' K v. The smaller cluster is
+taken for the minority in the prior (without a prior: class 1).
 
 Symbols: g the gradient at the cut, p the predicted probability of class 1, y the label, l the logit
 and z the smashed data.
 
 Departures from the paper:
-1. The paper knows one positive example; here a class scores the best of all its hints, and a class
-   without hints the negated best of the others.
-2. The clusters without hints are ours.
+1. The paper knows one positive example. Here the score of a class is the largest cosine over all of
+   its hints; the score of a class without hints is the negated largest cosine over all hints.
+2. The clusters without hints are not in the paper.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Direction(Attack[GradientView]):
         """Scores (N, C) of the view's N gradients; nothing is random.
 
         Raises:
-            ThreatModelError: more than two classes, without hints.
+            ThreatModelError: if there are more than two classes and no hints.
         """
         directions = _unit(view.smashed_grad)
         if view.hints is not None and len(view.hints.y):
@@ -71,7 +71,7 @@ class Direction(Attack[GradientView]):
 
 
 def _unit(gradients: Tensor) -> Tensor:
-    """(N, d) rows of length 1; a zero row stays zero, and its cosines are 0."""
+    """Gradients as rows (N, d) of length 1; a zero row stays zero, and its cosines are 0."""
     return functional.normalize(rows(gradients), eps=torch.finfo(torch.float64).tiny)
 
 
@@ -84,12 +84,13 @@ def _best_per_class(cosines: Tensor, hinted: Tensor, classes: int) -> Tensor:
 
 
 def _split(directions: Tensor) -> Tensor:
-    """(N,) whose signs are the two clusters, positive for the smaller one.
+    """Scores (N,) whose signs are the two clusters, positive for the smaller one.
 
-    The leading eigenvector maximizes v' K v over unit vectors, K the pairwise cosines: it relaxes
-    the division into two clusters with the most similarity within, and scores each member's part.
+    The leading eigenvector maximizes v' K v over unit vectors, with K the pairwise cosines. It is
+    the relaxed solution for the two clusters with the most similarity inside; an entry's size tells
+    how clearly an example belongs to its cluster.
     """
     v: Tensor = torch.linalg.eigh(directions @ directions.T).eigenvectors[:, -1]
-    v = v * v[v.abs().argmax()].sign()  # an eigenvector's sign is arbitrary; make it definite
+    v = v * v[v.abs().argmax()].sign()  # an eigenvector's sign is arbitrary: fix it
     larger = (v > 0).sum() > (v < 0).sum()
     return -v if larger else v

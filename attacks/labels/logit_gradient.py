@@ -1,20 +1,20 @@
 """Labels from the gradient at the logits ("direct label inference").
 
-Adversary: a party without labels that gets back the gradient of its logits: nothing is behind the
-cut but the loss (no "top model"), as where several parties' logits are added up.
+Adversary: a party without labels that gets back the gradient of its logits. So nothing but the loss
+is behind the cut (no "top model"), as when the logits of several parties are added up.
 
 Idea (Fu et al. 2022, section 4.1; Zhao et al. 2020, equation 3): the gradient of cross-entropy at
 the logits is
     dL/da = (softmax a - onehot y) / B,
 whose only negative entry is the label's. The scores are the negated gradient, so the guess is the
-most negative entry. It holds against a label defense that smooths, too, until the network is more
-certain than the smoothed label. A saturated softmax gives a row of zeros, which tells nothing: then
-the prior decides, where it is granted.
+most negative entry. The attack also works against a label defense that smooths, until the network
+is more certain than the smoothed label. A saturated softmax gives a row of zeros, which tells
+nothing; then the prior decides, if it is granted.
 
 Symbols: a the logits of one example, y its label, L the mean loss over a batch of B.
 
 Departures from the paper:
-1. The most negative entry in place of the first negative one.
+1. The guess is the most negative entry; the paper takes the first negative one.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LogitView:
-    """Per-example gradients at the logits (N, C), and what decides where they tell nothing."""
+    """Per-example gradients at the logits (N, C), and the prior, which decides if they are zero."""
 
     smashed_grad: Tensor
     task: Task
@@ -53,7 +53,7 @@ class LogitGradient(Attack[LogitView]):
     )
 
     def refuses(self, task: Task) -> str | None:
-        """Smashed data that can't be logits."""
+        """Refuse smashed data that can't be logits."""
         if task.smashed_shape == (task.classes,):
             return None
         shape = "x".join(map(str, task.smashed_shape))

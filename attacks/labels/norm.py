@@ -1,22 +1,23 @@
 """The norm attack on labels: unlikely labels give long gradients.
 
 Adversary: a party without labels that gets back the gradient at the cut for each of its examples.
-With examples of every class whose labels it knows (hints) it tells any number of classes apart;
-without them, two.
+If it knows the labels of a few examples of every class (hints), it tells any number of classes
+apart; without hints, it tells two classes apart.
 
 Idea (Li et al. 2022): for a logistic loss the gradient at the cut is
     g = (p - y) * dl/dz,   and the score of the minority is   r = |g|,
-which is large where the network is wrong, and on imbalanced data it is wrong about the minority:
-the rarer class in the prior (without a prior: class 1).
-With hints of every class, a class c scores how much nearer r lies to the mean norm m_c of its hints
-than to that of the nearest other class,
+which is large where the network is wrong. On imbalanced data the network is wrong about the
+minority, which is the rarer class in the prior (without a prior: class 1).
+With hints of every class, the score of a class c says how much nearer r lies to the mean norm m_c
+of its hints than to that of the nearest other class,
     score_c = min over k != c of (r - m_k)^2  -  (r - m_c)^2.
 
 Symbols: g the gradient at the cut, p the predicted probability of class 1, y the label, l the logit
 and z the smashed data.
 
 Departures from the paper:
-1. The scores with hints are ours. Of two classes they are monotone in r, as the paper's score is.
+1. The scores with hints are not in the paper. With two classes they are monotone in r, as the
+   paper's score is.
 """
 
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Norm(Attack[GradientView]):
         """Scores (N, C) of the view's N gradients; nothing is random.
 
         Raises:
-            ThreatModelError: more than two classes, without hints of every class.
+            ThreatModelError: if there are more than two classes, and not hints of every class.
         """
         r = rows(view.smashed_grad).norm(dim=1)
         classes = view.task.classes
@@ -71,7 +72,7 @@ def _mean_norms(hints: Hints, classes: int) -> Tensor:
 
 
 def _margins(r: Tensor, means: Tensor) -> Tensor:
-    # squared, because then with two classes the margin is monotone in r: the attack of the paper
+    # squared, so that with two classes the margin is monotone in r, as the paper's score is
     distance = (r[:, None] - means).square()
     others = distance[:, None].masked_fill(torch.eye(len(means), device=r.device) > 0, torch.inf)
     return others.amin(2) - distance

@@ -1,1 +1,1 @@
-"""Attacks that listen while the victim trains."""
+"""Attacks that listen while the victim trains, and change nothing."""

@@ -36,9 +36,9 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SubstituteView:
-    """What the server has at the end; no labels in a U-shape.
+    """What the server has at the end; in a U-shape it has no labels.
 
-    Its own network may have moved after the last batch, where copies are averaged.
+    If copies of the server are averaged, its network may have changed after the last batch.
     """
 
     smashed: Tensor
@@ -49,7 +49,13 @@ class SubstituteView:
 @final
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One heard batch: smashed data (B, ...), labels (B,) unless they are private, and f_s."""
+    """One batch as a server heard it.
+
+    Attributes:
+        z: smashed data, (B, ...).
+        y: labels, (B,); None if they are private.
+        server: the server's network f_s at this moment.
+    """
 
     z: Tensor
     y: Tensor | None
@@ -57,7 +63,7 @@ class Batch:
 
     @staticmethod
     def usable(heard: BatchView) -> bool:
-        """Whether f_s and at least two smashed data are there: BatchNorm can't learn from one."""
+        """Whether it has f_s and at least two smashed data (BatchNorm can't learn from one)."""
         z = heard.messages.get(("smashed", "in"))
         return heard.network is not None and z is not None and len(z) > 1
 
@@ -69,7 +75,7 @@ class Batch:
                 "a substitute learns through the server's network: listen as the server"
             )
         y = heard.messages.get(("labels", "in"))
-        # label weights (B, C) stand for the class that weighs most
+        # of label weights (B, C), the class that weighs most
         hard = y.argmax(1) if y is not None and y.dim() == 2 else y
         return cls(heard.messages["smashed", "in"], hard, heard.network())
 
@@ -79,12 +85,12 @@ class Substitute:
     """The attacker's own client e, decoder d and (where labels are private) tail.
 
     Args:
-        setup: what it had before; without the architecture, it makes one up.
-        first: the first batch it heard.
-        conditional: whether the decoder sees labels, where they are heard.
-        lr: of client and tail.
-        decoder_lr: of the decoder.
-        width: of the decoder.
+        setup: what the attacker had before; without the architecture, it uses a standard one.
+        first: the first batch that it heard.
+        conditional: whether the decoder sees labels, if they are heard.
+        lr: the learning rate of client and tail.
+        decoder_lr: the learning rate of the decoder.
+        width: the channels of the decoder at full resolution.
         rng: for the client's initialization and the defense; all else draws from the open scope.
     """
 
@@ -125,32 +131,32 @@ class Substitute:
         return [self.client] if self.tail is None else [self.client, self.tail]
 
     def codes(self, x: Tensor) -> Tensor:
-        """What the client sends for own samples (B, ...), which stay as they are."""
+        """What the client sends for aux samples (B, ...); the samples are not changed in place."""
         return self._defense(self.client(x.clone()), x)
 
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """Own samples x' (count, ...) and their labels."""
+        """Random aux samples x' (count, ...) and their labels."""
         rows = torch.randint(len(self.aux.y), (count,), device=self.aux.y.device)
         return self.aux.x[rows], self.aux.y[rows]
 
     def draw_alike(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Own samples x' with the labels y (B,); labels that no own sample has are left out."""
+        """Random aux samples x' with the labels y (B,); labels that aux lacks are left out."""
         rows = self._pools.draw(y)
         return self.aux.x[rows], self.aux.y[rows]
 
     def flipped(self, y: Tensor, share: float) -> Tensor:
-        """Labels (B,), a share of which is drawn anew from all classes."""
+        """Labels (B,), each drawn anew from all classes with probability `share`."""
         anew = torch.randint(self.classes, y.shape, device=y.device)
         return torch.where(torch.rand(y.shape, device=y.device) < share, anew, y)
 
     def task_loss(self, server: nn.Module, codes: Tensor, y: Tensor) -> Scalar:
-        """Cross-entropy of the labels y (B,) behind own codes (B, ...)."""
+        """Cross-entropy of server and tail on the substitute's codes (B, ...), labels y (B,)."""
         # a server whose first layer works in place would rewrite what the decoder learns from
         logits = server(codes.clone())
         return functional.cross_entropy(logits if self.tail is None else self.tail(logits), y)
 
     def guess(self, z: Tensor) -> Tensor | None:
-        """Scores (N, C) of the labels behind smashed data (N, ...); None where labels are heard."""
+        """Scores (N, C) of the labels of smashed data (N, ...); None if labels are heard."""
         if self.tail is None:
             return None
         self.tail.network.eval()
@@ -159,10 +165,10 @@ class Substitute:
 
     @property
     def finished(self) -> nn.Module:
-        """The client as it is by now, (B, ...) -> (B, ...): the mean of a few draws of its codes.
+        """The client as it is now, (B, ...) -> (B, ...); its codes are the mean of a few draws.
 
-        Codes are taken behind the defense: in front of it they may be anything that suits f_s. The
-        draws are the same every time.
+        Codes are taken behind the defense, since in front of it they may be anything that suits
+        f_s. The draws are the same every time.
         """
         return Defended(
             self.client.network, OwnDefense(self._mechanism, self._rng.fresh("defense"))
@@ -170,17 +176,17 @@ class Substitute:
 
     @property
     def whole(self) -> nn.Sequential:
-        """The stolen model, inputs (B, ...) -> logits (B, C): e, f_s as last heard, the tail."""
+        """The stolen model, inputs (B, ...) -> logits (B, C): e, then f_s as last heard, a tail."""
         tail = [] if self.tail is None else [self.tail.network]
         return nn.Sequential(self.finished, self.server, *tail).eval()
 
     def meet(self, server: nn.Module | None) -> None:
-        """Stand before a copy of the server's network of the end, if it is known."""
+        """Continue with a copy of the server's final network, if it is known."""
         if server is not None:
             self.server = copy.deepcopy(server).eval()
 
     def with_labels(self, y: Tensor | None) -> tuple[Tensor, ...]:
-        """What conditioned networks take besides their input."""
+        """What conditioned networks take besides their input: the labels, or nothing."""
         return (y,) if self.conditional and y is not None else ()
 
 
@@ -190,7 +196,7 @@ class _Pools:
 
     Args:
         y: labels (N,).
-        classes: how many there are.
+        classes: the number of classes.
     """
 
     def __init__(self, y: Tensor, classes: int) -> None:

@@ -1,35 +1,39 @@
 """FORA: a substitute client that is aligned with the victim's in feature space.
 
 Adversary: an honest-but-curious server (or an eavesdropper) that hears smashed data z while the
-victim trains, and holds samples of its own x' from a similar domain. It needs neither labels nor
-queries, neither the client's architecture nor the server's network.
+victim trains, and holds samples x' of its own (aux) from a similar domain. It needs no labels, no
+queries, and neither the client's architecture nor the server's network.
 
-Idea (Xu et al. 2024): smashed data betray what the client's network prefers to represent. Per
-heard batch, with as many own samples x', in this order:
+Idea (Xu et al. 2024): smashed data betray what the client's network prefers to represent. For each
+heard batch, and equally many aux samples x', three networks take a step, in this order:
     substitute f^:  a MK-MMD^2(f^(x'), z) + (1 - a) E[D(f^(x'))],
     decoder d:      || d(f^(x')) - x' ||^2, with f^ after its step,
     critic D:       E[D(z)] - E[D(f^(x'))] + 1000 E[(|| grad D(z^) || - 1)^2],
-with z^ at random between both and the first line's f^(x'). At the end x = d(z). MK-MMD
-sums five Gaussian kernels (`sltoolkit.metrics.discrepancy`). R releases of a target are averaged.
+with z^ at a random point between both; D sees the f^(x') of the first line. At the end x = d(z).
+MK-MMD sums five Gaussian kernels (`sltoolkit.metrics.discrepancy`). R releases of a target are
+averaged.
 
-Where the defense's public parameters (mechanism) are known, f^ sends through its own copy of it, so
-that defended codes are aligned with defended ones, and d learns to decode those. Else f^ is aligned
-as it is, noise or not. The copy of a defense that learns stays as it began, which may mislead.
+If the defense's public parameters (mechanism) are known, f^ sends through its own copy of the
+defense. So defended codes are aligned with defended ones, and d learns to decode those. Otherwise
+the undefended f^ is aligned with whatever arrives, noise included. The copy of a defense that
+learns stays as it began, which may mislead.
 
-a = 0.8, as the authors run it; their code's default of a = 1 switches the critic off.
+In `paper()` a = 0.8, the value that the authors use. Their code's default, a = 1, switches the
+critic off.
 
 Departures from the paper's public code:
-1. Learning rates are the authors' (1e-4; D 3e-4), who make 40,000 steps; victims here train for
-   hundreds of batches. `repeats` makes several steps per batch, and after the training d learns
-   from the finished f^ in evaluation mode for `polish` epochs; repeats=1, polish=0 is the code.
-2. Targets are released by the deployed client in evaluation mode; the code attacks what it sends in
-   training mode.
+1. The authors make 40,000 steps at 1e-4 (D: 3e-4); victims here train for hundreds of batches. So a
+   rehearsal may choose larger rates, `repeats` allows several steps per batch, and after the
+   training d learns from the finished f^ in evaluation mode for `polish` epochs. The code has
+   repeats=1 and polish=0.
+2. Targets are released by the deployed client in evaluation mode. The code attacks what the client
+   sends in training mode.
 3. f^ is the beginning of VGG-16 with BatchNorm, as in the code; its number of stages follows from
-   the shapes. If the first smashed data are negative somewhere, a plain convolution ends it: the
-   code's ReLU could never match them.
-4. Own samples are drawn with replacement. A batch of one sample teaches nothing.
-5. Images are in [0, 1], for f^ and d as for the client; the code has all in [-1, 1].
-6. The critic strides to sides of 4, and MK-MMD lacks the code's constant 2 / (n - 1).
+   the shapes. If some of the first smashed data are negative, f^ ends in a plain convolution,
+   since the code's ReLU could never match them.
+4. Aux samples are drawn with replacement. A batch of one sample is not learned from.
+5. Images are in [0, 1] for f^, d and the client. The code has all of them in [-1, 1].
+6. The critic strides down to sides of 4, and MK-MMD lacks the code's constant 2 / (n - 1).
 """
 
 import copy
@@ -59,7 +63,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FORASetup:
-    """What FORA has when the training begins: it needs no architecture of the client."""
+    """What FORA has when the training begins."""
 
     aux: Aux
     task: Task
@@ -79,10 +83,10 @@ class FORAView:
 class FORA(Listener[FORASetup]):
     """Reconstruct inputs with the inverse of a substitute that was aligned with the client.
 
-    `mmd_share`, `lr` and (on request) `critic_lr` of None are chosen by a dress rehearsal, when the
-    first batch is heard: six settings by default, 450 batches each
-    (`sltoolkit.adversary.training_rehearsal`). The rehearsal's own victims learn from labels of the
-    own samples; `paper()` needs none.
+    If `mmd_share`, `lr` or `critic_lr` is None, a training rehearsal chooses it when the first
+    batch is heard. By default it compares six settings; each listens to 450 batches
+    (`sltoolkit.adversary.training_rehearsal`). The rehearsal's victims learn the task, for which it
+    needs labels of aux samples; `paper()` needs none.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper")
@@ -97,7 +101,8 @@ class FORA(Listener[FORASetup]):
     mmd_share: Annotated[
         float | None,
         Parameter(
-            "a, the share of MK-MMD beside the critic; 1: there is no critic", least=0, most=1,
+            "a: the weight of MK-MMD; the critic weighs 1 - a; 1: there is no critic", least=0,
+            most=1,
             grid=(0.8, 1.0),
         ),
     ] = None  # fmt: skip
@@ -112,28 +117,26 @@ class FORA(Listener[FORASetup]):
     repeats: Annotated[int, Parameter("steps per heard batch", least=1)] = 1
     width: Annotated[
         int,
-        Parameter(
-            "channels of the widest layers of critic and decoder; the paper has 256", least=1
-        ),
+        Parameter("channels of the widest layers of critic and decoder; 256 in the paper", least=1),
     ] = 256
     blocks: Annotated[int, Parameter("residual blocks of the critic", least=0)] = 6
     polish: Annotated[
-        int, Parameter("further epochs of the decoder on the finished substitute", least=0)
+        int, Parameter("final epochs of the decoder on the finished substitute", least=0)
     ] = 20
     polish_lr: Annotated[float, Parameter("initial learning rate of these epochs", above=0)] = 2e-3
 
     @classmethod
     def paper(cls) -> Self:
-        """The authors' rates and weights; nothing is rehearsed."""
+        """The authors' rates and weights; there is no rehearsal."""
         return cls(mmd_share=0.8, lr=1e-4)
 
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, one epoch at the end, the authors' rates and weights."""
+        """Narrow networks, one epoch at the end, and the authors' rates and weights."""
         return replace(cls.paper(), width=4, blocks=1, polish=1)
 
     def usable(self, heard: BatchView, before: int) -> bool:
-        """Every batch with at least two smashed data: BatchNorm can't learn from one."""
+        """Whether the batch has at least two smashed data: BatchNorm can't learn from one."""
         z = heard.messages.get(("smashed", "in"))
         return z is not None and len(z) > 1
 
@@ -143,7 +146,7 @@ class FORA(Listener[FORASetup]):
         return Alignment(aligned, rng)
 
     def candidates(self, setup: FORASetup) -> Sequence[Self]:
-        """Every combination of what is open; without a critic, its rate makes no difference."""
+        """Every combination of open parameters; without a critic, only one of its rates."""
         options = super().candidates(setup)
         first = options[0].critic_lr
         return [s for s in options if s.mmd_share != 1 or s.critic_lr == first]
@@ -154,13 +157,13 @@ class Aligned:
     """The substitute f^, its decoder d and (unless a = 1) the critic D.
 
     Args:
-        attack: hyper-parameters, none of them open.
-        setup: shapes and own samples.
+        attack: its parameters, none of them open.
+        setup: shapes, aux samples and what is known of the defense.
         first: the first smashed data heard, (B, ...).
         rng: for the defense; all else draws from the open scope.
 
     Attributes:
-        own: inputs of own samples, (N, ...).
+        own: the inputs of the aux samples, (N, ...).
     """
 
     def __init__(self, attack: FORA, setup: FORASetup, first: Tensor, rng: Stream) -> None:
@@ -184,15 +187,15 @@ class Aligned:
         self.losses = Losses()
 
     def codes(self, x: Tensor) -> Tensor:
-        """What the substitute sends of own samples (B, ...)."""
+        """What the substitute sends for aux samples (B, ...)."""
         return self._defense(self.substitute(x), x)
 
     def step(self, z: Tensor, x: Tensor) -> None:
-        """One step of each, in the code's order, on what was heard and as many own samples.
+        """One step of each network, in the code's order.
 
         Args:
-            z: smashed data, (B, ...).
-            x: own samples, (B, ...).
+            z: the smashed data heard, (B, ...).
+            x: equally many aux samples, (B, ...).
         """
         a, critic = self.mmd_share, self.critic
         codes = self.codes(x)
@@ -212,10 +215,10 @@ class Aligned:
             self.losses.note(critic_gap=gap)
 
     def inverse(self, releases: int) -> nn.Module:
-        """A copy of the decoder, polished with the substitute as it is now.
+        """A copy of the decoder, trained further with the substitute as it is now.
 
         Args:
-            releases: of a target, whose mean is to be decoded.
+            releases: how many releases of a target are averaged before they are decoded.
         """
         decoder = copy.deepcopy(self.decoder.network)
         codes = decode(copy.deepcopy(self.substitute.network), self.own)
@@ -228,10 +231,10 @@ class Aligned:
 
 @final
 class Alignment(ListenerState):
-    """FORA, as it listens.
+    """FORA while it listens.
 
     Attributes:
-        aligned: its networks.
+        aligned: the attacker's networks.
     """
 
     def __init__(self, aligned: Aligned, rng: Stream) -> None:

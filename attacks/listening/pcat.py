@@ -1,30 +1,33 @@
-"""PCAT: a pseudo-client that learns through the server's own network, while that one learns.
+"""PCAT: a pseudo-client that learns through the server's network while the server learns.
 
 Adversary: an honest-but-curious server that hears smashed data z and labels y and holds its own
-network f_s at every moment, with a few labeled samples (x', y') of the same task. It doesn't know
-the client's weights, knows its architecture only if that is granted, and makes no queries.
+network f_s at every moment, and a few labeled samples (x', y') of the same task (aux). It doesn't
+know the client's weights, knows the client's architecture only if that is granted, and makes no
+queries.
 
 Idea (Gao and Zhang 2023, section 4 and algorithm 2). For every batch (z, y) of the training:
-    x', y'  own samples with the labels of the batch (label alignment)
+    x', y'  are aux samples with the labels of the batch (label alignment),
     f^  follows  min CE(f_s(f^(x')), y'),  f_s as it is now,
     d   follows  min mean ||d(f^(x')) - x'||^2,
-and at the end x = d(z), refined by descending on x along  mean over units (f^(x) - z)^2  with f^
-frozen. f_s learns from the honest gradients alone, so that no client can notice. In a U-shape no
-labels are heard: x' are drawn at random, a pseudo-tail makes logits of the server's features, and
-pseudo-tail(f_s(z)) guesses the victim's labels.
+and at the end x = d(z). This x is refined by descending on  mean over units (f^(x) - z)^2  with f^
+frozen. f_s learns only from the honest gradients, so no client can notice the attack. In a U-shape
+no labels are heard: x' are drawn at random, a pseudo-tail turns the server's features into logits,
+and pseudo-tail(f_s(z)) guesses the victim's labels.
 
-R releases of a target are averaged. Where the defense's public parameters (mechanism) are known, f^
-sends through its own copy of it, as the victim does; else it can only imitate what the server's
-network has learned to read. The copy of a defense that learns stays as it began, which may mislead.
+R releases of a target are averaged. If the defense's public parameters (mechanism) are known, f^
+sends through its own copy of the defense, as the victim does. Otherwise it can only imitate what
+the server's network has learned to read. The copy of a defense that learns stays as it began, which
+may mislead.
 
 Departures from the paper:
-1. The decoder learns beside f^ in every batch, with the rates 1e-3 (f^) and 5e-4 (d) of the public
-   re-implementation by Zhu et al. 2025.
+1. The decoder learns together with f^ in every batch. The rates of `paper()`, 1e-3 (f^) and 5e-4
+   (d), are those of the public re-implementation by Zhu et al. 2025.
 2. Without the architecture, f^ is the beginning of VGG-16 with BatchNorm (see
    `sltoolkit.networks.substitutes`); d is the toolkit's inverse network, which starts at the mean
    of aux.
-3. Refined images (and signals) stay in [0, 1]; the paper's steps and rate for this are not stated.
-4. Labels of the batch that no own sample has are left out.
+3. Refined images (and signals) stay in [0, 1]. The paper doesn't state the steps and the rate of
+   the refinement.
+4. Labels of the batch that no aux sample has are left out.
 """
 
 from dataclasses import dataclass, replace
@@ -52,8 +55,8 @@ from sltoolkit.streams import Stream
 class PCAT(Listener[TrainingSetup]):
     """Reconstruct inputs with a pseudo-client that was trained beside the victim.
 
-    `lr`, `decoder_lr` and (on request) `refine_steps` of None are chosen by a dress rehearsal, when
-    the first batch is heard: four settings by default, 450 batches each
+    If `lr`, `decoder_lr` or `refine_steps` is None, a training rehearsal chooses it when the first
+    batch is heard. By default it compares four settings; each listens to 450 batches
     (`sltoolkit.adversary.training_rehearsal`).
     """
 
@@ -75,32 +78,32 @@ class PCAT(Listener[TrainingSetup]):
     ] = None
     late_start: Annotated[
         int,
-        Parameter("heard batches that go by first, while f_s knows little", least=0),
+        Parameter("heard batches that it skips first, while f_s knows little", least=0),
     ] = 0
     aligned: Annotated[
         bool,
-        Parameter("whether own samples have the labels of the batch, where these are heard"),
+        Parameter("whether aux samples are drawn with the labels of the batch, if they are heard"),
     ] = True
     repeats: Annotated[int, Parameter("steps per heard batch", least=1)] = 1
     width: Annotated[int, Parameter("channels of the decoder at full resolution", least=1)] = 16
     refine_steps: Annotated[
         int | None,
-        Parameter("steps of the descent on decoded images; 0: none", least=0, grid=(20, 0, 100)),
+        Parameter("steps that refine decoded images; 0: none", least=0, grid=(20, 0, 100)),
     ] = 20
-    refine_lr: Annotated[float, Parameter("step size of that descent", above=0)] = 1e-2
+    refine_lr: Annotated[float, Parameter("step size of the refinement", above=0)] = 1e-2
 
     @classmethod
     def paper(cls) -> Self:
-        """The rates of Zhu et al.; nothing is rehearsed."""
+        """The rates of Zhu et al.; there is no rehearsal."""
         return cls(lr=1e-3, decoder_lr=5e-4)
 
     @classmethod
     def smoke(cls) -> Self:
-        """A narrow decoder, a few steps at the end, the rates of Zhu et al."""
+        """A narrow decoder, two refining steps, and the rates of Zhu et al."""
         return replace(cls.paper(), width=4, refine_steps=2)
 
     def usable(self, heard: BatchView, before: int) -> bool:
-        """After the late start, every batch with at least two smashed data."""
+        """Whether the late start is over and the batch has at least two smashed data."""
         return before >= self.late_start and Batch.usable(heard)
 
     def open(self, setup: TrainingSetup, first: BatchView, *, rng: Stream) -> ListenerState:
@@ -110,10 +113,10 @@ class PCAT(Listener[TrainingSetup]):
 
 @final
 class PseudoClient(ListenerState):
-    """The pseudo-client with its decoder.
+    """PCAT while it listens: the pseudo-client and its decoder.
 
     Attributes:
-        substitute: the networks.
+        substitute: the attacker's networks.
     """
 
     def __init__(self, attack: PCAT, setup: TrainingSetup, first: BatchView, rng: Stream) -> None:
@@ -137,7 +140,7 @@ class PseudoClient(ListenerState):
                 step(substitute, batch, x, y)
 
     def finish(self, view: SubstituteView) -> Reconstruction:
-        """Decode the targets, and refine what came out."""
+        """Decode the targets, and refine the decoded images."""
         substitute, z = self.substitute, view.smashed.mean(0)
         substitute.meet(view.server_weights)
         refined = self._refined(decode(substitute.decoder.network, z), z)
@@ -151,7 +154,7 @@ class PseudoClient(ListenerState):
         )
 
     def _refined(self, images: Tensor, z: Tensor) -> Descended:
-        # through the mechanism: f^'s codes in front of it were never drawn to the victim's
+        # with the defense: without it, f^'s codes were never drawn toward the victim's
         client, (steps,) = self.substitute.finished, given(self._attack.refine_steps)
         descent = Descent(
             steps=steps, rate=constant(self._attack.refine_lr),
@@ -166,7 +169,7 @@ def _into_range(leaves: list[Tensor]) -> None:
 
 
 def step(substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
-    """The pseudo-client learns from own samples x (B, ...) with labels y (B,), then the decoder."""
+    """One step of the pseudo-client, then of the decoder, on aux samples x (B, ...), y (B,)."""
     task = substitute.task_loss(batch.server, substitute.codes(x), y)
     learn((task, substitute.imitators))
     with torch.no_grad():

@@ -1,39 +1,43 @@
-"""SDAR: a simulator of the client and a decoder, both regularized by adversaries.
+"""SDAR: a simulator of the client and a decoder, both regularized by adversarial critics.
 
 Adversary: an honest-but-curious server that hears smashed data z and (in vanilla split learning)
 labels y, holds its own network g at every moment, and has labeled samples (x', y') of the same
-distribution. The paper lets it know the client's architecture; here that is an optional grant.
+distribution (aux). The paper lets it know the client's architecture; here that is an optional
+grant.
 
-Idea (Zhu et al. 2025). After every honest step of the training, before which z was computed:
+Idea (Zhu et al. 2025). After every honest step of the training, with the z of that step:
     e    follows  CE(g(e(x')), y') + lambda1 * BCE(D_e(e(x'), y'), real),
     D_e  follows  BCE(D_e(z, y), real) + BCE(D_e(e(x'), y'), fake),
     d    follows  ||d(e(x'), y') - x'||^2 + lambda2 * BCE(D_d(d(z, y), y), real),
     D_d  follows  BCE(D_d(x', y'), real) + BCE(D_d(d(z, y), y), fake),
-with g frozen in inference mode, e as it is after its own step in the lines of d and D_d, and a mean
-over pixels in the squared error. The simulator learns to make what g can read, D_e that it looks
-like the client's own, and D_d that what is decoded looks like a sample. At the end x = d(z, y).
+with g frozen in inference mode, a mean over pixels in the squared error, and in the lines of d and
+D_d the simulator e after its own step. The simulator learns to send what g can read. D_e makes its
+codes look like the client's own, and D_d makes decoded images look like samples. At the end
+x = d(z, y).
 
-In a U-shape the server hears no labels: the networks see none, a tail simulator learns the task's
-loss together with e, and y' is drawn anew from all classes with probability `flip`, which keeps e
-from learning x' by heart. Argmax of the tail behind g(z) guesses the targets' labels.
+In a U-shape the server hears no labels. Then decoder and critics see no labels, a tail simulator
+learns the task's loss together with e, and y' is drawn anew from all classes with probability
+`flip`, which keeps e from learning x' by heart. The argmax of the tail behind g(z) guesses the
+targets' labels.
 
-R releases of a target are averaged. Where the defense's public parameters (mechanism) are known, e
-sends through its own copy of it, so that D_e compares, and d decodes, what is sent. The copy of a
-defense that learns stays as it began, which may mislead.
+R releases of a target are averaged. If the defense's public parameters (mechanism) are known, e
+sends through its own copy of the defense, so that D_e compares defended codes and d decodes them.
+The copy of a defense that learns stays as it began, which may mislead.
 
-Rates: Adam 1e-3 for e (and the tail), 5e-4 for d, lambda1 times e's for D_e, lambda2 times d's for
-D_d. With lambda2 = 1e-5 the latter is as good as frozen; the public code has it so, too. For
-U-shapes the code has lambda1 = 0.02 (ResNet, CIFAR-10) or 0.04, flip = 0.2 (ResNet), 0.1 or 0.4.
-lambda1 = lambda2 = 0 without labels (and without flipping) is the paper's naive simulator attack.
+The rates of `paper()` are Adam's 1e-3 for e (and the tail) and 5e-4 for d. D_e has lambda1 times
+the rate of e, and D_d has lambda2 times the rate of d. With lambda2 = 1e-5, D_d is as good as
+frozen, as it is in the public code. For U-shapes the code has lambda1 = 0.02 (ResNet, CIFAR-10) or
+0.04, and flip = 0.2 (ResNet), 0.1 or 0.4. With lambda1 = lambda2 = 0, without labels and without
+flipping, SDAR is the paper's naive simulator attack.
 
 Departures from the paper and its code:
-1. Critics are a quarter as wide by default (`critic_width` 8, `image_critic_width` 16, where the
-   code has 32 and 64), which makes a step 16 times as cheap.
+1. Critics are a quarter as wide by default (`critic_width` 8 and `image_critic_width` 16; the code
+   has 32 and 64), which makes a step 16 times cheaper.
 2. The decoder is the toolkit's inverse network, which starts at the mean of aux and takes smashed
-   data of any shape; the code has one for its own ResNets. Without the architecture, e is the
+   data of any shape. The code has one for its own ResNets. Without the architecture, e is the
    beginning of VGG-16 with BatchNorm (`sltoolkit.networks.substitutes`).
-3. Targets are released by the deployed client, in evaluation mode; the code attacks what it sends
-   in training mode.
+3. Targets are released by the deployed client in evaluation mode. The code attacks what the client
+   sends in training mode.
 """
 
 from dataclasses import dataclass, replace
@@ -60,8 +64,8 @@ from sltoolkit.streams import Stream
 class SDAR(Listener[TrainingSetup]):
     """Reconstruct inputs with a simulator that was trained beside the victim, and its decoder.
 
-    `lr`, `decoder_lr` and (on request) `lambda1` of None are chosen by a dress rehearsal, when the
-    first batch is heard: four settings by default, 450 batches each
+    If `lr`, `decoder_lr` or `lambda1` is None, a training rehearsal chooses it when the first batch
+    is heard. By default it compares four settings; each listens to 450 batches
     (`sltoolkit.adversary.training_rehearsal`).
     """
 
@@ -84,11 +88,11 @@ class SDAR(Listener[TrainingSetup]):
     flip: Annotated[
         float,
         Parameter(
-            "share of own labels that are drawn anew, where no labels are heard", least=0, most=1
+            "share of aux labels that are drawn anew if no labels are heard", least=0, most=1
         ),
     ] = 0.2
     conditional: Annotated[
-        bool, Parameter("whether decoder and critics see labels, where these are heard")
+        bool, Parameter("whether decoder and critics see labels, if they are heard")
     ] = True
     lr: Annotated[
         float | None,
@@ -104,16 +108,16 @@ class SDAR(Listener[TrainingSetup]):
 
     @classmethod
     def paper(cls) -> Self:
-        """The paper's rates; nothing is rehearsed."""
+        """The paper's rates; there is no rehearsal."""
         return cls(lr=1e-3, decoder_lr=5e-4)
 
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, the paper's rates."""
+        """Narrow networks, and the paper's rates."""
         return replace(cls.paper(), width=4, critic_width=2, image_critic_width=2)
 
     def usable(self, heard: BatchView, before: int) -> bool:
-        """Every batch with at least two smashed data."""
+        """Whether the batch has at least two smashed data."""
         return Batch.usable(heard)
 
     def open(self, setup: TrainingSetup, first: BatchView, *, rng: Stream) -> ListenerState:
@@ -123,12 +127,12 @@ class SDAR(Listener[TrainingSetup]):
 
 @final
 class Simulation(ListenerState):
-    """Simulator, decoder and their critics.
+    """SDAR while it listens: simulator, decoder and their critics.
 
     Attributes:
         substitute: simulator, decoder and tail.
-        feature_critic: D_e; None with lambda1 = 0.
-        image_critic: D_d; None with lambda2 = 0.
+        feature_critic: D_e; None if lambda1 = 0.
+        image_critic: D_d; None if lambda2 = 0.
     """
 
     def __init__(self, attack: SDAR, setup: TrainingSetup, first: BatchView, rng: Stream) -> None:
@@ -213,5 +217,5 @@ class Simulation(ListenerState):
 
 
 def _accuracy(real: Tensor, fake: Tensor) -> Tensor:
-    """The share of logits (B, 1) that are right; near 1, the critic is not confused."""
+    """The share of logits (B, 1) that are right; near 1 the critic tells both kinds apart."""
     return torch.cat([real > 0, fake < 0]).float().mean()

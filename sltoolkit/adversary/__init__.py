@@ -1,1 +1,1 @@
-"""An attacker's toolbox; there is no truth in it."""
+"""An attacker's toolbox; nothing in it has access to the truth."""

@@ -7,9 +7,9 @@ from torch import Tensor
 def first_among_equals(errors: Tensor) -> int:
     """The first row of `errors` (candidates, n) that is as good as the best, up to noise.
 
-    A candidate is about as good if what it is worse by, sample by sample, is within one standard
-    error of zero: a few samples tell no finer differences, and the default comes first. A candidate
-    that diverges is never chosen over one that doesn't.
+    A candidate is as good as the best if its mean excess error over the best, sample by sample, is
+    at most one standard error. A few samples can't tell finer differences, and the default comes
+    first. A candidate that diverges is never chosen over one that doesn't.
     """
     errors = errors.double().nan_to_num(nan=torch.inf, posinf=torch.inf)
     means = errors.mean(1)

@@ -1,4 +1,4 @@
-"""Where targets arrived that descended together."""
+"""The result of a descent on many targets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ from sltoolkit.contracts.outcomes import Reconstruction
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Descended:
-    """Where N targets arrived.
+    """Where the descents of N targets ended.
 
     Attributes:
-        leaves: as the start's, each (N, ...).
-        loss: (N,), at the leaves.
+        leaves: the final leaves, each (N, ...), shaped as those of the start.
+        loss: the losses at these leaves, (N,).
         steps: how many steps each target made, (N,) int64.
-        curve: step -> the losses (N,) after so many steps; a target that has arrived keeps its own.
+        curve: step -> the losses (N,) after so many steps; a target that has arrived keeps its
+            last loss.
         trace: step (1, 2, 4, ..., and the last) -> what `show` made of the leaves, (N, ...).
     """
 
@@ -31,7 +32,7 @@ class Descended:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """The targets of all parts, in order."""
+        """The results for the targets of all parts, in order."""
 
         def rows(of: Callable[[Self], dict[int, Tensor]]) -> dict[int, Tensor]:
             return {step: torch.cat([of(p)[step] for p in parts]) for step in of(parts[0])}
@@ -49,11 +50,11 @@ class Descended:
         return {step: float(loss.mean()) for step, loss in self.curve.items()}
 
     def reconstruction(self, images: Tensor, *, smooth: Tensor) -> Reconstruction:
-        """The outcome of a descent on feature errors and a smoothness.
+        """The outcome of a descent on feature errors plus a smoothness term.
 
         Args:
             images: what the leaves show, (N, ...).
-            smooth: what smoothness adds to the losses, (N,) or ().
+            smooth: the smoothness term of the losses, (N,) or ().
         """
         return Reconstruction(
             images=images,
@@ -67,5 +68,5 @@ class Descended:
 
 
 def snapshots(steps: int) -> list[int]:
-    """After how many steps a trace shows the images: 1, 2, 4, ..., and at the end."""
+    """The steps after which a trace shows the images: 1, 2, 4, ..., and the last."""
     return [2**k for k in range(steps.bit_length()) if 2**k < steps] + [steps]

@@ -1,8 +1,8 @@
-"""Descending on many targets at once: the loop that optimization attacks share.
+"""Descent on many targets at once: the loop that optimization attacks share.
 
-Every target has leaves of its own (pixels, or the weights of a generator), stacked along the first
-dimension. Their losses are summed and the optimizers work element by element, so no target touches
-another. One that has arrived leaves the batch (`plateau`).
+Every target has its own leaves (pixels, or the weights of a generator), stacked along the first
+dimension. The losses are summed and the optimizers work element by element, so no target influences
+another. A target that has arrived, because its loss stands still, leaves the batch (`plateau`).
 """
 
 from collections.abc import Callable, Sequence
@@ -20,17 +20,17 @@ from sltoolkit.adversary.plateau import Plateau, keep_rows
 from sltoolkit.progress import advance, part
 
 LOOK = 10
-"""Every so many steps the losses are looked at: for the curve, and for what has arrived."""
+"""How many steps lie between two looks at the losses, for the curve and for arrived targets."""
 
 Objective = Callable[[list[Tensor], Tensor], Tensor]
-"""From the leaves (M, ...) of some targets and their indices (M,), to their losses (M,)."""
+"""A function from the leaves (M, ...) of some targets and their indices (M,) to losses (M,)."""
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "amsgrad": partial(torch.optim.Adam, amsgrad=True, eps=1e-3),
     "sgd": torch.optim.SGD,
 }
-"""Element by element only: L-BFGS and clipping by a global norm would couple the targets.
+"""Optimizers that work element by element; L-BFGS, for example, would couple the targets.
 
 `amsgrad` has the epsilon of He, Zhang and Lee's published code.
 """
@@ -39,12 +39,12 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Turn:
-    """Steps that some of the leaves make on a loss of their own.
+    """Steps of some of the leaves on their own loss.
 
     Attributes:
         objective: the loss.
         leaves: which leaves move.
-        steps: how many steps they make.
+        steps: how many steps they make in one turn.
     """
 
     objective: Objective
@@ -62,14 +62,14 @@ class Descent:
     """How to descend.
 
     Attributes:
-        steps: at most.
-        rate: from the number of the step, from 0, to the learning rate.
-        optimizer: makes one of the leaves; element by element.
+        steps: the maximum number of steps.
+        rate: the learning rate as a function of the step's number, which begins at 0.
+        optimizer: makes an optimizer for the leaves; it must work element by element.
         window: steps without progress after which a target has arrived; None: never.
-        tolerance: the share of its loss that counts as progress.
-        chunk: targets that descend at once; fewer, where memory doesn't hold them.
-        settle: puts leaves back in place after a step, for example in [0, 1].
-        show: what to keep of the leaves along the way, (M, ...); by default the first leaf.
+        tolerance: the share of its loss by which a target must improve to make progress.
+        chunk: targets that descend at once; fewer if memory is short.
+        settle: moves leaves back into their range after a step, for example into [0, 1].
+        show: what the trace keeps of the leaves, (M, ...); by default the first leaf.
     """
 
     steps: int
@@ -87,10 +87,10 @@ class Descent:
         """Descend from a start.
 
         Args:
-            objective: what all leaves descend on together; with `turns`, what tells after every
-                step where the targets stand.
+            objective: the loss that all leaves descend on together. With `turns` the leaves descend
+                on the turns' objectives, and this one only measures progress after every step.
             start: leaves with one row per target.
-            turns: what makes up a step; they share out the leaves, in order.
+            turns: the parts of one step, in order; each leaf belongs to one turn.
         """
         everybody = torch.arange(len(start[0]), device=start[0].device)
 
@@ -110,7 +110,7 @@ class Descent:
 
 @final
 class _Chunk:
-    """The targets of one chunk on their way."""
+    """The descent of one chunk of targets."""
 
     def __init__(
         self, how: Descent, objective: Objective, turns: Sequence[Turn], start: list[Tensor],
@@ -118,7 +118,7 @@ class _Chunk:
     ) -> None:  # fmt: skip
         self._how, self._objective, self._rows = how, objective, rows
         self._turns = [turn for turn in turns if start[turn.leaves]]
-        self._kept = [leaf.detach().clone() for leaf in start]  # rows of those that arrived
+        self._kept = [leaf.detach().clone() for leaf in start]  # of all, also those that arrived
         self._leaves = [leaf.detach().clone().requires_grad_(True) for leaf in start]
         moving = [self._leaves[turn.leaves] for turn in self._turns] or [self._leaves]
         self._optimizers = [how.optimizer(leaves, lr=how.rate(0)) for leaves in moving]
@@ -142,7 +142,7 @@ class _Chunk:
         return self._finish()
 
     def _stand(self, step: int) -> None:
-        """Where the targets stand: without turns that comes with the gradient of a step."""
+        """Look at the losses; without turns, they come with the gradients of the next step."""
         if not self._turns:
             self._look(step, self._slope(self._objective, self._leaves), every=LOOK)
         elif step:
@@ -162,11 +162,11 @@ class _Chunk:
             return self._objective(self._leaves, self._rows[self._alive])
 
     def _slope(self, objective: Objective, leaves: list[Tensor]) -> Tensor:
-        """The losses (M,), whose gradients lie with these leaves from now on."""
+        """Compute the losses (M,), and leave their gradients in these leaves."""
         for leaf in leaves:
             leaf.grad = None
         loss = objective(self._leaves, self._rows[self._alive])
-        # not autograd.grad, whose gradients may lie in memory as no fused optimizer expects them
+        # not autograd.grad: its gradients may have a memory layout that breaks fused optimizers
         torch.autograd.backward(loss.sum(), inputs=leaves)
         return loss.detach()
 
@@ -179,7 +179,7 @@ class _Chunk:
                 self._how.settle(self._leaves)
 
     def _look(self, step: int, loss: Tensor, *, every: int) -> None:
-        """Note the losses, and at powers of two what the leaves show; let go what has arrived."""
+        """Note losses, at powers of two also what leaves show; take out arrived targets."""
         snapshot = step > 0 and step & (step - 1) == 0
         if snapshot or step % every == 0:
             self._loss[self._alive] = loss
@@ -190,7 +190,7 @@ class _Chunk:
             self._part_with_arrived(self._plateau, loss, steps=every if step else 0)
 
     def _part_with_arrived(self, plateau: Plateau, loss: Tensor, *, steps: int) -> None:
-        """Take out of the batch the targets that have arrived."""
+        """Take the targets that have arrived out of the batch."""
         moving = plateau.moving(loss, steps=steps)
         if bool(moving.all()):
             return
@@ -200,7 +200,7 @@ class _Chunk:
         self._alive = self._alive[moving]
 
     def _put_back(self) -> None:
-        """Write the rows that are on their way into those of all."""
+        """Copy the rows that still move into the leaves of all targets."""
         for kept, leaf in zip(self._kept, self._leaves, strict=True):
             kept[self._alive] = leaf.detach()
 
@@ -238,18 +238,18 @@ RATES: dict[str, Callable[[float, int], Callable[[int], float]]] = {
     "constant": lambda lr, steps: constant(lr),
     "cosine": cosine,
 }
-"""Learning rates over the steps, from the initial one and the number of steps."""
+"""Schedules by name: from the initial rate and the number of steps to the rate of each step."""
 
 
 def squared_error(guess: Tensor, z: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Per target (N,): the squared errors of its units (N, ...), as weighted; their mean without.
+    """The weighted squared error of each target, (N,); without weights, the mean over its units.
 
-    Its gradient is written down, which saves two passes over the smashed data per step.
+    The gradient is written out by hand, which saves two passes over the smashed data per step.
 
     Args:
-        guess: of the smashed data, (N, ...), with a graph.
+        guess: guesses of the smashed data, (N, ...), with a graph.
         z: what was heard, (N, ...).
-        weights: of units, broadcast over (N, ...), summing to one per target.
+        weights: weights of units, broadcast over (N, ...), which sum to one per target.
     """
     error: Tensor = _SquaredError.apply(guess, z, weights)  # type: ignore[no-untyped-call]
     return error

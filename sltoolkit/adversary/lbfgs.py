@@ -1,9 +1,10 @@
-"""L-BFGS on many rows at once, each with a memory of its own.
+"""L-BFGS on many rows at once, each with its own memory.
 
-Idea (Liu and Nocedal 1989, algorithm 2.1): the last steps s and the changes of the gradient y that
-they made stand for the inverse Hessian, by which the gradient is multiplied in two loops over them.
-Like `torch.optim.LBFGS` without a line search, which the codes of DLG and iDLG use, row by row:
-rate 1, but 1 / |gradient| (in the sum) at most for the first step, and the same thresholds.
+Idea (Liu and Nocedal 1989, algorithm 2.1): the last steps s, and the changes y of the gradient that
+they caused, approximate the inverse Hessian. Two loops over these pairs multiply the gradient by
+it. Each row moves as under `torch.optim.LBFGS` without a line search, which the codes of DLG and
+iDLG use: at rate 1 (the first step at 1 / sum of |gradient|, if that is smaller), and with the same
+thresholds.
 """
 
 from typing import final
@@ -12,18 +13,18 @@ import torch
 from torch import Tensor
 
 HISTORY = 100
-"""Pairs that each row remembers."""
+"""How many pairs each row remembers."""
 
 FLAT, LEVEL, STRAIGHT = 1e-7, 1e-9, 1e-10
-"""Torch's thresholds: of the largest slope, of the descent per step, and of s . y to remember."""
+"""Torch's thresholds for the largest slope, the descent per step, and s . y of a pair to keep."""
 
 
 @final
 class RowwiseLBFGS:
-    """What to add to rows (M, P), given their gradients one after another.
+    """Computes the steps of rows (M, P) from their gradients, call after call.
 
     Args:
-        like: the rows, for their shape, type and device.
+        like: the rows, for their shape, dtype and device.
         history: how many pairs a row remembers.
     """
 
@@ -39,9 +40,9 @@ class RowwiseLBFGS:
         self._started = False
 
     def step(self, gradient: Tensor) -> Tensor:
-        """The rows' next steps (M, P) from where their gradients are these (M, P).
+        """The rows' next steps (M, P), given their present gradients (M, P).
 
-        A row that is flat, or can't descend any further, stays.
+        A row that is flat, or can't descend any further, gets a step of zero.
         """
         if self._started:
             self._remember(gradient - self._before)
@@ -59,7 +60,7 @@ class RowwiseLBFGS:
             setattr(self, name, getattr(self, name)[rows])
 
     def _remember(self, change: Tensor) -> None:
-        """The last step and the change of the gradient (M, P), where that is curved upwards."""
+        """Store the last step and the change of the gradient (M, P) of rows that curve upward."""
         curvature = _dots(change, self._moved)
         rows = (curvature > STRAIGHT).nonzero().squeeze(1)
         slot = self._met[rows] % self._history
@@ -69,7 +70,7 @@ class RowwiseLBFGS:
         self._met[rows] += 1
 
     def _descent(self, gradient: Tensor) -> Tensor:
-        """Minus the inverse Hessian times the gradient (M, P): the two loops."""
+        """Minus the inverse Hessian times the gradient (M, P), by the two loops."""
         depth = min(self._history, int(self._met.max()))
         q, shares = -gradient, []
         for age in range(depth):
@@ -83,12 +84,12 @@ class RowwiseLBFGS:
         return r
 
     def _pair(self, age: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What each row remembered `age` pairs ago; nothing, where it remembers fewer."""
+        """Each row's pair from `age` pairs ago; zeros for rows that remember fewer."""
         rows = torch.arange(len(self._met), device=self._met.device)
         slot = (self._met - 1 - age) % self._history
         return self._steps[rows, slot], self._changes[rows, slot], self._inverse[rows, slot]
 
 
 def _dots(a: Tensor, b: Tensor) -> Tensor:
-    """Row by row, (M,)."""
+    """The dot products of corresponding rows (M, P): (M,)."""
     return (a * b).sum(1)

@@ -1,4 +1,4 @@
-"""Networks that attackers train, and what they keep of their losses."""
+"""How attackers train networks, and a record of their losses."""
 
 from collections.abc import Sequence
 from typing import Protocol, final
@@ -11,7 +11,7 @@ from sltoolkit.streams import Stream
 
 
 class Architecture(Protocol):
-    """The grant `client_arch`."""
+    """The type of the grant `client_arch`."""
 
     def __call__(self, stream: Stream) -> nn.Module:
         """A fresh client network."""
@@ -40,10 +40,10 @@ class Learner:
 
 
 def learn(*lessons: tuple[Scalar, Sequence[Learner]]) -> None:
-    """Let learners follow their losses; all gradients are taken before any weight moves.
+    """Step learners along their losses; all gradients are taken before any weight moves.
 
     Args:
-        lessons: a loss, and the learners that follow it.
+        lessons: pairs of a loss and the learners that descend on it.
     """
     for number, (loss, learners) in enumerate(lessons, start=1):
         weights = [w for learner in learners for w in learner.weights]
@@ -51,8 +51,8 @@ def learn(*lessons: tuple[Scalar, Sequence[Learner]]) -> None:
             more = number < len(lessons)
             for weight in weights:
                 weight.grad = None
-            # not autograd.grad: fused optimizers read a gradient in the weight's memory layout,
-            # which only `backward` keeps to; that of a gradient penalty differs
+            # not autograd.grad: fused optimizers need a gradient in the weight's memory layout,
+            # which only `backward` guarantees; a gradient penalty's gradients have another one
             torch.autograd.backward(loss, inputs=weights, retain_graph=more)
     for _, learners in lessons:
         for learner in learners:
@@ -60,25 +60,25 @@ def learn(*lessons: tuple[Scalar, Sequence[Learner]]) -> None:
 
 
 RECENT = 50
-"""How many of the last steps a diagnostic is the mean of: single batches are noisy."""
+"""How many of the last steps a diagnostic averages; single batches are noisy."""
 
 CURVE_POINTS = 50
-"""The most points that a curve has."""
+"""The maximum number of points of a curve."""
 
 
 @final
 class Losses:
-    """Named losses, step by step.
+    """A record of named losses, step by step.
 
     Attributes:
-        each: every loss that was noted, scalars without a graph, by name.
+        each: by name, every loss that was noted, as scalars without a graph.
     """
 
     def __init__(self) -> None:
         self.each: dict[str, list[Tensor]] = {}
 
     def note(self, **losses: Tensor) -> None:
-        """Keep a step's losses."""
+        """Add the losses of one step."""
         for name, loss in losses.items():
             self.each.setdefault(name, []).append(loss.detach())
 
@@ -90,7 +90,7 @@ class Losses:
         return {**means, "steps": float(max(map(len, self.each.values()), default=0))}
 
     def curve(self, name: str) -> dict[int, float]:
-        """Steps made -> the mean of a loss since the point before."""
+        """Number of steps -> the mean of a loss since the point before."""
         losses = self.each.get(name, [])
         every = max(1, -(-len(losses) // CURVE_POINTS))
         ends = range(every, len(losses) + 1, every)

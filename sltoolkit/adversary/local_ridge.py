@@ -1,7 +1,7 @@
-"""Ridge regression of each block of pixels from a window of cells, with one map for all places.
+"""Ridge regression of each block of pixels on a window of cells, with one map for all places.
 
-It is the best linear convolutional decoder, in closed form: every place of every sample is one row,
-so a few samples determine it. Signals are treated as images of height 1.
+It is the best linear convolutional decoder, in closed form. Every place of every sample is one row
+of the regression, so a few samples determine it. Signals are treated as images of height 1.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,24 +16,26 @@ from torch.nn import functional
 from sltoolkit.networks.layers import centered, halvings
 
 FOLDS = 5
+"""The number of folds for the left-out error."""
+
 CHUNK = 16
-"""Samples whose windows are held at once, for memory."""
+"""How many samples' windows are held in memory at once."""
 
 
 @final
 class LocalRidge:
     """Outputs as a linear function of a window of features, for any weight of the penalty.
 
-    As far as the sides tell, one cell of the features lies over a block of s x s pixels (s a power
-    of two); that block is predicted from the `reach` x `reach` cells around. Features and pixels
-    are centered place by place, features scaled channel by channel. With Z the windows and X the
-    blocks it minimizes || Z W - X ||^2 + weight * scale * || W ||^2, where `scale` is the mean
-    eigenvalue of Z'Z.
+    One cell of the features lies over a block of s x s pixels, where the sides of both tell s, a
+    power of two. The block is predicted from the `reach` x `reach` cells around that cell. Features
+    and pixels are centered place by place, and features are scaled channel by channel. With Z the
+    windows and X the blocks, the fit minimizes || Z W - X ||^2 + weight * scale * || W ||^2, where
+    `scale` is the mean eigenvalue of Z'Z.
 
     Args:
         features: (n, K, C, H, W) or (n, K, C, L), K observations of each of n >= 2 samples.
         outputs: (n, c, h, w) or (n, c, l).
-        reach: side of a window, odd.
+        reach: the side of a window, which is odd.
     """
 
     def __init__(self, features: Tensor, outputs: Tensor, reach: int) -> None:
@@ -58,7 +60,7 @@ class LocalRidge:
         self._rest = [_Spectrum(self._gram - g, self._loads - b) for g, b, _ in self._folds]
 
     def left_out_error(self, weight: float) -> float:
-        """Mean squared error on each fifth of the samples by the fit to the others."""
+        """Mean squared error on each fold of the samples, by the fit to the other folds."""
         total = 0.0
         for (gram, loads, squares), rest in zip(self._folds, self._rest, strict=True):
             w = rest.solve(weight)
@@ -79,7 +81,7 @@ class LocalRidge:
         return torch.cat(found)
 
     def _rows(self, features: Tensor, outputs: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Windows (r, C k k) and blocks (r, c s s), a few samples at a time."""
+        """Pairs of windows (r, C k k) and blocks (r, c s s), a few samples at a time."""
         for z, x in zip(features.split(CHUNK), outputs.split(CHUNK), strict=True):
             whole = centered(x - self.intercept, self._padded)
             whole = whole.reshape(len(x), -1, *self._tall(self._padded))
@@ -88,7 +90,7 @@ class LocalRidge:
                 yield self._windows(draw).flatten(0, 1), blocks
 
     def _windows(self, z: Tensor) -> Tensor:
-        """Features (n, C, ...) to the window around each cell, (n, cells, C k k)."""
+        """The window around each cell of features (n, C, ...): (n, cells, C k k)."""
         z = centered((z - self._mean) / self._deviation, self._cells)
         z = z.reshape(len(z), -1, *self._tall(self._cells))
         around = self._kernel[0] // 2, self._kernel[1] // 2
@@ -101,7 +103,7 @@ class LocalRidge:
 
 @final
 class _Spectrum:
-    """The normal equations of a fit, for any weight."""
+    """The normal equations of a fit, to be solved for any weight."""
 
     def __init__(self, gram: Tensor, loads: Tensor) -> None:
         values, self._vectors = torch.linalg.eigh(gram)
@@ -116,14 +118,14 @@ class _Spectrum:
 
 
 def _products(rows: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Z'Z, Z'X and the sum of X's squares, in float64, of at least one chunk of rows."""
+    """Z'Z, Z'X and the sum of X's squares, in float64, over all chunks of rows (at least one)."""
     wide = ((z.double(), x.double()) for z, x in rows)
     products = ((z.T @ z, z.T @ x, x.square().sum()) for z, x in wide)
     return reduce(lambda a, b: (a[0] + b[0], a[1] + b[1], a[2] + b[2]), products)
 
 
 def _center_and_scale(features: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean at every place, (C, ...), and the deviation from it per channel, (C, 1, ...)."""
+    """The mean at every place, (C, ...), and the standard deviation per channel, (C, 1, ...)."""
     places = tuple(range(1, features.dim() - 2))
     mean = features.mean((0, 1))
     variance = features.var((0, 1), correction=0).mean(places, keepdim=True)

@@ -1,7 +1,8 @@
-"""How many targets descend at once: as many as an attack allows, and as memory holds.
+"""How many targets descend at once: as many as the attack allows and memory holds.
 
-What one step allocates is counted on one target and on two; the difference is what a target takes
-(weights that all share cancel out). Nothing is freed in this count, so it errs on the safe side.
+The memory of one target is the difference between what a step allocates for two targets and for one
+(weights that all targets share cancel out). The count ignores that memory is freed again, so it
+errs on the safe side.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,19 +17,19 @@ CPU_BUDGET = 4 * 2**30
 """Bytes that the targets of a chunk may take on a CPU."""
 
 CUDA_SHARE = 0.5
-"""The share of a GPU's free memory that they may take there."""
+"""The share of a GPU's free memory that the targets of a chunk may take."""
 
 STATES = 4
-"""Tensors of a leaf's size that its optimizer needs: the gradient, and AMSGrad's three."""
+"""How many tensors of a leaf's size its optimizer needs: the gradient, and AMSGrad's three."""
 
 
 def fitting(most: int, count: int, step: Callable[[int], Sequence[Tensor]]) -> int:
     """How many of `count` targets descend at once: at most `most`, and at least one.
 
     Args:
-        most: what the attack allows.
-        count: how many there are.
-        step: makes one step of so many targets, and returns their leaves.
+        most: how many the attack allows.
+        count: the number of targets.
+        step: makes one step of a given number of targets, and returns their leaves.
     """
     if min(most, count) < 3:
         return most
@@ -53,7 +54,7 @@ def _taken(step: Callable[[int], Sequence[Tensor]], count: int) -> tuple[int, to
 
 @final
 class _Allocations(TorchDispatchMode):
-    """Counts the bytes of everything that operations make anew."""
+    """Counts the bytes of all new tensors that operations make."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -14,15 +14,15 @@ DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
 
 def nearest(z: Tensor, own: Tensor, distance: str = "euclidean") -> tuple[Tensor, Tensor]:
-    """The nearest own sample of each target.
+    """The aux sample that is nearest to each target.
 
     Args:
         z: smashed data of the targets, (N, ...).
-        own: smashed data of own samples, (n, ...).
+        own: smashed data of the aux samples, (n, ...).
         distance: `euclidean`, `cosine` or `standardized`.
 
     Returns:
-        Indices into own samples, (N,), the first of equals; and their distances, (N,).
+        Indices into the aux samples, (N,), the first of equally near ones; and the distances, (N,).
 
     Raises:
         SpecError: if the distance is unknown.
@@ -41,7 +41,7 @@ def _euclidean(own: Tensor) -> Space:
 
 
 def _cosine(own: Tensor) -> Space:
-    # between vectors of length 1 the Euclidean distance orders as the angle does
+    # between vectors of length 1, the Euclidean distance grows with the angle
     return lambda z: functional.normalize(z, dim=1)
 
 

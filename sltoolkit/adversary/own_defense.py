@@ -11,22 +11,22 @@ from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
 
 DRAWS = 4
-"""Draws of the mechanism that are averaged into one evaluation of a defended client."""
+"""How many draws of the mechanism one evaluation of a defended client averages."""
 
 _CHUNK = 64
-"""Examples whose draws are averaged at a time, for memory."""
+"""How many examples' draws are averaged at a time, for memory."""
 
 
 @final
 class OwnDefense:
     """The attacker's copy of the defense. It works as in a deployed client: it learns nothing.
 
-    If the mechanism isn't known, codes stay as they are and nothing is drawn. The copy of a defense
-    that learns beside its client stays as that defense was at the beginning.
+    If the mechanism isn't known, codes stay as they are and nothing is drawn. If the real defense
+    learns together with its client, the copy stays as that defense was at the beginning.
 
     Args:
-        mechanism: makes the copy.
-        rng: for the copy and its draws; the same stream from its beginning gives both again.
+        mechanism: makes the copy; None if it isn't known.
+        rng: for the copy and its draws; the same fresh stream gives the same copy and draws.
     """
 
     def __init__(self, mechanism: Callable[[Stream], Defense] | None, rng: Stream) -> None:
@@ -39,7 +39,7 @@ class OwnDefense:
         return self._defense is not None and self._defense.per_batch
 
     def __call__(self, z: Tensor, x: Tensor) -> Tensor:
-        """One draw of what is sent in place of codes z (B, ...) of inputs x (B, ...)."""
+        """One draw of what is sent in place of the codes z (B, ...) of inputs x (B, ...)."""
         return self.mean(z, x, draws=1)
 
     def mean(self, z: Tensor, x: Tensor, *, draws: int = DRAWS) -> Tensor:
@@ -48,9 +48,9 @@ class OwnDefense:
         return drawn[0] if len(drawn) == 1 else torch.stack(drawn).mean(0)
 
     def apart(self, z: Tensor, x: Tensor, *, draws: int) -> Tensor:
-        """The same, where no two examples share a draw: what a decoder should learn from.
+        """The mean of draws, (B, ...), where no two examples share a draw; for training decoders.
 
-        A decoder that learns from many examples with one mask learns about that mask.
+        If many examples shared one mask, a decoder would fit that mask.
         """
         if self._defense is None:
             return z

@@ -1,8 +1,8 @@
 """Early stopping for targets that descend in one batch, each by its own loss.
 
-A target has arrived when its loss has not fallen by a share `tolerance` for `window` steps. Only
-what the attacker sees decides, and no target's decision depends on another's. A target that has
-arrived leaves the batch, so that the others' steps cost less.
+A target has arrived when its loss has not fallen by a share `tolerance` for `window` steps. The
+decision uses only what the attacker sees, and no other target's loss. A target that has arrived
+leaves the batch, so that the others' steps cost less.
 """
 
 from typing import final
@@ -13,11 +13,11 @@ from torch import Tensor
 
 @final
 class Plateau:
-    """Which of N descents still move.
+    """Tracks which of N descents still move.
 
     Args:
         window: steps without progress after which a target has arrived.
-        tolerance: the share of the loss by which it must fall to count as progress.
+        tolerance: the share of its last best loss by which a loss must fall to be progress.
     """
 
     def __init__(self, *, window: int, tolerance: float = 1e-3) -> None:
@@ -29,8 +29,7 @@ class Plateau:
         """Which targets still move, (N,) bool.
 
         Args:
-            loss: what the attacker sees of each target, (N,), not negative. A loss that is no
-                number is no progress.
+            loss: the loss of each target, (N,), not negative; NaN is no progress.
             steps: how many steps were made since the last call.
         """
         loss = loss.detach()
@@ -43,20 +42,20 @@ class Plateau:
         return self._idle < self._window
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these targets only (indices or a mask)."""
+        """Go on with some targets only, given by indices or a mask."""
         if self._best is not None and self._idle is not None:
             self._best, self._idle = self._best[rows], self._idle[rows]
 
 
 def keep_rows(optimizer: torch.optim.Optimizer, rows: Tensor) -> list[Tensor]:
-    """Go on with some targets only: their rows of all leaves, gradients and optimizer states.
+    """Keep some targets only: their rows of all leaves, gradients and optimizer states.
 
     Args:
         optimizer: works element by element on leaves whose first dimension is the target.
-        rows: indices or a mask, of the first dimension.
+        rows: indices into the first dimension, or a mask.
 
     Returns:
-        The new leaves, which take the old ones' places in the optimizer.
+        The new leaves, which replace the old ones in the optimizer.
     """
     leaves = []
     for group in optimizer.param_groups:

@@ -1,11 +1,12 @@
-"""Rehearsal: how an attacker chooses its own hyper-parameters without the truth.
+"""Rehearsal: how an attacker chooses its hyper-parameters without the truth.
 
-It attacks samples of its own, released through the same defended client, and keeps the setting
-that recovers them best. Nothing about the targets enters the choice but the number of releases.
+The attacker attacks samples of its own, released through the same defended client, and keeps the
+setting that recovers them best. The only fact about the targets that enters the choice is the
+number of their releases.
 
-An attack declares what it compares, and the harness rehearses. The budget is one run on `SAMPLES`
-samples for each of the attack's `candidates` (what matters most, jointly), then one for each of its
-`refinements` of the best of them, in turn, until one is not better than the one before.
+An attack declares what it compares, and the harness rehearses. First it runs each of the attack's
+`candidates` (all combinations of what matters most) once, on `SAMPLES` samples. Then it runs the
+`refinements` of the best candidate, one after another, until one is not better than the one before.
 """
 
 from collections.abc import Sequence
@@ -27,14 +28,14 @@ A = TypeVar("A", bound=Attack[Any])
 V = TypeVar("V")
 
 SAMPLES = 16
-"""How many samples to rehearse on, at most half of aux."""
+"""How many samples to rehearse on; fewer if this is more than half of aux."""
 
 
 def rehearsed(attack: Attack[V], view: V, *, rng: Stream) -> Outcome:
-    """What an attack hands back after it has rehearsed; `tuned` says what it chose by that.
+    """The outcome of an attack after a rehearsal; its `tuned` says what the rehearsal chose.
 
     Args:
-        attack: with some parameters left open.
+        attack: an attack, perhaps with open parameters.
         view: what the attacker holds.
         rng: the attacker's stream.
     """
@@ -44,28 +45,30 @@ def rehearsed(attack: Attack[V], view: V, *, rng: Stream) -> Outcome:
 
 
 def tuned(attack: A, view: Any, *, rng: Stream) -> A:
-    """The best of the attack's candidates on own samples, refined for as long as that helps.
+    """The best of the attack's candidates on aux samples, refined for as long as that helps.
 
-    The attack itself is returned, its parameters still open, if there is nothing to rehearse on.
+    If there is nothing to rehearse on, the attack itself is returned, with its parameters still
+    open.
 
     Args:
-        attack: with some parameters left open.
-        view: what the attacker holds; of the targets, it uses the number of releases alone.
+        attack: an attack, perhaps with open parameters.
+        view: what the attacker holds; the targets in it are not used, only their number of
+            releases.
         rng: the attacker's stream.
     """
     options = attack.candidates(view)
     if len(options) == len(attack.refinements(options[0], view)) == 1:
         return options[0] if _can_rehearse(attack, view, rng) else attack
-    stage = _stage(attack, view, rng.child("stage"))
-    if stage is None:
+    own = _own_view(attack, view, rng.child("stage"))
+    if own is None:
         return attack
     with part(0.5):
-        errors = _trials(options, *stage, rng=rng)
+        errors = _trials(options, *own, rng=rng)
     first = first_among_equals(errors)
     best, errors = options[first], errors[first]
     for finer in attack.refinements(best, view)[1:]:
         with part(0.2):
-            (found,) = _trials([finer], *stage, rng=rng)
+            (found,) = _trials([finer], *own, rng=rng)
         if first_among_equals(torch.stack([errors, found])) == 0:
             break
         best, errors = finer, found
@@ -75,25 +78,25 @@ def tuned(attack: A, view: Any, *, rng: Stream) -> A:
 def _can_rehearse(attack: Attack[Any], view: Any, rng: Stream) -> bool:
     if attack.rehearsal_view is None:
         return _has_queries(view)
-    return _stage(attack, view, rng.child("stage")) is not None
+    return _own_view(attack, view, rng.child("stage")) is not None
 
 
 def _has_queries(view: Any) -> bool:
-    """Whether a view holds own samples and queries."""
+    """Whether a view holds aux samples and queries."""
     return getattr(view, "aux", None) is not None and getattr(view, "release", None) is not None
 
 
-def _stage(attack: Attack[V], view: V, rng: Stream) -> tuple[V, Tensor] | None:
-    """What the attack rehearses on: its own view of its samples, or the usual one."""
+def _own_view(attack: Attack[V], view: V, rng: Stream) -> tuple[V, Tensor] | None:
+    """The view to rehearse on (the attack's `rehearsal_view`, or `staged`), and its truth."""
     own = attack.rehearsal_view
     return staged(view, rng) if own is None else own(view, rng=rng)
 
 
 def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
-    """The view with own samples in place of the targets, and these samples (n, ...).
+    """The view with aux samples in place of the targets, and these samples (n, ...).
 
-    They are taken out of the aux data that the view holds, and are released as often as the
-    targets were. None without own samples or queries.
+    The samples are taken out of the view's aux data, and are released as often as the targets were.
+    Returns None if the view has no aux data or no queries.
 
     Raises:
         SpecError: if there are fewer than two aux samples.
@@ -117,15 +120,15 @@ def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
 
 
 def rehearse(candidates: Sequence[A], view: Any, truth: Tensor, *, rng: Stream) -> A:
-    """The candidate that reconstructs `truth` (n, ...) best; of those about as good, the first.
+    """The candidate with the least mean squared error; of those about as good, the first.
 
-    The least mean squared error counts (`comparison.first_among_equals`).
+    What counts as equally good is decided by `comparison.first_among_equals`.
 
     Args:
         candidates: settings of one reconstruction attack.
-        view: what they are run on.
-        truth: what they should find.
-        rng: the attacker's stream; every candidate draws the same numbers, so that none is luckier.
+        view: the view to run them on.
+        truth: the attacker's own samples that they should find, (n, ...).
+        rng: the attacker's stream; all candidates draw the same numbers, so that none is lucky.
 
     Raises:
         SpecError: if a candidate reconstructs nothing.

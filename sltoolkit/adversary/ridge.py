@@ -1,7 +1,8 @@
-"""Ridge regression in closed form, with its leave-one-out error for every weight at once.
+"""Ridge regression in closed form, whose leave-one-out error is cheap for every weight.
 
-Hoerl and Kennard 1970; the dual form where features outnumber rows, after Saunders, Gammerman and
-Vovk 1998. Features are standardized and there is an intercept, which is not penalized.
+The method is that of Hoerl and Kennard 1970; if features outnumber rows, it is solved in the dual
+form of Saunders, Gammerman and Vovk 1998. Features are standardized. The intercept is not
+penalized.
 """
 
 from typing import final
@@ -19,15 +20,15 @@ class Ridge:
 
     With standardized features Z (r rows) and centered outputs X it minimizes
         || Z W - X ||^2 + weight * scale * || W ||^2,
-    where `scale` is the mean of the eigenvalues of Z'Z that are not zero: so one weight means as
-    much for few features as for many.
+    where `scale` is the mean of the nonzero eigenvalues of Z'Z, so that a weight has the same
+    effect for few features and for many.
 
     Args:
         features: (n, K, d), K observations of each of n samples. They are standardized in place.
         outputs: (n, p).
 
     Attributes:
-        scale: what a weight is multiplied with, as above.
+        scale: the factor of a weight in the formula above.
     """
 
     def __init__(self, features: Tensor, outputs: Tensor) -> None:
@@ -44,7 +45,7 @@ class Ridge:
         values, vectors = values[kept], vectors[:, kept]
         self.scale = float(values.mean()) if len(values) else 1.0
         self._values = values
-        # of both forms: directions in feature space, and coordinates of the rows along them
+        # both forms give directions in feature space, and the rows' coordinates along them
         if dual:
             self._left = vectors
             self._right = rows.T @ (vectors / values).to(rows)
@@ -63,16 +64,16 @@ class Ridge:
         return found
 
     def left_out_error(self, weight: float, directions: Tensor | None = None) -> float:
-        """Mean squared error on every sample by the fit without all of its K observations.
+        """Mean squared error on every sample, by the fit without any of its K observations.
 
-        In closed form: if H maps outputs to fitted ones and r are the residuals of the fit, then
-        without sample i they are (I - H_ii)^-1 r_i, with H_ii of its K rows (Cook 1977). The
-        standardization is that of all rows.
+        The error has a closed form: if H maps outputs to fitted outputs and r are the residuals of
+        the fit, then the residuals of sample i without its own rows are (I - H_ii)^-1 r_i, with
+        H_ii the block of its K rows (Cook 1977). The standardization remains that of all rows.
 
         Args:
-            weight: of the penalty.
-            directions: (p, q), what to measure the error along; all outputs by default. Along
-                random directions of length 1 its expectation is the same.
+            weight: the weight of the penalty.
+            directions: (p, q), the directions along which the error is measured; by default all
+                outputs. Along random directions of length 1 its expectation is the same.
         """
         x, loads = self._outputs, self._loads
         if directions is not None:

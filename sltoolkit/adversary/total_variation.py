@@ -1,9 +1,10 @@
-"""Total variation: how rough an image or a signal is, which attacks use as a prior.
+"""Total variation: a measure of how rough an image or a signal is, which attacks use as a prior.
 
     TV(x) = mean over pixels of (dx^2 + dy^2)^(beta / 2)
 
-(He, Zhang and Lee 2019, section 4; Mahendran and Vedaldi 2015, equation 5, as sums), with dx and dy
-the differences to the right and lower neighbor, 0 beyond the border. A signal has dx alone.
+Here dx and dy are the differences to the right and to the lower neighbor, and 0 beyond the border;
+a signal has only dx. He, Zhang and Lee 2019 (section 4) and Mahendran and Vedaldi 2015 (equation 5)
+take sums instead of means.
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,11 @@ from torch.nn import functional
 from sltoolkit.errors import SpecError
 
 _EPSILON = 1e-6
-"""Added under the root of beta = 1, which has no derivative at a constant image."""
+"""Added under the root if beta = 1, since the root has no derivative at a constant image."""
 
 
 def has_neighbors(shape: Sequence[int]) -> bool:
-    """Whether inputs of this shape have neighbors: images (C, H, W), signals (C, L)."""
+    """Whether inputs of this shape have neighbors: images (C, H, W) and signals (C, L) do."""
     return len(shape) in (2, 3)
 
 

@@ -1,21 +1,23 @@
-"""Dress rehearsal: how an attack on a training chooses its hyper-parameters, before the run.
+"""Training rehearsal: how a listener or a hijacker chooses its hyper-parameters.
 
 A training happens once, so a listener or a hijacker can't try one setting after another on it.
 Instead the attacker trains a small victim on half of its own samples. Every candidate attacks this
-victim and learns from the other half. Listeners all listen to one training, as they do to the real
-one; each hijacker has a training to itself, with the same first weights and batches. The candidate
-wins that then reconstructs samples best which neither the victim nor any candidate has seen.
+victim and learns from the other half. All listeners listen to the same training, as they do to the
+real one. Each hijacker has a training to itself, with the same first weights and batches. Then the
+candidates reconstruct samples that neither the victim nor any candidate has seen, and the best one
+is chosen.
 
 From the real run, the rehearsal takes only what the attacker holds when it begins: the architecture
 of its own network, the size of a batch, whether labels are heard, and whether smashed data can be
 negative. If the attacker knows the defense's public parameters (mechanism), the rehearsal's victim
-is defended as the real one is, else it is undefended. If it doesn't know the client's architecture,
-strided convolutions play the client.
+is defended as the real one is; otherwise it is undefended. If the attacker doesn't know the
+client's architecture, strided convolutions play the client.
 
-A substitute's first weights decide as much as its settings do: the same setting may be twice as
-good from others. So candidates draw the same random numbers and meet on several victims. If none
-does better than the mean of own samples, the first candidate, which is the default, is kept: how
-much failures differ is luck and says nothing about the next training.
+A substitute's first weights matter as much as its settings: from other first weights, the same
+setting may be twice as good. So candidates draw the same random numbers, and are compared on
+several victims. If no candidate does better than the mean of the attacker's samples, the first one,
+which is the default, is kept: how much failures differ is luck and says nothing about the next
+training.
 """
 
 import copy
@@ -48,26 +50,26 @@ VICTIMS = 3
 """How many trainings candidates are compared on."""
 
 BATCHES = 150
-"""How long each is: with `VICTIMS`, the budget of each candidate."""
+"""How many batches each training has; `VICTIMS` times this is the budget of each candidate."""
 
 SAMPLES = 32
-"""Samples that candidates are compared on, at most a quarter of aux."""
+"""How many samples candidates are compared on; fewer if this is more than a quarter of aux."""
 
 LISTENING = 0.9
-"""Roughly the share of the time for which candidates listen; then they reconstruct."""
+"""Roughly the share of the time that listening takes; reconstructing takes the rest."""
 
 LR = 1e-3
-"""The rehearsal victim's learning rate; it learns by Adam."""
+"""The learning rate of the rehearsal's victims, which learn by Adam."""
 
 
 def tuned_listener(listener: L, setup: Any, first: BatchView, *, rng: Stream) -> L:
     """The listener with its open parameters chosen by rehearsal; itself if none is open.
 
     Args:
-        listener: with some parameters left open.
+        listener: a listener, perhaps with open parameters.
         setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch` and
             `mechanism`.
-        first: the first usable batch that it heard of the real run.
+        first: the first usable batch that it heard in the real run.
         rng: the attacker's stream.
 
     Raises:
@@ -83,7 +85,7 @@ def tuned_hijacker(attack: H, setup: Any, first: Tensor, *, rng: Stream) -> H:
     """The hijacker with its open parameters chosen by rehearsal; itself if none is open.
 
     Args:
-        attack: with some parameters left open; it sits in the server's seat.
+        attack: a hijacker of the server's seat, perhaps with open parameters.
         setup: what it holds before the run: `aux` and `task`, and perhaps `client_arch` and
             `mechanism`.
         first: the first usable smashed data that arrived in the real run, (B, ...).
@@ -103,22 +105,22 @@ def tuned_hijacker(attack: H, setup: Any, first: Tensor, *, rng: Stream) -> H:
 
 
 def rehearse_listening(candidates: Sequence[L], setup: Any, first: BatchView, *, rng: Stream) -> L:
-    """The candidate that reconstructs best after listening to a training of the attacker's own.
+    """The candidate that reconstructs best after listening to the attacker's own trainings.
 
-    The budget of each is `VICTIMS` trainings of `BATCHES` batches. Among candidates that are about
-    as good as the best, the first wins (`comparison.first_among_equals`); if none does better than
-    the mean of own samples, the first of all.
+    Each candidate listens to `VICTIMS` trainings of `BATCHES` batches. Of the candidates that are
+    about as good as the best, the first is chosen (`comparison.first_among_equals`). If none does
+    better than the mean of the attacker's samples, the first of all is kept.
     """
     return candidates[_best(partial(_listened, candidates, setup, first), rng)]
 
 
 def rehearse_hijacking(candidates: Sequence[H], setup: Any, first: BatchView, *, rng: Stream) -> H:
-    """The same for candidates that take the server's seat, each in trainings of its own."""
+    """As `rehearse_listening`, for hijackers, each of which has its own trainings."""
     return candidates[_best(partial(_hijacked, candidates, setup, first), rng)]
 
 
 def _best(attacked: Callable[[Stream], tuple[Tensor, Tensor]], rng: Stream) -> int:
-    """Which candidate does best on `VICTIMS` trainings; `attacked` lets them attack one."""
+    """The index of the best candidate on `VICTIMS` trainings; `attacked` gives errors on one."""
     found = []
     with rehearsal():
         for number in range(VICTIMS):
@@ -137,13 +139,13 @@ def _hijacked(
     """Mean squared errors on one victim: of each candidate, (candidates,), and of a guess, ()."""
     errors = []
     for number, candidate in enumerate(candidates):
-        stage_rng, stream = rng.fresh("stage"), rng.fresh("candidate")
-        with stage_rng.scope():
-            stage = _Stage(setup, first, stage_rng)
+        victim_rng, stream = rng.fresh("stage"), rng.fresh("candidate")
+        with victim_rng.scope():
+            victim = _OwnVictim(setup, first, victim_rng)
         with part(1 / (len(candidates) - number)):
-            state = stage.hijacked_by(candidate, replace(setup, aux=stage.rest), stream)
-        errors.append(stage.error(candidate.view, state, stream))
-    return torch.stack(errors), stage.guess
+            state = victim.hijacked_by(candidate, replace(setup, aux=victim.rest), stream)
+        errors.append(victim.error(candidate.view, state, stream))
+    return torch.stack(errors), victim.guess
 
 
 def _listened(
@@ -151,19 +153,19 @@ def _listened(
 ) -> tuple[Tensor, Tensor]:
     """Mean squared errors on one victim: of each candidate, (candidates,), and of a guess, ()."""
     with rng.scope():
-        stage = _Stage(setup, first, rng)
+        victim = _OwnVictim(setup, first, rng)
     streams = [rng.fresh("candidate") for _ in candidates]
     with part(LISTENING):
-        states = stage.heard_by(candidates, replace(setup, aux=stage.rest), streams)
+        states = victim.heard_by(candidates, replace(setup, aux=victim.rest), streams)
     errors = [
-        stage.error(candidates[0].view, state, stream)
+        victim.error(candidates[0].view, state, stream)
         for state, stream in zip(states, streams, strict=True)
     ]
-    return torch.stack(errors), stage.guess
+    return torch.stack(errors), victim.guess
 
 
 @final
-class _Stage:
+class _OwnVictim:
     """The attacker's own victim, and the samples that candidates are compared on."""
 
     def __init__(self, setup: Any, first: BatchView, rng: Stream) -> None:
@@ -171,8 +173,8 @@ class _Stage:
         count = min(SAMPLES, len(y) // 4)
         if count < 1 or len(y) // 2 - count < 2:
             raise SpecError(
-                f"a dress rehearsal needs at least 8 aux samples, got {len(y)}: give the "
-                "attack's open parameters (its rates, for example), and there is none"
+                f"a training rehearsal needs at least 8 aux samples, got {len(y)}: give more, or "
+                "give values to the attack's open parameters (its rates, for example)"
             )
         order = torch.randperm(len(y), device=y.device)
         half = order[: len(y) // 2]
@@ -185,7 +187,7 @@ class _Stage:
         arch = getattr(setup, "client_arch", None)
         self._client = (
             arch(rng.child("client")) if arch is not None
-            # not the architecture of listeners' own substitutes, which would match it too easily
+            # not the architecture of the listeners' substitutes, which would match it too easily
             else strided_substitute(
                 task.input_shape, task.smashed_shape, activation=nn.ReLU,
                 signed=bool((heard < 0).any()),
@@ -210,8 +212,8 @@ class _Stage:
             features = copy.deepcopy(server).eval()(z.clone())
         return [server, tail_network(features.shape[1:], self._task.classes).to(z)]
 
-    def rounds(self, count: int) -> Iterator[BatchView]:
-        """Train, batch by batch: what the listener would hear of it."""
+    def batches(self, count: int) -> Iterator[BatchView]:
+        """Train for `count` batches, and yield what a listener hears of each."""
         for step in range(count):
             with self._rng.scope():
                 rows = self._batch()
@@ -221,13 +223,13 @@ class _Stage:
     def heard_by(
         self, candidates: Sequence[Listener[Any]], setup: Any, streams: Sequence[Stream]
     ) -> list[ListenerState]:
-        """What listeners remember of `BATCHES` batches; each draws from a stream of its own."""
-        rounds = self.rounds(BATCHES)
-        first, states = next(rounds), []
+        """What listeners remember of `BATCHES` batches; each draws from its own stream."""
+        batches = self.batches(BATCHES)
+        first, states = next(batches), []
         for candidate, stream in zip(candidates, streams, strict=True):
             with stream.scope():
                 states.append(candidate.open(setup, first, rng=stream))
-        for heard in chain([first], rounds):
+        for heard in chain([first], batches):
             advance(heard.step, BATCHES)
             for state, stream in zip(states, streams, strict=True):
                 with stream.scope():
@@ -237,7 +239,7 @@ class _Stage:
     def hijacked_by(
         self, candidate: ActiveAttack[Any], setup: Any, stream: Stream
     ) -> ListenerState:
-        """What a hijacker remembers of `BATCHES` batches, whose gradients are its answers."""
+        """What a hijacker remembers of `BATCHES` batches; its answers train the client."""
         sent = self._sent(BATCHES)
         first = next(sent)
         honest = HonestServer(nn.Sequential(*self._parts), None, self._rng.child("server"))
@@ -252,7 +254,7 @@ class _Stage:
         return state
 
     def _sent(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows (B,), and the client's smashed data (B, ...) with their graph, batch by batch."""
+        """Batch by batch: rows (B,) and the client's smashed data (B, ...) with their graph."""
         for _ in range(count):
             with self._rng.scope():
                 rows = self._batch()
@@ -261,7 +263,7 @@ class _Stage:
             yield rows, z
 
     def _batch(self) -> Tensor:
-        """Rows of the next batch's samples (B,)."""
+        """The rows (B,) of the next batch's samples."""
         size = min(len(self._first.ids), len(self._train))
         picked = torch.randperm(len(self._train), device=self._train.device)
         return self._train[picked[: max(2, size)]]
@@ -291,7 +293,7 @@ class _Stage:
 
     @property
     def guess(self) -> Tensor:
-        """The mean squared error of the mean of the candidates' samples, ()."""
+        """The mean squared error of guessing the mean of the candidates' samples, ()."""
         return self._off(self.rest.x.mean(0))
 
     def _off(self, images: Tensor) -> Tensor:
@@ -301,7 +303,8 @@ class _Stage:
     def error(self, view: type, state: ListenerState, rng: Stream) -> Tensor:
         """A candidate's mean squared error, ()."""
         x = self._x[self.targets]
-        own = OwnDefense(self._mechanism, self._rng.fresh("defense"))  # all hear the same draws
+        # the same draws for all candidates
+        own = OwnDefense(self._mechanism, self._rng.fresh("defense"))
         with torch.no_grad():
             smashed = own(self._client.eval()(x), x)[None]
         held: Mapping[str, Any] = {

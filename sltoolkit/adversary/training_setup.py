@@ -1,4 +1,4 @@
-"""What an attacker that takes part in a training has when it begins."""
+"""What an attacker on a training holds when the training begins."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingSetup:
-    """Own samples and shapes; where they are granted, the client's architecture and its defense."""
+    """Aux samples and shapes and, if granted, the client's architecture and its defense."""
 
     aux: Aux
     task: Task

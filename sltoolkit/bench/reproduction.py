@@ -253,9 +253,12 @@ def results_page(folder: Path) -> str:
     """All reproductions in a folder: what was found at each scale, or that it was not run."""
     lines = [
         "# Reproductions", "",
-        "Written by `sltoolkit bench reproductions/NAME.toml --scale SCALE --record`; don't edit.",
-        "Ours is the mean over victims with its 95 % t interval. The prior alone is what an",
-        "attacker scores without hearing anything (the best baseline), or by guessing the class.",
+        "This page is written by `sltoolkit bench reproductions/NAME.toml --scale SCALE --record`:",
+        "don't edit it. Expected numbers are from the paper or, at the small scale, from a",
+        "reference loop, which is written from the paper's equations. Ours are means over victims",
+        "with 95 % t intervals. The prior alone is what an attacker scores without hearing",
+        "anything: the best baseline, or a guess of the class. Settings are those of a small scale",
+        "that differ from the paper scale's, which are in parentheses.",
         "",
     ]  # fmt: skip
     for path in sorted(folder.glob("*.toml")):

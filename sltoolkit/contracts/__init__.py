@@ -1,1 +1,1 @@
-"""What a plug-in's author reads, and all of it."""
+"""The contracts of plug-ins; their authors need to read no other package."""

@@ -1,7 +1,7 @@
-"""The contracts that plug-ins implement: defenses, attacks, listeners and active attacks.
+"""The contracts that attacks implement: attacks after the fact, listeners and active attacks.
 
-A plug-in is a dataclass of hyper-parameters with the paper's defaults; data only arrives when it
-is called. It measures nothing, prints nothing and writes nothing: the referee does.
+An attack is a frozen dataclass of hyper-parameters; data arrives only when it is called. It
+measures nothing, prints nothing and writes nothing: the referee does that.
 """
 
 from abc import ABC, abstractmethod
@@ -31,11 +31,14 @@ class BatchView:
 
     Attributes:
         messages: payloads by (kind, direction), where the direction is `in` or `out` as seen from
-            the seat (for an eavesdropper, which has none, as seen from the server). A server that
-            holds the labels itself finds them as if they had come in.
-        ids, step, epoch: which batch it was.
-        network: makes a copy of the seat's network as it is by now, frozen and in evaluation mode;
-            one object throughout the run, which every call renews. None if the seat has no network.
+            the seat (for an eavesdropper, which has no seat, as seen from the server). If a server
+            holds the labels itself, they are here as if they had come in.
+        ids: the source ids of the batch, (B,).
+        step: the number of the batch, from the beginning of the run.
+        epoch: the number of the pass over the data, from the beginning of the run.
+        network: returns a copy of the seat's network as it is now, frozen and in evaluation mode.
+            It is one object throughout the run, which every call brings up to date. None if the
+            seat has no network.
     """
 
     messages: Mapping[tuple[Kind, Literal["in", "out"]], Tensor]
@@ -54,7 +57,7 @@ class _Adversary(Generic[V]):
     citation: ClassVar[str]
 
     def __post_init__(self) -> None:
-        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+        """Refuse senseless parameters; a subclass with its own check must call this one, too.
 
         Raises:
             SpecError: saying what was expected and what was found.
@@ -68,36 +71,38 @@ class _Adversary(Generic[V]):
 
     @property
     def rehearses(self) -> bool:
-        """Whether it will choose hyper-parameters by rehearsal, so that a pilot can do it once."""
+        """Whether it has open parameters; if so, a bench can let it rehearse once, on a pilot."""
         return bool(open_parameters(self))
 
     def refuses(self, task: Task) -> str | None:
-        """Why it can't attack inputs and smashed data of these shapes; None: it can."""
+        """Why it can't attack inputs and smashed data of these shapes; None if it can."""
         return None
 
     def attribute(self, y: Tensor) -> Tensor | None:
-        """The private attribute it is after, as a function of labels (N,): values (N,) int64.
+        """The private attribute that it infers, (N,) int64, as a function of the labels (N,).
 
-        None: it is after none. Where labels are no secret, nor is what follows from them.
+        None if it infers no attribute. If the attacker's seat sees labels, the attribute is no
+        secret to it, and the attack is refused.
         """
         return None
 
 
 class Attack(_Adversary[V], ABC):
-    """An attack after the fact.
+    """An attack after the fact: on the trained, deployed victim.
 
-    Class facts: `roles` it can be mounted from (the first that holds its grants is taken),
-    `view` (a frozen dataclass whose fields are grants), `family` (what is stolen), `citation`.
+    Class variables: `roles`, from which it can be mounted (the first role that holds its grants is
+    taken); `view`, a frozen dataclass whose fields are grants; `family`, what it steals; and
+    `citation`.
 
     The harness rehearses (`sltoolkit.adversary.rehearsal`): it compares the attack's `candidates`
-    and their `refinements` on samples of the attacker's own, and runs the best. An attack that is
-    run with open parameters, without a rehearsal, takes their defaults.
+    and `refinements` on the attacker's own samples, and runs the best. If an attack is run with
+    open parameters, without a rehearsal, it takes the first value of each grid.
     """
 
     rehearsal_view: ClassVar[Callable[..., tuple[Any, Tensor] | None] | None] = None
-    """(view, rng=...) -> a view on own samples that are heard as the targets are, and these samples
+    """(view, rng=...) -> a view in which aux samples take the targets' place, and these samples
     (n, ...); None if there is nothing to rehearse on. An attack that declares no such method
-    rehearses on own samples (`aux`) that are released as the targets were (`release`).
+    rehearses on aux samples that are released as the targets were (`release`).
     """
 
     @abstractmethod
@@ -105,42 +110,43 @@ class Attack(_Adversary[V], ABC):
         """Attack what the view holds; all randomness comes from `rng`."""
 
     def candidates(self, view: V) -> Sequence[Self]:
-        """The settings that a rehearsal compares, the default first; one: nothing to choose.
+        """The settings that a rehearsal compares, the default first; one if there is no choice.
 
-        Unless the attack says otherwise, every combination of its open parameters.
+        By default these are all combinations of the grids of its open parameters.
         """
         return combinations(self)
 
     def refinements(self, best: Self, view: V) -> Sequence[Self]:
-        """Variations of the best candidate in what matters less, itself first, in the order to try.
+        """Variations of the best candidate, itself first, in the order in which they are tried.
 
-        The first that doesn't help ends the rehearsal.
+        They vary what matters less. The first that is not better than the one before ends the
+        rehearsal.
         """
         return (best,)
 
 
 class ListenerState(ABC):
-    """What an attack on a training remembers, from the first batch that it can use to the end."""
+    """What a listener or a hijacker remembers, from its first usable batch to the run's end."""
 
     @abstractmethod
     def hear(self, heard: BatchView) -> None:
-        """Hear one batch's conversation; the first is the one that it was opened with."""
+        """Hear one batch's conversation; the first is the batch that `open` or `seize` got."""
 
     @abstractmethod
     def finish(self, view: Any) -> Outcome:
-        """The run is over: the outcome on the targets in the view."""
+        """The outcome on the targets in the view, when the run is over."""
 
 
 class Listener(_Adversary[V], ABC):
     """An attack that listens while the victim trains, and changes nothing.
 
-    Class fact `setup`: the view (a frozen dataclass of grants) it gets before the run.
+    The class variable `setup` is a view (a frozen dataclass of grants) that it gets before the run.
     """
 
     setup: ClassVar[type]
 
     def usable(self, heard: BatchView, before: int) -> bool:
-        """Whether it can learn from this batch; it hears no other, and opens with the first.
+        """Whether it can learn from this batch; it hears only usable batches.
 
         Args:
             heard: the batch.
@@ -150,7 +156,7 @@ class Listener(_Adversary[V], ABC):
 
     @abstractmethod
     def open(self, setup: V, first: BatchView, *, rng: Stream) -> ListenerState:
-        """Begin, with no parameter open any more.
+        """Begin to listen; no parameter is open any more.
 
         Args:
             setup: what it has before the run.
@@ -159,22 +165,22 @@ class Listener(_Adversary[V], ABC):
         """
 
     def candidates(self, setup: V) -> Sequence[Self]:
-        """The settings that a dress rehearsal compares, the default first; one: no choice."""
+        """The settings that a training rehearsal compares, the default first."""
         return combinations(self)
 
 
 class ActiveAttack(_Adversary[V], ABC):
     """An attack that takes over a seat and departs from the protocol.
 
-    Class fact `setup`: the view (a frozen dataclass of grants) it gets before the run.
+    The class variable `setup` is a view (a frozen dataclass of grants) that it gets before the run.
     """
 
     setup: ClassVar[type]
 
     def usable(self, received: Tensor) -> bool:
-        """Whether it can act on a batch (B, ...); the honest party deals with any other.
+        """Whether it can act on a batch (B, ...); the honest party handles any other batch.
 
-        By default not on an empty one, and not on an absent party's, which has no numbers.
+        By default it can't act on an empty batch, nor on a placeholder's, which has no numbers.
         """
         return len(received) > 0 and not received.is_meta
 
@@ -182,19 +188,19 @@ class ActiveAttack(_Adversary[V], ABC):
     def seize(
         self, honest: Stage, setup: V, first: Tensor, *, rng: Stream
     ) -> tuple[Stage, ListenerState]:
-        """Replace the honest party by one of the same kind, with no parameter open any more.
+        """Replace the honest party by one of the same kind; no parameter is open any more.
 
         Args:
             honest: a `Server`, a `Middle` or a `Client`.
             setup: what it has before the run.
-            first: the first usable smashed data that arrive at a server, (B, ...), which the new
-                party gets, too; a client, which is replaced before the run, has its own inputs
-                here, (N, ...).
+            first: for a server, the first usable smashed data that arrive, (B, ...), which the new
+                party gets, too. For a client, which is replaced before the run, its own inputs,
+                (N, ...).
             rng: the attacker's stream, whose scope is open.
         """
 
     def candidates(self, setup: V) -> Sequence[Self]:
-        """The settings that a dress rehearsal compares, the default first; one: no choice."""
+        """The settings that a training rehearsal compares, the default first."""
         return combinations(self)
 
 
@@ -204,7 +210,7 @@ AnyAttack = Attack[Any] | Listener[Any] | ActiveAttack[Any]
 @final
 @dataclass(frozen=True, kw_only=True)
 class NoView:
-    """Nothing but what everybody knows."""
+    """Only what everybody knows: shapes and classes."""
 
     task: Task
 
@@ -220,5 +226,5 @@ class NoAttack(Attack[NoView]):
     citation: ClassVar[str] = "none: the victim alone"
 
     def run(self, view: NoView, *, rng: Stream) -> Outcome:
-        """Nothing."""
+        """Do nothing; the outcome is empty."""
         return Outcome()

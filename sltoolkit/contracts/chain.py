@@ -1,4 +1,4 @@
-"""`Chain(a, b)`: several defenses as one; and the scope that keeps a defense's randomness apart."""
+"""`Chain(a, b)`: several defenses as one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from sltoolkit.wire.turn import Phase, Turn
 @final
 @dataclass(eq=False, init=False)
 class Chain(Defense):
-    """Defenses one after the other.
+    """Several defenses, one after the other, as one defense.
 
-    What is sent passes through them in order, what is received in reverse order; their losses
-    add up; a refusal of one is the refusal of all.
+    What is sent passes through them in order, and what is received in reverse order. Their losses
+    add up. If one of them refuses a gradient, the chain refuses it.
     """
 
     links: tuple[Defense, ...]
@@ -28,7 +28,7 @@ class Chain(Defense):
 
     @property
     def phases(self) -> tuple[Phase, ...]:  # type: ignore[override]
-        """One training, then each link's further phases in order."""
+        """One training, then the further phases of each link, in order."""
         further = [p for link in self.links for p in link.phases if p.name != "train"]
         return (Phase("train"), *further)
 
@@ -43,32 +43,32 @@ class Chain(Defense):
         return any(link.per_batch for link in self.links)
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """Each link wraps what the one before it left."""
+        """Let each link wrap what the link before it returned."""
         for i, link in enumerate(self.links):
             own = PartySetup(**{**vars(setup), "rng": setup.rng.child(str(i))})
             setup = PartySetup(**{**vars(link.begin(own)), "rng": setup.rng})
         return setup
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """In order."""
+        """Pass smashed data through the links in order."""
         for i, link in enumerate(self.links):
             z = link.smash(z, _own(turn, i))
         return z
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
-        """In order."""
+        """Pass labels through the links in order."""
         for i, link in enumerate(self.links):
             y = link.labels(y, _own(turn, i))
         return y
 
     def gradient(self, g: Tensor, turn: Turn) -> Tensor:
-        """In order."""
+        """Pass the gradient to send through the links in order."""
         for i, link in enumerate(self.links):
             g = link.gradient(g, _own(turn, i))
         return g
 
     def receive(self, g: Tensor, turn: Turn) -> Tensor | None:
-        """In reverse order, until one refuses."""
+        """Pass the received gradient through the links in reverse order, until one refuses it."""
         for i, link in reversed(list(enumerate(self.links))):
             got = link.receive(g, _own(turn, i))
             if got is None:
@@ -83,21 +83,21 @@ class Chain(Defense):
         return sum(present[1:], present[0]) if present else None
 
     def step(self, turn: Turn) -> None:
-        """Every link's step."""
+        """Let every link step."""
         for i, link in enumerate(self.links):
             link.step(_own(turn, i))
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
-        """The last guarantee that holds: what comes after a private release is post-processing.
+        """The guarantee with the smallest epsilon among those of the links; None if none has one.
 
-        A link before a private one changes only what is clipped, so its guarantee (if any) also
-        holds; of several the one with the smallest epsilon is stated.
+        Each link's guarantee holds for the chain: links after it only post-process a private
+        release, and links before it only change what it clips.
         """
         held = [link.guarantee(releases=releases, delta=delta) for link in self.links]
         return min((g for g in held if g is not None), key=lambda g: g.epsilon, default=None)
 
     def learned(self) -> Mapping[str, nn.Module]:
-        """All links' networks, prefixed by position."""
+        """The networks of all links; a name begins with the link's position."""
         return {
             f"{i}.{name}": module
             for i, link in enumerate(self.links)
@@ -105,7 +105,7 @@ class Chain(Defense):
         }
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
-        """Only the whole chain's effect: a single link's is not visible from outside."""
+        """The effect of the whole chain; that of a single link is not visible from outside."""
         return Defense.evidence(self, clean, sent)
 
 

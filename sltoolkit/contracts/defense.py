@@ -17,7 +17,13 @@ from sltoolkit.wire.turn import Phase, Turn
 @final
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What everybody knows: the shapes of inputs and smashed data, and the number of classes."""
+    """What everybody knows: the shapes of inputs and smashed data, and the number of classes.
+
+    Attributes:
+        input_shape: the shape of one input, (C, H, W), (C, L) or (d,).
+        smashed_shape: the shape of one sample's smashed data.
+        classes: the number of classes.
+    """
 
     input_shape: tuple[int, ...]
     smashed_shape: tuple[int, ...]
@@ -38,7 +44,7 @@ class PartySetup:
         side: `client` for the party that computes up to the cut; `labels` for another party
             that holds labels or sends gradients.
         module: its network.
-        optimizer: its optimizer, None where the network is not trained.
+        optimizer: its optimizer; None if the network is not trained.
         sampler: how it draws batches.
         task: shapes and classes.
         samples: how many samples it holds.
@@ -55,10 +61,10 @@ class PartySetup:
 
 
 class Defense:
-    """A defense: what a party says differently. Every seam defaults to nothing.
+    """A defense changes what a party says. By default every method (a seam) changes nothing.
 
-    Fields of the dataclass are its hyper-parameters; `strength` names the one that sweeps turn.
-    Every party of a run gets a deep copy of its own, so two parties share no state.
+    The fields of the dataclass are its hyper-parameters; `strength` names the parameter that sweeps
+    turn. Every party of a run gets its own deep copy, so two parties share no state.
     """
 
     citation: ClassVar[str] = ""
@@ -66,11 +72,11 @@ class Defense:
     learns: ClassVar[bool] = False
     """Whether it acts through training, so that a network trained elsewhere can't use it."""
     per_batch: ClassVar[bool] = False
-    """Whether the examples of a batch share what it draws when deployed: one mask for all, say."""
+    """Whether the examples of a batch share what it draws when deployed (for example, one mask)."""
     phases: ClassVar[tuple[Phase, ...]] = (Phase("train"),)
 
     def __post_init__(self) -> None:
-        """Refuse senseless parameters; a subclass with a check of its own calls this one, too.
+        """Refuse senseless parameters; a subclass with its own check must call this one, too.
 
         Raises:
             SpecError: saying what was expected and what was found.
@@ -83,7 +89,7 @@ class Defense:
         return cls()
 
     def begin(self, setup: PartySetup) -> PartySetup:
-        """Wrap the party's module, optimizer or sampler; build own networks (on `task` shapes)."""
+        """Wrap the party's module, optimizer or sampler; build the defense's own networks."""
         return setup
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
@@ -110,19 +116,19 @@ class Defense:
         """Step the defense's own optimizers; the batch's gradients have been computed."""
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
-        """What is formally guaranteed after `releases` releases of one record; None: nothing."""
+        """What is formally guaranteed after `releases` releases of one sample; None if nothing."""
         return None
 
     def learned(self) -> Mapping[str, nn.Module]:
-        """The defense's own networks: they are stored, and travel with the client's weights."""
+        """The defense's own networks by name; they are stored and sent with the client's."""
         return {}
 
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
-        """Self-check on the deployed path: named measurements of what the defense does.
+        """Named measurements of what the deployed defense does, as a self-check.
 
         Args:
             clean: smashed data before `smash`, (R, B, ...).
-            sent: what crossed the wire for the same inputs, same shape.
+            sent: what crossed the wire for the same inputs, in the same shape.
         """
         return {"changed_rms": float((sent - clean).pow(2).mean().sqrt())}
 
@@ -130,6 +136,6 @@ class Defense:
 @final
 @dataclass(kw_only=True, eq=False)
 class NoDefense(Defense):
-    """The undefended baseline; bit-identical to having no defense at all."""
+    """The undefended baseline; it is bit-identical to a run without any defense."""
 
     citation: ClassVar[str] = "none: the undefended baseline"

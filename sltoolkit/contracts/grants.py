@@ -1,4 +1,4 @@
-"""Who may see what: grants, the views attacks declare, and the release oracle."""
+"""What an attacker may see: grants, the views that attacks declare, and how views are filled."""
 
 import types
 import typing
@@ -15,25 +15,25 @@ GRANTS: dict[str, str] = {
     "smashed_grad": "per-example gradients that arrived for the targets while training, (N, ...)",
     "labels": "the targets' labels, (N,)",
     "aux": "the attacker's own samples (x, y), disjoint from all private ones",
-    "hints": "a few private examples whose label the attacker knows, with what it heard of them",
+    "hints": "a few private examples whose labels the attacker knows, with what it heard of them",
     "prior": "the class frequencies of the private data, (C,)",
-    "client_arch": "the client network's architecture: a function from a stream to a fresh one",
+    "client_arch": "the client's architecture: a function from a stream to a fresh network",
     "client_weights": "a copy of the client network with its trained weights",
-    "peer_weights": "a copy of a colluding client's own network, another client than the target's",
-    "peer_samples": "that colluding client's own private samples (x, y)",
+    "peer_weights": "a copy of the network of a colluding client, not the target's",
+    "peer_samples": "the private samples (x, y) of that colluding client",
     "server_weights": "a copy of the server network with its trained weights",
-    "updates": "what a client's weights, or their gradients, that were heard say about the targets",
+    "updates": "weights, or gradients of weights, that a client sends after a batch of targets",
     "release": "queries to the deployed, defended client with inputs of the attacker's choice",
-    "mechanism": "the defense's public parameters: a function from a stream to a fresh copy",
+    "mechanism": "the defense's public parameters: a function from a stream to a fresh copy of it",
 }
 PUBLIC = "task"
-"""The one view field that is no grant: shapes and classes are known to everybody."""
+"""The only field of a view that is no grant: everybody knows shapes and classes."""
 
 
 @final
 @dataclass(frozen=True)
 class LinkSource:
-    """Which messages fill a grant: their kind and direction, by seat names."""
+    """The messages that fill a grant: their kind, and the seats that send and receive them."""
 
     kind: Kind
     src: str
@@ -46,9 +46,9 @@ class Holdings:
     """What a role holds in a protocol by its position alone.
 
     Attributes:
-        taps: grants filled from the messages it hears.
-        knows: further grants (its own network, labels it holds).
-        hops: how many further parties the smashed data have passed where it hears them.
+        links: the grants that are filled from messages it hears, and these messages.
+        knows: further grants (its own network, labels that it holds).
+        hops: how many parties after the client the smashed data passed before it hears them.
     """
 
     links: Mapping[str, LinkSource]
@@ -57,7 +57,7 @@ class Holdings:
 
     @property
     def grants(self) -> frozenset[str]:
-        """All of it."""
+        """All grants that the role holds."""
         return frozenset(self.links) | self.knows
 
 
@@ -65,13 +65,13 @@ V = TypeVar("V")
 
 
 def optional(annotation: Any) -> bool:
-    """Whether a view field is typed `X | None` (or `Optional[X]`)."""
+    """Whether the type of a view's field is `X | None` (or `Optional[X]`)."""
     union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     return union and type(None) in typing.get_args(annotation)
 
 
 def needs(view: type) -> tuple[frozenset[str], frozenset[str]]:
-    """The grants a view requires, and the further ones it can use.
+    """The grants that a view requires, and the further ones that it can use.
 
     Raises:
         ThreatModelError: if the view is no frozen dataclass, or a field is no grant.
@@ -97,7 +97,13 @@ def needs(view: type) -> tuple[frozenset[str], frozenset[str]]:
 def seat_for(
     view: type, roles: Collection[Role], seats: Mapping[Role, Holdings], granted: Collection[str]
 ) -> Role:
-    """The first of `roles` that holds everything the view requires; else the first role seated.
+    """The first of `roles` that holds all grants the view requires; otherwise the first one seated.
+
+    Args:
+        view: the view of the attack.
+        roles: the roles from which the attack can be mounted.
+        seats: the roles that the protocol seats, and what they hold.
+        granted: the grants of the experiment.
 
     Raises:
         ThreatModelError: if the protocol has none of these roles.
@@ -116,10 +122,17 @@ def seat_for(
 def permitted(
     view: type, *, name: str, role: Role, held: Collection[str], granted: Collection[str]
 ) -> frozenset[str]:
-    """The grants that fill the view: its required ones, and the optional ones at hand.
+    """The grants that fill the view: its required ones, and the available optional ones.
+
+    Args:
+        view: the view of the attack.
+        name: the name of the attack, for the message.
+        role: the role from which it is mounted.
+        held: the grants that this role holds.
+        granted: the grants of the experiment.
 
     Raises:
-        ThreatModelError: in a sentence, if a required grant is missing.
+        ThreatModelError: if a required grant is missing, or one of `granted` is no grant.
     """
     unknown = set(granted) - set(GRANTS)
     if unknown:
@@ -141,7 +154,7 @@ def permitted(
 
 
 def view_of(view: type[V], filled: Collection[str], sources: Mapping[str, Callable[[], Any]]) -> V:
-    """Fill a view: every grant in `filled` from its source, which hands out a fresh copy."""
+    """Fill a view: every grant in `filled` comes from its source, which returns a fresh copy."""
     values = {
         f.name: sources[f.name]() if f.name == PUBLIC or f.name in filled else None
         for f in fields(view)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Aux:
-    """The attacker's own samples: x (N, C, H, W) and y (N,)."""
+    """The attacker's own samples: inputs x (N, ...) and labels y (N,)."""
 
     x: Tensor
     y: Tensor
@@ -33,25 +33,27 @@ class Hints:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Updates:
-    """What was heard of a client's weights, each time after it learned from one batch of targets.
+    """What a client sent after it learned from a batch of targets: weights or their gradients.
 
-    Group g of the G groups holds `batch` targets in a row: the update heard is theirs together,
-    and in which order they were in the batch it doesn't tell.
+    There are G groups of targets, and one update for each group. A group holds `batch` consecutive
+    targets. The update doesn't tell in which order they were in the batch.
 
     Attributes:
-        network: the client's network before it learned, in training mode, as it computes: its
-            BatchNorm layers see the batch's statistics, and its dropout masks are nobody else's.
-        heard: by names of the network's parameters, each (R, G, ...) for R releases: gradients of
-            the batch's mean loss, or the weights after the client's steps, as they were received.
-        kind: which of the two.
-        whole: whether the network ends in logits, on which the client computes the loss; else it
-            is a part, and its gradients came back over the wire.
+        network: the client's network before it learned, in training mode, as the client computes
+            it: its BatchNorm layers use the batch's statistics, and only the client knows its
+            dropout masks.
+        heard: what was received, by names of the network's parameters, each (R, G, ...) for R
+            releases: gradients of the batch's mean loss, or the weights after the client's steps.
+        kind: which of the two was received.
+        whole: whether the network ends in logits, so that the client computes the loss. Otherwise
+            it is a part, whose gradients came back over the wire.
         batch: targets per group.
         steps: how many steps the client took, each on the whole group.
-        training: how it steps (everybody runs the same program); its optimizer starts fresh.
-        client: that program, defense included, for samples of the attacker's own: what would be
-            heard of x (N, ...) and y (N,), in groups; its randomness is the attacker's. None where
-            the attacker doesn't know all of the network.
+        training: the settings of these steps (everybody runs the same program); the optimizer
+            starts fresh.
+        client: the client's program, with its defense, for the attacker's own samples: from x
+            (N, ...), y (N,) and a stream of the attacker to what would be heard, in groups. None if
+            the attacker doesn't know the whole network.
     """
 
     network: nn.Module
@@ -64,11 +66,11 @@ class Updates:
     client: Callable[[Tensor, Tensor, Stream], Mapping[str, Tensor]] | None
 
     def gradients(self) -> dict[str, Tensor]:
-        """Gradients by parameter, (G, ...), the releases averaged.
+        """Gradients by parameter, (G, ...), averaged over releases.
 
-        Of weights it is what their change amounts to, (before - after) / (lr * steps): the
-        gradient itself after one step of SGD (weight decay is taken off), roughly the mean one
-        after several; for Adam rather its sign.
+        If weights were heard, they are estimated by (before - after) / (lr * steps). After one step
+        of SGD this is the gradient itself (weight decay is subtracted), after several steps roughly
+        the mean gradient, and for Adam roughly the gradient's sign.
         """
         mean = {name: value.mean(0) for name, value in self.heard.items()}
         if self.kind == "weight_grad":
@@ -79,7 +81,7 @@ class Updates:
         return {n: (before[n] - after) / way - decay * before[n] for n, after in mean.items()}
 
     def about(self, x: Tensor, y: Tensor, rng: Stream) -> "Updates":
-        """What would have been heard of samples of the attacker's own, (N, ...) and (N,).
+        """What would have been heard of the attacker's own samples, x (N, ...) and y (N,).
 
         Raises:
             ThreatModelError: if the attacker can't compute it.
@@ -97,12 +99,12 @@ class Release:
     """The deployed, defended client as an oracle.
 
     Args:
-        ask: what answers one query, (B, C, H, W) -> (B, ...).
+        ask: answers one query, from inputs (B, ...) to what is sent, (B, ...).
         per_batch: whether the inputs of one query share what the defense draws (`Defense.per_batch`
             is public).
 
     Attributes:
-        queries: how many inputs have been answered so far, repeats counted.
+        queries: how many inputs have been answered so far; each repeat counts.
     """
 
     def __init__(self, ask: Callable[[Tensor], Tensor], *, per_batch: bool = False) -> None:
@@ -111,29 +113,29 @@ class Release:
         self.queries = 0
 
     def __call__(self, x: Tensor, *, repeats: int = 1, chunk: int = _CHUNK) -> Tensor:
-        """Query it: evaluation mode, fresh noise each time.
+        """Query the client, which is in evaluation mode and draws fresh noise each time.
 
         Args:
-            x: inputs, (B, C, H, W) in [0, 1].
+            x: inputs, (B, ...); images and signals lie in [0, 1].
             repeats: how many releases of each input.
-            chunk: inputs per query, for memory; where they share what the defense draws, each
-                query has draws of its own.
+            chunk: inputs per query, for memory; if the inputs of a query share what the defense
+                draws, every query draws anew.
 
         Returns:
-            (repeats, B, ...), without a graph.
+            What is sent, (repeats, B, ...), without a graph.
         """
         with torch.no_grad():
-            rounds = [
+            releases = [
                 torch.cat([self._ask(part) for part in x.split(chunk)]) for _ in range(repeats)
             ]
         self.queries += repeats * len(x)
-        return torch.stack(rounds)
+        return torch.stack(releases)
 
     def mean(self, x: Tensor, *, repeats: int) -> Tensor:
         """The mean of several releases of each input, (B, ...); never holds more than two.
 
-        It is what attackers learn from. Each input is released with draws of its own: whoever
-        learns from many that share one mask learns about that mask.
+        Attackers learn from this. No two inputs share what the defense draws: an attacker that
+        learned from many inputs with one mask would fit that mask.
         """
         chunk = 1 if self._per_batch else _CHUNK
         total = self(x, chunk=chunk)[0]

@@ -1,4 +1,4 @@
-"""What an attack hands back. The type decides which metrics the referee applies, not the attack."""
+"""What an attack hands back. The type, not the attack, decides which metrics are applied."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ class Outcome:
     """Base of all outcomes.
 
     Attributes:
-        tuned: hyper-parameters that the attack chose itself, by rehearsing on its own data.
-        diagnostics: numbers that the attacker itself could see (final losses, say).
+        tuned: the hyper-parameters that were chosen on the attacker's own data.
+        diagnostics: numbers that the attacker itself can see, for example final losses.
         curve: step -> the mean over targets of the loss that the attacker descended on.
-        model: the attacker's own copy of the whole model, inputs (B, ...) -> logits (B, C), if it
-            made one on the way; the referee judges a copy of it (`model_accuracy`).
-        guess: scores (N, C) of the targets' labels, if the attacker guessed these on the way;
-            judged beside what it is after (`label_accuracy`).
+        model: the attacker's own copy of the whole model, inputs (B, ...) -> logits (B, C), if the
+            attack made one as a by-product; the referee judges a copy of it (`model_accuracy`).
+        guess: scores (N, C) of the targets' labels, if the attack made them as a by-product; the
+            referee judges them, too (`label_accuracy`).
     """
 
     tuned: Mapping[str, float | str] = field(default_factory=dict)
@@ -31,11 +31,11 @@ class Outcome:
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reconstruction(Outcome):
-    """Estimated inputs: images (N, C, H, W), one per target, in the targets' order.
+    """Estimated inputs, one per target, in the targets' order.
 
     Attributes:
-        images: the estimates.
-        trace: step -> what they were after so many steps, (N, C, H, W): a few, on the way.
+        images: the estimates, (N, ...), in the shape of inputs.
+        trace: step -> the estimates after so many steps, (N, ...), for a few steps.
     """
 
     images: Tensor
@@ -53,7 +53,7 @@ class LabelGuess(Outcome):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MembershipScores(Outcome):
-    """Membership: scores (N,), larger = more likely a member of the training set."""
+    """Guessed membership: scores (N,), larger = more likely a member of the training set."""
 
     scores: Tensor
 
@@ -61,7 +61,7 @@ class MembershipScores(Outcome):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttributeGuess(Outcome):
-    """A private attribute: scores (N, A) over its A values."""
+    """A guessed private attribute: scores (N, A) over its A values; the guess is the argmax."""
 
     scores: Tensor
 
@@ -77,7 +77,7 @@ class ModelClone(Outcome):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Integrity(Outcome):
-    """A manipulation of the training: trigger (C, H, W) or None, and the class it should cause."""
+    """A manipulated training: a trigger (C, H, W) or None, and the class that it should cause."""
 
     trigger: Tensor | None
     target_class: int

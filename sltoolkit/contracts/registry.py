@@ -7,7 +7,7 @@ from typing import Any
 def plugins_in(package: Mapping[str, Any]) -> dict[str, type[Any]]:
     """The plug-ins that a package's `__init__` imports from its files, by the files' names.
 
-    So an import is all that registers a plug-in.
+    So the import in `__init__` registers a plug-in.
 
     Args:
         package: the `__init__`'s `globals()`.

@@ -1,1 +1,1 @@
-"""Networks that attackers and defenses train."""
+"""Networks that attackers and defenses train, and their losses."""

@@ -9,20 +9,21 @@ from torch import Tensor, nn
 from sltoolkit.networks.layers import check_shape
 
 EMBEDDING = 50
-"""Values that a label is embedded into, as in SDAR's public code."""
+"""The size of a label's embedding, as in SDAR's public code."""
 
 
 class LabelChannel(nn.Module):
-    """Appends a channel that a label is drawn on: an embedding, spread linearly over the places.
+    """Appends a channel that shows a label: its embedding, mapped linearly to all places.
 
-    Zhu et al. 2025 (SDAR, NDSS). Of a vector (d,), which has no places, d values are appended.
+    The layer is that of Zhu et al. 2025 (SDAR, NDSS). A vector (d,) has no places; d values are
+    appended to it.
 
     Args:
-        shape: of one input, (C, H, W), (C, L) or (d,).
-        classes: number of labels.
+        shape: the shape of one input, (C, H, W), (C, L) or (d,).
+        classes: the number of labels.
 
     Attributes:
-        out: of one output, (C + 1, ...), or (2 d,).
+        out: the shape of one output, (C + 1, ...) or (2 d,).
 
     Raises:
         SpecError: for another shape.
@@ -47,8 +48,8 @@ class Conditioned(nn.Module):
     """A network that sees labels (B,) as a further channel of its input (B, ...).
 
     Args:
-        channel: what draws them.
-        body: takes inputs of `channel.out`.
+        channel: appends the labels to the input.
+        body: the network; it takes inputs of the shape `channel.out`.
     """
 
     def __init__(self, channel: LabelChannel, body: nn.Module) -> None:
@@ -56,6 +57,6 @@ class Conditioned(nn.Module):
         self.channel, self.body = channel, body
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """What the body makes of inputs (B, ...) and labels (B,)."""
+        """The body's output for inputs (B, ...) and labels (B,)."""
         out: Tensor = self.body(self.channel(x, y))
         return out

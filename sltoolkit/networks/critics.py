@@ -1,9 +1,9 @@
-"""Critics: networks that tell two kinds of smashed data or images apart, and what they minimize.
+"""Critics: networks that tell two kinds of smashed data or images apart, and their losses.
 
-Two families. `residual_critic` (FSHA, FORA) has neither normalization nor dropout, so that each
-score is a function of its own sample and a gradient penalty per sample makes sense.
+There are two families. `residual_critic` (FSHA, FORA) has neither normalization nor dropout. So
+each score depends on its own sample alone, and a gradient penalty per sample makes sense.
 `feature_critic` and `image_critic` (SDAR) have both, and may be conditioned on labels. A critic
-maps (B, ...) to scores (B, 1), logits for the losses of the binary kind.
+maps (B, ...) to scores (B, 1), which are logits in the binary losses.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ from sltoolkit.networks.layers import check_shape, mixing, normalizing, strided
 from sltoolkit.shapes import Scalar
 
 Layout = tuple[tuple[int, int], ...]
-"""Convolutions of a `DropoutCritic`: (channels, stride) each."""
+"""The convolutions of a `DropoutCritic`, each as (channels, stride)."""
 
 SMALL = 4
-"""Sides that strided layers reduce smashed data to before the residual blocks."""
+"""The largest side after the strided layers, before the residual blocks."""
 
 FAMILIAR = 8
-"""Sides from which on SDAR's feature critic no longer doubles its channels."""
+"""The largest side at which SDAR's feature critic stops doubling its channels."""
 
 
 def gradient_penalty(
@@ -36,17 +36,18 @@ def gradient_penalty(
     *,
     over: Literal["sample", "channel"] = "sample",
 ) -> Scalar:
-    """Mean (|| gradient of the critic || - 1)^2 at random points between pairs.
+    """The mean of (|| gradient of the critic || - 1)^2 at random points between pairs.
 
-    Gulrajani et al. 2017, equation 3: one norm per sample. FSHA's public code takes one norm per
-    sample and channel (`channel`), which lets the whole gradient grow to the root of the channels.
-    The points draw from torch's global generator: call it in a `Stream` scope.
+    With `sample` it takes one norm per sample (Gulrajani et al. 2017, equation 3). With `channel`
+    it takes one norm per sample and channel, as FSHA's public code does; then the norm of the whole
+    gradient can grow to the square root of the number of channels.
+    The points are drawn from torch's global generator: call this in a `Stream` scope.
 
     Args:
-        critic: (B, ...) to scores (B, 1) or (B,), each of its own sample alone.
-        a: one end of each pair, (B, ...); taken without its graph.
-        b: the other end, (B, ...); likewise.
-        over: what a norm is taken over.
+        critic: maps (B, ...) to scores (B, 1) or (B,), each of which depends on its own sample.
+        a: one end of each pair, (B, ...); its graph is not used.
+        b: the other end of each pair, (B, ...); its graph is not used.
+        over: `sample` or `channel`.
 
     Raises:
         SpecError: if the shapes differ.
@@ -62,22 +63,22 @@ def gradient_penalty(
 
 
 def wasserstein_loss(low: Tensor, high: Tensor) -> Scalar:
-    """What a critic minimizes to score one kind (B, 1) low and the other (B, 1) high."""
+    """The loss of a critic that scores one kind (B, 1) low and the other kind (B, 1) high."""
     return low.mean() - high.mean()
 
 
 def binary_loss(real: Tensor, fake: Tensor) -> Scalar:
-    """Binary cross-entropy of the logits (B, 1) of both kinds, summed over kinds."""
+    """The loss of a binary critic: cross-entropy of the logits (B, 1), summed over both kinds."""
     return as_real(real) + functional.softplus(fake).mean()
 
 
 def as_real(scores: Tensor) -> Scalar:
-    """Binary cross-entropy of logits (B, 1) against the verdict `real`: what a forger minimizes."""
+    """Binary cross-entropy of logits (B, 1) with the verdict `real`: the loss of a generator."""
     return functional.softplus(-scores).mean()
 
 
 class _Residual(nn.Module):
-    """x + f(x) with two layers, each behind a ReLU; no normalization."""
+    """x + f(x), where f has two layers, each after a ReLU, and no normalization."""
 
     def __init__(self, rank: int, width: int) -> None:
         super().__init__()
@@ -92,18 +93,18 @@ class _Residual(nn.Module):
 def residual_critic(
     shape: Sequence[int], *, width: int = 256, blocks: int = 6, shrink: bool = True
 ) -> nn.Module:
-    """FSHA's and FORA's discriminator, in the scope's initialization.
+    """FSHA's and FORA's discriminator; the initialization draws from the scope's generator.
 
-    Strided convolutions down to sides of 4 (one plain convolution where they are no larger),
-    residual blocks without normalization, one more strided convolution, and a linear score. Of a
-    vector, linear layers take the convolutions' places.
+    Its layers are strided convolutions down to sides of 4 (or one plain convolution if no side is
+    larger), residual blocks without normalization, one more strided convolution, and a linear
+    score. For vectors, linear layers replace the convolutions.
 
     Args:
-        shape: of one input, (C, H, W), (C, L) or (d,).
+        shape: the shape of one input, (C, H, W), (C, L) or (d,).
         width: channels of the residual blocks.
-        blocks: how many.
-        shrink: false as FSHA's public code computes, which overwrites its strided convolutions
-            by one plain convolution: at large sides many times as expensive.
+        blocks: the number of residual blocks.
+        shrink: whether there are strided convolutions. FSHA's public code overwrites them by one
+            plain convolution (false), which is many times as expensive if sides are large.
 
     Raises:
         SpecError: for another shape.
@@ -127,15 +128,16 @@ def residual_critic(
 def feature_critic(
     shape: Sequence[int], *, classes: int | None = None, width: int = 32, normed: bool = True
 ) -> "DropoutCritic":
-    """SDAR's critic of smashed data (C, H, W), (C, L) or (d,), in the scope's initialization.
+    """SDAR's critic of smashed data; the initialization draws from the scope's generator.
 
-    From its layouts for sides of 32, 16 and 8: `width` channels at 32, twice as many at each half,
-    8 times as many from 8 on.
+    The layout continues the paper's layouts for sides of 32, 16 and 8: it begins with `width`
+    channels at sides of 32, 2 `width` at 16 and 4 `width` at 8, doubles them down to sides of 8,
+    and then has 8 `width` channels.
 
     Args:
-        shape: of one input.
-        classes: number of labels, for a critic that is conditioned on them.
-        width: 16, 32 and 64 are the paper's narrow, standard and wide.
+        shape: the shape of one input, (C, H, W), (C, L) or (d,).
+        classes: the number of labels, for a critic that is conditioned on them.
+        width: the width; 16, 32 and 64 are the paper's narrow, standard and wide critics.
         normed: whether there is BatchNorm.
     """
     halvings = min(_halvings(shape[1:], FAMILIAR), 2)
@@ -148,11 +150,11 @@ def feature_critic(
 def image_critic(
     shape: Sequence[int], *, classes: int | None = None, width: int = 64
 ) -> "DropoutCritic":
-    """SDAR's critic of inputs (C, H, W), (C, L) or (d,), in the scope's initialization.
+    """SDAR's critic of inputs; the initialization draws from the scope's generator.
 
     Args:
-        shape: of one input.
-        classes: number of labels, for a critic that is conditioned on them.
+        shape: the shape of one input, (C, H, W), (C, L) or (d,).
+        classes: the number of labels, for a critic that is conditioned on them.
         width: channels at full resolution.
     """
     layout = ((width, 1), (2 * width, 2), (2 * width, 2), (4 * width, 2))
@@ -161,12 +163,12 @@ def image_critic(
 
 @final
 class DropoutCritic(nn.Module):
-    """Convolutions with BatchNorm (but the first and the last), LeakyReLU 0.2, dropout 0.4.
+    """Convolutions with LeakyReLU 0.2 and BatchNorm (not in the first and the last), dropout 0.4.
 
     Args:
-        shape: of one input, (C, H, W), (C, L) or (d,).
+        shape: the shape of one input, (C, H, W), (C, L) or (d,).
         layout: its convolutions.
-        classes: number of labels, if it is conditioned on them.
+        classes: the number of labels, if it is conditioned on them.
         normed: whether there is BatchNorm.
         leaves_raw: whether the last convolution has no activation.
 
@@ -193,10 +195,10 @@ class DropoutCritic(nn.Module):
         self.body = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Logits (B, 1) of inputs (B, ...) and, where it is conditioned, their labels (B,).
+        """Logits (B, 1) of inputs (B, ...) and, if the critic is conditioned, their labels (B,).
 
         Raises:
-            SpecError: if labels are missing, or it has no use for them.
+            SpecError: if labels are missing, or if the critic isn't conditioned on labels.
         """
         if (y is None) != (self.labels is None):
             raise SpecError("a critic takes labels if and only if it was made for classes")

@@ -1,7 +1,7 @@
-"""The decoder families: from a map at low resolution to the channels of an image at full one.
+"""The decoder families: networks from a map at low resolution to one at an image's resolution.
 
 A family is a function of (rank, channels that enter, channels that leave, doublings of the
-resolution, blocks N, channels C); ranks are 3 for maps (C, H, W) and 2 for signals (C, L).
+resolution, blocks N, channels C). The rank is 3 for maps (C, H, W) and 2 for signals (C, L).
 """
 
 from collections import OrderedDict
@@ -18,8 +18,9 @@ Family = Callable[[int, int, int, int, int, int], Body]
 def mirror(rank: int, entering: int, out: int, doublings: int, blocks: int, width: int) -> Body:
     """The mirror image of a convolutional client (He, Zhang and Lee 2019).
 
-    C channels at full resolution and twice as many per halving; the resolution doubles by moving
-    channels into space. `blocks` further convolutions come before the last; the paper has one.
+    It has C channels at full resolution, and twice as many at each lower one. The resolution
+    doubles by moving channels into space. `blocks` further convolutions come before the last one;
+    the paper has one of them.
     """
     wide = width * 2**doublings
     layers: Body = OrderedDict(enter=_convolution(rank, entering, wide))
@@ -68,7 +69,7 @@ def _plain(
 
 
 class Residual(nn.Module):
-    """A residual block with normalization and ReLU before each of two convolutions."""
+    """A residual block: two convolutions, each after normalization and a ReLU."""
 
     def __init__(self, rank: int, channels: int, out: int) -> None:
         super().__init__()

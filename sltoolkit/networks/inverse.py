@@ -1,7 +1,7 @@
-"""The inverse network: from smashed data back to inputs, and its training.
+"""The inverse network, which maps smashed data back to inputs, and its training.
 
-Shared by the decoder attack, by the prior-only baseline that is trained on shuffled pairs, and by
-defenses that train against a decoder of their own.
+The decoder attack, listeners, the prior-only baseline that is trained on shuffled pairs, and
+defenses that train against a decoder of their own share it.
 """
 
 from collections import OrderedDict
@@ -28,25 +28,27 @@ def inverse_network(
     mean: Tensor | None = None,
     scaled: bool = True,
 ) -> nn.Module:
-    """A decoder for a client of any depth, in the scope's initialization.
+    """A decoder for a client of any depth; the initialization draws from the scope's generator.
 
-    It infers the client's stride as the largest power of two that fits, pads what convolutions
+    It takes the client's stride to be the largest power of two that fits, pads what convolutions
     without padding cut off (so that cells keep their place), and leaves the rest to the family.
-    A vector (or smashed data of another rank than the input, which is flattened) is spread over a
-    map of a quarter of the sides by a dense layer. A learned offset per pixel lets it express the
-    mean image; convolutions alone know no position, and would read it off the smashed data
-    instead, so that even one trained on shuffled pairs would beat the mean image. A sigmoid comes
-    last. Feature vectors are decoded by dense layers, whatever the family, and without bounds.
+    If smashed data are a vector, or have another rank than the input, they are flattened, and a
+    dense layer spreads them over a map whose sides are a quarter of the input's. A learned offset
+    per pixel lets the network express the mean image. Without it, convolutions (which know no
+    position) would read the position off the smashed data; then even a network that is trained on
+    shuffled pairs would beat the mean image. A sigmoid comes last. Feature vectors are decoded by
+    dense layers, whatever the family, and without bounds.
 
     Args:
-        smashed_shape: of one target, (C, H, W), (C, L) or (d,).
-        image_shape: of one input, (C, H, W) or (C, L) in [0, 1], or (d,) of any range.
-        family: of `FAMILIES`: `mirror`, `conv_norm` or `res_norm`.
-        blocks: N of its family, layers besides those that change the resolution.
-        width: C of its family, channels at full resolution.
-        mean: the input that it starts from; 1/2 by default, for features what the weights draw.
-        scaled: whether smashed data are first put on one scale per channel (or unit). Not where it
-            learns from another network's than it is meant for: a channel that never varies there
+        smashed_shape: the shape of one target's smashed data, (C, H, W), (C, L) or (d,).
+        image_shape: the shape of one input, (C, H, W) or (C, L) in [0, 1], or (d,) of any range.
+        family: one of `FAMILIES`: `mirror`, `conv_norm` or `res_norm`.
+        blocks: the family's N: blocks besides those that change the resolution.
+        width: the family's C: channels at full resolution.
+        mean: the input that the network starts from; by default 1/2 for images and signals, and the
+            random initialization for features.
+        scaled: whether smashed data are first put on one scale per channel (or unit). Use false if
+            the network learns from smashed data of a substitute: a channel that doesn't vary there
             would be blown up.
 
     Raises:
@@ -95,16 +97,16 @@ def fit_inverse(
 ) -> nn.Module:
     """Train a network to reconstruct inputs with the least mean squared error.
 
-    Adam, with a learning rate that falls to zero along a cosine. The initialization and the
-    batches' order draw from torch's global generator: call it in a `Stream` scope.
+    It learns by Adam, at a rate that falls to zero along a cosine. The initialization and the order
+    of the batches are drawn from torch's global generator: call this in a `Stream` scope.
 
     Args:
-        z: smashed data, (N, ...); or what draws them afresh for an epoch, by its number (noise
-            that is the same in every epoch would be learned by heart).
-        x: the inputs they came from, (N, ...).
-        network: trained in place; by default a new `inverse_network`.
+        z: smashed data, (N, ...); or a function from an epoch's number to smashed data that are
+            drawn anew for it (noise that is the same in every epoch would be learned by heart).
+        x: the inputs that the smashed data came from, (N, ...).
+        network: the network to train in place; by default a new `inverse_network`.
         y: labels, (N,), for a network that takes them as a second input.
-        epochs: passes.
+        epochs: the number of passes over the pairs.
         lr: the initial learning rate.
         batch_size: pairs per step.
         held_out: further pairs z, x (and y); the epoch that does best on them is kept.
@@ -140,7 +142,7 @@ def decode(network: nn.Module, z: Tensor, y: Tensor | None = None, *, chunk: int
     """Reconstructions (N, ...) of smashed data (N, ...), in evaluation mode, without a graph.
 
     Args:
-        network: from smashed data, or smashed data and labels.
+        network: takes smashed data, or smashed data and labels.
         z: smashed data.
         y: labels (N,), for a network that takes them.
         chunk: targets per pass, for memory.
@@ -153,7 +155,7 @@ def decode(network: nn.Module, z: Tensor, y: Tensor | None = None, *, chunk: int
 
 
 def inverse_error(network: nn.Module, z: Tensor, x: Tensor, y: Tensor | None = None) -> float:
-    """Mean squared error of the network's reconstructions on pairs (N, ...)."""
+    """The mean squared error of the network's reconstructions on pairs (N, ...)."""
     return float((decode(network, z, y) - x).square().mean())
 
 
@@ -190,7 +192,7 @@ def _features(
 
 
 class _Offset(nn.Module):
-    """A learned offset of the logits of every output."""
+    """Adds a learned offset to every output's logit."""
 
     def __init__(self, start: Tensor) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Many networks of one architecture as one: sample i of a batch goes through network i.
 
-For attacks that fit a network to every target. Layers with weights or buffers are replaced by ones
-that hold those of all N networks, and everything else works as on any batch: one pass of N samples
-does what N passes of one sample would, in evaluation mode, without their overhead.
+Attacks that fit one network per target use it. Each layer with weights or buffers is replaced by a
+layer that holds those of all N networks; everything else works as on any batch. So one pass of N
+samples does what N passes of one sample would do in evaluation mode, without their overhead.
 
 (`torch.func.vmap` over whole networks does the same. On one CPU core it took 1.1 to 1.2 times as
 long for LeNet's first layers, where a step with a gradient of 64 networks took 4 to 10 ms.)
@@ -19,18 +19,18 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
 FEW_CHANNELS = 3
-"""Up to how many channels a product with patches is faster than a grouped convolution."""
+"""The most channels for which a product with patches is faster than a grouped convolution."""
 
 
 def stack(networks: Sequence[nn.Module]) -> nn.Module:
     """One network that sends sample i of N through `networks[i]`, in evaluation mode.
 
     Args:
-        networks: N of one architecture; they are copied.
+        networks: N networks of one architecture; they are copied.
 
     Returns:
-        (N, ...) -> (N, ...). Its parameters and buffers are (N, ...), row i of network i; with
-        `torch.func.functional_call` any rows of them can be put in their places.
+        A network (N, ...) -> (N, ...). Its parameters and buffers are (N, ...), and row i is that
+        of network i. `torch.func.functional_call` can run it on any selection of rows.
     """
     return _stacked([copy.deepcopy(network).eval() for network in networks], {})
 
@@ -55,14 +55,14 @@ def _replaced(networks: Sequence[nn.Module], done: dict[int, nn.Module]) -> nn.M
 
 
 def _usual(layer: nn.Module) -> bool:
-    """Whether a layer has none of the rarer settings that the classes here leave out."""
+    """Whether a layer has none of the rarer settings that the classes here don't support."""
     zeros = getattr(layer, "padding_mode", "zeros") == "zeros"
     tracked = getattr(layer, "track_running_stats", True)
     return zeros and tracked and not isinstance(getattr(layer, "padding", 0), str)
 
 
 class _Layer(nn.Module):
-    """A layer with the parameters and buffers of N, each (N, ...)."""
+    """A layer with the parameters and buffers of N layers, each (N, ...)."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class _Layer(nn.Module):
         return getattr(self, name) if name in self._names else None
 
     def scaled(self, x: Tensor) -> Tensor:
-        """`x` (N, C, ...) times the layers' weight, plus their bias, each (N, C) or missing."""
+        """`x` (N, C, ...) times the weights plus the biases, each (N, C) or missing."""
         weight, bias = self.held("weight"), self.held("bias")
         x = x if weight is None else x * _per_channel(weight, x)
         return x if bias is None else x + _per_channel(bias, x)
@@ -111,7 +111,7 @@ class _Linear(_Layer):
 
 
 class _Convolution(_Layer):
-    """Grouped, a group of channels per network; of few channels as a product with patches."""
+    """A grouped convolution, one group of channels per network; or a product with patches."""
 
     weight: Tensor
 
@@ -144,7 +144,7 @@ class _Convolution(_Layer):
 
 
 class _Patches(torch.autograd.Function):
-    """The patches under a kernel, (N, C * kernel, places); torch's own unfold takes ten times."""
+    """The patches under a kernel, (N, C * kernel, places); torch's unfold is ten times slower."""
 
     @staticmethod
     def forward(
@@ -174,7 +174,7 @@ class _Patches(torch.autograd.Function):
 
 
 class _BatchNorm(_Layer):
-    """In evaluation mode: the running statistics are constants."""
+    """BatchNorm in evaluation mode, whose running statistics are constants."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -190,7 +190,7 @@ class _GroupNorm(_Layer):
 
 
 class _MaxPool(nn.Module):
-    """Has no weights, but takes two thirds of the time with channels last, copies included."""
+    """Max pooling in channels-last: it takes two thirds of the time, copies included."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class _MaxPool(nn.Module):
 
 
 class _Mapped(_Layer):
-    """A layer of any other kind, by `vmap`."""
+    """A layer of any other kind, mapped over networks by `vmap`."""
 
     def forward(self, x: Tensor) -> Tensor:
         weights: dict[str, Tensor] = {
@@ -226,4 +226,4 @@ _LAYERS: dict[type, Callable[[Sequence[nn.Module]], nn.Module]] = {
     nn.GroupNorm: _GroupNorm,
     nn.MaxPool2d: _MaxPool,
 }
-"""Kind of layer -> its stacked version; a subclass may compute something else, so it is mapped."""
+"""Kind of layer -> its stacked version. A subclass may compute something else: it is mapped."""

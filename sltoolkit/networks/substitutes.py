@@ -1,12 +1,13 @@
-"""Substitute clients of an attacker that doesn't know the client's architecture, and decoders.
+"""Substitute clients for attackers that don't know the client's architecture, and decoders.
 
-All take the shapes of inputs and smashed data alone: the client's stride is the largest power of
-two that fits, and what is left was cut off at the borders by convolutions without padding. So a
-pilot's cell lies where the client's does; if it were stretched over the whole image, a decoder
-would learn to draw everything too large. And it is given inputs as the client is, in [0, 1] (in the
-papers both are given [-1, 1]): moved to [-1, 1], a dark background alone would make its codes many
-times as large. Maps (C, H, W), signals (C, L) and vectors (d,) are served alike. Initialization
-draws from torch's global generator: call them in a `Stream` scope.
+They are made from the shapes of inputs and smashed data alone. The client's stride is taken to be
+the largest power of two that fits; the rest is taken for what convolutions without padding cut off
+at the borders. So a substitute's cell lies where the client's does. If the substitute were
+stretched over the whole image, a decoder would learn to draw everything too large. Substitutes get
+inputs in [0, 1], as the client does (in the papers both get inputs in [-1, 1]). If only theirs were
+moved to [-1, 1], a dark background alone would make their codes many times as large. All functions
+work for maps (C, H, W), signals (C, L) and vectors (d,). The initialization draws from torch's
+global generator: call them in a `Stream` scope.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +22,13 @@ Activation = Callable[[], nn.Module]
 Layers = list[nn.Module]
 
 DENSE_HALVINGS = 2
-"""How often sides are halved on the way to or from smashed data that have none."""
+"""How often sides are halved on the way to or from smashed data that have no sides."""
 
 DENSE_WIDTH = 64
-"""Channels next to such smashed data."""
+"""Channels of the last map before smashed data that have no sides."""
 
 NARROWEST = 8
-"""Channels that no layer of a pilot goes below, however few the client sends."""
+"""The fewest channels of an inner layer of a substitute, however few the client sends."""
 
 HIDDEN = 256
 """Units of the hidden layers between feature vectors and smashed data."""
@@ -40,15 +41,16 @@ def strided_substitute(
     activation: Activation | None = None,
     signed: bool = True,
 ) -> nn.Module:
-    """FSHA's pilot: a strided convolution per halving, each with twice the channels, and one more.
+    """FSHA's pilot: a strided convolution per halving, which doubles the channels, and a plain one.
 
-    Pasquini et al. 2021: linear for reconstruction, with activations for property inference.
+    In Pasquini et al. 2021 it is linear for reconstruction, and has activations for property
+    inference.
 
     Args:
-        input_shape: of one input.
-        smashed_shape: of one sample's smashed data.
-        activation: after every layer but the last; none by default.
-        signed: false ends it in a ReLU, for clients whose smashed data are never negative.
+        input_shape: the shape of one input.
+        smashed_shape: the shape of one sample's smashed data.
+        activation: makes the activation after every layer but the last; by default there is none.
+        signed: whether smashed data can be negative; if false, it ends in a ReLU.
 
     Raises:
         SpecError: for shapes that are neither maps nor signals nor vectors.
@@ -69,13 +71,13 @@ def pooled_substitute(
 ) -> nn.Module:
     """The beginning of VGG-16 with BatchNorm, which FORA's code substitutes for the client.
 
-    Per halving a stage of convolutions and a pooling: two convolutions in the first two stages,
-    three in the others (Simonyan and Zisserman 2015).
+    For each halving it has convolutions and a pooling: two convolutions for each of the first two
+    halvings, three for the others (Simonyan and Zisserman 2015).
 
     Args:
-        input_shape: of one input.
-        smashed_shape: of one sample's smashed data.
-        signed: true appends a plain convolution, for clients whose smashed data can be negative.
+        input_shape: the shape of one input.
+        smashed_shape: the shape of one sample's smashed data.
+        signed: whether smashed data can be negative; if true, it ends in a plain convolution.
 
     Raises:
         SpecError: for shapes that are neither maps nor signals nor vectors.
@@ -101,16 +103,18 @@ def transposed_decoder(
     width: int = 256,
     normed: bool = False,
 ) -> nn.Module:
-    """FSHA's and FORA's decoder: transposed convolutions, each with half the channels.
+    """FSHA's and FORA's decoder: transposed convolutions, each of which halves the channels.
 
-    A plain convolution follows; of more than two doublings FSHA's decoder leaves it out. Images
-    end in a sigmoid, which is the papers' tanh moved to [0, 1]; others in nothing.
+    A plain convolution follows, which FSHA's decoder leaves out if there are more than two
+    doublings. Decoders of images end in a sigmoid, which is the papers' tanh moved to [0, 1];
+    decoders of signals and features don't.
 
     Args:
-        smashed_shape: of one sample.
-        input_shape: of one input.
+        smashed_shape: the shape of one sample's smashed data.
+        input_shape: the shape of one input.
         width: channels after the first transposed convolution.
-        normed: as FORA has it, with BatchNorm and LeakyReLU; FSHA's is linear up to the last.
+        normed: whether there are BatchNorm and LeakyReLU, as in FORA; FSHA's decoder is linear up
+            to its end.
 
     Raises:
         SpecError: for shapes that are neither maps nor signals nor vectors.
@@ -137,7 +141,12 @@ def transposed_decoder(
 
 
 def tail_network(features: Sequence[int], classes: int) -> nn.Module:
-    """The end of a U-shaped network as most have it: a linear layer, of maps pooled to 4 x 4."""
+    """A typical tail of a U-shaped network: maps are pooled to 4 x 4, and a linear layer follows.
+
+    Args:
+        features: the shape of one sample's features.
+        classes: the number of logits.
+    """
     sides = [min(4, side) for side in features[1:]]
     pools: list[nn.Module] = []
     if sides:
@@ -192,7 +201,7 @@ def _spread(d: int, channels: int, sides: Sequence[int]) -> Layers:
 
 @final
 class _Unsigned(nn.Module):
-    """The tanh in [-1, 1], moved to [0, 1]."""
+    """The tanh, moved from [-1, 1] to [0, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return (2 * x).sigmoid()

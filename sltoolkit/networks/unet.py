@@ -1,8 +1,9 @@
 """The image prior: a small U-Net that draws an image from fixed noise.
 
-Ulyanov, Vedaldi and Lempitsky 2018, figure 21: a level halves the resolution with a convolution of
-stride 2 and one more, a 1x1 convolution carries a few channels across, and the way up doubles the
-resolution and has two convolutions; each is followed by a normalization and a leaky ReLU.
+It follows Ulyanov, Vedaldi and Lempitsky 2018, figure 21. On the way down, each level halves the
+resolution with a convolution of stride 2 and adds another convolution. A 1x1 convolution carries a
+few channels across. The way up doubles the resolution and has two convolutions. Each convolution is
+followed by a normalization and a leaky ReLU.
 """
 
 from collections.abc import Sequence
@@ -13,21 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SKIPPED = 4
-"""Channels that are carried across a level."""
+"""How many channels are carried across a level."""
 
 _COARSEST = 4
-"""Levels are added while the coarsest side stays at least so long."""
+"""Levels are added while the shortest side of the coarsest map stays at least this long."""
 
 
 class Level(nn.Module):
-    """One level of the U-Net, with the coarser ones inside.
+    """One level of the U-Net, with the coarser levels inside.
 
-    The normalization is by image (in the paper, batches hold one image, so its BatchNorm is, too).
+    Each image is normalized by itself (as by the paper's BatchNorm, whose batches hold one image).
 
     Args:
-        entering: channels that come in.
-        width: channels that leave.
-        sides: of what comes in; halves are rounded up.
+        entering: the number of channels that come in.
+        width: the number of channels that leave.
+        sides: the sides of the maps that come in; halves are rounded up.
     """
 
     def __init__(self, entering: int, width: int, sides: Sequence[int]) -> None:
@@ -49,7 +50,9 @@ class Level(nn.Module):
 
 
 def skip_network(image_shape: Sequence[int], *, noise: int = 32, width: int = 16) -> nn.Module:
-    """From noise (N, noise, H, W) to images (N, C, H, W) in [0, 1], in the scope's initialization.
+    """A U-Net from noise (N, noise, H, W) to images (N, C, H, W) in [0, 1].
+
+    The initialization draws from torch's global generator: call it in a `Stream` scope.
 
     Args:
         image_shape: (C, H, W), with sides of at least 8.

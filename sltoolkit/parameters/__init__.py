@@ -1,1 +1,1 @@
-"""Parameters of plug-ins: declared once, and checked, described and rehearsed from there."""
+"""Parameters of plug-ins: one declaration serves checks, descriptions and rehearsals."""

@@ -1,4 +1,4 @@
-"""Refusing senseless parameters when a plug-in is built."""
+"""The check that refuses senseless parameters when a plug-in is built."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -13,10 +13,10 @@ from sltoolkit.parameters.parameter import Declared, declared, words_of
 
 
 def check_parameters(plugin: Any) -> None:
-    """Refuse a plug-in one of whose parameters has the wrong type or lies out of its range.
+    """Refuse a plug-in if one of its parameters has the wrong type or is out of range.
 
-    Plug-ins' base classes call it from `__post_init__`. A numpy number becomes Python's own, and a
-    list becomes a tuple where only a tuple fits.
+    The base classes of plug-ins call this in `__post_init__`. It replaces a numpy number by a
+    Python number, and a list by a tuple if only a tuple fits.
 
     Args:
         plugin: an instance of a dataclass.
@@ -35,7 +35,12 @@ def check_parameters(plugin: Any) -> None:
 
 
 def check_arguments(factory: Any, given: Mapping[str, Any], name: str) -> None:
-    """The same of the arguments that a model's factory is called with.
+    """Refuse senseless arguments of a model's factory.
+
+    Args:
+        factory: the function, whose arguments may declare parameters.
+        given: the arguments to check.
+        name: the name of the model, for the message.
 
     Raises:
         SpecError: saying what was expected and what was found.
@@ -49,9 +54,9 @@ def check_value(parameter: Declared, value: Any, owner: str) -> None:
     """Refuse a value that a parameter can't have.
 
     Args:
-        parameter: as it is declared.
-        value: what it was given.
-        owner: whose it is, for the message.
+        parameter: the declared parameter.
+        value: the value to check.
+        owner: the name of the plug-in or model, for the message.
 
     Raises:
         SpecError: saying what was expected and what was found.
@@ -80,7 +85,7 @@ def _plain(kind: Any, value: Any) -> Any:
 
 
 def _hint(kind: Any, value: Any) -> str:
-    """The nearest valid word for the first text that is none."""
+    """A hint at the valid word that is nearest to the first invalid one."""
     words = words_of(kind)
     entries = value if isinstance(value, tuple | list) else (value,)
     unknown = [e for e in entries if isinstance(e, str) and e not in words]

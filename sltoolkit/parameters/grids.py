@@ -1,7 +1,7 @@
 """Open parameters: those that are None and have a grid, from which a rehearsal chooses.
 
-A parameter may hold a plug-in of its own (an attack that inverts by another attack). Then names are
-dotted: `inversion.lr`.
+The value of a parameter may itself be a plug-in (an attack may use another attack). Then the names
+of the inner parameters are dotted: `inversion.lr`.
 """
 
 import itertools
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def open_parameters(plugin: Any) -> dict[str, tuple[Any, ...]]:
-    """The parameters that are open, and their grids, in the order of their declaration."""
+    """The grids of all open parameters by name, in the order of their declaration."""
     return {
         name: p.parameter.grid
         for name, p, value in _all(plugin)
@@ -26,14 +26,14 @@ def open_parameters(plugin: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def combinations(plugin: P) -> list[P]:
-    """The plug-in with every combination of its open parameters; the first of each grid first."""
+    """Copies of the plug-in, one for each combination of its grids' values; defaults come first."""
     grids = open_parameters(plugin)
     picked = itertools.product(*grids.values())
     return [settled(plugin, dict(zip(grids, values, strict=True))) for values in picked]
 
 
 def chosen(given: Any, tuned: Any) -> dict[str, Any]:
-    """What a rehearsal chose: the values of parameters that were None and no longer are."""
+    """What a rehearsal chose: the parameters that are None in `given` but not in `tuned`."""
     found = {name: value for name, _, value in _all(tuned)}
     return {
         name: found[name]
@@ -43,7 +43,7 @@ def chosen(given: Any, tuned: Any) -> dict[str, Any]:
 
 
 def settled(plugin: P, values: Mapping[str, Any]) -> P:
-    """The plug-in with these values for the parameters that they name; itself without any."""
+    """A copy of the plug-in with these values by name; the plug-in itself if there are none."""
     own: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
     inner: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
@@ -57,7 +57,7 @@ def settled(plugin: P, values: Mapping[str, Any]) -> P:
 
 
 def given(*values: T | None) -> tuple[T, ...]:
-    """Parameters' values, none of which may be open any more.
+    """The values of parameters, none of which may be open any more.
 
     Raises:
         SpecError: if one is None.

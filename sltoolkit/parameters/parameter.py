@@ -1,11 +1,12 @@
-"""A parameter, declared once: where the field or the argument that holds it is annotated.
+"""The declaration of a parameter, which is written once, in an annotation.
 
-    weight: Annotated[float | None, Parameter("of the penalty", least=0, grid=(0.1, 1.0))] = None
+    weight: Annotated[float | None, Parameter("weight of a penalty", least=0, grid=(0.1, 1))] = None
 
-Type and default are Python's own. Meaning, range and grid are `Parameter`'s. Attacks, defenses,
-protocols, partitions and reducers declare dataclass fields in this way, models the arguments of
-their factories. From the declaration follow the check of every value (`checking`), what rehearsals
-compare (`grids`), what `sltoolkit describe` prints, and the pages of the documentation.
+Python's own syntax states the type and the default; `Parameter` adds meaning, range and grid.
+Attacks, defenses, protocols, partitions and reducers annotate their dataclass fields in this way,
+and models annotate the arguments of their factories. The declaration decides how values are checked
+(`checking`), what rehearsals compare (`grids`), what `sltoolkit describe` prints, and what the
+pages of the documentation say.
 """
 
 import inspect
@@ -23,14 +24,14 @@ _SEVERAL = {int: "whole numbers", float: "numbers", str: "texts"}
 @final
 @dataclass(frozen=True)
 class Parameter:
-    """What is to be known of a parameter beside its name, type and default.
+    """What a declaration says about a parameter besides its name, type and default.
 
     Attributes:
         meaning: what it stands for, and in which unit, as half a sentence.
-        least: the smallest number it may be.
-        above: what it must be greater than.
-        most: the largest number it may be.
-        below: what it must be smaller than.
+        least: the smallest number allowed.
+        above: the number that it must be greater than.
+        most: the largest number allowed.
+        below: the number that it must be smaller than.
         nonempty: whether a tuple needs at least one entry.
         grid: the values that a rehearsal compares while the parameter is None, the default first.
     """
@@ -45,7 +46,7 @@ class Parameter:
     grid: tuple[Any, ...] = ()
 
     def admits(self, number: float) -> bool:
-        """Whether a number lies in the range; what is infinite or no number never does."""
+        """Whether a number lies in the range; infinity and NaN never do."""
         return (
             abs(number) < float("inf")
             and (self.least is None or number >= self.least)
@@ -56,7 +57,7 @@ class Parameter:
 
     @property
     def range(self) -> str:
-        """The range in words, empty where any number will do."""
+        """The range in words; empty if any number is allowed."""
         bounds = [
             (self.least, "at least"), (self.above, "above"),
             (self.most, "at most"), (self.below, "below"),
@@ -70,10 +71,10 @@ class Declared:
     """A parameter as a plug-in declares it.
 
     Attributes:
-        name: of the field or argument.
+        name: the name of the field or argument.
         kind: its type, without `Annotated`.
-        default: what it is unless given; `dataclasses.MISSING` where it must be given.
-        parameter: meaning, range and grid; None where the author declared none.
+        default: its default value; `dataclasses.MISSING` if a value must be given.
+        parameter: meaning, range and grid; None if the author declared none.
     """
 
     name: str
@@ -96,7 +97,7 @@ class Declared:
 def declared(what: Any) -> tuple[Declared, ...]:
     """The parameters of a plug-in class (its dataclass fields) or of a model's factory.
 
-    Of a factory these are the arguments that have a default: what has none, the data decide.
+    The parameters of a factory are its arguments with a default; the data decide the others.
     """
     hints = typing.get_type_hints(what, include_extras=True)
     if is_dataclass(what):
@@ -116,19 +117,19 @@ def _declared(name: str, hint: Any, default: Any) -> Declared:
 
 
 def required(parameter: Declared) -> bool:
-    """Whether it must be given."""
+    """Whether the parameter has no default, so that a value must be given."""
     return parameter.default is MISSING
 
 
 def words_of(kind: Any) -> tuple[str, ...]:
-    """The words that a type admits by name, directly or as the entries of a list."""
+    """The texts that a type with `Literal` allows, directly or as the entries of a list."""
     if typing.get_origin(kind) is Literal:
         return tuple(word for word in typing.get_args(kind) if isinstance(word, str))
     return tuple(word for inner in typing.get_args(kind) for word in words_of(inner))
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type alone."""
+    """The members of a union; for any other type, the type itself."""
     union = typing.get_origin(kind) in (types.UnionType, typing.Union)
     return typing.get_args(kind) if union else (kind,)
 

@@ -22,7 +22,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def written_out(image: Tensor, beta: int) -> float:
-    """The definition, pixel by pixel, for one channel (H, W)."""
+    """The definition of the total variation, pixel by pixel, for one channel (H, W)."""
     high, wide = image.shape
     total = 0.0
     for i in range(high):
@@ -94,7 +94,7 @@ def test_rows_that_are_kept_go_on_as_if_nobody_had_left() -> None:
 
 
 def bowls(goal: Tensor, pace: Tensor) -> Callable[[list[Tensor], Tensor], Tensor]:
-    """Half of each target's squared distance to its goal, steeper or flatter."""
+    """Half of each target's squared distance to its goal, times a steepness of its own."""
 
     def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
         return pace[rows] * (leaves[0] - goal[rows]).square().sum(1) / 2
@@ -219,7 +219,7 @@ def test_the_squared_error_and_its_gradient_are_autograds(weighted: bool) -> Non
 
 def test_a_watcher_hears_each_per_cent_of_nested_parts_once() -> None:
     heard: list[int] = []
-    advance(1, 1)  # nobody watches
+    advance(1, 1)  # without a watcher
     with watch(lambda done, total: heard.append(done)):
         with part(0.5):
             for number in range(2):
@@ -246,7 +246,7 @@ def test_as_many_descend_at_once_as_memory_holds(monkeypatch: pytest.MonkeyPatch
         return how.run(objective, [torch.zeros(9, 50)]).leaves[0]
 
     whole = descend(2**30)
-    assert together[2:] == [9] * 6  # after one and two targets to measure; 5 steps, and the end
+    assert together[2:] == [9] * 6  # after measuring one and two targets: 5 steps, and the end
     # a target's leaf has 200 bytes, its optimizer 800, its graph less than 4,000
     few = descend(12_000)
     assert 2 <= max(together[2:]) <= 5

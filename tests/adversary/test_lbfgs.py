@@ -1,4 +1,4 @@
-"""L-BFGS row by row against torch's, which minimizes one thing at a time."""
+"""L-BFGS row by row against torch's, which minimizes one function at a time."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ SIZE, MOVES, FREQUENCY = 6, 40, {2: 2.0, 3: 1.6}
 
 
 def terms(x: Tensor, row: int) -> Tensor:
-    """A bowl, a valley and two landscapes of waves, of points (..., SIZE): (...)."""
+    """A bowl, a valley and two landscapes of waves, from points (..., SIZE) to values (...)."""
     weights = torch.logspace(0, 1.5, SIZE, dtype=x.dtype)
     if row == 0:
         return (weights * x.square()).sum(-1) / 2
@@ -35,7 +35,7 @@ def start() -> Tensor:
 
 
 def torchs(row: int, history: int) -> Tensor:
-    """Where torch's optimizer has been after each of its moves, (MOVES, SIZE)."""
+    """The point of torch's optimizer after each of its moves, (MOVES, SIZE)."""
     x = start()[row].clone().requires_grad_()
     optimizer = torch.optim.LBFGS([x], lr=1, max_iter=1, history_size=history)
 

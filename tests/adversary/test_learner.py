@@ -1,4 +1,4 @@
-"""What attackers train with: Adam's steps, joint losses, and what is kept of them."""
+"""Learners: Adam's steps, joint losses, and the record of losses."""
 
 import pytest
 import torch

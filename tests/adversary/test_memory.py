@@ -1,4 +1,4 @@
-"""How many targets fit: what a step allocates is counted, and weights that all share cancel."""
+"""How many targets fit: the allocations of a step are counted, and shared weights cancel out."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from sltoolkit.adversary import memory
 from sltoolkit.adversary.memory import STATES, budget, fitting
 
 VALUES = 1000
-BYTES = 4 * VALUES  # of a leaf in float32
+BYTES = 4 * VALUES  # bytes of a leaf in float32
 
 
 def stepping(*, shared: int = 0) -> Callable[[int], list[Tensor]]:
-    """A step that makes a leaf and one tensor of the same size per target, and `shared` values."""
+    """A step that makes a leaf and a tensor of its size per target, and `shared` values in all."""
 
     def step(count: int) -> list[Tensor]:
         leaf = torch.zeros(count, VALUES)

@@ -1,4 +1,4 @@
-"""Nearest samples: ties, shapes and units that say nothing."""
+"""Nearest samples: ties, shapes, and units that never vary."""
 
 import numpy as np
 import pytest

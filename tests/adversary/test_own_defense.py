@@ -1,4 +1,4 @@
-"""Listeners that know the mechanism: their substitutes say what a defended client would send."""
+"""Listeners that know the mechanism: their substitutes send what a defended client would send."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ LISTENERS = pytest.mark.parametrize(
 
 @contextmanager
 def built_in() -> Iterator[None]:
-    """Meanwhile every client that a listener makes has that defense built in."""
+    """In this scope, every client that a listener makes has the defense built in."""
     arch = sim.client
     with (
         mock.patch.object(sim, "client", lambda stream: Behind(arch(stream))),
@@ -50,7 +50,7 @@ def built_in() -> Iterator[None]:
 
 
 def heard(attack: Any, mechanism: Mechanism) -> ListenerState:
-    """A listener's ear after three batches."""
+    """A listener's state after three batches."""
     if isinstance(attack, FORA):
         setup: Any = FORASetup(aux=sim.own_samples(), task=sim.TASK, mechanism=mechanism)
     else:
@@ -64,7 +64,7 @@ def heard(attack: Any, mechanism: Mechanism) -> ListenerState:
 
 
 def found(tap: ListenerState) -> Reconstruction:
-    """What it makes of some targets."""
+    """The outcome of a listener on some targets."""
     said = sim.heard(sim.server(), seed=7).messages
     # FORA doesn't mind labels
     view = SubstituteView(smashed=said["smashed", "in"][None], labels=said["labels", "in"])

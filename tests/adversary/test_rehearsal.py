@@ -1,4 +1,4 @@
-"""Rehearsals: what an attacker chooses on its own samples, and what it must not look at."""
+"""Rehearsals: what an attacker chooses on its own samples, without a look at the targets."""
 
 import json
 from collections import OrderedDict
@@ -27,7 +27,7 @@ from sltoolkit.streams import Stream
 pytestmark = pytest.mark.golden
 
 OPEN = {"steps", "lr", "tv_weight", "tv_beta", "forward"}
-"""What the white box leaves open."""
+"""The open parameters of the white box."""
 
 FIXED = WhiteBox().candidates(whitebox_view(conv_client(), digits(1)))[0]
 
@@ -87,7 +87,7 @@ def test_of_candidates_that_differ_within_noise_the_first_is_taken() -> None:
     assert stage is not None
 
     def choice(shift: float) -> int:
-        """Which of two whose squared errors differ by noise of std 1/4 around `shift`."""
+        """The choice between two whose squared errors differ by `shift` plus noise of std 1/4."""
         noise = torch.randn(16, generator=seeded(3))
         noise = (noise - noise.mean()) / noise.std() / 4
         errors = (3 + noise + shift, torch.full((16,), 3.0))
@@ -151,7 +151,7 @@ def test_a_watcher_sees_the_rehearsal_and_the_attack_go_by() -> None:
 
 
 def best_of(candidates: list[WhiteBox], view: WhiteBoxView) -> WhiteBox:
-    """What a rehearsal of these candidates chooses."""
+    """The candidate that a rehearsal chooses."""
     stage = staged(view, Stream(0))
     assert stage is not None
     return rehearse(candidates, *stage, rng=Stream(1))

@@ -1,4 +1,4 @@
-"""Ridge regression in both forms, and where features say nothing."""
+"""Ridge regression in both forms, and with features that never vary."""
 
 import pytest
 import torch

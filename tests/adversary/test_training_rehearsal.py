@@ -1,4 +1,4 @@
-"""The dress rehearsal of who listens: what it chooses, from what, and what it leaves alone."""
+"""The training rehearsal of listeners: its choice, what it uses, and what it must not touch."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from support.rehearsal import CODES, TASK, first, setup
 from support.toys import GRANTS, SHAPE, victim
 from torch import Tensor, nn
 
-from sltoolkit.adversary import training_rehearsal as dress_rehearsal
+from sltoolkit.adversary import training_rehearsal
 from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.api import attack
 from sltoolkit.attacks.listening._substitute import SubstituteView
@@ -32,7 +32,7 @@ ALIGNING = replace(FORA.smoke(), mmd_share=None)
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dress_rehearsal, "BATCHES", 12)
+    monkeypatch.setattr(training_rehearsal, "BATCHES", 12)
 
 
 @final
@@ -64,14 +64,14 @@ class Guess(ListenerState):
         self.mse = mse
 
     def hear(self, heard: BatchView) -> None:
-        """Nothing is learned."""
+        """Learn nothing."""
 
     def finish(self, view: SubstituteView) -> Reconstruction:
         return Reconstruction(images=view.smashed[0] + self.mse**0.5)
 
 
 def chosen(*mse: tuple[float, float, float], labels: bool = True) -> int:
-    """Which of candidates with these errors on three victims is chosen; guessing errs by 0.04."""
+    """The index chosen among candidates with these errors on three victims; a guess has 0.04."""
     opened.clear()
     drawn.clear()
     own = replace(
@@ -81,7 +81,7 @@ def chosen(*mse: tuple[float, float, float], labels: bool = True) -> int:
     candidates = [Guesser(mse=errors) for errors in mse]
     heard = first(labels=labels, codes=SHAPE)
     return candidates.index(
-        dress_rehearsal.rehearse_listening(candidates, own, heard, rng=Stream(1))
+        training_rehearsal.rehearse_listening(candidates, own, heard, rng=Stream(1))
     )
 
 
@@ -108,44 +108,44 @@ def test_candidates_draw_the_same_numbers_on_a_victim_and_others_on_the_next() -
     chosen((0.01, 0.02, 0.03), (0.03, 0.02, 0.01))
     one, other = drawn.values()
     assert one == other
-    assert len(set(one)) == dress_rehearsal.VICTIMS == 3
+    assert len(set(one)) == training_rehearsal.VICTIMS == 3
 
 
 def test_what_was_heard_gives_shapes_alone() -> None:
     # other smashed data, and another network of that architecture: the same choice, bit for bit
     found = []
-    error = dress_rehearsal._Stage.error
+    error = training_rehearsal._OwnVictim.error
 
     def noting(self: Any, *args: Any) -> Tensor:
         found.append(error(self, *args))
         return found[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dress_rehearsal._Stage, "error", noting)
+        patch.setattr(training_rehearsal._OwnVictim, "error", noting)
         for seed in (0, 1):
-            dress_rehearsal.tuned_listener(OPEN, setup(), first(seed=seed), rng=Stream(1))
+            training_rehearsal.tuned_listener(OPEN, setup(), first(seed=seed), rng=Stream(1))
     assert len(found) == 12
     assert torch.equal(torch.stack(found[:6]), torch.stack(found[6:]))
     assert len(set(map(float, found))) == 6
 
 
 def test_neither_its_victim_nor_a_candidate_learns_from_the_samples_compared_on() -> None:
-    stage = dress_rehearsal._Stage(setup(), first(), Stream(1))
-    targets, train = set(stage.targets.tolist()), set(stage._train.tolist())
+    victim = training_rehearsal._OwnVictim(setup(), first(), Stream(1))
+    targets, train = set(victim.targets.tolist()), set(victim._train.tolist())
     images = {x.numpy().tobytes(): i for i, x in enumerate(setup().aux.x)}
-    rest = {images[x.numpy().tobytes()] for x in stage.rest.x}
+    rest = {images[x.numpy().tobytes()] for x in victim.rest.x}
     assert len(targets) == 7
     assert targets | train | rest == set(range(30))
     assert len(targets) + len(train) + len(rest) == 30
-    heard = {int(i) for r in stage.rounds(20) for i in r.ids}
+    heard = {int(i) for r in victim.batches(20) for i in r.ids}
     assert heard == train
 
 
 def test_a_listener_without_a_network_rehearses_with_a_head_of_its_own() -> None:
-    stage = dress_rehearsal._Stage(setup(), first(network=False), Stream(1))
-    (round_,) = stage.rounds(1)
-    assert round_.network is None
-    assert round_.messages["smashed", "in"].shape == (8, *CODES)
+    victim = training_rehearsal._OwnVictim(setup(), first(network=False), Stream(1))
+    (batch,) = victim.batches(1)
+    assert batch.network is None
+    assert batch.messages["smashed", "in"].shape == (8, *CODES)
 
 
 @pytest.mark.parametrize("signed", [True, False])
@@ -156,17 +156,17 @@ def test_where_the_architecture_is_unknown_another_network_than_its_own_plays_th
     z = heard.messages["smashed", "in"]
     heard = replace(heard, messages={**heard.messages, ("smashed", "in"): z - 0.5 * signed})
     given = FORASetup(aux=setup().aux, task=TASK, mechanism=None)
-    stage = dress_rehearsal._Stage(given, heard, Stream(1))
-    (round_,) = stage.rounds(1)
-    assert bool((round_.messages["smashed", "in"] < 0).any()) == signed
+    victim = training_rehearsal._OwnVictim(given, heard, Stream(1))
+    (batch,) = victim.batches(1)
+    assert bool((batch.messages["smashed", "in"] < 0).any()) == signed
     own = Aligned(FORA.smoke(), given, z, Stream(2)).substitute.network
-    kinds = [{type(m) for m in network.modules()} for network in (stage._client, own)]
+    kinds = [{type(m) for m in network.modules()} for network in (victim._client, own)]
     assert nn.BatchNorm2d in kinds[1]
     assert nn.BatchNorm2d not in kinds[0]
 
 
 class Lifted(Defense):
-    """Lifts smashed data far above what any client sends, by a random height."""
+    """Lifts smashed data by a random height, far above what any client sends."""
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         return z + 100 + torch.rand(())
@@ -174,10 +174,10 @@ class Lifted(Defense):
 
 def test_its_victim_is_defended_if_the_mechanism_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     known = replace(setup(), mechanism=lambda _: Lifted())
-    (round_,) = dress_rehearsal._Stage(known, first(), Stream(1)).rounds(1)
-    assert float(round_.messages["smashed", "in"].min()) > 50
-    (round_,) = dress_rehearsal._Stage(setup(), first(), Stream(1)).rounds(1)
-    assert float(round_.messages["smashed", "in"].max()) < 50
+    (batch,) = training_rehearsal._OwnVictim(known, first(), Stream(1)).batches(1)
+    assert float(batch.messages["smashed", "in"].min()) > 50
+    (batch,) = training_rehearsal._OwnVictim(setup(), first(), Stream(1)).batches(1)
+    assert float(batch.messages["smashed", "in"].max()) < 50
 
     targets: list[Tensor] = []
     finish = PseudoClient.finish
@@ -188,23 +188,23 @@ def test_its_victim_is_defended_if_the_mechanism_is_known(monkeypatch: pytest.Mo
         return finish(self, view)
 
     monkeypatch.setattr(PseudoClient, "finish", noting)
-    dress_rehearsal.tuned_listener(OPEN, known, first(), rng=Stream(1))
-    assert len(targets) == 2 * dress_rehearsal.VICTIMS
+    training_rehearsal.tuned_listener(OPEN, known, first(), rng=Stream(1))
+    assert len(targets) == 2 * training_rehearsal.VICTIMS
     assert all(float(z.min()) > 50 for z in targets)
     # candidates are compared on the same draws, and each victim has its own
     heights = [float(z.min()) for z in targets]
     assert heights[::2] == heights[1::2]
-    assert len(set(heights)) == dress_rehearsal.VICTIMS
+    assert len(set(heights)) == training_rehearsal.VICTIMS
 
 
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(SpecError, match="at least 8 aux samples, got 5"):
-        dress_rehearsal.tuned_listener(OPEN, setup(5), first(), rng=Stream(1))
+        training_rehearsal.tuned_listener(OPEN, setup(5), first(), rng=Stream(1))
 
 
 def test_nothing_is_rehearsed_where_nothing_is_open() -> None:
     given = PCAT.paper()
-    assert dress_rehearsal.tuned_listener(given, setup(2), first(), rng=Stream(1)) == given
+    assert training_rehearsal.tuned_listener(given, setup(2), first(), rng=Stream(1)) == given
     assert not given.rehearses
     assert OPEN.rehearses
 

@@ -1,4 +1,4 @@
-"""The dress rehearsal of who hijacks: each candidate has a training of its own."""
+"""The training rehearsal of hijackers: each candidate has a training of its own."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from support.rehearsal import TASK, first, setup
 from support.toys import GRANTS, SHAPE, victim
 from torch import Tensor, nn
 
-from sltoolkit.adversary import training_rehearsal as dress_rehearsal
+from sltoolkit.adversary import training_rehearsal
 from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.api import attack
 from sltoolkit.attacks.hijacking._hijacker import HijackView
@@ -24,7 +24,7 @@ from sltoolkit.streams import Stream
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dress_rehearsal, "BATCHES", 12)
+    monkeypatch.setattr(training_rehearsal, "BATCHES", 12)
 
 
 @final
@@ -59,7 +59,7 @@ class Pulling(Server):
         self._attack = attack
 
     def learn(self, learning: bool) -> None:
-        """Always."""
+        """Ignored: it always learns."""
 
     def step(self, smashed: Tensor, labels: Tensor) -> Tensor:
         batches[self._attack][-1].append(labels.numpy().tobytes())
@@ -69,7 +69,7 @@ class Pulling(Server):
 @final
 class Reader(ListenerState):
     def hear(self, heard: BatchView) -> None:
-        """Nothing."""
+        """Learn nothing."""
 
     def finish(self, view: HijackView) -> Reconstruction:
         return Reconstruction(images=view.smashed[0])
@@ -95,8 +95,8 @@ def hijack(*toward: float, rate: float = 0.05) -> Puller:
     batches.clear()
     candidates = [Puller(toward=t) for t in toward]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dress_rehearsal, "LR", rate)
-        return dress_rehearsal.rehearse_hijacking(
+        patch.setattr(training_rehearsal, "LR", rate)
+        return training_rehearsal.rehearse_hijacking(
             candidates,
             hijack_setup(),
             first(labels=False, network=False, codes=SHAPE),
@@ -110,7 +110,7 @@ def test_each_hijacker_has_clients_of_its_own_that_follow_it_on_the_same_batches
     assert hijack(1.0, -1.0).toward == 1.0
     told = [batches[Puller(toward=t)] for t in (1.0, -1.0)]
     assert told[0] == told[1]
-    assert [len(victim) for victim in told[0]] == [12] * dress_rehearsal.VICTIMS
+    assert [len(victim) for victim in told[0]] == [12] * training_rehearsal.VICTIMS
     assert told[0][0] != told[0][1]
 
 

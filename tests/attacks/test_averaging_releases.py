@@ -1,4 +1,4 @@
-"""Attackers adapt: releases are averaged, and who faces a learned defense learns from it."""
+"""Attackers adapt: they average releases, and learn from a defense that learned."""
 
 from dataclasses import replace
 from functools import cache, partial

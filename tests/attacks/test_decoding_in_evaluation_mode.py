@@ -1,4 +1,4 @@
-"""Who decodes does so in evaluation mode: a target's neighbors don't matter, nor does asking."""
+"""Attacks decode in evaluation mode, so neither other targets nor earlier decoding matter."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_the_decoder_attack() -> None:
 
 
 def decoder_of(tap: Any) -> nn.Module:
-    """What a listener state decodes with."""
+    """The network with which a listener state decodes."""
     if isinstance(tap, Alignment):
         return tap.aligned.decoder.network
     assert isinstance(tap, PseudoClient | Simulation)

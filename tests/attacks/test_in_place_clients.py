@@ -29,13 +29,13 @@ Client = Callable[[bool], nn.Module]
 
 
 def flattening(in_place: bool) -> nn.Module:
-    """A view of its input, rectified."""
+    """A client that rectifies a view of its input in place."""
     with Stream(0).scope():
         return nn.Sequential(nn.Flatten(), nn.ReLU(inplace=in_place), nn.Linear(64, 10))
 
 
 def leaky(in_place: bool) -> nn.Module:
-    """Its input itself, rectified."""
+    """A client that rectifies its input in place."""
     with Stream(0).scope():
         return nn.Sequential(nn.LeakyReLU(0.1, inplace=in_place), nn.Conv2d(1, 4, 3))
 
@@ -111,7 +111,7 @@ def test_the_deep_image_prior_smooths_what_it_drew() -> None:
 
 
 def updates_of(network: nn.Module, steps: int) -> Updates:
-    """Weights after that many steps on two images, as they would be sent."""
+    """The weights that a client sends after this many steps on two images."""
     training = Training(optimizer="sgd", lr=0.1)
     blank = Updates(
         network=network, heard={n: w.detach()[None, None] for n, w in network.named_parameters()},

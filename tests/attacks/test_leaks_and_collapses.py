@@ -17,7 +17,7 @@ ATTACKS: dict[str, sl.Attack[Any]] = {
 
 
 def gains(data: sl.data.Split, defense: sl.Defense) -> dict[str, float]:
-    """SSIM of each attack beyond the best prior-only baseline, on 12 targets of one victim."""
+    """Each attack's SSIM minus that of the best prior-only baseline, on 12 targets of a victim."""
     victim = sl.train(
         "lenet", data, cut="conv1", defense=defense, training=sl.Training(epochs=2),
         targets=sl.Targets(count=12),

@@ -21,7 +21,7 @@ TASK = Task(input_shape=(1, 8, 8), smashed_shape=(8, 8, 8), classes=10)
 
 
 class Pruned:
-    """One convolution, four of whose eight channels are withheld from each query; masks seen."""
+    """One convolution; each query withholds four of its eight channels, and the mask is noted."""
 
     def __init__(self, seed: int) -> None:
         self.client, self.generator = conv_client(), seeded(seed)
@@ -35,7 +35,7 @@ class Pruned:
 
 
 def run(attack: Any, view: Any, *, per_batch: bool, **more: Any) -> tuple[Reconstruction, int]:
-    """What it makes of targets with a mask each, and from how many queries it learned."""
+    """The reconstruction of targets with one mask each, and how many queries it learned from."""
     pruned = Pruned(1)
     given = view(
         smashed=Release(Pruned(0))(TARGETS, chunk=1), release=Release(pruned, per_batch=per_batch),
@@ -58,7 +58,7 @@ def run(attack: Any, view: Any, *, per_batch: bool, **more: Any) -> tuple[Recons
 def test_every_own_sample_has_a_mask_of_its_own(
     attack: Any, view: Any, more: dict[str, Any], passes: int
 ) -> None:
-    """What is learned from one mask fits one mask: it is worse on targets with any."""
+    """An attack that learned from a single mask would fit that mask, and do worse on others."""
     own, masks = run(attack, view, per_batch=True, **more)
     shared, few = run(attack, view, per_batch=False, **more)
     assert masks >= passes * 0.9 * len(OWN) > 10 * few
@@ -66,7 +66,7 @@ def test_every_own_sample_has_a_mask_of_its_own(
 
 
 def test_the_error_that_regression_states_is_the_one_it_makes() -> None:
-    """Own samples are left out with their masks, so that it isn't flattered by known ones."""
+    """Aux samples are left out with their masks; known masks would make the error look small."""
     found, _ = run(sl.Regression(draws=2), QueryView, per_batch=True)
     stated = found.diagnostics["left_out_mse"]
     assert stated == pytest.approx(error(found.images, TARGETS), rel=0.2)

@@ -1,4 +1,4 @@
-"""Several defenses as one: order, refusals, losses and what is said of the whole."""
+"""Several defenses as one: order, refusals, losses and the facts of the whole."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -94,7 +94,7 @@ def test_links_draw_from_streams_of_their_own() -> None:
     noise = Chain(GaussianNoise(std=1.0), GaussianNoise(std=1.0)).smash(torch.zeros(500), TURN)
     single = GaussianNoise(std=1.0).smash(torch.zeros(500), replace(TURN, rng=Stream(1)))
 
-    # of one stream the draws would be the same, and their sum would have four times the variance
+    # with one stream the draws would be equal, and their sum would have four times the variance
     assert float(noise.var()) == pytest.approx(2 * float(single.var()), rel=0.25)
 
 

@@ -1,4 +1,4 @@
-"""What every defense does unless it says otherwise: nothing."""
+"""By default, a defense does nothing."""
 
 import pytest
 import torch

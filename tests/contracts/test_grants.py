@@ -203,7 +203,7 @@ def test_views_are_frozen_and_share_nothing() -> None:
 
 @dataclass(kw_only=True, eq=False)
 class Noise(Defense):
-    """Adds standard normal noise; from the turn's generator, or from the global one."""
+    """Adds standard normal noise, from the turn's generator or from the global one."""
 
     scoped: bool = False
 
@@ -253,7 +253,7 @@ def test_where_no_draws_are_shared_answers_do_not_depend_on_the_chunk_and_carry_
 
 
 def masks(sent: Tensor) -> int:
-    """How many different sets of channels arrive of inputs (B, ...)."""
+    """How many different sets of channels arrive for inputs (B, ...)."""
     return len({tuple(row) for row in (sent.flatten(2) != 0).any(2).tolist()})
 
 

@@ -1,4 +1,4 @@
-"""What an update amounts to, in closed form, and what nobody can compute."""
+"""The gradients in an update, in closed form, and updates that an attacker can't compute."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,7 +52,7 @@ def updates(heard: Mapping[str, Tensor], **options: Any) -> Updates:
 
 
 def as_heard(*releases: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """(R, 1, ...) for one group and R releases."""
+    """Updates as heard, (R, 1, ...), for one group and R releases."""
     return {name: torch.stack([r[name] for r in releases])[:, None] for name in releases[0]}
 
 

@@ -1,4 +1,4 @@
-"""Registries."""
+"""Registries of plug-ins."""
 
 from sltoolkit.contracts.registry import plugins_in
 

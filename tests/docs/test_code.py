@@ -1,4 +1,4 @@
-"""What the documentation shows works: its Python runs, its experiments and commands are valid."""
+"""The code in the documentation works: Python runs, experiments and commands are valid."""
 
 import re
 import shlex
@@ -24,7 +24,7 @@ _MINIMAL: dict[str, Any] = {
     "seeds": [0], "data": {"name": "photos"}, "model": {"name": "lenet", "cut": "conv1"},
     "attack": [{"name": "decoder"}],
 }  # fmt: skip
-"""What an experiment that shows only some tables is completed with."""
+"""Completes an experiment of which a page shows only some tables."""
 
 _WITH_PYTHON = [name for name in PAGES if name != "README.md" and blocks(page_text(name), "python")]
 _WITH_TOML = [name for name in PAGES if name != "README.md" and blocks(page_text(name), "toml")]
@@ -52,7 +52,7 @@ def test_the_experiments_on_a_page_are_valid(
 
 
 def commands(markdown: str) -> list[list[str]]:
-    """The words of every command line shown, without settings of the environment before it."""
+    """The words of every command line on a page, without environment variables before it."""
     lines = "\n".join(block.text for block in blocks(markdown, "")).replace("\\\n", " ")
     shown = [*lines.splitlines(), *_INLINE.findall(markdown)]
     split = (shlex.split(line, comments=True) for part in shown for line in part.split("&&"))
@@ -65,7 +65,7 @@ def commands(markdown: str) -> list[list[str]]:
 
 
 def wrong(words: list[str]) -> str | None:
-    """Why a command line can't be typed like this; None: it can. Nothing is executed."""
+    """Why a command line can't be typed in this form, or None if it can. Nothing is executed."""
     for word in words:
         if word.startswith(_FILES) and "NAME" not in word and not (ROOT / word).exists():
             return f"there is no {word}"

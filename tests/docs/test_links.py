@@ -1,4 +1,4 @@
-"""Every relative link and image leads somewhere, to a heading where it names one."""
+"""Every relative link and image leads to a file, and to a heading if it names one."""
 
 import re
 from pathlib import Path
@@ -12,19 +12,19 @@ _CHECKED = [*PAGES, "CHANGELOG.md", "reproductions/RESULTS.md"]
 
 
 def links(markdown: str) -> list[str]:
-    """Targets of links and sources of images, those of other hosts left out."""
+    """Targets of links and sources of images, without those on other hosts."""
     found = (a or b for a, b in _LINK.findall(re.sub(r"`[^`]*`", "", prose(markdown))))
     return [target for target in found if not re.match(r"[a-z]+:", target)]
 
 
 def anchors(markdown: str) -> set[str]:
-    """What headings can be linked by, as a code host makes it."""
+    """The anchors of a page's headings, as code hosts make them."""
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in _HEADING.findall(markdown))
     return {heading.replace(" ", "-") for heading in plain}
 
 
 def broken(name: str, markdown: str) -> list[str]:
-    """The links of a page that lead nowhere."""
+    """The links of a page that lead to nothing."""
     found = []
     for target in links(markdown):
         path, _, anchor = target.partition("#")

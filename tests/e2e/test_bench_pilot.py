@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.experiment import tiny
 
-from sltoolkit.adversary import training_rehearsal as dress_rehearsal
+from sltoolkit.adversary import training_rehearsal
 from sltoolkit.bench.plan import plan_of
 from sltoolkit.bench.run import run_bench, stored_plan
 from sltoolkit.bench.spec import Spec
@@ -23,18 +23,18 @@ def rehearsals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
 
     def count(name: str) -> None:
-        real = getattr(dress_rehearsal, name)
+        real = getattr(training_rehearsal, name)
 
         def counted(candidates: Any, *args: Any, **kwargs: Any) -> Any:
             counts.append(len(candidates))
             return real(candidates, *args, **kwargs)
 
-        monkeypatch.setattr(dress_rehearsal, name, counted)
+        monkeypatch.setattr(training_rehearsal, name, counted)
 
     count("rehearse_listening")
     count("rehearse_hijacking")
-    monkeypatch.setattr(dress_rehearsal, "BATCHES", 2)
-    monkeypatch.setattr(dress_rehearsal, "VICTIMS", 1)
+    monkeypatch.setattr(training_rehearsal, "BATCHES", 2)
+    monkeypatch.setattr(training_rehearsal, "VICTIMS", 1)
     return counts
 
 

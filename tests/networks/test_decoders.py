@@ -1,4 +1,4 @@
-"""Every family takes maps and signals to the asked channels, at the asked resolution."""
+"""Every family decodes maps and signals to the requested channels and resolution."""
 
 import itertools
 

@@ -30,11 +30,11 @@ CLIENTS = pytest.mark.parametrize(
     ids=["lenet", "not_square", "odd", "one_odd", "odd_twice"],
 )
 NEAR = 3.0
-"""Pixels that places may differ by; stretched to fit, or with too few halvings, they do by 4."""
+"""How many pixels places may differ; if stretched, or with too few halvings, they differ by 4."""
 
 
 def client_of(layers: tuple[nn.Module, ...]) -> nn.Module:
-    """The client; all weights alike, so that a cell's pixels lie evenly around its place."""
+    """A client with equal weights, so that a cell's pixels lie evenly around its place."""
     client = nn.Sequential(*layers)
     for weight in client.parameters():
         nn.init.constant_(weight, 0.1)
@@ -42,7 +42,7 @@ def client_of(layers: tuple[nn.Module, ...]) -> nn.Module:
 
 
 def places(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Two cells, not at the borders: there, wide networks see only half of what they could."""
+    """Two cells away from the borders, where wide networks would see only half of their pixels."""
     _, height, width = shape
     return [(height // 4, width // 4), (3 * height // 4, 3 * width // 4)]
 
@@ -113,4 +113,4 @@ def test_a_linear_map_is_undone_at_odd_sides_as_at_even_ones() -> None:
         errors.append(float((found - x[150:]).square().mean()))
     assert prod(errors) > 0
     assert errors[1] < 2 * errors[0]
-    assert errors[0] < 0.2 / 12  # of the variance of a uniform pixel
+    assert errors[0] < 0.2 / 12  # a share of the variance of a uniform pixel

@@ -1,4 +1,4 @@
-"""The inverse network's training: batches, memory and what it leaves alone."""
+"""The inverse network's training: batches, memory formats, and ranges."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Layers for every rank: sides, padding and what is refused."""
+"""Layers for every rank: sides, padding and refused shapes."""
 
 import pytest
 import torch

@@ -19,7 +19,7 @@ N = 3
 
 
 class Own(nn.Module):
-    """A layer that nobody knows, around one that everybody does."""
+    """A layer of an unknown kind around one of a known kind."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Substitutes and decoders have the shapes they are asked for, for every kind of data."""
+"""Substitutes and decoders have the requested shapes, for every kind of data."""
 
 from collections.abc import Callable
 

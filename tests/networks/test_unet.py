@@ -1,4 +1,4 @@
-"""The image prior: sides of any size, range, and images that keep to themselves."""
+"""The image prior: sides of any size, range, and images that don't influence each other."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Parameters of everything that is registered: declared once, and refused if they make no sense."""
+"""The parameters of all registered plug-ins: declared once, and refused if they make no sense."""
 
 import pytest
 from support.parameters import check_declared, outside, senseless

@@ -1,4 +1,4 @@
-"""Protocols of parties with feature blocks of their own, for their tests."""
+"""Protocols in which each party holds its own block of features, for their tests."""
 
 import pytest
 

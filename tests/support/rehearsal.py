@@ -1,4 +1,4 @@
-"""What an attacker holds when its dress rehearsal begins."""
+"""What an attacker holds when its training rehearsal begins."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Clients side by side on tiny data, and what is checked of them with each protocol."""
+"""Several clients on tiny data, and what is checked of them with each protocol."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +23,7 @@ FULL = replace(SGD, epochs=1, batch_size=N)
 
 
 def parts(norm: bool = False) -> tuple[nn.Module, ...]:
-    """Without BatchNorm (unless asked for) and dropout, so that a batch is the sum of its rows."""
+    """A network without dropout and, by default, BatchNorm, so that samples don't interact."""
     with Stream(1).scope():
         middle = [nn.BatchNorm2d(2)] if norm else []
         head = nn.Sequential(nn.Conv2d(1, 2, 3), *middle, nn.Tanh()).double()
@@ -39,7 +39,7 @@ def run(
 
 
 def weights(seated: Run) -> Tensor:
-    """Of the whole deployed network, in its order."""
+    """The weights of the whole deployed network, in its order."""
     (member, *_), server = deploy(seated)
     return flat(member.client, *([member.tail] if member.tail is not None else []), server)
 

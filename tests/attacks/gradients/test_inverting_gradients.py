@@ -29,18 +29,18 @@ pytestmark = pytest.mark.golden
 
 ALPHA = 0.3
 RATES = [0.1] * 6 + [0.01] * 4 + [0.001] * 4 + [0.0001] * 2
-"""Of 16 steps: a tenth after 3/8, 5/8 and 7/8."""
+"""The rates of 16 steps: divided by 10 after 3/8, 5/8 and 7/8."""
 
 
 def convolutional() -> nn.Sequential:
-    """It ends in a linear layer."""
+    """A network that ends in a linear layer."""
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.Sigmoid(), nn.Flatten(), nn.Linear(256, 10)
     )
 
 
 def fully_convolutional() -> nn.Sequential:
-    """It ends in a 1x1 convolution and the mean over places."""
+    """A network that ends in a 1x1 convolution and the mean over places."""
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.Sigmoid(), nn.Conv2d(4, 10, 1),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(),
@@ -56,7 +56,7 @@ def untrained(make: Any, count: int, *, batch: int = 1) -> Victim:
 
 
 def exact_view(count: int, *, batch: int) -> tuple[InvertingView, Samples]:
-    """What is heard in float64, labels and own samples included."""
+    """A view in float64, with labels and aux samples."""
     victim = untrained(convolutional, count, batch=batch)
     updates, samples = heard_of(victim)
     exact = replace(
@@ -84,7 +84,7 @@ def objective(network: nn.Module, heard: list[Tensor], x: Tensor, y: Tensor) -> 
 
 
 def by_hand(view: InvertingView, group: int, start: Tensor, *, signed: bool) -> Tensor:
-    """Where Adam, written out, gets from a standard normal start, in [0, 1]."""
+    """The images that Adam, written out, reaches in [0, 1] from a standard normal start."""
     assert view.aux is not None
     assert view.labels is not None
     network, batch = view.updates.network, view.updates.batch
@@ -164,7 +164,7 @@ def test_signals_stay_in_range_and_features_do_not(shape: tuple[int, ...], bound
 
 
 def relu_net(width: int = 32) -> nn.Sequential:
-    """A small ConvNet; with the loss alone behind `head`."""
+    """A small ConvNet; only the loss follows the layer `head`."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(1, width, 3, padding=1), act1=nn.ReLU(),
         conv2=nn.Conv2d(width, width, 3, padding=1, stride=2), act2=nn.ReLU(),
@@ -214,7 +214,7 @@ def test_rehearsal_chooses_on_own_samples_heard_like_the_targets(digits: Any) ->
     blind = replace(view, aux=None)
     without = rehearsed(attack, blind, rng=Stream(2))
     assert isinstance(without, Reconstruction)
-    assert without.tuned == {}  # nothing was rehearsed: it takes the default
+    assert without.tuned == {}  # without a rehearsal it takes the default
     default = sl.InvertingGradients(steps=2, tv_weight=0.1).run(blind, rng=Stream(2))
     assert torch.equal(without.images, default.images)
 

@@ -55,7 +55,7 @@ def without_bias() -> nn.Sequential:
 
 @pytest.mark.parametrize("make", [sigmoid_net, without_bias])
 def test_labels_of_single_samples_are_read_off_without_error(make: Any, digits: Any) -> None:
-    """From the bias; without one from the rows of the weights, whose features are positive."""
+    """They are read off the bias or, without a bias, off the weights, with positive features."""
     updates, samples = heard_of(untrained_on(digits, make, 30))
     task = untrained_on(digits, make, 1).task
     labels = sole_labels(updates, task)

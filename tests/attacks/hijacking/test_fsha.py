@@ -1,4 +1,4 @@
-"""FSHA: one step against its equations, its limits, the paper's networks, and what it does."""
+"""FSHA: one step against its equations, its limits, the paper's networks, and its success."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -140,9 +140,9 @@ def test_a_client_that_is_the_pilot_is_taken_for_it(loss: Any) -> None:
     how.step(ours, z, x, torch.zeros(5, dtype=torch.int64))
     noted = {name: each[0] for name, each in ours.losses.each.items()}
     torch.testing.assert_close(noted["fool_loss"], l_f)
-    torch.testing.assert_close(noted["read_loss"], error)  # what the attack's own error is, too
+    torch.testing.assert_close(noted["read_loss"], error)  # the attack's own error agrees
     if loss == "wasserstein":
-        assert float(noted["critic_loss"]) >= 0  # both means are equal: the penalty is left
+        assert float(noted["critic_loss"]) >= 0  # both means are equal, so only the penalty is left
     else:
         both = (functional.softplus(scores) + functional.softplus(-scores)).mean() / 2
         torch.testing.assert_close(noted["critic_loss"], both)
@@ -171,7 +171,7 @@ def test_the_pilot_can_be_negative_if_what_is_heard_is(low: float, signed: bool)
 
 
 def session() -> HijackingSession:
-    """FSHA's part in a run, before that begins."""
+    """FSHA's seat and state in a run that has not begun."""
     setup = TrainingSetup(
         aux=Aux(x=drawn(7, 1, 8, 8), y=torch.zeros(7, dtype=torch.int64)), task=TASK,
         client_arch=None, mechanism=None,

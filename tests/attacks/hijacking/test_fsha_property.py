@@ -1,4 +1,4 @@
-"""FSHA's property inference: its loss, who may ask for what, and what it finds out."""
+"""FSHA's property inference: its loss, what it may infer from which seat, and its success."""
 
 from copy import deepcopy
 
@@ -63,7 +63,7 @@ def test_the_referee_scores_an_attribute_as_it_scores_labels() -> None:
     r = torch.tensor([0.1, 0.4, -0.2, -0.3])
     scores = score(AttributeGuess(scores=torch.stack([-r, r], 1)), truth).scores
     assert scores["attribute_accuracy"].tolist() == [0.0, 1.0, 0.0, 1.0]
-    # of the 4 pairs of one with and one without, 3 are in order
+    # 3 of the 4 pairs of one sample with and one without the attribute are in order
     assert float(scores["attribute_auc"]) == pytest.approx(0.75)
 
 
@@ -82,6 +82,6 @@ def test_a_server_without_labels_learns_who_has_the_attribute() -> None:
     verdict = attack(victim, thief).verdict
     assert verdict.truth.y is not None
     assert set(verdict.truth.y.tolist()) == {0, 1}
-    assert float(verdict.scores["attribute_auc"]) > 0.62  # of 200 targets: by chance 0.5 +- 0.04
+    assert float(verdict.scores["attribute_auc"]) > 0.62  # 200 targets: chance gives 0.5 +- 0.04
     majority = verdict.baselines["attribute_accuracy"]["class_prior"]
     assert float(verdict.scores["attribute_accuracy"].mean()) > majority + 0.05

@@ -43,7 +43,7 @@ def trained(protocol: Protocol, epochs: int = 1) -> sl.Victim:
 
 
 def images(victim: sl.Victim, attack: sl.Attack[Any]) -> torch.Tensor:
-    """What it finds, all from one stream (the referee gives every attack its own)."""
+    """The images that an attack finds; all attacks draw from the same stream here."""
     seen: list[Any] = []
     held = type(attack)
 

@@ -48,7 +48,7 @@ def test_the_attack_finds_the_posterior_mean_of_the_scalar_gaussian() -> None:
     x = torch.linspace(-1, 1, 21)[:, None]
     view = decoder_view(noisy(nn.Identity(), 1.0), x, aux)
     guess = Decoder(epochs=12, lr=3e-3, width=2).run(view, rng=Stream(0)).images
-    within = view.smashed[0].abs() < 1.5  # beyond, a network of ReLUs has seen little
+    within = view.smashed[0].abs() < 1.5  # farther out, the network has seen few samples
     assert (guess - view.smashed[0] / 2)[within].square().mean() < 0.1**2
 
 
@@ -87,7 +87,7 @@ def test_every_family_beats_the_mean_image_and_on_shuffled_pairs_does_not(
     y, labels = torch.randint(10, (800,), generator=g), torch.randint(10, (100,), generator=g)
 
     def mixed(v: Tensor) -> Tensor:
-        """Own samples, which come by the hundreds, are answered in another order."""
+        """Answers queries of more than a hundred samples (aux) in another order."""
         sent: Tensor = client(v if len(v) <= 100 else v[torch.randperm(len(v), generator=g)])
         return sent
 
@@ -107,7 +107,7 @@ def test_labels_are_used_where_they_are_seen() -> None:
     aux, x = ((v[:, None, None, None] / 10).expand(-1, 1, 8, 8) for v in (y, labels))
 
     def deaf(v: Tensor) -> Tensor:
-        """All that crosses the wire is the same for every input."""
+        """A release that is the same for every input."""
         return torch.ones(len(v), 4)
 
     attack = Decoder(width=8)
@@ -158,7 +158,7 @@ def test_inverse_networks_start_from_a_mean(shape: tuple[int, ...], family: str)
     with Stream(0).scope():
         network = inverse_network((6,), shape, family=family, width=4, mean=mean).eval()
         silent = network(torch.zeros(2, 6)).detach()[0]
-    # what the first weights add is small beside what the mean says
+    # the first weights change little beside the mean
     assert float(torch.corrcoef(torch.stack([silent.flatten(), mean.flatten()]))[0, 1]) > 0.8
 
 
@@ -193,7 +193,7 @@ def test_n_and_c_are_the_papers() -> None:
 
 
 def beats(n: int, seed: int) -> Tensor:
-    """Periodic signals in [0, 1] of 2 channels, (n, 2, 30), of many phases and heights."""
+    """Periodic signals in [0, 1] with 2 channels, (n, 2, 30), of many phases and heights."""
     g = seeded(seed)
     phase, height = torch.rand(2, n, 1, 1, generator=g).unbind()
     time = torch.arange(30) / 10

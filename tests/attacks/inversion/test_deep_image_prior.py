@@ -1,4 +1,4 @@
-"""The deep image prior: against its own loop written out, and against descending on pixels."""
+"""The deep image prior against its loop written out, and against a descent on pixels."""
 
 from dataclasses import replace
 
@@ -21,13 +21,13 @@ PLAIN = DeepImagePrior(tv_weight=0.0, forward="client", steps=200, width=8)
 
 
 def photos(n: int) -> Tensor:
-    """Patches of photographs, (n, 3, 32, 32), far from each other."""
+    """Patches of photographs, (n, 3, 32, 32), from all over the data set."""
     x = pool("photos").samples.x
     return x[:: len(x) // n][:n].contiguous()
 
 
 def mixing_client() -> nn.Module:
-    """Twelve random mixtures of each patch of 4x4 pixels: three quarters of them are lost."""
+    """Keeps twelve random mixtures of each patch of 4x4 pixels and loses three quarters."""
     with Stream(5).scope():
         return nn.Conv2d(3, 12, 4, stride=4).eval()
 
@@ -39,7 +39,7 @@ def test_the_prior_draws_images_of_any_shape(shape: tuple[int, int, int]) -> Non
     images = prior(noise).detach()
     assert images.shape == (2, *shape)
     assert 0 <= float(images.min()) < float(images.max()) <= 1
-    apart = torch.cat([prior(one[None]) for one in noise])  # its normalization is by image
+    apart = torch.cat([prior(one[None]) for one in noise])  # it normalizes each image by itself
     assert torch.allclose(images, apart, atol=1e-5)
 
 
@@ -71,7 +71,7 @@ def test_it_finds_natural_images_where_pixels_alone_find_patterns() -> None:
     prior = PLAIN.run(view, rng=Stream(1))
     pixels = WhiteBox(tv_weight=0.0, lr=0.2, steps=200).run(view, rng=Stream(1))
     assert error(prior.images, x) < 0.2 * error(pixels.images, x)
-    # both explain what was heard, pixels better: nothing constrains them
+    # both explain what was heard; free pixels do so better
     spread = float(view.smashed.var())
     losses = [o.diagnostics["feature_loss"] / spread for o in (pixels, prior)]
     assert losses[0] < losses[1] < 1e-3

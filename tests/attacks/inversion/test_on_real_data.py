@@ -17,7 +17,7 @@ ATTACKS: Attacks = {
 }
 ON_PHOTOGRAPHS: Attacks = {
     "decoder": sl.Decoder(epochs=10, width=8, lr=1e-2, batch_size=16),
-    "regression": sl.Regression(draws=2, reach=0),  # to compare windows takes half a minute
+    "regression": sl.Regression(draws=2, reach=0),  # comparing windows takes half a minute
     "retrieval": sl.Retrieval(),
 }
 
@@ -25,7 +25,7 @@ ON_PHOTOGRAPHS: Attacks = {
 def gains(
     data: sl.data.Split, model: str, cut: str, attacks: Attacks, defense: sl.Defense
 ) -> dict[str, float]:
-    """By how much each attack's error on 24 targets is below the best prior-only baseline's."""
+    """How far each attack's error on 24 targets lies below that of the best prior-only baseline."""
     victim = sl.train(
         model, data, cut=cut, defense=defense, training=sl.Training(epochs=1),
         targets=sl.Targets(count=24),

@@ -21,11 +21,11 @@ from sltoolkit.streams import Stream
 pytestmark = pytest.mark.golden
 
 PRIMAL, DUAL = (40, 7), (12, 50)
-"""More rows than features, and fewer."""
+"""Sizes with more rows than features, and with fewer."""
 
 
 def problem(n: int, d: int, *, draws: int = 1, outputs: int = 5) -> tuple[Tensor, Tensor]:
-    """Features (n, K, d) that share what is sample's own, one of them constant; outputs (n, p)."""
+    """Features (n, K, d), K noisy draws of each sample, one feature constant; outputs (n, p)."""
     g = seeded(n + d)
     own = torch.randn(n, 1, d, generator=g, dtype=torch.float64)
     features = own + 0.5 * torch.randn(n, draws, d, generator=g, dtype=torch.float64)
@@ -35,7 +35,7 @@ def problem(n: int, d: int, *, draws: int = 1, outputs: int = 5) -> tuple[Tensor
 
 
 def oracle(features: Tensor, outputs: Tensor, alpha: float, new: Tensor) -> Tensor:
-    """scikit-learn's predictions for new (N, d), standardized like features (n, K, d)."""
+    """scikit-learn's predictions for new rows (N, d), standardized as features (n, K, d) are."""
     rows = features.flatten(0, 1).numpy()
     scaler = StandardScaler().fit(rows)
     model = Oracle(alpha=alpha).fit(
@@ -77,7 +77,7 @@ def test_the_left_out_error_is_that_of_refits_without_each_sample(
 
 
 def windows(features: Tensor, mean: Tensor, deviation: Tensor, reach: int) -> np.ndarray:
-    """By loops: the standardized cells around each cell of (N, C, H, W), zeros beyond the edge."""
+    """The standardized cells around each cell of (N, C, H, W), by loops; zeros beyond the edge."""
     standard = ((features - mean) / deviation[:, None, None]).numpy()
     side = reach // 2
     wide = np.pad(standard, ((0, 0), (0, 0), (side, side), (side, side)))
@@ -214,7 +214,7 @@ def test_shuffled_pairs_give_no_more_than_the_mean_image(reach: int) -> None:
     shuffled = seeded(6)
 
     def mixed(v: Tensor) -> Tensor:
-        """Own samples, which come by the hundreds, are answered in another order."""
+        """Answers queries of more than a hundred samples (aux) in another order."""
         sent: Tensor = client(v if len(v) <= 100 else v[torch.randperm(len(v), generator=shuffled)])
         return sent
 

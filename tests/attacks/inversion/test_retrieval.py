@@ -87,7 +87,7 @@ def test_more_releases_help_against_noise() -> None:
 
 
 def loud(x: Tensor) -> Tensor:
-    """Pixels, and one unit of noise that is louder than them all."""
+    """Sends the pixels and one unit of noise that is louder than all of them."""
     noise = 100 * torch.sin(1e4 * x.flatten(1).sum(1, keepdim=True))
     return torch.cat([x.flatten(1), noise], 1)
 

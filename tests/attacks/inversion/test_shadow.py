@@ -1,4 +1,4 @@
-"""The shadow: what it reduces to, how it is trained, and how it fades with depth."""
+"""The shadow: its special case, its training, and how its success fades with depth."""
 
 import copy
 from collections.abc import Callable
@@ -114,7 +114,7 @@ def test_the_task_is_learned_through_a_frozen_server() -> None:
     own = labeled(64)
     client, server = conv_client().requires_grad_(True), server_of()
     server[0] = nn.ReLU()
-    for weight in server[-1].parameters():  # a server that nobody trained says little
+    for weight in server[-1].parameters():  # an untrained server tells little
         weight.data.mul_(10)
     server.requires_grad_(False).eval()
     before = copy.deepcopy(server.state_dict())
@@ -179,7 +179,7 @@ def test_it_rehearses_against_three_rivals_and_inverts_none_of_them(
     view = view_of(conv_client(), server_of(), labeled(20))
     Shadow(epochs=1, least_steps=2).run(view, rng=Stream(0))
     same = digits(1).repeat(6, 1, 1, 1)
-    last = seen[-1]  # after those that it rehearses on
+    last = seen[-1]  # after the calls of the rehearsal
     assert last.release is not None
     with torch.no_grad():
         answers, own = last.release(same)[0], last.client_weights(same[:1])

@@ -1,4 +1,4 @@
-"""UnSplit: what it reduces to, and that all targets at once fare as each does alone."""
+"""UnSplit: its special case, and that each target fares in a batch as it does alone."""
 
 import copy
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def fresh(stream: Stream) -> nn.Module:
 
 
 def view_of(smashed: Tensor, x: Tensor, arch: Arch = fresh) -> UnSplitView:
-    """What is heard of inputs (N, ...), smashed (R, N, ...)."""
+    """The view on smashed data (R, N, ...) of inputs (N, ...)."""
     return UnSplitView(smashed=smashed, client_arch=arch, task=task_of(x, smashed))
 
 
@@ -126,7 +126,7 @@ def test_who_has_arrived_takes_along_what_its_clone_holds_besides_weights() -> N
     x = digits(4)
     client = nn.Sequential(Normalize(1), conv_client()).eval()
     smashed = heard(client, x)
-    smashed[:, 0] = 0.25  # it arrives first
+    smashed[:, 0] = 0.25  # the first target arrives first
     attack = UnSplit(rounds=12, input_steps=10, client_steps=10, window=1, lr=1e-2)
     arches = iter(range(4))
     together = run(attack, view_of(smashed, x, lambda s: _normalizing(next(arches), s)))

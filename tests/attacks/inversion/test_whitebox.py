@@ -28,7 +28,7 @@ from sltoolkit.wire.turn import Turn
 pytestmark = pytest.mark.golden
 
 DEFAULT = WhiteBox().candidates(whitebox_view(conv_client(), digits(1)))[0]
-"""What an attacker takes who has nothing to rehearse on."""
+"""The settings of an attacker without anything to rehearse on."""
 
 
 def images(attack: WhiteBox, view: WhiteBoxView) -> Tensor:
@@ -55,10 +55,10 @@ def test_gradient_descent_from_zero_finds_the_minimum_norm_solution() -> None:
         lr=1.2,
         steps=300,
         window=0,
-    )  # stable: the loss has curvature 2/6 * 4
+    )  # stable, since the loss has curvature 2/6 * 4
     expected = (torch.linalg.pinv(weight) @ weight @ x.flatten(1).T).T
     assert torch.allclose(images(descent, view).flatten(1), expected, atol=1e-8)
-    assert error(expected, x.flatten(1)) > 0.1  # ten of sixteen directions are lost
+    assert error(expected, x.flatten(1)) > 0.1  # ten of the sixteen directions are lost
 
 
 @pytest.mark.parametrize("beta", [1, 2])
@@ -109,7 +109,7 @@ def test_the_published_codes_descent_written_out_gives_the_same_image() -> None:
 
 
 class Neighbors(nn.Module):
-    """A client of element-wise operations: products of matrices round by the size of the batch."""
+    """A client of element-wise operations, since matrix products round by the batch's size."""
 
     def forward(self, x: Tensor) -> Tensor:
         beside, below = x.roll(1, -1), x.roll(1, -2)
@@ -210,7 +210,7 @@ def test_channels_that_were_withheld_are_left_out_of_the_loss() -> None:
 
     view = whitebox_view(client, x, aux=digits(200)[100:], release=pruned)
     attack = WhiteBox(tv_weight=0.0)
-    deaf = replace(view, aux=None, release=None, smashed=view.smashed + 1e-9)  # no zero to see
+    deaf = replace(view, aux=None, release=None, smashed=view.smashed + 1e-9)  # no visible zero
     assert error(images(attack, deaf), x) > 0.01
     assert error(images(attack, view), x) < 1e-3
 
@@ -227,7 +227,7 @@ def test_releases_with_different_masks_are_merged_channel_by_channel() -> None:
 
 
 def clip(z: Tensor) -> Tensor:
-    """Every target's smashed data shortened to a length of 2, which they all exceed."""
+    """Shortens each target's smashed data to a length of 2, which all of them exceed."""
     length: Tensor = z.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
     return z * (2 / length)
 

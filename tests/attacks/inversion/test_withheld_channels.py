@@ -1,4 +1,4 @@
-"""Which silent units a white box leaves out of its loss: those withheld, not those that are off."""
+"""A white box leaves withheld units out of its loss, but not units that are off."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,13 +31,13 @@ FIXED = WhiteBox(steps=300, lr=0.2, tv_weight=0.0, tv_beta=1, forward="client")
 
 
 def dense(seed: int) -> nn.Module:
-    """A layer with ReLU, about half of whose units are off."""
+    """A layer with ReLU in which about half of the units are off."""
     with Stream(seed).scope():
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 96), nn.ReLU()).eval()
 
 
 def deployed(defense: Defense | None = None, reducer: Reducer | None = None) -> Answer:
-    """What the dense client answers."""
+    """The view on the answers of the dense client."""
     data = sl.data.load("digits", train=60, holdout=20, aux=60)
     member = Deployed(
         client=dense(0), tail=None, defense=defense or Defense(), samples=data.aux[:0],
@@ -48,13 +48,13 @@ def deployed(defense: Defense | None = None, reducer: Reducer | None = None) -> 
 
 
 def heard(release: Answer) -> Observation:
-    """What a white box with the very client makes of it."""
+    """The observation of a white box that holds this client."""
     view = whitebox_view(dense(0), TARGETS, aux=OWN, release=release)
     return Observation.of(view, "client", rng=Stream(0))
 
 
 def left_out(observation: Observation) -> Tensor:
-    """Which units weigh nothing, (N, d)."""
+    """Which units have weight zero, (N, d)."""
     return observation.weights.expand_as(observation.z) == 0
 
 
@@ -84,7 +84,7 @@ def test_a_quantized_release_is_inverted_as_well_as_its_zeros_allow() -> None:
 def views_of(
     monkeypatch: pytest.MonkeyPatch, run: Callable[[], Any]
 ) -> tuple[WhiteBoxView, Observation]:
-    """What an attack that borrows the white box hands it."""
+    """The views that an attack which uses the white box hands to it."""
     seen: list[WhiteBoxView] = []
 
     def noting(self: WhiteBox, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
@@ -93,7 +93,7 @@ def views_of(
 
     monkeypatch.setattr(WhiteBox, "run", noting)
     run()
-    last = seen[-1]  # after those that it rehearses on
+    last = seen[-1]  # after the views of the rehearsal
     return last, Observation.of(last, "client", rng=Stream(0))
 
 
@@ -124,7 +124,7 @@ def test_the_units_of_a_shadow_all_weigh_the_same(monkeypatch: pytest.MonkeyPatc
         (True, True, False, True),  # the target answers, the peer's network is another
         (True, True, True, True),
         (True, False, True, False),  # the peer answers for itself, defended as the target is
-        (True, False, False, True),  # ... and nobody knows how that is
+        (True, False, False, True),  # ... but how the target is defended is unknown
     ],
 )
 def test_a_colluders_network_stands_in_where_releases_are_not_its_own(

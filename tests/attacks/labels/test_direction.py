@@ -1,4 +1,4 @@
-"""Direction where its result is known exactly."""
+"""Direction in cases whose results are known exactly."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.golden
 
 
 def gaussians(n: int, *, classes: int, share: float) -> Split:
-    """Features around class means; with two classes the positive one has the given share."""
+    """Features around class means; if there are two classes, class 1 has the given share."""
     y = (torch.arange(n) < share * n).long() if classes == 2 else torch.arange(n) % classes
     x = (rand(classes, 6)[y] + rand(n, 6, seed=1)).float()
     whole = Samples(x=x, y=y, ids=torch.arange(n), groups=torch.arange(n))

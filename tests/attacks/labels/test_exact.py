@@ -1,4 +1,4 @@
-"""Norm and direction side by side, where their results are known exactly."""
+"""Norm and direction side by side, in cases whose results are known exactly."""
 
 import dataclasses
 

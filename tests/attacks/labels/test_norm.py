@@ -1,4 +1,4 @@
-"""Norm where its result is known exactly."""
+"""Norm in cases whose results are known exactly."""
 
 import pytest
 import torch

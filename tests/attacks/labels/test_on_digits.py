@@ -1,4 +1,4 @@
-"""The label attacks on a real U-shaped training, heard by its label-less server."""
+"""The label attacks on a real U-shaped training, from the seat of the server without labels."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def digits(*, zero_or_not: bool) -> Split:
 
 
 def u_shaped_gradients(data: Split, *, epoch: int) -> tuple[Tensor, Tensor]:
-    """What the label-less server of a U-shaped training heard in one epoch, and the labels."""
+    """What the server of a U-shaped training heard in one epoch, and the true labels."""
     with Stream(3).scope():
         parts = (
             nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU()),

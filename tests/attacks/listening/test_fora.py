@@ -48,7 +48,7 @@ def weights(network: nn.Module) -> Tensor:
 
 
 def mmd(a: Tensor, b: Tensor) -> Tensor:
-    """The unbiased MK-MMD of five kernels, by matrices of all pairs."""
+    """The unbiased MK-MMD of five kernels, from matrices of all pairs."""
     both = torch.cat([a, b]).flatten(1)
     distances = (both[:, None] - both[None]).square().sum(2)
     mean = distances.detach().mean()

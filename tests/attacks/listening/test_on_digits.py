@@ -28,7 +28,7 @@ NARROW = SDAR(width=8, critic_width=2, image_critic_width=2, lr=1e-3, decoder_lr
 
 
 def shallow() -> nn.Module:
-    """Cut it at 1: one convolution at the client."""
+    """A network to cut at 1, so that the client has one convolution."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(),
         nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10),
@@ -36,7 +36,7 @@ def shallow() -> nn.Module:
 
 
 def deep(norm: bool) -> nn.Module:
-    """Three convolutions, with BatchNorm or without."""
+    """A network of three convolutions, with or without BatchNorm."""
     layers: list[nn.Module] = []
     for channels, out, stride in ((1, 8, 1), (8, 16, 2), (16, 32, 1)):
         layers.append(nn.Conv2d(channels, out, 3, stride=stride, padding=1))
@@ -54,7 +54,7 @@ def errors(
     defense: Defense | None = None,
     grants: Collection[str] = ("aux",),
 ) -> tuple[list[float], dict[str, float]]:
-    """Each listener's mean squared error, and the prior's baselines."""
+    """The mean squared error of each listener and of the prior-only baselines."""
     victim = train(
         model, "digits", cut=cut, listeners=listeners, protocol=protocol, defense=defense,
         training=Training(epochs=epochs), grants=grants,
@@ -87,7 +87,7 @@ def test_strong_noise_stops_both() -> None:
 
 
 class Scrambled(Defense):
-    """A fixed and public order of the units, with fixed signs; the server can learn to read it."""
+    """Permutes units and flips signs in a fixed, public way, which the server can learn to read."""
 
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         g, units = torch.Generator().manual_seed(0), z[0].numel()
@@ -96,7 +96,7 @@ class Scrambled(Defense):
 
 
 def test_who_knows_how_smashed_data_are_distorted_finds_more() -> None:
-    # measured on four victims: errors of 0.64 to 0.70, 0.33 to 0.49 and 0.71 to 0.83 of the others
+    # measured on four victims: 0.64 to 0.70, 0.33 to 0.49 and 0.71 to 0.83 of the others' errors
     pcat = PCAT(width=8, lr=1e-3, decoder_lr=2e-3, refine_steps=0)
     sdar = replace(NARROW, lr=2e-3)
     fora = FORA(width=8, blocks=1, mmd_share=1.0, lr=1e-2, critic_lr=1e-3, polish=5)

@@ -9,7 +9,7 @@ from support import listeners as sim
 from support import toys
 from torch import Tensor, nn
 
-from sltoolkit.adversary import training_rehearsal as dress_rehearsal
+from sltoolkit.adversary import training_rehearsal
 from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.attacks.listening._substitute import Batch, Substitute, SubstituteView
 from sltoolkit.attacks.listening.pcat import PCAT, PseudoClient
@@ -148,7 +148,7 @@ def test_it_skips_the_batches_before_its_late_start() -> None:
 
 
 def test_a_rehearsal_is_learned_from_all_the_way_and_the_late_start_remains() -> None:
-    attack = PCAT(width=4, refine_steps=0, late_start=dress_rehearsal.BATCHES)
+    attack = PCAT(width=4, refine_steps=0, late_start=training_rehearsal.BATCHES)
     steps: list[float] = []
     finish = PseudoClient.finish
 
@@ -157,12 +157,12 @@ def test_a_rehearsal_is_learned_from_all_the_way_and_the_late_start_remains() ->
         steps.append(found.diagnostics["steps"])
         return found
 
-    with mock.patch.object(dress_rehearsal, "BATCHES", 2), \
+    with mock.patch.object(training_rehearsal, "BATCHES", 2), \
          mock.patch.object(PseudoClient, "finish", noting):  # fmt: skip
-        best = dress_rehearsal.tuned_listener(
+        best = training_rehearsal.tuned_listener(
             attack, sim.before(), sim.heard(sim.server()), rng=Stream(0)
         )
-    assert steps == [2.0] * 4 * dress_rehearsal.VICTIMS  # four settings, of which each learned
+    assert steps == [2.0] * 4 * training_rehearsal.VICTIMS  # four settings, each of which learned
     assert None not in (best.lr, best.decoder_lr)
     assert best == replace(attack, lr=best.lr, decoder_lr=best.decoder_lr)
 

@@ -30,7 +30,7 @@ NARROW = replace(SDAR.smoke(), lambda1=0.3, lambda2=0.2)
 
 
 def begun(attack: SDAR, first: BatchView, *, arch: bool = True) -> Simulation:
-    """An ear that has its networks and has not learned yet; its critics drop nothing out."""
+    """A state that has its networks and has not learned yet; its critics have no dropout."""
     with Stream(6).scope():
         tap = attack.open(sim.before(arch=arch), first, rng=Stream(3))
     assert isinstance(tap, Simulation)
@@ -129,7 +129,7 @@ class Recorder:
 
 
 def deterministic() -> Callable[[Substitute, int], tuple[Tensor, Tensor]]:
-    """Own samples in turn."""
+    """Make draws deterministic: aux samples come in turn."""
     first = [0]
 
     def draw(own: Substitute, count: int) -> tuple[Tensor, Tensor]:
@@ -199,7 +199,7 @@ def test_flipping_draws_that_share_of_the_labels_anew() -> None:
 
 
 def test_a_critics_accuracy_is_one_half_of_one_law_and_one_of_two_far_apart() -> None:
-    # the critic sees the batch and the simulator's codes: equal ones it can't tell apart
+    # the critic sees the batch and the simulator's codes, and can't tell equal ones apart
     attack = replace(SDAR.smoke(), lambda1=1.0, lr=0.01, lambda2=0.0, conditional=False)
     found = []
     for far in (False, True):
