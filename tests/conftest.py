@@ -10,6 +10,8 @@ import pooch
 import pytest
 import torch
 
+pytest.register_assert_rewrite("support")  # a failing check says what it compared
+
 
 def pytest_collection_finish() -> None:
     """Imported modules and collected tests stay, so garbage collection need not examine them."""

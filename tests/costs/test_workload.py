@@ -4,7 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support import workloads
 
+from sltoolkit.costs import singh
 from sltoolkit.costs.workload import SCALAR_BYTES, Volume, Workload, buffers_extra, labels_extra
 from sltoolkit.errors import SpecError
 
@@ -47,3 +49,30 @@ def test_what_no_formula_counts() -> None:
     assert labels_extra(WORK) == Volume(per_client=7.5, total=30)
     assert labels_extra(WORK, numbers=10) == Volume(per_client=75, total=300)
     assert buffers_extra(WORK, numbers=3, transfers=2) == Volume(per_client=6, total=24)
+
+
+@pytest.mark.golden
+def test_bytes_and_extras_are_explicit() -> None:
+    assert singh.split_private(workloads.WORK).in_bytes() == Volume(per_client=5120, total=51_200)
+    assert singh.split_private(workloads.WORK).in_bytes(2).total == 25_600
+    labels = labels_extra(workloads.WORK)
+    buffers = buffers_extra(workloads.WORK, numbers=6, transfers=2)
+    assert labels == Volume(per_client=20, total=200)
+    assert labels_extra(workloads.WORK, numbers=10).total == 2000
+    assert buffers == Volume(per_client=12, total=120)
+    assert labels + buffers == Volume(per_client=32, total=320)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"clients": 0}, "clients must be at least 1, got 0"),
+        ({"samples": -3}, "samples must be at least 1"),
+        ({"client_params": 1001}, "none and all of the 1000 parameters"),
+        ({"clients": 201}, "201 clients can't share 200 samples"),
+    ],
+)
+def test_impossible_workloads_are_refused(change: dict[str, int], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        replace(workloads.WORK, **change)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.toys import split
 from torch import Tensor
 
 from sltoolkit.data.partition import (
@@ -156,3 +157,21 @@ def test_the_histograms_show_every_client(clients: int) -> None:
     figure = class_histograms(class_counts(labels, CLASSES), [str(c) for c in range(CLASSES)])
     bars: Any = figure.axes[0].patches  # matplotlib types them as patches without a height
     assert [bar.get_height() for bar in bars] == [len(y) for y in labels]
+
+
+@pytest.mark.parametrize("clients", [1, 5, 48])
+def test_samples_are_dealt_out_completely_and_evenly(clients: int) -> None:
+    whole = split().private_train
+    shards = deal(whole, clients, Dealt(), Stream(0))
+    assert Counter(torch.cat([s.ids for s in shards]).tolist()) == Counter(whole.ids.tolist())
+    sizes = [len(s) for s in shards]
+    assert max(sizes) - min(sizes) <= 1
+    for shard in shards:  # rows stay together
+        assert torch.equal(shard.x, whole.x[shard.ids])
+        assert torch.equal(shard.y, whole.y[shard.ids])
+
+
+@pytest.mark.parametrize("clients", [0, -1, 49])
+def test_an_impossible_number_of_clients_is_refused(clients: int) -> None:
+    with pytest.raises(ProtocolError, match=f"{clients} clients can't share 48"):
+        deal(split().private_train, clients, Dealt(), Stream(0))

@@ -92,3 +92,8 @@ def test_what_does_not_fit_the_samples_is_refused(options: dict[str, Any], messa
 def test_inputs_that_are_no_samples_are_refused(x: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         from_arrays(x, np.zeros(len(x), dtype=np.int64), name="mine")
+
+
+def test_signals_outside_the_unit_interval_are_refused() -> None:
+    with pytest.raises(DataError, match=r"expected \[0, 1\]"):
+        from_arrays(np.full((2, 1, 9), 2.0), np.array([0, 1]))

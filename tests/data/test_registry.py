@@ -7,6 +7,7 @@ import numpy as np
 import pooch
 import pytest
 
+from sltoolkit import data
 from sltoolkit.data.registry import DATASETS, data_root, describe, facts, load, pool
 from sltoolkit.errors import DataError, SpecError
 
@@ -89,3 +90,12 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     for ask in (load, pool, facts, describe):
         with pytest.raises(SpecError, match="did you mean 'digits'"):
             ask("digit")
+
+
+def test_aux_from_is_an_argument_of_load(tmp_path: Path) -> None:
+    np.savez(tmp_path / "noise.npz", x=np.random.default_rng(0).random((40, 1, 8, 8)),
+             y=np.arange(40) % 10)  # fmt: skip
+    foreign = data.load("digits", aux=40, aux_from=str(tmp_path / "noise.npz"))
+    assert int(foreign.aux.ids.max()) < 0
+    own = data.load("digits", aux=40, aux_from="digits")  # never the victim's samples
+    assert own.digests == data.load("digits", aux=40).digests

@@ -11,7 +11,7 @@ from sltoolkit import data
 from sltoolkit.data.embedded import digits, faces, photos
 from sltoolkit.data.pool import Pool, from_arrays
 from sltoolkit.data.samples import Samples, Split
-from sltoolkit.data.split import check_disjoint, near_duplicates, split
+from sltoolkit.data.split import check_disjoint, near_duplicates, split, with_foreign_aux
 from sltoolkit.errors import DataError, SpecError
 
 PARTS = ("private_train", "private_holdout", "aux")
@@ -145,3 +145,26 @@ def test_no_private_patch_of_a_photograph_shares_a_pixel_region_with_the_attacke
 def test_an_unknown_data_set_gets_the_nearest_name() -> None:
     with pytest.raises(SpecError, match="did you mean 'photos'"):
         data.load("photo")
+
+
+def test_an_attacker_may_own_samples_of_another_data_set() -> None:
+    split = data.load("digits", aux=100)
+    rng = np.random.default_rng(0)
+    other = from_arrays(rng.random((300, 1, 8, 8)), np.arange(300) % 10, name="other")
+    made = with_foreign_aux(split, other, count=100)
+    assert len(made.aux) == 100
+    assert made.private_train is split.private_train
+    assert int(made.aux.ids.max()) < 0 <= int(split.private_train.ids.min())
+    assert made.digests["aux"] != split.digests["aux"]
+    rows = {tuple(x.flatten().tolist()) for x in other.samples.x}
+    assert all(tuple(x.flatten().tolist()) in rows for x in made.aux.x)
+
+
+def test_foreign_samples_must_fit_the_client() -> None:
+    split = data.load("digits", aux=100)
+    narrow = from_arrays(np.zeros((5, 1, 8, 9)), np.arange(5))
+    with pytest.raises(DataError, match="the same shape"):
+        with_foreign_aux(split, narrow, count=5)
+    few = from_arrays(np.zeros((5, 1, 8, 8)), np.arange(5))
+    with pytest.raises(DataError, match="5 samples, 6 asked for"):
+        with_foreign_aux(split, few, count=6)

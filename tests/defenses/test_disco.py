@@ -5,17 +5,23 @@ from collections.abc import Iterable
 
 import pytest
 import torch
-from support.defense_inputs import begun, images, randn, turn_for
+from support.defended import trained
+from support.defense_checks import check_pruned_channels, check_refused
+from support.defense_inputs import PHASES, SHAPES, begun, images, randn, turn_for
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sltoolkit.contracts.defense import Defense
+from sltoolkit.data.samples import Split
 from sltoolkit.defenses import DISCO
 from sltoolkit.defenses.training.disco import masked
 from sltoolkit.errors import ProtocolError
 from sltoolkit.parties.honest import HonestClient
+from sltoolkit.protocols import Protocol, UShaped, Vanilla
+from sltoolkit.protocols._relay import hand_over
 from sltoolkit.streams import Stream
-from sltoolkit.wire.turn import Turn
+from sltoolkit.training.cast import Clock
+from sltoolkit.wire.turn import PhaseName, Turn
 
 pytestmark = pytest.mark.golden
 
@@ -226,3 +232,33 @@ def test_only_the_client_builds_networks_and_must_begin_first() -> None:
     assert DISCO().learned() == {}
     with pytest.raises(ProtocolError, match="begin"):
         DISCO().smash(randn(2, *SHAPE), turn_for(images(2)))
+
+
+@pytest.mark.parametrize("bad", [{"ratio": 1.0}, {"alpha": 1.5}, {"lr": 0.0}, {"width": 0}])
+def test_impossible_hyper_parameters_are_refused(bad: dict[str, float]) -> None:
+    check_refused(DISCO, bad)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pruned_channels_are_exactly_positive_zero_and_the_others_untouched(
+    shape: tuple[int, ...], phase: PhaseName
+) -> None:
+    check_pruned_channels(DISCO(ratio=0.5), shape, phase)
+
+
+@pytest.mark.parametrize("protocol", [Vanilla(clients=2), UShaped(clients=2)], ids=repr)
+def test_learned_networks_are_handed_over_with_the_client(
+    protocol: Protocol, digits: Split
+) -> None:
+    run = trained(DISCO(width=4), digits, protocol, epochs=1)
+    first, last = run.cast.clients
+    assert not _equal(first.defense, last.defense)  # the last client went on learning
+    hand_over(last, first, [last.seat, first.seat], run.cast.wire, Clock().idle(first))
+    assert _equal(first.defense, last.defense)
+
+
+def _equal(a: Defense, b: Defense) -> bool:
+    pairs = zip(a.learned().values(), b.learned().values(), strict=True)
+    tensors = [zip(m.state_dict().values(), n.state_dict().values(), strict=True) for m, n in pairs]
+    return all(torch.equal(s, t) for both in tensors for s, t in both)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support.defense_checks import check_fresh_noise, check_refused
 from support.defense_inputs import IMAGE, PHASES, SHAPES, begun, randn, turn_for
 from torch import nn
 
@@ -109,3 +110,12 @@ def test_training_a_client_with_batch_norm_privately_is_refused() -> None:
         task=Task(input_shape=IMAGE, smashed_shape=(2, 6, 6), classes=2), samples=8, rng=Stream(0),
     )  # fmt: skip
     assert DPActivations().begin(frozen) is frozen  # a frozen client runs in evaluation mode
+
+
+@pytest.mark.parametrize("bad", [{"epsilon": 0.0}, {"delta": 1.0}, {"clip": 0.0}])
+def test_impossible_hyper_parameters_are_refused(bad: dict[str, float]) -> None:
+    check_refused(DPActivations, bad)
+
+
+def test_noise_is_fresh_per_call_and_the_same_for_the_same_stream() -> None:
+    check_fresh_noise(DPActivations())

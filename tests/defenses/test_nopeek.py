@@ -1,13 +1,20 @@
 """NoPeek: its loss, which networks the loss reaches, and that it falls."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from support.defended import trained, weights
+from support.defense_checks import check_refused
 from support.defense_inputs import images, randn, turn_for
 from torch import Tensor, nn
 
+from sltoolkit.contracts.defense import NoDefense
+from sltoolkit.data.samples import Split
 from sltoolkit.defenses import NoPeek
 from sltoolkit.metrics.correlation import unbiased_distance_correlation
 from sltoolkit.streams import Stream
+from sltoolkit.training.phases import deploy
 from sltoolkit.wire.turn import PhaseName
 
 pytestmark = pytest.mark.golden
@@ -87,3 +94,25 @@ def test_following_the_loss_lowers_the_distance_correlation() -> None:
         optimizer.step()
     after = float(unbiased_distance_correlation(x, client(x).detach()))
     assert 0 < after < before / 2
+
+
+def test_impossible_hyper_parameters_are_refused() -> None:
+    check_refused(NoPeek, {"weight": -1.0})
+
+
+def test_nopeek_lowers_the_unbiased_distance_correlation_of_the_release(digits: Split) -> None:
+    x, found = digits.private_holdout.x, []
+    for defense in (NoDefense(), NoPeek(weight=10.0)):
+        (member,), _ = deploy(trained(defense, digits))
+        with torch.no_grad():
+            sent = member.smash(x, Stream(5))[1]
+        found.append(float(unbiased_distance_correlation(x, sent)))
+    assert found[1] < found[0] - 0.05
+
+
+def test_the_server_never_sees_the_privacy_loss(digits: Split) -> None:
+    # with one batch the server learns from what was sent before the loss could act
+    one = replace(digits, private_train=digits.private_train[:25])
+    plain, private = (weights(trained(d, one, epochs=1)) for d in (NoDefense(), NoPeek()))
+    assert not torch.equal(plain[0], private[0])
+    assert torch.equal(plain[1], private[1])

@@ -1,8 +1,14 @@
 """Networks that are fitted to other sizes, and weights that are drawn anew."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from support import toys
+from support.tiny import flat
+from support.toys import differences
+from torch import Tensor, nn
 
 from sltoolkit.errors import SpecError
 from sltoolkit.models.resize import reinitialize, resize
@@ -104,3 +110,39 @@ def test_custom_weights_get_the_variance_of_their_inputs() -> None:
 
     assert float(own.matrix.detach().std()) == pytest.approx(50**-0.5, rel=0.2)
     assert float(own.vector.detach().std()) == pytest.approx(1.0, rel=0.3)
+
+
+@pytest.mark.golden
+def test_refit_changes_linear_layers_only_and_restores_the_mode() -> None:
+    x = torch.rand(2, 1, 6, 3)
+    wide, last = nn.Linear(32, 4), nn.Linear(4, 2)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), wide, last)
+    state = torch.get_rng_state()
+    fitted = resize(net, x, Stream(0))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert fitted.training
+    assert fitted(x).shape == (2, 2)
+    assert isinstance(fitted, nn.Sequential)
+    assert (wide.in_features, wide.weight.shape) == (32, (4, 32))
+    assert fitted[2].weight.shape == (4, 8)
+    assert torch.equal(flat(fitted[0], fitted[3]), flat(net[0], last))
+    assert torch.equal(flat(resize(net, x, Stream(0))), flat(fitted))
+    assert not torch.equal(flat(resize(net, x, Stream(1))), flat(fitted))
+    with pytest.raises(SpecError, match="can't take inputs of shape 1x6x2"):
+        resize(net, x[..., :2], Stream(0))
+    with pytest.raises(SpecError, match="can't take inputs of shape 2x6x3"):
+        resize(net, x.expand(2, 2, 6, 3), Stream(0))
+
+
+def test_reinitializing_draws_every_weight_from_the_scope() -> None:
+    def drawn(seed: int, start: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        module = nn.Sequential(toys.network("batch"), nn.MultiheadAttention(4, 2), nn.PReLU())
+        for p in module.parameters():
+            p.data = start(p.data)
+        with Stream(seed).scope():
+            reinitialize(module)
+        return module.state_dict()
+
+    zeros, ones = drawn(0, torch.zeros_like), drawn(0, torch.ones_like)
+    assert differences(zeros, ones) == []  # nothing is left of what was there
+    assert differences(zeros, drawn(1, torch.zeros_like)) != []

@@ -36,3 +36,10 @@ def test_the_global_generator_is_left_alone() -> None:
     epoch(50, 7, Stream(0))
 
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.golden
+def test_batches_are_shuffled_and_complete() -> None:
+    batches = list(Shuffled(batch_size=4).batches(10, Stream(0)))
+    assert [len(b) for b in batches] == [4, 4, 2]
+    assert torch.cat(batches).sort().values.tolist() == list(range(10))

@@ -77,3 +77,17 @@ def test_gradients_that_lie_otherwise_in_memory_than_their_weight_are_laid_out(
         each.step()
 
     torch.testing.assert_close(weights[1].detach(), weights[0].detach())
+
+
+def test_unknown_optimizers_are_refused_and_networks_without_weights_have_none() -> None:
+    with pytest.raises(SpecError, match="did you mean 'adam'"):
+        Training(optimizer="adamw").optimizer_for(nn.Linear(2, 2))
+    assert Training().optimizer_for(nn.Flatten()) is None
+
+
+def test_optimizers_get_their_settings() -> None:
+    training = Training(optimizer="sgd", lr=0.3, momentum=0.7, weight_decay=0.1)
+    optimizer = training.optimizer_for(nn.Linear(2, 2))
+    assert optimizer is not None
+    found = optimizer.param_groups[0]
+    assert (found["lr"], found["momentum"], found["weight_decay"]) == (0.3, 0.7, 0.1)

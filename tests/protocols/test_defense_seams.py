@@ -25,9 +25,9 @@ from support.tiny import (
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, NoDefense, PartySetup
-from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.parties.sampling import Sampler, Shuffled
-from sltoolkit.protocols import Protocol, UShaped, Vanilla
+from sltoolkit.errors import ProtocolError
+from sltoolkit.parties.sampling import Sampler
+from sltoolkit.protocols import Protocol, Vanilla
 from sltoolkit.streams import Stream
 from sltoolkit.training.phases import deploy, run_phases
 from sltoolkit.training.run import Run, seat_parties
@@ -35,8 +35,6 @@ from sltoolkit.wire.transcript import Recording, Transcript
 from sltoolkit.wire.turn import Turn
 
 pytestmark = pytest.mark.golden
-
-# ---- defenses at the seams -----------------------------------------------------------------------
 
 
 @dataclass(kw_only=True, eq=False)
@@ -155,9 +153,6 @@ def test_the_networks_of_a_defense_are_handed_over_with_the_clients() -> None:
     assert grown == pytest.approx(counts[2] / EPOCHS, abs=1e-4)
 
 
-# ---- standing still ------------------------------------------------------------------------------
-
-
 @PROTOCOLS
 def test_without_training_nothing_moves_and_gradients_still_arrive(protocol: Protocol) -> None:
     transcript = Transcript(Recording(kinds=frozenset({"smashed_grad"})))
@@ -180,33 +175,7 @@ def test_without_training_nothing_moves_and_gradients_still_arrive(protocol: Pro
     assert len(transcript.links()) == protocol.parts - 1
 
 
-# ---- what does not fit ---------------------------------------------------------------------------
-
-
-def test_parts_and_clients_that_do_not_fit_are_errors() -> None:
-    def seat(protocol: Protocol, parts: int) -> Run:
-        return seat_parties(
-            network(parts), data(), protocol=protocol, defense=NoDefense(), training=SGD,
-            rng=Stream(0),
-        )  # fmt: skip
-
-    with pytest.raises(ProtocolError, match=r"UShaped needs the network in 3 parts, got 2"):
-        seat(UShaped(), 2)
-    with pytest.raises(ProtocolError, match=r"Vanilla needs the network in 2 parts, got 3"):
-        seat(Vanilla(), 3)
-    with pytest.raises(ProtocolError, match=rf"{N + 1} clients can't share {N}"):
-        seat(Vanilla(clients=N + 1), 2)
-    with pytest.raises(SpecError, match="clients must be a whole number of at least 1, got 0"):
-        Vanilla(clients=0)
-
-
 def test_a_training_that_diverges_is_an_error() -> None:
     wild = replace(SGD, lr=1e308)
     with pytest.raises(ProtocolError, match="diverged in epoch"):
         play(Vanilla(), wild)
-
-
-def test_batches_are_shuffled_and_complete() -> None:
-    batches = list(Shuffled(batch_size=4).batches(10, Stream(0)))
-    assert [len(b) for b in batches] == [4, 4, 2]
-    assert torch.cat(batches).sort().values.tolist() == list(range(10))

@@ -8,12 +8,10 @@ import torch
 from support.rounds import Make, parts, run, weights
 from support.tiny import SGD, close, flat
 from support.tiny import data as tiny_data
-from torch import nn
 
 from sltoolkit.contracts.defense import NoDefense
-from sltoolkit.defenses import GaussianNoise
-from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.protocols import FedAvg, LargeBatchSGD, SplitFedV1, SplitFedV2, Vanilla
+from sltoolkit.errors import SpecError
+from sltoolkit.protocols import FedAvg, SplitFedV1, SplitFedV2
 from sltoolkit.streams import Stream
 from sltoolkit.training.averaging import average
 from sltoolkit.training.phases import deploy, run_phases
@@ -88,26 +86,3 @@ def test_when_everybody_leaves_nothing_changes() -> None:
 def test_impossible_shares_are_refused(wrong: dict[str, float], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         SplitFedV1(clients=2, **wrong)
-
-
-def test_a_defense_of_smashed_data_is_refused_where_none_are_sent() -> None:
-    for protocol in (FedAvg(clients=2), LargeBatchSGD(clients=2)):
-        with pytest.raises(ProtocolError, match=r"GaussianNoise would be silently inert"):
-            seat_parties(
-                parts(), tiny_data(), protocol=protocol, defense=GaussianNoise(std=1.0),
-                training=SGD, rng=Stream(0),
-            )  # fmt: skip
-
-
-def test_batchnorm_with_a_batch_of_one_is_refused_before_training() -> None:
-    head, rest = parts()
-    vector = nn.Sequential(nn.Flatten(), nn.Linear(32, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
-    with pytest.raises(ProtocolError, match=r"client 0 has 22 .* batches of 7 a batch of one"):
-        seat_parties(
-            (head, vector.double()), tiny_data(), protocol=Vanilla(), defense=NoDefense(),
-            training=replace(SGD, batch_size=7), rng=Stream(0),
-        )  # fmt: skip
-    seat_parties(
-        (head, rest), tiny_data(), protocol=Vanilla(), defense=NoDefense(),
-        training=replace(SGD, batch_size=7), rng=Stream(0),
-    )  # fmt: skip

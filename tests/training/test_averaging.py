@@ -97,3 +97,14 @@ def test_where_nobody_stayed_copies_are_as_before_the_round() -> None:
     copies.close()
 
     assert values(hosts) == [1.0, 1.0]
+
+
+@pytest.mark.golden
+def test_averages_are_weighted_and_leave_counters_whole() -> None:
+    states = [
+        {"w": torch.tensor([0.0, 4.0]), "n": torch.tensor(3)},
+        {"w": torch.tensor([8.0, 0.0]), "n": torch.tensor(7)},
+    ]
+    mean = average(states, [3, 1])
+    assert mean["w"].tolist() == [2.0, 3.0]
+    assert (int(mean["n"]), mean["n"].dtype) == (7, torch.int64)

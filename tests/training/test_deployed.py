@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from support.saturating import Saturating
+from support.toys import differences, module_state
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, NoDefense
@@ -141,3 +142,11 @@ def test_a_settled_network_is_frozen_and_keeps_the_initial_one() -> None:
     assert all(bool((t == 1).all()) for t in made.state_dict().values())
     assert torch.equal(initial[0].get_parameter("weight"), before)
     assert initial.training
+
+
+def test_settling_copies() -> None:
+    source, blank = nn.Linear(2, 2), nn.Linear(2, 2)
+    before = module_state(blank)
+    settled = settle(blank, source.state_dict())
+    assert differences(settled.state_dict(), source.state_dict()) == []
+    assert differences(before, module_state(blank)) == []

@@ -1,51 +1,27 @@
-"""Exact inversions: the first layer's gradient gives the input, the logits' gradient the label."""
+"""The first layer's gradient gives the input."""
 
-from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from support import toys
+from support.linear_victims import SGD, linear, victim
 from torch import Tensor, nn
 from torch.nn import functional
 
 import sltoolkit as sl
 from sltoolkit.attacks.gradients.first_layer import solve
-from sltoolkit.attacks.labels.logit_gradient import LogitView
-from sltoolkit.contracts.defense import Task
 from sltoolkit.errors import SpecError
 from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
-from sltoolkit.training.victim import Victim
 
 pytestmark = pytest.mark.golden
-
-SGD = Training(epochs=2, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)
-
-
-def linear(bias: bool = True, hidden: int = 12) -> nn.Sequential:
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        flatten=nn.Flatten(), fc=nn.Linear(64, hidden, bias=bias), relu=nn.ReLU(),
-        drop=nn.Dropout(0.2), fc2=nn.Linear(hidden, 8), relu2=nn.ReLU(),
-        head=nn.Linear(8, toys.CLASSES),
-    )  # fmt: skip
-    return nn.Sequential(layers)
-
-
-def victim(protocol: sl.training.protocol.Protocol, **options: Any) -> Victim:
-    settings: dict[str, Any] = {
-        "cut": "relu", "training": SGD, "targets": toys.TARGETS, "model": linear, **options
-    }  # fmt: skip
-    return sl.train(settings.pop("model"), toys.split(), protocol=protocol, **settings)
 
 
 def squared_errors(result: Any) -> Tensor:
     off: Tensor = result.outcome.images - result.verdict.truth.x
     return off.square().flatten(1).mean(1)
-
-
-# ---- the first layer -----------------------------------------------------------------------------
 
 
 def gradients_of(x: Tensor, y: Tensor, network: nn.Sequential) -> tuple[Tensor, Tensor]:
@@ -113,48 +89,3 @@ def test_first_layer_says_why_it_refuses() -> None:
     for reason, options in cases:
         with pytest.raises(SpecError, match=reason):
             sl.attack(victim(federated, **options), sl.FirstLayer())
-
-
-# ---- the logits ----------------------------------------------------------------------------------
-
-
-def logits_view(logits: Tensor, y: Tensor, prior: Tensor | None = None) -> LogitView:
-    logits = logits.clone().requires_grad_(True)
-    (g,) = torch.autograd.grad(functional.cross_entropy(logits, y), logits)
-    classes = logits.shape[1]
-    task = Task(input_shape=(4,), smashed_shape=(classes,), classes=classes)
-    return LogitView(smashed_grad=g, task=task, prior=prior)
-
-
-def test_the_only_negative_entry_at_the_logits_is_the_label() -> None:
-    draws = torch.Generator().manual_seed(2)
-    logits = 20 * torch.rand(500, 7, generator=draws) - 10  # beyond, a softmax saturates
-    y = torch.randint(7, (500,), generator=draws)
-    view = logits_view(logits, y)
-    assert ((view.smashed_grad < 0).sum(1) == 1).all()
-    scores = sl.LogitGradient().run(view, rng=Stream(0)).scores
-    assert torch.equal(scores.argmax(1), y)
-
-
-def test_a_saturated_softmax_leaves_the_prior() -> None:
-    logits = torch.tensor([[200.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    prior = torch.tensor([0.2, 0.1, 0.7])
-    view = logits_view(logits, torch.tensor([0, 1]), prior)
-    assert (view.smashed_grad[0] == 0).all()
-    assert sl.LogitGradient().run(view, rng=Stream(0)).scores.argmax(1).tolist() == [2, 1]
-
-
-def test_every_label_leaks_where_logits_cross_the_cut_and_it_refuses_elsewhere() -> None:
-    def network() -> nn.Sequential:
-        whole = linear()
-        whole.add_module("loss", nn.Identity())
-        return whole
-
-    apart = sl.Vanilla(labels_at="server")
-    heard = sl.train(
-        network, toys.split(), cut="head", protocol=apart, training=SGD, targets=toys.TARGETS
-    )
-    result = sl.attack(heard, sl.LogitGradient())
-    assert result.verdict.scores["label_accuracy"].mean() == 1.0
-    with pytest.raises(SpecError, match="cut behind the last layer"):
-        sl.attack(victim(apart), sl.LogitGradient())

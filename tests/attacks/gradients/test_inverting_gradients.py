@@ -1,23 +1,28 @@
 """Inverting gradients: its loop is Adam on 1 - cos + alpha TV; restarts, labels, bounds."""
 
+from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
+from support.gradient_checks import check_inputs_of_shape, untrained_on
 from support.updates import UNTRAINED, heard_of
 from torch import Tensor, nn
 from torch.nn import functional
 
 import sltoolkit as sl
+from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.attacks.gradients import inverting_gradients
 from sltoolkit.attacks.gradients.inverting_gradients import InvertingView
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import SpecError
+from sltoolkit.parties.settings import Training
 from sltoolkit.streams import Stream
+from sltoolkit.testing.victims import NoisySteps
 from sltoolkit.training.victim import Victim
 
 pytestmark = pytest.mark.golden
@@ -63,9 +68,6 @@ def exact_view(count: int, *, batch: int) -> tuple[InvertingView, Samples]:
         updates=exact, task=victim.task, labels=samples.y, aux=Aux(x=own.x.double(), y=own.y)
     )
     return view, samples
-
-
-# ---- the loop ------------------------------------------------------------------------------------
 
 
 def objective(network: nn.Module, heard: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
@@ -114,9 +116,6 @@ def test_it_is_adam_on_one_minus_the_cosine_plus_total_variation(signed: bool) -
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-9)
 
 
-# ---- restarts ------------------------------------------------------------------------------------
-
-
 def test_of_restarts_the_least_loss_is_kept_and_one_that_diverges_never() -> None:
     view, _ = exact_view(2, batch=2)
     starts = torch.randn(
@@ -136,9 +135,6 @@ def test_of_restarts_the_least_loss_is_kept_and_one_that_diverges_never() -> Non
     torch.testing.assert_close(together.images, best.images)
     torch.testing.assert_close(dict(together.curve), dict(best.curve))
     assert together.curve[5] == together.diagnostics["gradient_loss"]
-
-
-# ---- labels and bounds ---------------------------------------------------------------------------
 
 
 def test_labels_that_cant_be_read_off_are_searched_and_idlg_alone_refuses() -> None:
@@ -165,3 +161,64 @@ def test_signals_stay_in_range_and_features_do_not(shape: tuple[int, ...], bound
     )
     found = sl.InvertingGradients(steps=20, lr=1.0, tv_weight=0.0).run(view, rng=Stream(0)).images
     assert (0 <= found.min() <= found.max() <= 1) == bounded
+
+
+def relu_net(width: int = 32) -> nn.Sequential:
+    """A small ConvNet; only the loss follows the layer `head`."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Conv2d(1, width, 3, padding=1), act1=nn.ReLU(),
+        conv2=nn.Conv2d(width, width, 3, padding=1, stride=2), act2=nn.ReLU(),
+        flatten=nn.Flatten(), head=nn.Linear(16 * width, 10), loss=nn.Identity(),
+    )  # fmt: skip
+    return nn.Sequential(layers)
+
+
+def test_a_small_trained_network_gives_its_samples_away_and_noise_stops_it(digits: Any) -> None:
+    training = Training(epochs=8, optimizer="sgd", lr=0.1, momentum=0.9)
+
+    def attacked(defense: NoisySteps | None) -> tuple[float, float]:
+        victim = sl.train(
+            relu_net, digits, cut="head", protocol=sl.FedAvg(clients=2), training=training,
+            targets=sl.Targets(count=3), defense=defense,
+        )  # fmt: skip
+        if defense is None:
+            assert victim.utility > 0.85
+        result = sl.attack(victim, sl.InvertingGradients(steps=250, tv_weight=0.01))
+        scores = result.verdict
+        prior = min(scores.baselines["mse"].values())
+        return float(scores.scores["mse"].mean()), prior
+
+    mse, prior = attacked(None)
+    assert mse < 0.1 * prior
+    mse, prior = attacked(NoisySteps(std=0.5))
+    assert mse > prior
+
+
+def test_rehearsal_chooses_on_own_samples_heard_like_the_targets(digits: Any) -> None:
+    victim = untrained_on(digits, relu_net, 4, batch=2)
+    updates, _ = heard_of(victim)
+    aux = Aux(x=digits.aux.x[:9], y=digits.aux.y[:9])
+    view = InvertingView(updates=updates, task=victim.task, labels=None, aux=aux)
+    attack = sl.InvertingGradients(steps=2)
+    staged = attack.rehearsal_view(view, rng=Stream(1))
+    assert staged is not None
+    own, truth = staged
+    assert truth.shape == (4, 1, 8, 8)  # half of aux, in full groups
+    assert own.aux is not None
+    assert len(own.aux.x) == 5
+    assert all(h.shape[:2] == (1, 2) for h in own.updates.heard.values())
+    everything = torch.cat([truth, own.aux.x]).flatten(1)
+    assert len(everything.unique(dim=0)) == 9 == len(aux.x.flatten(1).unique(dim=0))
+    chosen = rehearsed(attack, view, rng=Stream(2)).tuned
+    assert set(chosen) == {"tv_weight"}
+    blind = replace(view, aux=None)
+    without = rehearsed(attack, blind, rng=Stream(2))
+    assert isinstance(without, Reconstruction)
+    assert without.tuned == {}  # without a rehearsal it takes the default
+    default = sl.InvertingGradients(steps=2, tv_weight=0.1).run(blind, rng=Stream(2))
+    assert torch.equal(without.images, default.images)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 20), (12,)], ids=str)
+def test_images_of_color_signals_and_feature_vectors(shape: tuple[int, ...]) -> None:
+    check_inputs_of_shape(sl.InvertingGradients(steps=250, tv_weight=0.0), shape)

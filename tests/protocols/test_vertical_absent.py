@@ -1,17 +1,14 @@
-"""Parties with their own feature blocks: absences, and what is refused before training."""
+"""Vertical split learning with absent parties, and the settings that it refuses."""
 
 import pytest
 import torch
-from support.feature_blocks import EACH, MERGED, replay
-from support.feature_networks import Monolith, parts, play_parts, weights
+from support.feature_blocks import MERGED, replay
+from support.feature_networks import Monolith, weights
 from support.tiny import ADAM, EPOCHS, MOMENTUM, SGD, close, data, flat
 from torch import Tensor, nn
 
-from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.models.resize import resize
-from sltoolkit.protocols import ExtendedVanilla, MultiTask, Protocol, Vertical
-from sltoolkit.streams import Stream
+from sltoolkit.protocols import Vertical
 from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.training.merging import ImputeName, MergeName
 from sltoolkit.training.run import Run
@@ -81,16 +78,6 @@ def test_without_absences_the_draws_change_nothing(
     assert torch.equal(weights(run), weights(plain))
 
 
-@pytest.mark.parametrize("make", [Vertical, ExtendedVanilla, MultiTask])
-def test_more_clients_than_features_are_refused(
-    make: type[Vertical] | type[ExtendedVanilla] | type[MultiTask],
-) -> None:
-    with pytest.raises(ProtocolError, match="7 clients can't share 6 features"):
-        replay(make(clients=7), SGD)
-    with pytest.raises(SpecError, match="clients must be a whole number of at least 1, got 0"):
-        make(clients=0)
-
-
 @pytest.mark.parametrize("merge", ["sum", "mean", "max", "mul"])
 def test_unequal_blocks_can_only_be_concatenated(merge: MergeName) -> None:
     with pytest.raises(
@@ -99,52 +86,7 @@ def test_unequal_blocks_can_only_be_concatenated(merge: MergeName) -> None:
         replay(Vertical(clients=4, merge=merge), SGD)
 
 
-@EACH
-def test_the_wrong_number_of_parts_is_refused(protocol: Protocol) -> None:
-    with pytest.raises(ProtocolError, match=f"needs the network in {protocol.parts} parts"):
-        play_parts(protocol, parts(4), SGD)
-
-
-def test_networks_that_were_trained_whole_are_not_dealt_out() -> None:
-    with pytest.raises(ProtocolError, match=r"must be trained: train\(\.\.\.\) it"):
-        play_parts(Vertical(), parts(2), None)
-    run, _ = play_parts(Vertical(clients=1), parts(2), None)
-    assert torch.equal(flat(run.cast.clients[0].party.module), flat(parts(2)[0]))
-
-
 def test_settings_are_checked() -> None:
     for wrong in ({"merge": "min"}, {"impute": "median"}, {"absent": 1.5}, {"absent": -0.1}):
         with pytest.raises(SpecError, match=f"Vertical: {next(iter(wrong))} must be"):
             Vertical(**wrong)
-    with pytest.raises(SpecError, match="no task is called 'color'"):
-        MultiTask(tasks=("class", "color"))
-    for tasks in ((), ("parity", "class")):
-        with pytest.raises(SpecError, match="must begin with 'class'"):
-            MultiTask(tasks=tasks)
-
-
-def test_refit_changes_linear_layers_only_and_restores_the_mode() -> None:
-    x = torch.rand(2, 1, 6, 3)
-    wide, last = nn.Linear(32, 4), nn.Linear(4, 2)
-    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), wide, last)
-    state = torch.get_rng_state()
-    fitted = resize(net, x, Stream(0))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert fitted.training
-    assert fitted(x).shape == (2, 2)
-    assert isinstance(fitted, nn.Sequential)
-    assert (wide.in_features, wide.weight.shape) == (32, (4, 32))
-    assert fitted[2].weight.shape == (4, 8)
-    assert torch.equal(flat(fitted[0], fitted[3]), flat(net[0], last))
-    assert torch.equal(flat(resize(net, x, Stream(0))), flat(fitted))
-    assert not torch.equal(flat(resize(net, x, Stream(1))), flat(fitted))
-    with pytest.raises(SpecError, match="can't take inputs of shape 1x6x2"):
-        resize(net, x[..., :2], Stream(0))
-    with pytest.raises(SpecError, match="can't take inputs of shape 2x6x3"):
-        resize(net, x.expand(2, 2, 6, 3), Stream(0))
-
-
-def test_no_defense_is_bit_identical_to_the_seams_doing_nothing() -> None:
-    plain = play_parts(Vertical(clients=3), parts(2), ADAM, defense=NoDefense())[0]
-    seams = play_parts(Vertical(clients=3), parts(2), ADAM, defense=Defense())[0]
-    assert torch.equal(weights(plain), weights(seams))
