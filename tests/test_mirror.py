@@ -28,7 +28,7 @@ ABOUT_SEVERAL = {
     "test_partition_and_reducer_options": "options of the API and of specs",
     "attacks/inversion/test_on_real_data": "several attacks on real data",
     "attacks/inversion/test_withheld_channels": "several attacks behind one defense",
-    "attacks/labels/test_exact": "all label attacks in closed form",
+    "attacks/labels/test_exact": "norm and direction beside each other",
     "attacks/labels/test_on_digits": "all label attacks on a trained victim",
     "attacks/listening/test_on_digits": "all listeners on a trained victim",
     "attacks/test_averaging_releases": "all attacks that average releases",
@@ -51,7 +51,6 @@ ABOUT_SEVERAL = {
 
 ELSEWHERE = {
     "adversary/descended": "adversary/test_descent",
-    "bench/figures": "report/test_figures",
     "bench/reproduction": "e2e/test_reproduction",
     "bench/run": "e2e/test_bench",
     "bench/worker": "e2e/test_bench_workers",
@@ -59,18 +58,10 @@ ELSEWHERE = {
     "referee/listening": "protocols/test_vmapped",
     "referee/mount": "referee/test_judge",
     "referee/scoring": "referee/test_baselines",
-    "report/costs": "cli/test_costs",
-    "report/curves": "report/test_figures",
-    "report/flow": "report/test_message_flow",
-    "report/flow_figure": "report/test_message_flow",
-    "report/sentence": "report/test_tables",
-    "report/series": "report/test_figures",
-    "report/tradeoff": "report/test_html",
     "serve/__main__": "serve/test_process",
     "serve/placeholders": "serve/test_process",
     "serve/transport": "serve/test_process",
     "training/protocol": "contract/test_protocols",
-    "training/victim": "test_api",
 }
 """Modules without a test file of their name -> the one that tests them."""
 

@@ -1,28 +1,15 @@
 """`sltoolkit costs`, as a user meets it."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from matplotlib.image import imread
-from matplotlib.lines import Line2D
 from typer.testing import CliRunner, Result
 
 from sltoolkit.cli.app import app
 from sltoolkit.costs import latency, registered_costs, singh, splitfed
-from sltoolkit.costs.units import (
-    bits_per_second,
-    bytes_text,
-    client_counts,
-    count_text,
-    flops_per_second,
-    seconds_text,
-)
-from sltoolkit.errors import SpecError
-from sltoolkit.report.costs import communication_figure, latency_figure
 
 SPEEDS = ("--rate", "10Mbit", "--client-gflops", "5", "--server-gflops", "1000")
 
@@ -161,62 +148,3 @@ def test_a_file_in_the_figures_way_and_missing_options_are_the_users_mistake(
     assert "name a folder by --out" in result.stderr
     assert call("--model", "mlp").exit_code == 2
     assert call(*on(tmp_path, "--samples", "0")).exit_code == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "rate"),
-    [("10Mbit", 1e7), ("1 Gbit/s", 1e9), ("2.5kbps", 2500), ("64bit", 64), ("1e3 mbit", 1e9)],
-)
-def test_rates_are_read(text: str, rate: float) -> None:
-    assert bits_per_second(text) == rate
-
-
-@pytest.mark.parametrize(
-    "text", ["", "10", "Mbit", "0Mbit", "-1Mbit", "10MB", "1.2.3Mbit", "1e999bit", "10 Mbit x"]
-)
-def test_nonsense_is_no_rate(text: str) -> None:
-    with pytest.raises(SpecError, match="bits per second such as 10Mbit"):
-        bits_per_second(text)
-
-
-def test_counts_and_speeds_are_read() -> None:
-    assert client_counts("100, 1,10,1") == [1, 10, 100]
-    assert flops_per_second(5, "speed") == 5e9
-    with pytest.raises(SpecError, match="speed must be"):
-        flops_per_second(math.inf, "speed")
-
-
-def test_quantities_are_written_with_three_digits_and_a_unit() -> None:
-    assert [bytes_text(n) for n in (0, 7, 999, 999.7, 1234, 5.5e7, 2e21)] == [
-        "0 B", "7 B", "999 B", "1 kB", "1.23 kB", "55 MB", "2,000 EB",
-    ]  # fmt: skip
-    assert [count_text(n) for n in (1, 1500, 1e6)] == ["1", "1.5 k", "1 M"]
-    assert [seconds_text(s) for s in (0.0123, 1, 90, 5400, 1e6)] == [
-        "12.3 ms", "1 s", "1.5 min", "1.5 h", "11.6 d",
-    ]  # fmt: skip
-
-
-def test_a_figure_shows_the_break_even_and_the_best_cut() -> None:
-    split = {c.at: c for c in registered_costs("mlp", (1, 8, 8), classes=10)}["relu1"]
-    work = split.workload(clients=1, samples=1797)
-    figure = communication_figure(work, [1, 5, 20], title="mlp")
-    even = singh.break_even_clients(
-        params=work.params, samples=work.samples, cut_width=work.cut_width
-    )
-    first, _, plane = figure.axes[:3]
-    vertical = [xs(line)[0] for line in first.lines if line.get_linestyle() == ":"]
-    assert even in vertical
-    hyperbola = plane.lines[1]
-    product = xs(hyperbola) * np.asarray(hyperbola.get_ydata())
-    assert product == pytest.approx(even * work.params)
-
-    times = {p: {"a": 9.0, "b": 4.0 + i} for i, p in enumerate(latency.SPLIT_PROTOCOLS)}
-    drawn = latency_figure({1: times, 2: times, 3: times}, {1: 7, 2: 7, 3: 7}, title="mlp")
-    for axis in drawn.axes[:3]:
-        stars = [line for line in axis.lines if line.get_marker() == "*" and len(xs(line))]
-        assert [list(xs(line)) for line in stars] == [["b"]] * 3
-    assert not drawn.axes[3].axison
-
-
-def xs(line: Line2D) -> np.ndarray[Any, Any]:
-    return np.asarray(line.get_xdata(orig=True))

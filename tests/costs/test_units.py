@@ -69,3 +69,36 @@ def test_counts_have_a_prefix_or_nothing() -> None:
 )  # fmt: skip
 def test_seconds_have_the_largest_unit_that_fits(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("10Mbit", 1e7), ("1 Gbit/s", 1e9), ("2.5kbps", 2500), ("64bit", 64), ("1e3 mbit", 1e9)],
+)
+def test_rates_are_read(text: str, rate: float) -> None:
+    assert bits_per_second(text) == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10", "Mbit", "0Mbit", "-1Mbit", "10MB", "1.2.3Mbit", "1e999bit", "10 Mbit x"]
+)
+def test_nonsense_is_no_rate(text: str) -> None:
+    with pytest.raises(SpecError, match="bits per second such as 10Mbit"):
+        bits_per_second(text)
+
+
+def test_counts_and_speeds_are_read() -> None:
+    assert client_counts("100, 1,10,1") == [1, 10, 100]
+    assert flops_per_second(5, "speed") == 5e9
+    with pytest.raises(SpecError, match="speed must be"):
+        flops_per_second(math.inf, "speed")
+
+
+def test_quantities_are_written_with_three_digits_and_a_unit() -> None:
+    assert [bytes_text(n) for n in (0, 7, 999, 999.7, 1234, 5.5e7, 2e21)] == [
+        "0 B", "7 B", "999 B", "1 kB", "1.23 kB", "55 MB", "2,000 EB",
+    ]  # fmt: skip
+    assert [count_text(n) for n in (1, 1500, 1e6)] == ["1", "1.5 k", "1 M"]
+    assert [seconds_text(s) for s in (0.0123, 1, 90, 5400, 1e6)] == [
+        "12.3 ms", "1 s", "1.5 min", "1.5 h", "11.6 d",
+    ]  # fmt: skip

@@ -1,32 +1,22 @@
-"""The drawing of a protocol shows what its parties really send, and fits a terminal."""
+"""The drawing of a protocol says what its parties really send."""
 
-import json
-from itertools import pairwise
-from pathlib import Path
 from typing import get_args
 
-import pytest
 import torch
-from matplotlib.image import imread
+from support.flows import EVERY
 from torch import nn
-from typer.testing import CliRunner, Result
 
-from sltoolkit.cli.app import app
 from sltoolkit.contracts.defense import NoDefense
-from sltoolkit.contracts.grants import GRANTS
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS, Protocol, UShaped, Vanilla
-from sltoolkit.report.flow import flow_text, seat_order, seats_record, seats_text, size_text
-from sltoolkit.report.flow_figure import flow_figure
-from sltoolkit.report.message_flow import PER_SAMPLE, Exchange, Step, flow
+from sltoolkit.report.message_flow import PER_SAMPLE, Exchange, flow
 from sltoolkit.streams import Stream
 from sltoolkit.training.phases import run_phases
 from sltoolkit.training.run import seat_parties
 from sltoolkit.wire.message import SERVER, Kind, Link, Seat
 
 CLIENT, OTHER = Seat("client"), Seat("client", 1)
-EVERY = pytest.mark.parametrize("name", PROTOCOLS)
 
 
 def data() -> Split:
@@ -58,15 +48,8 @@ def counted(protocol: Protocol) -> set[Link]:
     return set(run.cast.wire.bytes)
 
 
-def call(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "80"})
-
-
 def messages(exchange: Exchange) -> list[tuple[Seat, Seat, Kind, int]]:
     return [(s.src, s.dst, s.kind, s.numbers) for s in exchange.steps]
-
-
-# ---- what is measured ----------------------------------------------------------------------------
 
 
 @EVERY
@@ -134,118 +117,6 @@ def test_drawing_is_repeatable_and_leaves_the_global_generator_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-# ---- text and figure -----------------------------------------------------------------------------
-
-
-@EVERY
-def test_text_fits_a_terminal_and_has_one_arrow_per_message(name: str) -> None:
-    exchanges = flow(PROTOCOLS[name]())
-    text = flow_text(exchanges)
-    assert max(map(len, text.splitlines())) <= 80
-    steps = [step for exchange in exchanges for step in exchange.steps]
-    lines = [line.split()[0] for line in text.splitlines() if "▶" in line or "◀" in line]
-    assert lines == [step.kind for step in steps]
-
-
-def test_arrows_join_sender_and_receiver() -> None:
-    steps = (
-        Step(src=CLIENT, dst=SERVER, kind="smashed", numbers=2),
-        Step(src=SERVER, dst=OTHER, kind="weights", numbers=1234),
-    )
-    shown = flow_text([Exchange(about="batch", steps=steps, clients=(CLIENT,))]).splitlines()
-    assert [line.rstrip() for line in shown[:4]] == [
-        "                      client        client[1]         server",
-        "  each batch",
-        "    smashed B × 2        ├───────────────┼──────────────▶│",
-        "    weights 1,234        │               │◀──────────────┤",
-    ]
-
-
-def test_seats_stand_in_the_order_in_which_they_speak_clients_first() -> None:
-    hop, partner, fed = Seat("hop"), Seat("partner1"), Seat("fed")
-    down = Step(src=fed, dst=CLIENT, kind="weights", numbers=1)
-    batch = tuple(
-        Step(src=a, dst=b, kind="smashed", numbers=1)
-        for a, b in ((CLIENT, hop), (partner, hop), (hop, SERVER))
-    )
-    exchanges = [
-        Exchange(about="between", steps=(down,), clients=(CLIENT, OTHER)),
-        Exchange(about="batch", steps=batch, clients=(CLIENT,)),
-    ]
-    assert seat_order(exchanges) == [CLIENT, partner, hop, SERVER, fed]
-    assert seat_order(exchanges[:1]) == [CLIENT, fed]
-
-
-@pytest.mark.parametrize("seats", [2, 3, 4, 5])
-def test_width_with_the_longest_names_and_kinds(seats: int) -> None:
-    chain = [Seat("partner", i) for i in range(seats)]
-    steps = tuple(Step(src=a, dst=b, kind="smashed_grad", numbers=100) for a, b in pairwise(chain))
-    text = flow_text([Exchange(about="batch", steps=steps, clients=())])
-    assert max(map(len, text.splitlines())) <= 80
-    assert all(f"{seat} " in f"{text.splitlines()[0]} " for seat in chain)
-
-
-@EVERY
-def test_the_seats_table_is_the_protocols(name: str) -> None:
-    seats = PROTOCOLS[name]().seats
-    record = seats_record(seats)
-    assert {role: set(held) for role, held in record.items()} == {
-        role: set(held.grants) for role, held in seats.items()
-    }
-    lines = seats_text(seats).splitlines()
-    assert max(map(len, lines)) <= 80
-    starts = {role: lines[0].index(role) for role in seats}
-    rows = {line.split()[0]: line for line in lines[1:]}
-    for grant in GRANTS:
-        for role, held in seats.items():
-            cell = rows.get(grant, "")[starts[role] :].split("  ")[0]
-            link = held.links.get(grant)
-            known = "held" if grant in held.knows else ""
-            assert cell == (f"{link.src}▶{link.dst}" if link else known)
-
-
-@EVERY
-def test_the_figure_writes_every_message_on_its_arrow(name: str) -> None:
-    exchanges = flow(PROTOCOLS[name]())
-    figure = flow_figure(exchanges, title=name)
-    written = [text.get_text() for text in figure.axes[0].texts]
-    steps = [step for exchange in exchanges for step in exchange.steps]
-    labels = [f"{step.kind}, {size_text(step)}" for step in steps]
-    assert [text for text in written if text in labels] == labels
-
-
 def test_every_kind_is_about_samples_or_state() -> None:
     state = {"weights", "buffers", "weight_grad", "optimizer"}
     assert set(get_args(Kind)) == PER_SAMPLE | state
-
-
-# ---- command -------------------------------------------------------------------------------------
-
-
-def test_describe_shows_seats_and_flow_and_writes_the_figure(tmp_path: Path) -> None:
-    path = tmp_path / "vanilla.png"
-    shown = call("describe", "vanilla", "--figure", path)
-    assert shown.exit_code == 0, shown.output
-    assert seats_text(Vanilla().seats) in shown.stdout
-    assert flow_text(flow(Vanilla())) in shown.stdout
-    assert imread(path).std() > 0.05
-
-
-def test_describe_gives_seats_and_flow_as_json() -> None:
-    record = json.loads(call("describe", "u_shaped", "--json").stdout)
-    assert record["seats"]["server"]["smashed"] == "heard from client to server"
-    assert record["seats"]["client"]["labels"] == "held"
-    assert record["flow"][0]["clients"] == ["client", "client[1]"]
-    assert record["flow"][0]["steps"][1] == {
-        "src": "server", "dst": "client", "kind": "smashed", "numbers": 8,
-    }  # fmt: skip
-
-
-def test_a_figure_of_something_else_or_to_nowhere_is_a_users_mistake(tmp_path: Path) -> None:
-    other = call("describe", "whitebox", "--figure", tmp_path / "x.png")
-    nowhere = call("describe", "vanilla", "--figure", tmp_path / "absent" / "x.png")
-    strange = call("describe", "vanilla", "--figure", tmp_path / "x.docx")
-    for result, said in ((other, "protocol"), (nowhere, "absent"), (strange, "docx")):
-        assert result.exit_code == 2
-        assert said in result.stderr
-        assert "Traceback" not in result.output

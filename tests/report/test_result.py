@@ -46,15 +46,6 @@ def test_a_metric_of_the_whole_set_shows_no_interval_over_targets() -> None:
     assert "nan" not in result._repr_html_()
 
 
-def test_a_victim_shows_what_crossed_the_wire(victim: sl.Victim) -> None:
-    shown = victim._repr_html_()
-    sent = sum(n for link, n in victim.bytes.items() if link.kind == "smashed")
-    assert sent == 48 * 4 * 8 * 8 * 4  # samples x smashed data in float32
-    assert f"smashed {sent / 1e6:.1f} MB" in shown
-    assert "4×8×8 per sample" in shown
-    assert f"{victim.utility:.3f} on 18 held-out samples" in shown
-
-
 def test_what_users_name_is_escaped() -> None:
     named = replace(split(), name="<script>")
     victim = sl.train(network, named, cut=CUT, training=sl.Training(epochs=1), targets=TARGETS)

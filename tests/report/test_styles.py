@@ -1,9 +1,11 @@
 """The look of a method follows from its name."""
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 
+from sltoolkit.attacks import ATTACKS
 from sltoolkit.report.canvas import COLORS
 from sltoolkit.report.styles import ORDER, styles
 
@@ -47,3 +49,19 @@ def test_a_plugin_of_ones_own_has_a_look_and_keeps_it() -> None:
 def test_the_same_name_twice_is_one_method() -> None:
     assert len(styles(["decoder", "decoder"])) == 1
     assert styles([]) == {}
+
+
+def test_a_method_keeps_its_look_and_no_two_look_alike() -> None:
+    every = styles(ORDER)
+    kinds: dict[str, Any] = ATTACKS
+    assert {name for name, kind in kinds.items() if kind.family == "reconstruction"} == set(ORDER)
+    assert len({(s.color, s.linestyle) for s in every.values()}) == len(ORDER)
+    assert len({(s.color, s.marker) for s in every.values()}) == len(ORDER)
+    assert styles(["whitebox"])["whitebox"] == every["whitebox"]
+    mine = styles(["mine", "yours"])["mine"]  # a plug-in's look depends on its name alone
+    assert styles(["a_rival", "mine", "whitebox"])["mine"] == mine
+    variants = styles(["decoder(width=4)", "decoder(width=8)"])
+    assert len({(s.color, s.linestyle) for s in variants.values()}) == 2
+    assert len({s.color for s in variants.values()}) == 1
+    crowd = styles([f"{name}{which}" for name in ORDER for which in ("", "(lr=1)")]).values()
+    assert len({(s.color, s.marker) for s in crowd}) == 2 * len(ORDER)

@@ -35,3 +35,10 @@ def test_no_two_plugins_are_written_alike(registry: dict[str, object]) -> None:
 
 def test_nothing_is_listed_that_underscores_alone_would_give() -> None:
     assert not [name for name, text in WRITTEN.items() if name.replace("_", " ") == text]
+
+
+def test_figures_write_names_as_papers_do() -> None:
+    assert written("sdar(lr=1)") == "SDAR (lr=1)"
+    assert written("deep_image_prior") == "deep image prior"
+    assert written("gaussian_noise(std=1)+nopeek") == "gaussian noise (std=1)+NoPeek"
+    assert written("dp_activations(epsilon=2)") == "DP activations (ε=2)"
