@@ -51,13 +51,9 @@ ABOUT_SEVERAL = {
 
 ELSEWHERE = {
     "adversary/descended": "adversary/test_descent",
-    "bench/reproduction": "e2e/test_reproduction",
     "bench/run": "e2e/test_bench",
     "bench/worker": "e2e/test_bench_workers",
     "contracts/attack": "contract/test_attacks",
-    "referee/listening": "protocols/test_vmapped",
-    "referee/mount": "referee/test_judge",
-    "referee/scoring": "referee/test_baselines",
     "serve/__main__": "serve/test_process",
     "serve/placeholders": "serve/test_process",
     "serve/transport": "serve/test_process",

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.bench.jobs import _as_on_pilot
+from sltoolkit.bench.jobs import _as_on_pilot, reason_of
 from sltoolkit.bench.plan import CellPlan
 from sltoolkit.bench.store import Store
+from sltoolkit.errors import StoreError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +43,18 @@ def test_a_pilots_choice_reaches_into_a_nested_attack(
     assert settled == Outer(inner=Inner(lr=0.1, steps=5), weight=2.0)
     untouched: object = _as_on_pilot(cell(None), store)
     assert untouched == Outer(inner=Inner(steps=5))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory: "),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of mem"),
+        (torch.OutOfMemoryError("CUDA"), "out of memory: CUDA"),
+        (ValueError("two\n  lines"), "ValueError: two lines"),
+        (StoreError("said"), "StoreError: said"),
+    ],
+)
+def test_reasons_are_one_line(error: Exception, said: str) -> None:
+    assert reason_of(error).startswith(said)
+    assert "\n" not in reason_of(error)

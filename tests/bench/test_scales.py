@@ -45,3 +45,17 @@ def test_of_the_same_name_the_second_is_numbered() -> None:
     attacks = [{"name": "sdar", "lr": 0.1}, {"name": "sdar", "lr": 0.3}, {"name": "fsha"}]
 
     assert changed(attack=attacks) == ["attack.sdar#2.lr = 0.3 (0.2)"]
+
+
+def test_a_scale_says_setting_by_setting_what_it_does_otherwise() -> None:
+    paper = {"name": "a", "data": {"train": 9, "aux": 3}, "attack": [{"name": "x", "lr": 0.1}]}
+    small = {
+        "name": "b", "data": {"train": 5, "aux": 3}, "seeds": [0],
+        "attack": [{"name": "x", "steps": 2}, {"name": "x", "steps": 4}],
+    }  # fmt: skip
+    assert differences(small, paper) == [
+        "data.train = 5 (9)", "seeds = [0] (default)", "attack.x.steps = 2 (default)",
+        "attack.x#2.name = x (default)", "attack.x#2.steps = 4 (default)",
+        "attack.x.lr = default (0.1)",
+    ]  # fmt: skip
+    assert differences(paper, paper) == []

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from sltoolkit.bench import engine as engines
 from sltoolkit.bench import jobs
-from sltoolkit.bench.jobs import reason_of
 from sltoolkit.bench.plan import Plan
 from sltoolkit.bench.run import Finished, Tick, run_bench, write_report
 from sltoolkit.bench.store import Store
@@ -207,18 +206,3 @@ def test_a_trained_victim_is_attacked_without_training(
                  **{f"server.{k}": v for k, v in whole[3:].state_dict().items()}}  # fmt: skip
         assert all(torch.equal(stored[k], v) for k, v in found.items())
     assert set(finished.rows["model"]) == {"mlp(hidden=[24, 16])"}
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (MemoryError(), "out of memory: "),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of mem"),
-        (torch.OutOfMemoryError("CUDA"), "out of memory: CUDA"),
-        (ValueError("two\n  lines"), "ValueError: two lines"),
-        (StoreError("said"), "StoreError: said"),
-    ],
-)
-def test_reasons_are_one_line(error: Exception, said: str) -> None:
-    assert reason_of(error).startswith(said)
-    assert "\n" not in reason_of(error)

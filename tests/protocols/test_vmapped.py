@@ -1,63 +1,24 @@
 """Clients that compute together do, hear and send the same as one by one."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, final
 
 import pytest
 import torch
-from support.tiny import ADAM, MOMENTUM, SGD, flat
+from support.tiny import ADAM, MOMENTUM, SGD
 from support.tiny import data as tiny_data
+from support.vmapped import PROTOCOLS, Played, network, play
 from together import held
 from torch import Tensor, nn
 
-from sltoolkit.contracts.attack import BatchView, ListenerState
-from sltoolkit.contracts.defense import Defense, NoDefense
-from sltoolkit.data.samples import Split
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.defenses import GaussianNoise, NoPeek
 from sltoolkit.parties.settings import Training
-from sltoolkit.protocols import BlindLearning, Protocol, SplitFedV1, SplitFedV3
+from sltoolkit.protocols import Protocol, SplitFedV1
 from sltoolkit.protocols import _vmapped as together
-from sltoolkit.referee.listening import ListenerEar
-from sltoolkit.streams import Stream
 from sltoolkit.testing.ears import RecordingEar
-from sltoolkit.training.phases import deploy, run_phases
-from sltoolkit.training.run import Run, seat_parties
-from sltoolkit.training.victim import AttachedListener
-from sltoolkit.wire.wire import Ear
 
 pytestmark = pytest.mark.golden
-
-Played = tuple[Run, RecordingEar, list[Tensor]]
-PROTOCOLS = [
-    SplitFedV1(clients=3),  # 3 do not divide 22: shards of 8, 7, 7
-    SplitFedV1(clients=4, participation=0.75, dropout=0.5),
-    SplitFedV3(clients=3),
-]
-
-
-def network(*extra: nn.Module) -> tuple[nn.Module, ...]:
-    with Stream(1).scope():
-        head = nn.Sequential(nn.Conv2d(1, 2, 3), *extra, nn.Tanh())
-        rest = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 5), nn.Linear(5, 3))
-    return head, rest
-
-
-def play(
-    protocol: Protocol, training: Training, data: Split, *,
-    defense: Defense | None = None, parts: tuple[nn.Module, ...] | None = None,
-    ears: Sequence[Ear] = (),
-) -> Played:  # fmt: skip
-    log = RecordingEar()
-    x = data.private_train.x
-    run = seat_parties(
-        tuple(part.to(x) for part in parts or network()), data, protocol=protocol,
-        defense=defense or NoDefense(), training=training, rng=Stream(0), ears=[log, *ears],
-    )  # fmt: skip
-    history = run_phases(run, training.epochs)
-    members, server = deploy(run)
-    return run, log, [flat(*(m.client for m in members), server), torch.tensor(history)]
 
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,38 +105,6 @@ def test_clients_count_what_they_compute() -> None:
     run, _, _ = play(PROTOCOLS[0], replace(SGD, epochs=1), tiny_data())
     parties = [*(m.party for m in run.cast.clients), *(h.party for h in run.cast.servers)]
     assert [party.laps for party in parties] == [[(8, 8)], [(7, 7)], [(7, 7)]] * 2  # type: ignore[union-attr]
-
-
-@final
-class Note(ListenerState):
-    """A listener that only keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.rounds: list[BatchView] = []
-
-    def hear(self, heard: BatchView) -> None:
-        self.rounds.append(heard)
-
-    def finish(self, view: Any) -> Any:
-        raise NotImplementedError
-
-
-@pytest.mark.parametrize("protocol", [*PROTOCOLS, BlindLearning(clients=3)], ids=str)
-def test_a_listener_hears_each_batch_by_itself(protocol: Protocol) -> None:
-    note = Note()
-    attached = AttachedListener(
-        attack=None,
-        role="server",
-        grants=frozenset(),
-        listener_state=note,
-        rng=Stream(1),
-    )
-    _, log, _ = play(protocol, SGD, tiny_data(), ears=[ListenerEar(attached, "server")])
-    for kind, way, src in (("smashed", "in", "client"), ("smashed_grad", "out", "server")):
-        heard = {(r.step, *r.ids.tolist()): r.messages[kind, way] for r in note.rounds}  # type: ignore[index]
-        sent = {(m.turn.step, *m.turn.ids.tolist()): m.payload for m in log.sent(kind, src)}
-        assert heard.keys() == sent.keys()
-        assert all(torch.equal(heard[batch], sent[batch]) for batch in sent)
 
 
 def _spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 import torch
 from support.scripted_attacks import Says, SaysLabels, mean_of_aux
-from support.toys import QUICK, TARGETS, network, split, victim
+from support.toys import QUICK, TARGETS, network, split
 from torch import Tensor, nn
 
 from sltoolkit.api import attack, frozen, train
@@ -15,7 +15,7 @@ from sltoolkit.contracts.knowledge import Release
 from sltoolkit.contracts.outcomes import LabelGuess, Outcome, Reconstruction
 from sltoolkit.data.samples import Split
 from sltoolkit.data.targets import label_targets
-from sltoolkit.protocols import UShaped, Vanilla
+from sltoolkit.protocols import UShaped
 from sltoolkit.referee import baselines, scoring
 from sltoolkit.referee import judge as referee
 from sltoolkit.referee.baselines import image_baselines
@@ -23,18 +23,6 @@ from sltoolkit.referee.judge import judge
 from sltoolkit.referee.scoring import Scored
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
-
-
-@pytest.fixture(scope="module")
-def undefended() -> Victim:
-    """One victim for tests that only look."""
-    return victim()
-
-
-@pytest.fixture(scope="module")
-def private_labels() -> Victim:
-    """A victim whose client does not hold the labels."""
-    return victim(protocol=Vanilla(labels_at="server"))
 
 
 def test_the_prior_alone_gains_nothing(undefended: Victim) -> None:

@@ -127,20 +127,6 @@ def test_a_run_prints_and_records_what_it_found(tmp_path: Path) -> None:
     assert found[1][6] == "0.1 |"
 
 
-def test_a_scale_says_setting_by_setting_what_it_does_otherwise() -> None:
-    paper = {"name": "a", "data": {"train": 9, "aux": 3}, "attack": [{"name": "x", "lr": 0.1}]}
-    small = {
-        "name": "b", "data": {"train": 5, "aux": 3}, "seeds": [0],
-        "attack": [{"name": "x", "steps": 2}, {"name": "x", "steps": 4}],
-    }  # fmt: skip
-    assert differences(small, paper) == [
-        "data.train = 5 (9)", "seeds = [0] (default)", "attack.x.steps = 2 (default)",
-        "attack.x#2.name = x (default)", "attack.x#2.steps = 4 (default)",
-        "attack.x.lr = default (0.1)",
-    ]  # fmt: skip
-    assert differences(paper, paper) == []
-
-
 def test_only_reproductions_are_recorded(tmp_path: Path) -> None:
     text = TOY[: TOY.index("[scale.small]")].replace("[reproduction]", "[x]")
     done = CliRunner().invoke(app, ["bench", str(written(tmp_path, text)), "--record"])
