@@ -82,7 +82,7 @@ def test_what_fails_on_the_pilot_fails_for_all_and_harms_no_other(tmp_path: Path
     assert set(failed["status"]) == {"failed"}
     assert set(failed["victim_seed"]) == {0, 1}
     assert failed["reason"].str.contains("its rehearsal on the pilot victim failed: SpecErr").all()
-    assert failed["reason"].str.contains("give the attack's open parameters").all()
+    assert failed["reason"].str.contains("give values to the attack's open parameters").all()
 
 
 def test_the_pilot_comes_first_and_cells_that_take_over_its_choice_wait_for_it(
