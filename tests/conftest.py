@@ -49,7 +49,5 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def dcor() -> ModuleType:
-    """The library dcor, not compiled, because compiling takes seconds and saves milliseconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NUMBA_DISABLE_JIT", "1")
-        return import_module("dcor")
+    """The library dcor, imported by the tests that need it, since it compiles for half a minute."""
+    return import_module("dcor")
