@@ -9,6 +9,7 @@ from typing import Any
 import pooch
 import pytest
 import torch
+from filelock import FileLock
 
 pytest.register_assert_rewrite("support")  # a failing check says what it compared
 
@@ -48,6 +49,10 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def dcor() -> ModuleType:
-    """The library dcor, imported by the tests that need it, since it compiles for half a minute."""
-    return import_module("dcor")
+def dcor(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The library dcor, imported by the tests that need it, since it compiles for half a minute.
+
+    One test worker at a time, because two that write one compiler cache crash each other.
+    """
+    with FileLock(tmp_path_factory.getbasetemp().parent / "dcor.lock"):
+        return import_module("dcor")
