@@ -76,8 +76,9 @@ def train(
     """Train a split model.
 
     Args:
-        model: a registered name, your own `nn.Module` (a copy is trained, from the weights that it
-            has), or a function that makes one (it is called for every seed).
+        model: a registered name, your own `nn.Module` (a copy is trained, and every client starts
+            from the weights that it has), or a function that makes one (it is called for every
+            seed; clients whose networks are private draw their own weights, but for frozen ones).
         data: a split, or the name of a data set.
         cut: the block after which the client's part ends; a list of blocks for a protocol with
             more than two parts.
@@ -122,7 +123,7 @@ def train(
     rng = Stream(seed).child("victim")
     with rng.child("init").scope():
         whole = models.whole(model, shape=data.shape, classes=len(data.classes))
-    parts = tuple(p.to(device) for p in models.cut(whole, cut))
+    parts = tuple(p.to(device) for p in models.verified_cut(whole, cut, data.private_train.x))
     placed = with_format(parts, data.to(device), training)
     shards = shards_of(placed, protocol, partition, rng)
     held = placed.private_train if protocol.alike else shards[0]
@@ -130,6 +131,7 @@ def train(
     run = seat_parties(
         parts, placed, protocol=protocol, defense=defense, training=training, rng=rng,
         partition=partition, wire=Wire(codec=reducer.begin() if reducer else None),
+        given=isinstance(model, nn.Module),
     )  # fmt: skip
     attached = [open_listener(x, run, seed=attacker_seed, grants=grants) for x in listeners]
     if active is not None:
@@ -220,7 +222,7 @@ def frozen(
     transcript = Transcript(_recording(held, defense, targets, 1))
     run = seat_parties(
         parts, data, protocol=protocol, defense=defense, training=None,
-        rng=rng, ears=[transcript],
+        rng=rng, ears=[transcript], given=True,
     )  # fmt: skip
     losses = run_phases(run, 1)
     recipe = recipe_of(

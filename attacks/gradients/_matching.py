@@ -96,13 +96,12 @@ class Matching:
         if self._steps == 1:
             only: dict[str, Tensor] = slope(self._weights, x, y)
             return {n: only[n] for n in self._names}
-        weights, way = self._weights, dict.fromkeys(self._weights, torch.zeros((), device=x.device))
+        weights, names = self._weights, self._names  # frozen weights are not among the names
+        way = dict.fromkeys(names, torch.zeros((), device=x.device))
         for _ in range(self._steps):
             now = slope(weights, x, y)
-            way = {
-                n: self._training.momentum * way[n] + now[n] + decay * w for n, w in weights.items()
-            }
-            weights = {n: w - lr * way[n] for n, w in weights.items()}
+            way = {n: self._training.momentum * way[n] + now[n] + decay * weights[n] for n in names}
+            weights = {**weights, **{n: weights[n] - lr * way[n] for n in names}}
         scale = lr * self._steps
         before = self._weights
         return {n: (before[n] - weights[n]) / scale - decay * before[n] for n in self._names}
@@ -157,13 +156,15 @@ def sole_labels(updates: Updates, task: Task) -> Tensor | None:
     times the features. So if no feature is negative (behind a ReLU or a sigmoid), only the label's
     row has a negative sum.
 
-    Returns None if a group holds several samples, or if the network has no last linear layer.
+    Returns None if a group holds several samples, or if the network has no last linear layer that
+    learns.
     """
     if updates.batch != 1:
         return None
     gradients = updates.gradients()
-    ends = [n for n, g in gradients.items() if g.dim() == 3 and g.shape[1] == task.classes]
-    if not ends:
+    weights = updates.network.named_parameters()
+    ends = [n for n, w in weights if w.dim() == 2 and w.shape[0] == task.classes]
+    if not ends or ends[-1] not in gradients:
         return None
     bias = gradients.get(ends[-1].removesuffix("weight") + "bias")
     return (gradients[ends[-1]].sum(2) if bias is None else bias).argmin(1)

@@ -95,6 +95,11 @@ def _first(updates: Updates, task: Task) -> str:
             "first_layer needs a network that begins with a linear layer on all inputs, and this "
             f"one begins with {type(first).__name__}: use inverting_gradients"
         )
+    if not first.weight.requires_grad or not getattr(first.bias, "requires_grad", True):
+        raise SpecError(
+            "first_layer divides the gradients of the first layer, and this one is frozen, so no "
+            "gradient of it is sent: use inverting_gradients"
+        )
     if first.bias is None:
         raise SpecError("first_layer divides by the first layer's bias gradient: it has no bias")
     if not _takes_inputs(updates.network, first, task):

@@ -43,7 +43,7 @@ def _check(recipe: Table) -> None:
     if recipe["checkpoint"] is not None:
         load_weights(whole, recipe["checkpoint"])
     with at("model.cut"):
-        parts = models.cut(whole, given["cut"])
+        parts = models.verified_cut(whole, given["cut"], given["data"].private_train.x)
     split, protocol = given["data"], given["protocol"]
     with at("protocol"):
         held = shards_of(split, protocol, given["partition"], Stream(0))[0]

@@ -148,7 +148,7 @@ def _from_checkpoint(recipe: Table) -> Victim:
     given = arguments(recipe)
     whole = given["model"]()
     load_weights(whole, recipe["checkpoint"])
-    client, server, *tail = models.cut(whole, given["cut"])
+    client, server, *tail = models.verified_cut(whole, given["cut"], given["data"].private_train.x)
     return api.frozen(
         client, server, given["data"], tail=tail[0] if tail else None,
         **{k: given[k] for k in ("protocol", "defense", "seed", "targets", "device")},

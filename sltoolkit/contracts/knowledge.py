@@ -66,7 +66,7 @@ class Updates:
     client: Callable[[Tensor, Tensor, Stream], Mapping[str, Tensor]] | None
 
     def gradients(self) -> dict[str, Tensor]:
-        """Gradients by parameter, (G, ...), averaged over releases.
+        """Gradients by parameter that learns, (G, ...), averaged over releases.
 
         If weights were heard, they are estimated by (before - after) / (lr * steps). After one step
         of SGD this is the gradient itself (weight decay is subtracted), after several steps roughly
@@ -77,8 +77,8 @@ class Updates:
             return mean
         way = self.training.lr * self.steps
         decay = self.training.weight_decay if self.training.optimizer == "sgd" else 0.0
-        before = {name: weight.detach() for name, weight in self.network.named_parameters()}
-        return {n: (before[n] - after) / way - decay * before[n] for n, after in mean.items()}
+        before = {n: w.detach() for n, w in self.network.named_parameters() if w.requires_grad}
+        return {n: (w - mean[n]) / way - decay * w for n, w in before.items() if n in mean}
 
     def about(self, x: Tensor, y: Tensor, rng: Stream) -> "Updates":
         """What would have been heard of the attacker's own samples, x (N, ...) and y (N,).

@@ -14,7 +14,7 @@ def resize(module: nn.Module, x: Tensor, rng: Stream) -> nn.Module:
     """A copy of `module` that takes inputs like `x`, (B, ...).
 
     A linear layer whose inputs have another size now gets that size, and weights drawn anew; every
-    other layer must take what it gets, and keeps its weights.
+    other layer must take what it gets, and keeps its weights. A frozen layer is never drawn anew.
 
     Args:
         module: a network.
@@ -22,7 +22,7 @@ def resize(module: nn.Module, x: Tensor, rng: Stream) -> nn.Module:
         rng: the stream in whose scope the pass runs and new weights are drawn.
 
     Raises:
-        SpecError: if a layer other than a linear one doesn't fit.
+        SpecError: if a layer other than a linear one doesn't fit, or a frozen one.
     """
     fitted = copy.deepcopy(module)
     modes = {layer: layer.training for layer in fitted.modules()}
@@ -63,6 +63,12 @@ def reinitialize(module: nn.Module) -> None:
 def _resize(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
     if not isinstance(layer, nn.Linear) or inputs[0].shape[-1] == layer.in_features:
         return
+    if not layer.weight.requires_grad:
+        raise SpecError(
+            f"a frozen linear layer expects {layer.in_features} inputs and would get "
+            f"{inputs[0].shape[-1]}, for which its weights would be drawn anew: let it learn "
+            "(requires_grad_(True)), or give every party the inputs that it expects"
+        )
     layer.in_features = inputs[0].shape[-1]
     layer.weight = nn.Parameter(layer.weight.new_empty(layer.out_features, layer.in_features))
     layer.reset_parameters()

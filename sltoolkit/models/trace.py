@@ -5,6 +5,7 @@ the only value that later operations need: a skip connection across the cut, the
 or a size computed early would be a second one.
 """
 
+import copy
 import inspect
 import random
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from sltoolkit.errors import SpecError
+from sltoolkit.models.changes import changes, state_of
 from sltoolkit.streams import Stream
 
 # Errors that tracing arbitrary code was seen to raise; for most, fx has no error of its own.
@@ -155,25 +157,20 @@ def is_leaf(module: nn.Module) -> bool:
 
 
 def trace(module: nn.Module) -> Traced:
-    """The graph of `module`, which is left as it was.
+    """The graph of `module`, which is left as it was: copies of it are traced.
 
     Raises:
         SpecError: if its computation depends on values, on the training flag outside submodules,
-            or on random numbers drawn outside submodules, or takes or returns several values.
+            or on random numbers drawn outside submodules, if it takes or returns several values, or
+            changes its own tensors or numbers.
     """
     name = type(module).__name__
-    flags = [(m, m.training) for m in module.modules()]
     traced = {}
     for training in (True, False):
         try:
-            for m, _ in flags:
-                m.training = training
-            traced[training] = _trace(module)
+            traced[training] = _trace(module, training=training)
         except FAILURES as error:
             raise SpecError(f"torch.fx can't trace {name}: {error}; {ADVICE}") from error
-        finally:
-            for m, flag in flags:
-                m.training = flag
     if str(traced[True].output.graph) != str(traced[False].output.graph):
         raise SpecError(
             f"{name} computes something else in training mode outside its submodules (such as "
@@ -182,18 +179,23 @@ def trace(module: nn.Module) -> Traced:
     return traced[module.training]
 
 
-def _trace(module: nn.Module) -> Traced:
-    tracer = _Tracer()
-    before = set(vars(module))
+def _trace(module: nn.Module, *, training: bool) -> Traced:
+    tracer, replica = _Tracer(), copy.deepcopy(module)
+    for m in replica.modules():
+        m.training = training
+    before, known = state_of(replica), set(vars(replica))
     with Stream(0).scope():  # restores the generators
         state = torch.get_rng_state().tolist(), random.getstate()
-        graph = tracer.trace(module, concrete_args=_defaults(module))
+        graph = tracer.trace(replica, concrete_args=_defaults(replica))
         drawn = state != (torch.get_rng_state().tolist(), random.getstate())
-    constants = {key: getattr(module, key) for key in set(vars(module)) - before}
-    for key in constants:
-        delattr(module, key)
     if drawn:
         raise ValueError("its forward draws random numbers that tracing would freeze")
+    if changed := changes(before, replica):
+        raise ValueError(
+            f"its forward changes {', '.join(changed)} of the module itself, which tracing would "
+            "freeze at one value"
+        )
+    constants = {key: getattr(replica, key) for key in set(vars(replica)) - known}
     *nodes, last = graph.nodes
     output = last.args[0]
     if not isinstance(output, fx.Node):
@@ -215,6 +217,9 @@ def _defaults(module: nn.Module) -> dict[str, Any]:
     """The optional arguments of `forward`, which are traced at their defaults."""
     parameters = list(inspect.signature(module.forward).parameters.values())
     required = [p for p in parameters if p.default is p.empty]
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        starred = ", ".join(map(str, parameters))
+        raise TypeError(f"its forward({starred}) takes any number of inputs, not one: name them")
     if len(required) != 1 or required[0] is not parameters[0]:
         raise TypeError(f"its forward takes {len(required)} inputs, not one")
     return {p.name: p.default for p in parameters[1:]}

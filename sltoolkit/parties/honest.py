@@ -1,6 +1,6 @@
 """The honest parties; a malicious party is another implementation of the same interface."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, final
 
@@ -99,14 +99,18 @@ class _Network:
         if self.learning and not self.deferred and self.optimizer is not None:
             self.optimizer.step()
 
-    def gradients(self) -> list[Tensor]:
-        """The gradients at its weights, zero where there is none."""
-        return [torch.zeros_like(w) if w.grad is None else w.grad for w in self.weights]
+    def gradients(self) -> dict[int, Tensor]:
+        """The gradients by the numbers of the weights that learn, zero where there is none."""
+        return {
+            j: torch.zeros_like(w) if w.grad is None else w.grad
+            for j, w in enumerate(self.weights)
+            if w.requires_grad
+        }
 
-    def follow(self, gradients: Sequence[Tensor]) -> None:
-        """Step along these gradients, one per weight, instead of those at its weights."""
-        for weight, gradient in zip(self.weights, gradients, strict=True):
-            weight.grad = gradient
+    def follow(self, gradients: Mapping[int, Tensor]) -> None:
+        """Step along these gradients, by numbers of weights, instead of those at its weights."""
+        for j, gradient in gradients.items():
+            self.weights[j].grad = gradient
         if self.learning and self.optimizer is not None:
             self.optimizer.step()
 

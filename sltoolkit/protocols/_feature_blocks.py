@@ -33,7 +33,8 @@ class FeatureBlocks(Protocol):
     The last axis of the inputs (the columns of an image) is dealt out in blocks. Party 0 has the
     seat `client`, the others are `partner1`, `partner2`, ... Every party has its own network, with
     its own weights from the start: a copy of the first part in which linear layers have the size
-    that the party's block needs. All parties see the same samples in the same order.
+    that the party's block needs. Weights that were given (a network object, a frozen layer) are
+    kept where they fit. All parties see the same samples in the same order.
 
     Attackers meet all parties as one client. It takes whole inputs and releases the smashed data of
     all parties joined along the last axis, each defended by its own party.

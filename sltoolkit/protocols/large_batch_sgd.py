@@ -2,7 +2,8 @@
 
 In every step each client computes the gradient of the whole network on its own batch. The server
 averages the gradients, weighted by the batches' sizes, and every client steps along the mean: one
-step on the union of the batches. Per client and step 2N numbers travel, for N parameters. The
+step on the union of the batches. Per client and step 2N numbers travel, for N parameters that learn
+(frozen ones have no gradient). The
 clients' optimizers see the same gradients, so their weights stay alike. BatchNorm's running
 statistics are averaged after every epoch.
 
@@ -90,18 +91,18 @@ def _send_gradients(me: Member, wire: Wire, turn: Turn) -> dict[str, Tensor]:
             g, src=me.seat, dst=SERVER, kind="weight_grad", turn=turn, name=f"{i}.{j}"
         )
         for i, network in enumerate(_networks(me))
-        for j, g in enumerate(network.gradients())
+        for j, g in network.gradients().items()
     }
 
 
 def _follow(me: Member, mean: Mapping[str, Tensor], wire: Wire, turn: Turn) -> None:
     """Send a client the mean gradients; it steps along them."""
     for i, network in enumerate(_networks(me)):
-        names = [name for name in mean if name.startswith(f"{i}.")]
-        network.follow([
-            wire.send(mean[n], src=SERVER, dst=me.seat, kind="weight_grad", turn=turn, name=n)
-            for n in names
-        ])  # fmt: skip
+        names = {int(n.removeprefix(f"{i}.")): n for n in mean if n.startswith(f"{i}.")}
+        network.follow({
+            j: wire.send(mean[n], src=SERVER, dst=me.seat, kind="weight_grad", turn=turn, name=n)
+            for j, n in names.items()
+        })  # fmt: skip
 
 
 def _share_buffers(cast: Cast, clock: Clock) -> None:

@@ -17,7 +17,8 @@ from torch import Tensor
 from sltoolkit.contracts.attack import Role
 from sltoolkit.contracts.grants import Holdings
 from sltoolkit.errors import SpecError, lookup
-from sltoolkit.models.resize import reinitialize, resize
+from sltoolkit.models.given import redraw
+from sltoolkit.models.resize import resize
 from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.protocols._conversation import answer
 from sltoolkit.protocols._exchange import Exchange
@@ -81,9 +82,9 @@ class MultiTask(FeatureBlocks):
         seat = Seat(f"server{t}") if t else SERVER
         rng = init_stream(casting, str(seat))
         rest = resize(casting.parts[1], joined, rng)
-        if t:  # every task starts from its own weights
+        if t and not casting.given:  # every task starts from its own weights
             with rng.scope():
-                reinitialize(rest)
+                redraw(rest)
         return casting.server(seat, rest)
 
     def epoch(self, cast: Cast, clock: Clock, phase: PhaseName) -> None:

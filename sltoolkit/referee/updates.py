@@ -7,7 +7,7 @@ all of it.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
@@ -36,8 +36,8 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
     """The updates of these samples in groups of `targets.batch`; every attack gets the same.
 
     Raises:
-        ThreatModelError: if no seat hears a client's updates in the victim's protocol, or the
-            victim was trained elsewhere.
+        ThreatModelError: if no seat hears a client's updates in the victim's protocol, the victim
+            was trained elsewhere, or all of the client's weights are frozen.
         SpecError: if the samples don't fill the last group, or the learning rate is 0.
     """
     protocol, member = victim.protocol, victim.client
@@ -47,10 +47,17 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
             "large_batch_sgd, splitfed_v1 or splitfed_v2"
         )
     training = _training(victim)
-    parts = (member.client, victim.server if member.tail is None else member.tail)
+    deployed = (member.client, victim.server if member.tail is None else member.tail)
+    parts = tuple(_learning(part, f"{i}.", member.frozen) for i, part in enumerate(deployed))
+    own = parts[: 1 if member.tail is None else 2]
+    if not any(weight.requires_grad for part in own for weight in part.parameters()):
+        raise ThreatModelError(
+            "all weights of this victim's clients are frozen, so no update says anything: attack "
+            "what they release, or let some weights learn (requires_grad_(True))"
+        )
     program = _Program(
         protocol=protocol.alone(),
-        parts=tuple(copy.deepcopy(p).requires_grad_(True) for p in parts),
+        parts=parts,
         defense=copy.deepcopy(victim.configured_defense),
         learned={
             name: copy.deepcopy(module.state_dict())  # the program is handed to attackers
@@ -68,6 +75,14 @@ def released_updates(victim: Victim, samples: Samples, targets: Targets) -> Upda
         steps=getattr(protocol, "local_epochs", 1), training=training,
         client=program if whole else None,
     )  # fmt: skip
+
+
+def _learning(part: nn.Module, prefix: str, frozen: Collection[str]) -> nn.Module:
+    """A copy whose weights learn, but for those that were frozen in training, too."""
+    learning = copy.deepcopy(part)
+    for name, weight in learning.named_parameters():
+        weight.requires_grad_(prefix + name not in frozen)
+    return learning
 
 
 def _training(victim: Victim) -> Training:

@@ -67,7 +67,7 @@ def layout_of(party: HonestClient | HonestServer | HonestMiddle) -> Layout:
     if party.wrapped:
         raise _unknown(optimizer, "wraps another one")
     for weight in party.weights:
-        weight.grad = torch.zeros_like(weight)
+        weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
     optimizer.step()
     state = optimizer.state_dict()["state"]
     for name, value in ((n, v) for slots in state.values() for n, v in slots.items()):

@@ -55,7 +55,8 @@ def seated(recipe: Table, *, device: torch.device) -> tuple[Run, int]:
     rng = Stream(given["seed"]).child("victim")
     with rng.child("init").scope():
         whole = given["model"]()
-    parts = tuple(part.to(device) for part in models.cut(whole, given["cut"]))
+    parts = models.verified_cut(whole, given["cut"], given["data"].private_train.x)
+    parts = tuple(part.to(device) for part in parts)
     data = with_format(parts, given["data"].to(device), training)
     reducer: Reducer | None = given["reducer"]
     run = seat_parties(

@@ -8,7 +8,7 @@ with the clients and persist.
 
 Floating-point buffers (BatchNorm's running statistics) are averaged like weights. Integer buffers
 (BatchNorm's batch counter) take the largest of the clients' values, since a mean of counters counts
-nothing.
+nothing. Frozen weights (`requires_grad=False`) stay as they are: no mean's rounding moves them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from sltoolkit.models.given import frozen_weights
 from sltoolkit.parties.honest import HonestServer
 from sltoolkit.training.member import Host, Member
 from sltoolkit.wire.message import FED, Kind, Seat
@@ -36,6 +37,7 @@ class Averager:
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         self._common = [_copied(network.state_dict()) for network in networks]
+        self._frozen = [frozen_weights(network) for network in networks]
         self._collected: list[tuple[int, list[State]]] = []
 
     @property
@@ -60,7 +62,11 @@ class Averager:
         """Average what was collected in this round; if nothing was, change nothing."""
         if self._collected:
             counts, states = zip(*self._collected, strict=True)
-            self._common = [average(each, counts) for each in zip(*states, strict=True)]
+            means = [average(each, counts) for each in zip(*states, strict=True)]
+            self._common = [
+                {**mean, **{name: old[name] for name in frozen}}
+                for mean, old, frozen in zip(means, self._common, self._frozen, strict=True)
+            ]
         self._collected = []
 
     def install(self, me: Member) -> None:
@@ -93,6 +99,7 @@ class Copies:
         # a server that was taken over has no network to average
         self._networks = [h.party.module for h in hosts if isinstance(h.party, HonestServer)]
         self._before = _copied(self._networks[0].state_dict()) if self._networks else {}
+        self._frozen = frozen_weights(self._networks[0]) if self._networks else frozenset()
         self._counted: list[tuple[State, int]] = []
 
     def count(self, i: int, samples: int) -> None:
@@ -103,7 +110,8 @@ class Copies:
     def close(self) -> None:
         """Give all copies the weighted mean of those that count; if none does, undo the round."""
         states, counts = [s for s, _ in self._counted], [n for _, n in self._counted]
-        common = average(states, counts) if states else self._before
+        mean = average(states, counts) if states else self._before
+        common = {**mean, **{name: self._before[name] for name in self._frozen}}
         for network in self._networks:
             load(network, common)
 

@@ -11,7 +11,7 @@ from torch import nn
 from sltoolkit.contracts.defense import Defense, NoDefense, PartySetup, Task
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import SpecError
-from sltoolkit.models.resize import reinitialize
+from sltoolkit.models.given import redraw
 from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.parties.sampling import Shuffled
 from sltoolkit.parties.settings import Training
@@ -38,6 +38,7 @@ class Casting:
         rng: the victim's root stream.
         wire: the wire between the parties.
         alike: whether all clients end up with one network, so that they also start with one.
+        given: whether the weights of the parts were given, so that every client starts from them.
     """
 
     parts: tuple[nn.Module, ...]
@@ -48,6 +49,7 @@ class Casting:
     rng: Stream
     wire: Wire
     alike: bool
+    given: bool = False
 
     def cast(
         self, *, clients: Sequence[Member], servers: Sequence[Host], hops: Sequence[Host] = (),
@@ -79,11 +81,11 @@ class Casting:
         rng = self.rng.child(f"client{k}")
         samples = self.shards[k] if samples is None else samples
         initial = tuple(networks)
-        if k > 0 and not self.alike:  # private networks start differently
+        if k > 0 and not (self.alike or self.given):  # private networks start differently
             initial = copy.deepcopy(initial)
             with rng.child("init").scope():
                 for module in initial:
-                    reinitialize(module)
+                    redraw(module)
         head, *tails = (copy.deepcopy(module) for module in initial)
         own = guard(self.defense, rng.child("defense"))
         setup = own.begin(

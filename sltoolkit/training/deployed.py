@@ -28,6 +28,7 @@ class Deployed:
         samples: the private training samples it held.
         hops: networks of other clients that the smashed data pass before the server, in order.
         reducer: the lossy codec that smashed data pass on each link; None without a codec.
+        frozen: its weights that never learn, by name behind the number of their network.
     """
 
     client: nn.Module
@@ -36,6 +37,7 @@ class Deployed:
     samples: Samples
     hops: tuple[nn.Module, ...] = ()
     reducer: Reducer | None = None
+    frozen: frozenset[str] = frozenset()
 
     def smash(self, x: Tensor, rng: Stream, *, hops: int = 0) -> tuple[Tensor, Tensor]:
         """Smashed data (B, ...) without and with the defense, as released for inputs.

@@ -7,6 +7,7 @@ from torch import nn
 
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.data.samples import Samples
+from sltoolkit.models.given import frozen_weights
 from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.parties.sampling import Sampler
 from sltoolkit.parties.stages import Middle, Server
@@ -62,6 +63,9 @@ class Member:
             tail=None if behind is None else settle(self.initial[1], behind),
             defense=self.defense.inner if isinstance(self.defense, Guarded) else self.defense,
             samples=samples,
+            frozen=frozenset(
+                f"{i}.{name}" for i, n in enumerate(self.initial) for name in frozen_weights(n)
+            ),
         )
 
 

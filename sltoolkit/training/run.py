@@ -56,6 +56,7 @@ def seat_parties(
     ears: Sequence[Ear] = (),
     partition: Partition | None = None,
     wire: Wire | None = None,
+    given: bool = False,
 ) -> Run:
     """Seat honest parties with copies of the parts; without `training` no party ever learns.
 
@@ -69,6 +70,8 @@ def seat_parties(
         ears: the ears that hear the wire.
         partition: which client holds which samples; `Dealt` by default.
         wire: the wire between the parties; by default one within this process.
+        given: whether the weights of the parts were given; then every client starts from them.
+            Otherwise, clients after the first draw weights of their own where networks are private.
 
     Raises:
         ProtocolError: if the number of parts or clients doesn't fit, or BatchNorm would get a
@@ -85,6 +88,7 @@ def seat_parties(
     casting = Casting(
         parts=parts, data=data, shards=shards, defense=defense, training=training, rng=rng,
         wire=(wire or Wire()).with_ears(ears), alike=protocol.alike,
+        given=given,
     )  # fmt: skip
     cast = protocol.cast(casting)
     first = protocol.deploy(cast, data.private_train[:0])[0][0]

@@ -79,7 +79,7 @@ GAUSSIAN_NOISE = {
 
 VANILLA = {
     *GROUND, "contracts.attack", "contracts.chain", "contracts.defense", "contracts.grants",
-    "contracts.knowledge",
+    "contracts.knowledge", "models.given",
     "contracts.outcomes", "data.samples", "models.resize", "parameters.grids", "parties.honest",
     "parties.received", "parties.sampling", "parties.settings", "parties.stages",
     "privacy.guarantee", "protocols._conversation", "protocols._holdings", "protocols._relay",

@@ -28,7 +28,6 @@ class _StarArguments(nn.Module):
         return out
 
 
-@open_fault("the client indexes the batch: its parts use the first sample alone")
 def test_a_forward_with_star_arguments_is_cut_rightly_or_refused() -> None:
     model, x = _StarArguments().eval(), torch.rand(5, 1, 8, 8)
 
@@ -51,7 +50,6 @@ class _WarmsUp(nn.Module):
         return out
 
 
-@open_fault("what forward counts is a constant in the parts")
 def test_a_buffer_that_forward_changes_changes_in_the_parts_or_is_refused() -> None:
     model, x = _WarmsUp(), torch.rand(2, 1, 8, 8)
     twin = copy.deepcopy(model)
@@ -64,7 +62,6 @@ def test_a_buffer_that_forward_changes_changes_in_the_parts_or_is_refused() -> N
             torch.testing.assert_close(parts(x), twin(x), rtol=0, atol=0)
 
 
-@open_fault("tracing runs forward on the user's own model")
 def test_cutting_leaves_the_model_as_it_is() -> None:
     model = _WarmsUp()
 

@@ -146,3 +146,12 @@ def test_reinitializing_draws_every_weight_from_the_scope() -> None:
     zeros, ones = drawn(0, torch.zeros_like), drawn(0, torch.ones_like)
     assert differences(zeros, ones) == []  # nothing is left of what was there
     assert differences(zeros, drawn(1, torch.zeros_like)) != []
+
+
+def test_a_frozen_layer_is_not_drawn_anew_for_another_size() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(9, 4), nn.Linear(4, 2))
+    net[1].requires_grad_(False)
+
+    assert torch.equal(flat(resize(net, torch.rand(2, 3, 3), Stream(0))), flat(net))
+    with pytest.raises(SpecError, match=r"frozen linear layer expects 9 inputs and would get 6"):
+        resize(net, torch.rand(2, 3, 2), Stream(0))

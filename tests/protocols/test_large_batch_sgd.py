@@ -16,8 +16,13 @@ from support.tiny import ADAM, SGD, close, flat
 from support.tiny import data as tiny_data
 from torch import Tensor, nn
 
+from sltoolkit.contracts.defense import NoDefense
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import LargeBatchSGD
+from sltoolkit.streams import Stream
+from sltoolkit.testing.ears import RecordingEar
+from sltoolkit.training.phases import run_phases
+from sltoolkit.training.run import seat_parties
 
 pytestmark = pytest.mark.golden
 
@@ -60,3 +65,37 @@ def test_one_full_batch_step_of_all_clients_is_one_large_batch_step(clients: int
 
 def test_a_defense_of_smashed_data_is_refused_where_none_are_sent() -> None:
     check_defense_of_smashed_data_is_refused(LargeBatchSGD(clients=2))
+
+
+@pytest.mark.parametrize("training", [SGD, ADAM], ids=["sgd", "adam"])
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_frozen_weights_neither_move_nor_travel(
+    training: Training, batch_size: int, frozen: str
+) -> None:
+    given = parts()
+    for part in given:
+        for name, weight in part.named_parameters():
+            weight.requires_grad_(not name.endswith(frozen))
+    log = RecordingEar()
+    seated = seat_parties(
+        given, tiny_data(), protocol=LargeBatchSGD(clients=3),
+        training=replace(training, batch_size=batch_size, weight_decay=0.1),
+        defense=NoDefense(), rng=Stream(0), ears=[log],
+    )  # fmt: skip
+
+    run_phases(seated, 2)
+
+    for k, me in enumerate(seated.cast.clients):
+        assert me.tail is not None
+        for before, after in zip(given, (me.party.module, me.tail.module), strict=True):
+            moved = dict(after.named_parameters())
+            for name, weight in before.named_parameters():
+                assert torch.equal(moved[name], weight) is name.endswith(frozen), (k, name)
+    learning = {
+        f"{i}.{j}"
+        for i, part in enumerate(given)
+        for j, (name, _) in enumerate(part.named_parameters())
+        if not name.endswith(frozen)
+    }
+    assert {m.name for m in log.messages if m.kind == "weight_grad"} == learning

@@ -233,3 +233,64 @@ def test_a_clients_program_holds_copies_of_what_its_defense_learned() -> None:
         assert torch.equal(w, kept[name])
         w.zero_()
     assert all(torch.equal(w, kept[name]) for name, w in own.state_dict().items())
+
+
+# ---- frozen weights ------------------------------------------------------------------------------
+
+
+def _partly_frozen(*frozen: str) -> nn.Sequential:
+    network = toys.network(dropout=0.0)
+    for name, weight in network.named_parameters():
+        weight.requires_grad_(not name.startswith(frozen))
+    return network
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [sl.LargeBatchSGD(clients=2), sl.FedAvg(clients=2), sl.FedAvg(clients=2, local_epochs=4)],
+    ids=["large_batch_sgd", "fedavg", "fedavg-4-steps"],
+)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_frozen_weights_have_no_gradient_and_the_truth_explains_the_others(
+    protocol: Any, batch: int
+) -> None:
+    victim = sl.train(
+        _partly_frozen("conv.", "head.weight"), toys.split(), cut=toys.CUT, protocol=protocol,
+        training=SGD, targets=replace(toys.TARGETS, batch=batch),
+    )  # fmt: skip
+    updates, samples = heard_of(victim)
+
+    gradients = updates.gradients()
+
+    assert victim.client.frozen == {"0.conv.weight", "0.conv.bias", "1.head.weight"}
+    names = {name for name, _ in updates.network.named_parameters()}
+    assert set(gradients) == names - victim.client.frozen
+    matching = Matching(updates, name="it")
+    found = matching.of_many(*in_groups(updates, samples, toys.CLASSES))
+    assert cosine_distance(found, matching.heard).abs().max() < 2e-5
+
+
+def test_a_client_that_never_learns_sends_no_update() -> None:
+    victim = sl.train(
+        _partly_frozen(""), toys.split(), cut=toys.CUT, protocol=sl.FedAvg(clients=2),
+        training=SGD, targets=toys.TARGETS,
+    )  # fmt: skip
+
+    with pytest.raises(ThreatModelError, match="all weights of this victim's clients are frozen"):
+        heard_of(victim)
+
+
+def test_an_attack_on_a_frozen_first_or_last_layer_says_what_it_lacks() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))
+    for frozen, attack, reason in (
+        (1, sl.FirstLayer(), "this one is frozen"),
+        (3, sl.IDLG(), "no such layer"),
+    ):
+        network.requires_grad_(True)
+        network[frozen].requires_grad_(False)
+        victim = sl.train(
+            network, toys.split(), cut=1, protocol=sl.FedAvg(clients=2),
+            training=replace(SGD, momentum=0.0), targets=replace(toys.TARGETS, batch=1),
+        )  # fmt: skip
+        with pytest.raises(SpecError, match=reason):
+            sl.attack(victim, attack, grants={"updates"})

@@ -44,6 +44,18 @@ def test_the_layout_is_that_of_the_real_state_after_a_step(training: dict[str, A
     assert all(t.is_meta for t in tensors)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_frozen_weights_have_no_state_and_are_not_decayed(optimizer: str) -> None:
+    training = {"optimizer": optimizer, "momentum": 0.9, "weight_decay": 0.1}
+    absent = party(**training)
+    frozen, _ = absent.weights
+    frozen.requires_grad_(False)
+    before = frozen.clone()
+
+    assert set(layout_of(absent)) == {1}
+    assert torch.equal(frozen, before)
+
+
 def test_a_party_that_never_learns_has_no_layout() -> None:
     assert layout_of(HonestClient(nn.Linear(3, 2), None, Stream(0))) == {}
 

@@ -99,6 +99,21 @@ def test_where_nobody_stayed_copies_are_as_before_the_round() -> None:
     assert values(hosts) == [1.0, 1.0]
 
 
+def test_no_rounding_moves_frozen_weights() -> None:
+    hosts = [host(0.1) for _ in range(3)]
+    for each in hosts:
+        each.party.module.requires_grad_(False)  # type: ignore[union-attr]
+    state = hosts[0].party.module.state_dict()  # type: ignore[union-attr]
+    assert not torch.equal(average([state] * 3, [1, 2, 4])["weight"], state["weight"])
+    copies = Copies(hosts)
+    for i, samples in enumerate((1, 2, 4)):
+        copies.count(i, samples=samples)
+
+    copies.close()
+
+    assert values(hosts) == values([host(0.1)] * 3)
+
+
 @pytest.mark.golden
 def test_averages_are_weighted_and_leave_counters_whole() -> None:
     states = [
