@@ -102,12 +102,13 @@ def train(
         The victim: deployed networks, transcript, utility.
 
     Raises:
+        DataError: if aux holds private records, or parts share a source id or a group.
         SpecError: for an unknown name or a cut that doesn't fit.
         ThreatModelError: before any training, if a listener or a hijacker asks for what its seat
             doesn't hold and the experiment doesn't grant.
         ProtocolError: if the parts don't fit the protocol, or the training diverges.
     """
-    data = datasets.load(data) if isinstance(data, str) else data
+    data = _disjoint(data)
     protocol = named(protocol, PROTOCOLS, "protocol")
     if not protocol.learns:
         raise SpecError(
@@ -202,8 +203,11 @@ def frozen(
         seed: the seed of the defense's noise.
         targets: which records attacks will be asked about.
         device: where to compute.
+
+    Raises:
+        DataError: as `train`.
     """
-    data = (datasets.load(data) if isinstance(data, str) else data).to(device)
+    data = _disjoint(data).to(device)
     targets = targets or Targets()
     defense = NoDefense() if defense is None else named(defense, DEFENSES, "defense")
     usual = "vanilla" if tail is None else "u_shaped"
@@ -262,6 +266,13 @@ def attack(
         verdict = judge(victim, attack, seed=seed, grants=grants, targets=targets, role=role)
     found = verdict_columns(victim.configured_defense, attack, verdict)
     return Result(identity={**attempt, **found}, verdict=verdict)
+
+
+def _disjoint(data: Split | str) -> Split:
+    """The split, or the data set of a name; refused if the attacker owns private records."""
+    data = datasets.load(data) if isinstance(data, str) else data
+    datasets.check_disjoint(data)
+    return data
 
 
 def _model_name(model: models.Model) -> str:

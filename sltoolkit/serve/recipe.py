@@ -8,6 +8,7 @@ import torch
 from sltoolkit import models
 from sltoolkit.bench import recipes
 from sltoolkit.bench.spec import Spec, Table
+from sltoolkit.data import check_disjoint
 from sltoolkit.errors import SpecError
 from sltoolkit.streams import Stream
 from sltoolkit.training.run import Run, seat_parties, with_format
@@ -44,7 +45,7 @@ def seated(recipe: Table, *, device: torch.device) -> tuple[Run, int]:
 
     Raises:
         SpecError: if the recipe is wrong, or its protocol trains nothing.
-        DataError: if the data are missing or too small.
+        DataError: if the data are missing or too small, or aux holds private records.
         ProtocolError: if the parties don't fit together.
     """
     given: dict[str, Any] = recipes.arguments(recipe)
@@ -56,6 +57,7 @@ def seated(recipe: Table, *, device: torch.device) -> tuple[Run, int]:
     with rng.child("init").scope():
         whole = given["model"]()
     parts = tuple(part.to(device) for part in models.cut(whole, given["cut"]))
+    check_disjoint(given["data"])
     data = with_format(parts, given["data"].to(device), training)
     reducer: Reducer | None = given["reducer"]
     run = seat_parties(
