@@ -30,6 +30,7 @@ from sltoolkit.errors import SpecError
 from sltoolkit.parties.settings import Training
 from sltoolkit.progress import watch, watch_rehearsals
 from sltoolkit.protocols import PROTOCOLS, Protocol
+from sltoolkit.referee.intact import intact
 from sltoolkit.referee.judge import judge
 from sltoolkit.referee.listening import open_listener, seize
 from sltoolkit.referee.mount import STANDARD_GRANTS
@@ -107,6 +108,7 @@ def train(
         ThreatModelError: before any training, if a listener or a hijacker asks for what its seat
             doesn't hold and the experiment doesn't grant.
         ProtocolError: if the parts don't fit the protocol, or the training diverges.
+        TamperingError: if a listener or a hijacker changed the referee's own functions.
     """
     data = _disjoint(data)
     protocol = named(protocol, PROTOCOLS, "protocol")
@@ -137,7 +139,8 @@ def train(
         attached.append(seize(active, run, seed=attacker_seed, grants=grants))
     run.cast.wire = run.cast.wire.with_ears([transcript, *(ear for _, ear in attached)])
     start = time.perf_counter()
-    with watch_rehearsals(rehearsing):
+    hearing = [type(each.attack).__name__ for each, _ in attached]
+    with watch_rehearsals(rehearsing), intact(" and ".join(hearing) or "the training"):
         losses = run_phases(run, training.epochs, progress)
     recipe = recipe_of(
         model=_model_name(model), dataset=data.name, split=_digests(data), cut=cut,
@@ -259,6 +262,7 @@ def attack(
             its progress, it is called only at the end.
 
     Raises:
+        TamperingError: if the attack changed the referee's own functions, so its result is void.
         ThreatModelError: if a grant is missing, or a listener didn't hear this victim's training.
     """
     attempt = attempt_columns(victim, attack, seed=seed, targets=targets or victim.targets)
