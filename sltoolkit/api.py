@@ -30,6 +30,7 @@ from sltoolkit.errors import SpecError
 from sltoolkit.parties.settings import Training
 from sltoolkit.progress import watch, watch_rehearsals
 from sltoolkit.protocols import PROTOCOLS, Protocol
+from sltoolkit.referee.intact import intact
 from sltoolkit.referee.judge import judge
 from sltoolkit.referee.listening import open_listener, seize
 from sltoolkit.referee.mount import STANDARD_GRANTS
@@ -103,12 +104,14 @@ def train(
         The victim: deployed networks, transcript, utility.
 
     Raises:
+        DataError: if aux holds private records, or parts share a source id or a group.
         SpecError: for an unknown name or a cut that doesn't fit.
         ThreatModelError: before any training, if a listener or a hijacker asks for what its seat
             doesn't hold and the experiment doesn't grant.
         ProtocolError: if the parts don't fit the protocol, or the training diverges.
+        TamperingError: if a listener or a hijacker changed the referee's own functions.
     """
-    data = datasets.load(data) if isinstance(data, str) else data
+    data = _disjoint(data)
     protocol = named(protocol, PROTOCOLS, "protocol")
     if not protocol.learns:
         raise SpecError(
@@ -138,7 +141,8 @@ def train(
         attached.append(seize(active, run, seed=attacker_seed, grants=grants))
     run.cast.wire = run.cast.wire.with_ears([transcript, *(ear for _, ear in attached)])
     start = time.perf_counter()
-    with watch_rehearsals(rehearsing):
+    hearing = [type(each.attack).__name__ for each, _ in attached]
+    with watch_rehearsals(rehearsing), intact(" and ".join(hearing) or "the training"):
         losses = run_phases(run, training.epochs, progress)
     recipe = recipe_of(
         model=_model_name(model), dataset=data.name, split=_digests(data), cut=cut,
@@ -204,8 +208,11 @@ def frozen(
         seed: the seed of the defense's noise.
         targets: which records attacks will be asked about.
         device: where to compute.
+
+    Raises:
+        DataError: as `train`.
     """
-    data = (datasets.load(data) if isinstance(data, str) else data).to(device)
+    data = _disjoint(data).to(device)
     targets = targets or Targets()
     defense = NoDefense() if defense is None else named(defense, DEFENSES, "defense")
     usual = "vanilla" if tail is None else "u_shaped"
@@ -257,6 +264,7 @@ def attack(
             its progress, it is called only at the end.
 
     Raises:
+        TamperingError: if the attack changed the referee's own functions, so its result is void.
         ThreatModelError: if a grant is missing, or a listener didn't hear this victim's training.
     """
     attempt = attempt_columns(victim, attack, seed=seed, targets=targets or victim.targets)
@@ -264,6 +272,13 @@ def attack(
         verdict = judge(victim, attack, seed=seed, grants=grants, targets=targets, role=role)
     found = verdict_columns(victim.configured_defense, attack, verdict)
     return Result(identity={**attempt, **found}, verdict=verdict)
+
+
+def _disjoint(data: Split | str) -> Split:
+    """The split, or the data set of a name; refused if the attacker owns private records."""
+    data = datasets.load(data) if isinstance(data, str) else data
+    datasets.check_disjoint(data)
+    return data
 
 
 def _model_name(model: models.Model) -> str:

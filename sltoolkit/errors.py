@@ -7,6 +7,7 @@ SLToolkitError
 ├── SpecError          an experiment description or an argument is wrong
 ├── ThreatModelError   an attack asks for more than its seat holds
 ├── ProtocolError      the parties of a run don't fit together
+├── TamperingError     a plug-in changed the referee, so its result is void
 ├── DataError          a data set is missing, corrupt or too small
 └── StoreError         a result store can't be read or written
 ```
@@ -33,6 +34,10 @@ class ThreatModelError(SLToolkitError):
 
 class ProtocolError(SLToolkitError):
     """The parties of a run don't fit together."""
+
+
+class TamperingError(SLToolkitError):
+    """A plug-in changed the referee's own functions, so its result is void."""
 
 
 class DataError(SLToolkitError):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sltoolkit.data.overlap import copied_rows
 from sltoolkit.data.pool import PARTS, Pool
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import DataError
@@ -89,7 +90,9 @@ def with_foreign_aux(data: Split, other: Pool, *, count: int, seed: int = 0) -> 
 
 
 def check_disjoint(data: Split) -> None:
-    """Check that no source id and no group is in two parts, also in splits of your own making.
+    """Check that parts share no source id, no group, and that aux holds no copy of a private row.
+
+    `train` and `frozen` check every split, also one of your own making.
 
     Raises:
         DataError: naming the parts and what they share.
@@ -103,6 +106,13 @@ def check_disjoint(data: Split) -> None:
                     f"{data.name}: {shared} samples of {one} share {what} with {other}: an "
                     "attacker must not own what it is asked to recover; split by source and group"
                 )
+    copies = copied_rows(data.aux, data.private_train, data.private_holdout)
+    if copies:
+        raise DataError(
+            f"{data.name}: {copies} of {len(data.aux)} samples of aux equal private ones, value by "
+            "value, under other ids: an attacker must not own what it is asked to recover; take "
+            "these rows out of aux"
+        )
 
 
 def _take(

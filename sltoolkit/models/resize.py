@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sltoolkit.errors import SpecError
+from sltoolkit.models.normed import reset_derived
 from sltoolkit.streams import Stream
 
 
@@ -50,14 +51,32 @@ def reinitialize(module: nn.Module) -> None:
 
     A weight that its layer can't reset itself (for example a custom `nn.Parameter`) is drawn from a
     normal distribution, so that nothing of what it learned is left.
+
+    Raises:
+        SpecError: if a layer's `reset_parameters` fails.
     """
-    for layer in module.modules():
-        reset = getattr(layer, "reset_parameters", None)
-        if callable(reset):
-            reset()
-            continue
-        for weight in layer.parameters(recurse=False):
-            nn.init.normal_(weight, std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 1.0)
+    drawn: set[nn.Module] = set()
+    for name, layer in module.named_modules():
+        if callable(getattr(layer, "reset_parameters", None)):
+            drawn |= _reset(layer, name)
+        elif layer not in drawn:
+            for weight in layer.parameters(recurse=False):
+                draw_normal(weight)
+
+
+def draw_normal(weight: Tensor) -> None:
+    """Draw a weight anew, with the variance that keeps the scale of its inputs."""
+    nn.init.normal_(weight, std=weight[0].numel() ** -0.5 if weight.dim() > 1 else 1.0)
+
+
+def _reset(layer: nn.Module, name: str) -> set[nn.Module]:
+    try:
+        return reset_derived(layer)
+    except Exception as e:
+        raise SpecError(
+            f"{name or 'the network'} ({type(layer).__name__}) can't be drawn anew, because its "
+            f"reset_parameters fails: {e!r}; give it one that needs no arguments"
+        ) from e
 
 
 def _resize(layer: nn.Module, inputs: tuple[Any, ...]) -> None:

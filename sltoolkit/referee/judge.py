@@ -11,11 +11,13 @@ from torch import Tensor
 from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.contracts.attack import AnyAttack, Attack, Role
 from sltoolkit.contracts.grants import view_of
+from sltoolkit.contracts.knowledge import Release
 from sltoolkit.contracts.outcomes import AttributeGuess, Outcome, Reconstruction
 from sltoolkit.data.samples import Samples
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.referee.baselines import baselines_of, image_scores
+from sltoolkit.referee.intact import intact
 from sltoolkit.referee.mount import STANDARD_GRANTS, mount_attack, refuse_unsuited
 from sltoolkit.referee.scoring import progress, score
 from sltoolkit.referee.sources import trained_sources
@@ -40,6 +42,8 @@ class Verdict:
         retrieval_score: metric -> mean score of the retrieval attack, which hears the wire and is
             shown for comparison.
         releases: how many releases of one private record the attack received.
+        queries: how many inputs the release oracle answered for the attack, rehearsal included;
+            each repeat counts.
         seconds: wall time of the attack, rehearsal included. For a listener or a hijacker it is
             the time after the training.
         peak_mb: peak memory of the process so far, in MB.
@@ -54,6 +58,7 @@ class Verdict:
     baselines: Mapping[str, Mapping[str, float]]
     retrieval_score: Mapping[str, float]
     releases: int
+    queries: int
     seconds: float
     peak_mb: float
 
@@ -79,6 +84,7 @@ def judge(
         role: the seat; by default the first of the attack's roles that holds what it needs.
 
     Raises:
+        TamperingError: if the attack changed the referee's own functions.
         ThreatModelError: if a grant is missing, or a listener didn't hear this victim's training.
     """
     targets = targets or victim.targets
@@ -90,10 +96,13 @@ def judge(
     view: Any = view_of(attack.view, mount.filled, trained_sources(victim, asked, mount, noise))
     rng = Stream(seed).child("attacker").fresh(name)
     start = time.perf_counter()
-    outcome, before = _outcome(victim, attack, view, rng)
+    with intact(name):
+        outcome, before = _outcome(victim, attack, view, rng)
     seconds = time.perf_counter() - start
+    queries = _queries(view)
     truth = _truth(asked, attack, outcome, victim.data.private_holdout)
-    scored = score(outcome, truth)
+    with intact(name):  # a stolen model runs while it is scored
+        scored = score(outcome, truth)
     baselines, retrieval_score = baselines_of(victim, attack, mount, targets, outcome, truth)
     heard_training = not isinstance(attack, Attack)
     return Verdict(
@@ -106,6 +115,7 @@ def judge(
         baselines=baselines,
         retrieval_score=retrieval_score,
         releases=victim.recipe.epochs if heard_training else targets.releases,
+        queries=queries,
         seconds=seconds,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
@@ -145,6 +155,11 @@ def _outcome(
         )
     with attached.rng.fresh("finish").scope():  # the same outcome however often it is asked
         return attached.listener_state.finish(view), attached.grants
+
+
+def _queries(view: Any) -> int:
+    release = getattr(view, "release", None)
+    return release.queries if isinstance(release, Release) else 0
 
 
 def _truth(asked: Asked, attack: AnyAttack, outcome: Outcome, held_out: Samples) -> Truth:

@@ -11,7 +11,7 @@ from sltoolkit.contracts.defense import Defense, PartySetup, Task
 from sltoolkit.contracts.knowledge import Aux, Hints
 from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import ThreatModelError
-from sltoolkit.models.resize import reinitialize
+from sltoolkit.models.redraw import redraw
 from sltoolkit.parties.sampling import Shuffled
 from sltoolkit.referee.mount import Mount
 from sltoolkit.referee.truth import Asked
@@ -46,7 +46,7 @@ def knowledge_sources(
     def fresh_client(stream: Stream) -> nn.Module:
         client = copy.deepcopy(initial).requires_grad_(True).train()
         with stream.scope():
-            reinitialize(client)
+            redraw(client)
         return client
 
     def mechanism(stream: Stream) -> Defense:

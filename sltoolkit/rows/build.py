@@ -87,6 +87,7 @@ def verdict_columns(defense: Defense, attack: AnyAttack, verdict: Verdict) -> Co
         "knowledge": "+".join(verdict.knowledge),
         "tuned": tuned_text(verdict.outcome.tuned),
         "releases": verdict.releases,
+        "queries": verdict.queries,
         "seconds": verdict.seconds,
         "peak_mb": verdict.peak_mb,
         **environment(),

@@ -160,6 +160,13 @@ class Row:
     releases: Annotated[float, Column("releases of one record that the attacker received")] = (
         math.nan
     )
+    queries: Annotated[
+        float,
+        Column(
+            "inputs that the release oracle answered for the attack, rehearsal included; each "
+            "repeat counts"
+        ),
+    ] = math.nan
     seconds: Annotated[float, Column("wall time of the attack", "s")] = math.nan
     peak_mb: Annotated[float, Column("peak memory of the process so far", "MB")] = math.nan
     sltoolkit: Annotated[str | None, Column("version of sltoolkit")] = None

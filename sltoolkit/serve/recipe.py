@@ -8,6 +8,7 @@ import torch
 from sltoolkit import models
 from sltoolkit.bench import recipes
 from sltoolkit.bench.spec import Spec, Table
+from sltoolkit.data import check_disjoint
 from sltoolkit.errors import SpecError
 from sltoolkit.streams import Stream
 from sltoolkit.training.run import Run, seat_parties, with_format
@@ -44,7 +45,7 @@ def seated(recipe: Table, *, device: torch.device) -> tuple[Run, int]:
 
     Raises:
         SpecError: if the recipe is wrong, or its protocol trains nothing.
-        DataError: if the data are missing or too small.
+        DataError: if the data are missing or too small, or aux holds private records.
         ProtocolError: if the parties don't fit together.
     """
     given: dict[str, Any] = recipes.arguments(recipe)
@@ -55,6 +56,7 @@ def seated(recipe: Table, *, device: torch.device) -> tuple[Run, int]:
     rng = Stream(given["seed"]).child("victim")
     with rng.child("init").scope():
         whole = given["model"]()
+    check_disjoint(given["data"])
     parts = models.verified_cut(whole, given["cut"], given["data"].private_train.x)
     parts = tuple(part.to(device) for part in parts)
     data = with_format(parts, given["data"].to(device), training)

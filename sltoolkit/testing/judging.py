@@ -1,5 +1,7 @@
 """Attacks on victims of the suite, run by the referee with every grant that they can use."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -7,7 +9,7 @@ from sltoolkit.api import attack as attack_and_judge
 from sltoolkit.contracts.attack import AnyAttack, Attack, Family, Role
 from sltoolkit.contracts.grants import needs
 from sltoolkit.contracts.outcomes import Outcome
-from sltoolkit.errors import ThreatModelError
+from sltoolkit.errors import TamperingError, ThreatModelError
 from sltoolkit.protocols import Protocol
 from sltoolkit.referee.judge import judge
 from sltoolkit.referee.mount import mount_attack
@@ -42,13 +44,29 @@ def mountable(attack: AnyAttack, protocol: Protocol) -> bool:
 
 def outcome_of(attack: AnyAttack, victim: Victim) -> Outcome:
     """The attack's outcome for the victim's own targets."""
-    return judge(victim, attack, seed=3, grants=granted(attack)).outcome
+    with leaving_the_referee():
+        return judge(victim, attack, seed=3, grants=granted(attack)).outcome
+
+
+@contextmanager
+def leaving_the_referee() -> Iterator[None]:
+    """The body's attack leaves the referee's own functions as they are."""
+    try:
+        yield
+    except TamperingError as e:
+        raise AssertionError(str(e)) from e
+
+
+def check_leaves_referee(attack: AnyAttack, victim: Victim) -> None:
+    """An attack leaves the referee's functions and its registry of metrics as they are."""
+    outcome_of(attack, victim)
 
 
 def check_well_formed(victim: Victim, attack: AnyAttack) -> None:
     """The referee can judge the attack on the targets that it was asked about."""
     name = type(attack).__name__
-    verdict = attack_and_judge(victim, attack, grants=granted(attack)).verdict
+    with leaving_the_referee():
+        verdict = attack_and_judge(victim, attack, grants=granted(attack)).verdict
     assert verdict.scores, f"{name} can't be judged: no metric applies to its outcome"
     for metric, scores in verdict.scores.items():
         assert bool(scores.isfinite().all()), f"{name} has no finite {metric}"

@@ -34,7 +34,6 @@ class _KeepsTheFreshClient(sl.Attack[_ArchitectureView]):
         return Reconstruction(images=torch.zeros(view.smashed.shape[1], 1, 8, 8))
 
 
-@open_fault("weights under torch.nn.utils.spectral_norm are not drawn anew")
 def test_the_architecture_alone_holds_no_weight_of_the_victim() -> None:
     def network() -> nn.Module:
         normed = nn.utils.spectral_norm(nn.Conv2d(1, 8, 3, padding=1))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.scripted_attacks import Says, ToyView, mean_of_aux
+from support.scripted_attacks import Asks, QueryView, Says, ToyView, mean_of_aux
 from support.toys import TARGETS, victim
 from torch import Tensor
 
@@ -62,6 +62,28 @@ def test_repeated_releases_reach_the_attack_with_fresh_noise() -> None:
     assert heard[0].shape == (3, 6, 4, 8, 8)
     assert not torch.equal(heard[0][0], heard[0][1])
     assert torch.equal(heard[0], heard[1])  # the same draw for every attack and attacker seed
+
+
+@pytest.mark.parametrize(("inputs", "repeats"), [(0, 1), (1, 1), (5, 1), (3, 4)])
+def test_queries_to_the_release_oracle_are_a_column(inputs: int, repeats: int) -> None:
+    def ask(view: QueryView) -> Outcome:
+        if inputs:
+            view.release(view.aux.x[:inputs], repeats=repeats)
+        return Reconstruction(images=view.aux.x[:6])
+
+    found = attack(victim(), Asks(answer=ask)).rows()
+
+    assert set(found["queries"]) == {inputs * repeats}
+
+
+def test_an_attack_without_the_oracle_asks_nothing() -> None:
+    assert set(attack(victim(), Says(answer=mean_of_aux)).rows()["queries"]) == {0}
+
+
+def test_a_rehearsal_asks_the_same_oracle() -> None:
+    given = attack(victim(), Decoder.smoke()).verdict.queries
+    assert given > 0
+    assert attack(victim(), Decoder()).verdict.queries > given
 
 
 def test_one_attacker_seed_one_outcome() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Task
-from sltoolkit.contracts.knowledge import Aux
+from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.streams import Stream
 
@@ -54,6 +54,33 @@ class SaysLabels(Says):
 
     family: ClassVar[Family] = "labels"
     view: ClassVar[type] = NothingButTask
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QueryView:
+    """A view with the release oracle."""
+
+    smashed: Tensor
+    aux: Aux
+    release: Release
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asks(Attack[QueryView]):
+    """Hands back the outcome that it was given, which may query the deployed client."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    family: ClassVar[Family] = "reconstruction"
+    view: ClassVar[type] = QueryView
+    citation: ClassVar[str] = "nobody 2026"
+
+    answer: Callable[[QueryView], Outcome]
+
+    def run(self, view: QueryView, *, rng: Stream) -> Outcome:
+        """The outcome that it was given."""
+        return self.answer(view)
 
 
 def mean_of_aux(view: ToyView) -> Outcome:

@@ -1,7 +1,8 @@
 """Attacks that cheat, each in a way that was seen or is tempting, and an honest attack."""
 
 import gc
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 import torch
@@ -11,6 +12,7 @@ from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.contracts.outcomes import Outcome, Reconstruction
+from sltoolkit.metrics import METRICS
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
 from sltoolkit.wire.turn import Turn
@@ -86,6 +88,42 @@ class LooksAround(Toy):
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
         """Gray images if garbage collection is on."""
         return resized(torch.tensor([0.5 * gc.isenabled()], device=view.smashed.device), view)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PatchesRegistry(Toy):
+    """Puts a metric that is always satisfied into the registry."""
+
+    def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
+        """Gray images, which the new metric calls perfect."""
+        kind: Any = replace(METRICS["mse"], function=lambda x, y: x.new_zeros(len(x)).double())
+        METRICS.update(mse=kind)  # type: ignore[attr-defined]
+        return resized(torch.tensor([0.5], device=view.smashed.device), view)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TurnsMetric(Toy):
+    """Turns a metric's direction, so that an error counts as a leak."""
+
+    def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
+        """Images far off, which now leak most."""
+        object.__setattr__(METRICS["mse"], "higher_is_more_leak", True)
+        return resized(torch.tensor([1e3], device=view.smashed.device), view)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class PatchesReferee(Toy):
+    """Lets the referee score something else than what it handed back."""
+
+    def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
+        """Gray images, in whose place the referee would score the truth."""
+        referee: Any = sys.modules["sltoolkit.referee.judge"]
+        honest = referee.score
+        referee.score = lambda _, truth: honest(Reconstruction(images=truth.x), truth)
+        return resized(torch.tensor([0.5], device=view.smashed.device), view)
 
 
 @final

@@ -20,6 +20,7 @@ from sltoolkit.testing import (
     check_protocol,
     defenses,
     facts,
+    judging,
     outcomes,
     protocols,
     sources,
@@ -111,6 +112,10 @@ def _varies(kind: Any) -> None:
     outcomes.check_determinism(kind(), victims.trained(victims.usual, defended=False))
 
 
+def _tampers(kind: Any) -> None:
+    judging.check_leaves_referee(kind(), victims.trained(victims.usual, defended=False))
+
+
 def _overhears(kind: Any) -> None:
     listening.check_alone_or_not(kind, kind())
 
@@ -132,6 +137,9 @@ ATTACKS: tuple[Cheat, ...] = (
     Cheat(attacks.RebuildsVictimStream, _interferes, UNGRANTED),
     Cheat(attacks.DrawsFromVictimStream, _interferes, UNGRANTED),
     Cheat(attacks.ReadsLiveDefense, _interferes_with_memory, UNGRANTED, victim=_remembering),
+    Cheat(attacks.PatchesRegistry, _tampers, r"void: .*METRICS\.mse of the referee changed"),
+    Cheat(attacks.TurnsMetric, _tampers, r"void: .*higher_is_more_leak of the referee changed"),
+    Cheat(attacks.PatchesReferee, _tampers, r"void: .*judge\.score of the referee changed"),
     Cheat(attacks.SeedsItself, _varies, "two outcomes"),
     Cheat(attacks.Remembers, _varies, "keeps something"),
     Cheat(
