@@ -44,6 +44,7 @@ from sltoolkit.training.deployed import accuracy
 from sltoolkit.training.measured import measure
 from sltoolkit.training.phases import Progress, deploy, phase_of_epochs, run_phases
 from sltoolkit.training.recipe import Recipe
+from sltoolkit.training.releases import releases_heard
 from sltoolkit.training.run import Run, seat_parties, shards_of, with_format
 from sltoolkit.training.victim import AttachedListener, Victim
 from sltoolkit.wire.codec import Reducer
@@ -309,6 +310,7 @@ def _victim(
         configured_defense=run.defense,
         targets=targets,
         attached=tuple(attached),
+        releases_heard=releases_heard(run),
     )
 
 

@@ -16,8 +16,9 @@ training epochs, repeated queries) equal one release with sigma / sqrt(k); `guar
 is left after any number of them. Nothing is gained from subsampling, because the receiver sees
 which batch held the example.
 
-Clip and noise act in every phase. A client that trains with BatchNorm is refused, because one
-example would change the smashed data of its whole batch, which this sensitivity doesn't cover.
+Clip and noise act in every phase. A client that mixes the examples of a batch is refused
+(`sltoolkit.training.mixing` measures it), because one example would change the smashed data of its
+whole batch, which this sensitivity doesn't cover.
 
 Source: Dwork and Roth 2014 (clip and Gaussian mechanism), Balle and Wang 2018 (calibration).
 Departures: none; this is the plain mechanism, not a particular paper's variant of it.
@@ -28,11 +29,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sltoolkit.contracts.defense import Defense, PartySetup
+from sltoolkit.contracts.defense import Defense
 from sltoolkit.defenses.smashed._noise import gaussian_like, measured_std
-from sltoolkit.errors import SpecError
 from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.privacy import Guarantee, compose, epsilon_of, noise_for
 from sltoolkit.wire.turn import Turn
@@ -52,6 +52,7 @@ class DPActivations(Defense):
         "(ICML, arXiv:1805.06530)"
     )
     strength: ClassVar[str] = "epsilon"
+    post_processes: ClassVar[bool] = True
 
     epsilon: Annotated[
         float, Parameter("privacy parameter of one release; smaller is more private", above=0)
@@ -69,25 +70,13 @@ class DPActivations(Defense):
         super().__post_init__()
         self.sigma = 2 * self.clip * noise_for(self.epsilon, self.delta)
 
-    def begin(self, setup: PartySetup) -> PartySetup:
-        """Check that the client's examples don't mix.
-
-        Raises:
-            SpecError: if the client trains with BatchNorm.
-        """
-        layers = setup.module.modules()
-        mixes = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in layers)
-        if setup.side == "client" and setup.optimizer is not None and mixes:
-            raise SpecError(
-                "DPActivations: the client network trains with BatchNorm, which mixes the "
-                "examples of a batch, so that no release is about one example alone; "
-                "use GroupNorm, or cut before the first BatchNorm"
-            )
-        return setup
-
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """Clip each example, and add fresh noise."""
         return clipped(z, self.clip) + self.sigma * gaussian_like(z, turn.rng)
+
+    def up_to_guarantee(self, z: Tensor, turn: Turn) -> Tensor:
+        """The clipped examples: noise would round a faint mixture of them away."""
+        return clipped(z, self.clip)
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
         """What holds after `releases` releases of one example; None for no release.

@@ -39,6 +39,7 @@ class GaussianNoise(Defense):
         "neural networks (arXiv:2104.05743), with Gaussian noise"
     )
     strength: ClassVar[str] = "std"
+    post_processes: ClassVar[bool] = True
 
     std: Annotated[
         float, Parameter("standard deviation of the noise, in units of the smashed data", least=0)

@@ -38,6 +38,7 @@ class LaplaceNoise(Defense):
         "neural networks (arXiv:2104.05743)"
     )
     strength: ClassVar[str] = "scale"
+    post_processes: ClassVar[bool] = True
 
     scale: Annotated[
         float, Parameter("the Laplace distribution's b, in units of the smashed data", least=0)

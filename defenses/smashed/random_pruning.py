@@ -42,6 +42,7 @@ class RandomPruning(Defense):
         "neural networks (CVPR, arXiv:2012.11025), random baseline"
     )
     strength: ClassVar[str] = "ratio"
+    post_processes: ClassVar[bool] = True
     per_batch: ClassVar[bool] = True
 
     ratio: Annotated[float, Parameter("fraction of channels set to 0", least=0, below=1)] = 0.5

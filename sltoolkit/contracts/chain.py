@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
+import torch
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, PartySetup
@@ -49,11 +50,31 @@ class Chain(Defense):
             setup = PartySetup(**{**vars(link.begin(own)), "rng": setup.rng})
         return setup
 
+    @property
+    def post_processes(self) -> bool:  # type: ignore[override]
+        """Whether every link that changes smashed data needs nothing else for it."""
+        return all(map(_post_processes, self.links))
+
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
-        """Pass smashed data through the links in order."""
+        """Pass smashed data through the links in order.
+
+        Links that only post-process a guaranteed release get no inputs, labels or ids, so that
+        they can do nothing else.
+        """
+        held = self._guaranteed()
         for i, link in enumerate(self.links):
-            z = link.smash(z, _own(turn, i))
+            blind = held is not None and i > held and _changes_smashed(link)
+            z = link.smash(z, _own(_blind(turn) if blind else turn, i))
         return z
+
+    def up_to_guarantee(self, z: Tensor, turn: Turn) -> Tensor:
+        """What the link with the guarantee makes of what the links before it send."""
+        held = self._guaranteed()
+        if held is None:
+            return self.smash(z, turn)
+        for i, link in enumerate(self.links[:held]):
+            z = link.smash(z, _own(turn, i))
+        return self.links[held].up_to_guarantee(z, _own(turn, held))
 
     def labels(self, y: Tensor, turn: Turn) -> Tensor:
         """Pass labels through the links in order."""
@@ -88,13 +109,26 @@ class Chain(Defense):
             link.step(_own(turn, i))
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
-        """The guarantee with the smallest epsilon among those of the links; None if none has one.
+        """The smallest epsilon among the links whose guarantee the chain keeps; None without any.
 
-        Each link's guarantee holds for the chain: links after it only post-process a private
-        release, and links before it only change what it clips.
+        Links before such a link only change what it clips. Links after it must post-process: a
+        later link whose `smash` may read inputs or labels, or has learned from them, voids the
+        guarantee. A link with a `smash` of its own is taken for such a one unless it declares
+        `post_processes`.
         """
-        held = [link.guarantee(releases=releases, delta=delta) for link in self.links]
-        return min((g for g in held if g is not None), key=lambda g: g.epsilon, default=None)
+        held = self._guaranteed()
+        return None if held is None else self.links[held].guarantee(releases=releases, delta=delta)
+
+    def _guaranteed(self) -> int | None:
+        """The position of the link whose guarantee the chain states."""
+        stated = {}
+        for i in reversed(range(len(self.links))):
+            found = self.links[i].guarantee(releases=1, delta=1e-5)
+            if found is not None:
+                stated[i] = found.epsilon
+            if not _post_processes(self.links[i]):
+                break
+        return min(stated, key=lambda i: stated[i], default=None)
 
     def learned(self) -> Mapping[str, nn.Module]:
         """The networks of all links; a name begins with the link's position."""
@@ -107,6 +141,19 @@ class Chain(Defense):
     def evidence(self, clean: Tensor, sent: Tensor) -> Mapping[str, float]:
         """The effect of the whole chain; that of a single link is not visible from outside."""
         return Defense.evidence(self, clean, sent)
+
+
+def _changes_smashed(link: Defense) -> bool:
+    return type(link).smash is not Defense.smash
+
+
+def _post_processes(link: Defense) -> bool:
+    return link.post_processes or not _changes_smashed(link)
+
+
+def _blind(turn: Turn) -> Turn:
+    """The turn without anything about the batch's records."""
+    return replace(turn, x=None, y=None, ids=torch.full_like(turn.ids, -1))
 
 
 def _own(turn: Turn, i: int) -> Turn:

@@ -73,6 +73,11 @@ class Defense:
     """Whether it acts through training, so that a network trained elsewhere can't use it."""
     per_batch: ClassVar[bool] = False
     """Whether the examples of a batch share what it draws when deployed (for example, one mask)."""
+    post_processes: ClassVar[bool] = False
+    """Whether `smash` needs nothing but `z` and fresh draws: no inputs, no labels, nothing learned.
+
+    Behind a link with a guarantee, a chain hands such a defense no inputs, labels or ids.
+    """
     phases: ClassVar[tuple[Phase, ...]] = (Phase("train"),)
 
     def __post_init__(self) -> None:
@@ -118,6 +123,14 @@ class Defense:
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
         """What is formally guaranteed after `releases` releases of one sample; None if nothing."""
         return None
+
+    def up_to_guarantee(self, z: Tensor, turn: Turn) -> Tensor:
+        """What `smash` makes of `z` (B, ...) up to the step that the guarantee is about.
+
+        The harness measures on it that the examples of a batch don't mix: row i must depend on
+        example i alone. A defense without steps that stand apart needs no method of its own.
+        """
+        return self.smash(z, turn)
 
     def learned(self) -> Mapping[str, nn.Module]:
         """The defense's own networks by name; they are stored and sent with the client's."""

@@ -18,7 +18,7 @@ Only the noise ratio r matters. Alternatives that are not used:
 import math
 from collections.abc import Callable
 
-from scipy.special import log_ndtr
+from scipy.special import erfcx, log_ndtr
 
 from sltoolkit.errors import SpecError
 
@@ -28,7 +28,7 @@ def delta_of(epsilon: float, noise_ratio: float) -> float:
 
     Args:
         epsilon: at least 0.
-        noise_ratio: sigma / Delta, at least 1e-100.
+        noise_ratio: sigma / Delta, at least 1e-150.
 
     Raises:
         SpecError: an argument is outside its range.
@@ -45,7 +45,7 @@ def epsilon_of(delta: float, noise_ratio: float) -> float:
 
     Args:
         delta: strictly between 0 and 1.
-        noise_ratio: sigma / Delta, at least 1e-100.
+        noise_ratio: sigma / Delta, at least 1e-150.
 
     Raises:
         SpecError: an argument is outside its range.
@@ -63,13 +63,13 @@ def noise_for(epsilon: float, delta: float) -> float:
     It is rounded up: `delta_of(epsilon, noise_for(epsilon, delta)) <= delta`.
 
     Args:
-        epsilon: positive.
+        epsilon: positive, at most 1e280.
         delta: strictly between 0 and 1.
 
     Raises:
         SpecError: an argument is outside its range.
     """
-    _require(math.isfinite(epsilon) and epsilon > 0, "epsilon", "finite and positive", epsilon)
+    _require(0 < epsilon <= 1e280, "epsilon", "positive and at most 1e280", epsilon)
     _require_delta(delta)
     return _least(lambda noise_ratio: _delta(epsilon, noise_ratio) <= delta)
 
@@ -90,11 +90,26 @@ def compose(noise_ratio: float, releases: int) -> float:
 
 
 def _delta(epsilon: float, noise_ratio: float) -> float:
-    # In logarithms: e^epsilon overflows, and so far out the difference of the terms would cancel.
+    # In logarithms: e^epsilon overflows, and so far out the difference of the terms cancels.
     half, shift = 0.5 / noise_ratio, epsilon * noise_ratio
     first = float(log_ndtr(half - shift))
-    second = epsilon + float(log_ndtr(-half - shift))
+    if first == -math.inf:
+        return 0.0
+    second = (
+        epsilon + float(log_ndtr(-half - shift)) if epsilon <= 1e6
+        else _far_out(half, shift)
+    )  # fmt: skip
     return math.exp(first) * -math.expm1(min(second - first, 0.0))
+
+
+def _far_out(half: float, shift: float) -> float:
+    """The sum epsilon + log Phi(-half - shift), for an epsilon so large that it cancels.
+
+    Since 2 half shift = epsilon, and Phi(-t) = exp(-t^2 / 2) erfcx(t / sqrt 2) / 2, it equals
+    log(erfcx((half + shift) / sqrt 2) / 2) - (half - shift)^2 / 2.
+    """
+    apart = half - shift
+    return math.log(float(erfcx((half + shift) / math.sqrt(2))) / 2) - apart * apart / 2
 
 
 def _least(holds: Callable[[float], bool]) -> float:
@@ -112,8 +127,8 @@ def _least(holds: Callable[[float], bool]) -> float:
 
 def _require_ratio(noise_ratio: float) -> None:
     _require(
-        1e-100 <= noise_ratio < math.inf,
-        "noise_ratio", "finite and at least 1e-100", noise_ratio,
+        1e-150 <= noise_ratio < math.inf,
+        "noise_ratio", "finite and at least 1e-150", noise_ratio,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from sltoolkit.data.targets import Targets
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.referee.baselines import baselines_of, image_scores
 from sltoolkit.referee.intact import intact
-from sltoolkit.referee.mount import STANDARD_GRANTS, mount_attack, refuse_unsuited
+from sltoolkit.referee.mount import STANDARD_GRANTS, Mount, mount_attack, refuse_unsuited
 from sltoolkit.referee.scoring import progress, score
 from sltoolkit.referee.sources import trained_sources
 from sltoolkit.referee.truth import Asked, Truth, asked_about, attributed
@@ -42,6 +42,7 @@ class Verdict:
         retrieval_score: metric -> mean score of the retrieval attack, which hears the wire and is
             shown for comparison.
         releases: how many releases of one private record the attack received.
+        seat_releases: how many its seat heard of one private record, training included.
         queries: how many inputs the release oracle answered for the attack, rehearsal included;
             each repeat counts.
         seconds: wall time of the attack, rehearsal included. For a listener or a hijacker it is
@@ -58,6 +59,7 @@ class Verdict:
     baselines: Mapping[str, Mapping[str, float]]
     retrieval_score: Mapping[str, float]
     releases: int
+    seat_releases: int
     queries: int
     seconds: float
     peak_mb: float
@@ -104,7 +106,8 @@ def judge(
     with intact(name):  # a stolen model runs while it is scored
         scored = score(outcome, truth)
     baselines, retrieval_score = baselines_of(victim, attack, mount, targets, outcome, truth)
-    heard_training = not isinstance(attack, Attack)
+    received = _releases_received(victim, attack, mount, targets)
+    in_training = victim.releases_heard[mount.role]
     return Verdict(
         outcome=scored.outcome,
         truth=truth,
@@ -114,7 +117,8 @@ def judge(
         progress=progress(outcome, truth),
         baselines=baselines,
         retrieval_score=retrieval_score,
-        releases=victim.recipe.epochs if heard_training else targets.releases,
+        releases=received,
+        seat_releases=received + (in_training if isinstance(attack, Attack) else 0),
         queries=queries,
         seconds=seconds,
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -138,6 +142,14 @@ def prepare(
     """
     if attack.family == "reconstruction":
         image_scores(victim, mount_attack(attack, victim.protocol, grants, role), victim.targets)
+
+
+def _releases_received(victim: Victim, attack: AnyAttack, mount: Mount, targets: Targets) -> int:
+    """Releases of one private record that the attack received; the record with the most counts."""
+    if isinstance(attack, Attack):
+        return targets.releases
+    answers = targets.releases if "smashed" in mount.filled else 0
+    return victim.releases_heard[mount.role] + answers
 
 
 def _outcome(

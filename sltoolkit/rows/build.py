@@ -10,6 +10,7 @@ from sltoolkit.contracts.attack import AnyAttack, Attack, Listener
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.data.targets import Targets
 from sltoolkit.metrics import METRICS, bootstrap_targets, gain
+from sltoolkit.privacy import Guarantee
 from sltoolkit.referee.judge import Verdict
 from sltoolkit.rows.columns import Row
 from sltoolkit.rows.environment import environment
@@ -78,15 +79,18 @@ def verdict_columns(defense: Defense, attack: AnyAttack, verdict: Verdict) -> Co
         attack: the attack.
         verdict: the attack's judged outcome.
     """
-    guarantee = defense.guarantee(releases=verdict.releases, delta=1e-5)
+    heard = (verdict.releases, verdict.seat_releases)
+    own, seat = (_guarantee(defense, verdict.knowledge, releases=n) for n in heard)
     return {
         "adaptive": _adaptive(attack, verdict.knowledge),
-        "epsilon": None if guarantee is None else guarantee.epsilon,
-        "delta": None if guarantee is None else guarantee.delta,
+        "epsilon": None if own is None else own.epsilon,
+        "seat_epsilon": None if seat is None else seat.epsilon,
+        "delta": None if own is None else own.delta,
         "role": verdict.role,
         "knowledge": "+".join(verdict.knowledge),
         "tuned": tuned_text(verdict.outcome.tuned),
         "releases": verdict.releases,
+        "seat_releases": verdict.seat_releases,
         "queries": verdict.queries,
         "seconds": verdict.seconds,
         "peak_mb": verdict.peak_mb,
@@ -102,6 +106,11 @@ def rows_of(identity: Columns, verdict: Verdict) -> tuple[Row, ...]:
 def tuned_text(tuned: Mapping[str, float | str]) -> str:
     """The parameters that a rehearsal chose, as `lr=0.1,steps=30`."""
     return ",".join(f"{name}={value}" for name, value in sorted(tuned.items()))
+
+
+def _guarantee(defense: Defense, knowledge: Collection[str], *, releases: int) -> Guarantee | None:
+    """What the defense guarantees; nothing where updates, which see raw inputs, were received."""
+    return None if "updates" in knowledge else defense.guarantee(releases=releases, delta=1e-5)
 
 
 def _mounted(attack: AnyAttack) -> str:

@@ -125,7 +125,16 @@ class Row:
     ] = None
     epsilon: Annotated[
         float | None,
-        Column("privacy budget that the defense claims, composed over all releases"),
+        Column(
+            "privacy budget that the defense claims, composed over the releases of a record that "
+            "the attack received"
+        ),
+    ] = None
+    seat_epsilon: Annotated[
+        float | None,
+        Column(
+            "the same over all releases of a record that the attack's seat heard, training included"
+        ),
     ] = None
     delta: Annotated[float | None, Column("delta of that budget")] = None
     role: Annotated[str | None, Column("seat from which the attack was mounted")] = None
@@ -160,6 +169,13 @@ class Row:
     releases: Annotated[float, Column("releases of one record that the attacker received")] = (
         math.nan
     )
+    seat_releases: Annotated[
+        float,
+        Column(
+            "releases of one record that the attack's seat heard, training included, for the "
+            "record that was released most often"
+        ),
+    ] = math.nan
     queries: Annotated[
         float,
         Column(

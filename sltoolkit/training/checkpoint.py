@@ -50,6 +50,7 @@ def victim_record(victim: Victim) -> dict[str, Any]:
         "costs": _costs_record(victim.costs),
         "heterogeneity": victim.heterogeneity,
         "reducer_error": victim.reducer_error,
+        "releases_heard": dict(victim.releases_heard),
     }
 
 
@@ -89,6 +90,7 @@ def restore_victim(
             costs=_costs_from(record["costs"]),
             heterogeneity=record["heterogeneity"],
             reducer_error=record["reducer_error"],
+            releases_heard=record["releases_heard"],
         )
     except (RuntimeError, KeyError, TypeError) as e:
         raise StoreError(f"the stored victim doesn't fit its plan ({e}): delete it") from e

@@ -6,6 +6,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, PartySetup
+from sltoolkit.privacy.guarantee import Guarantee
 from sltoolkit.wire.turn import Turn
 
 
@@ -54,6 +55,15 @@ class Guarded(Defense):
         """What the inner defense does, within the scope of its stream."""
         with self._rng.scope():
             self.inner.step(turn)
+
+    def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
+        """What the inner defense guarantees."""
+        return self.inner.guarantee(releases=releases, delta=delta)
+
+    def up_to_guarantee(self, z: Tensor, turn: Turn) -> Tensor:
+        """What the inner defense does, within the scope of its stream."""
+        with self._rng.scope():
+            return self.inner.up_to_guarantee(z, turn)
 
     def learned(self) -> Mapping[str, nn.Module]:
         """The inner defense's networks, which are handed over with the client's."""

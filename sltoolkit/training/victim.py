@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from sltoolkit.contracts.attack import ListenerState
+from sltoolkit.contracts.attack import ListenerState, Role
 from sltoolkit.contracts.defense import Defense, Task
 from sltoolkit.contracts.knowledge import Release
 from sltoolkit.data.samples import Split
@@ -70,6 +70,7 @@ class Victim:
             clients'; None for a victim that was trained elsewhere.
         reducer_error: relative squared error of the lossy codec on smashed data while training;
             None without a codec.
+        releases_heard: role -> releases in training of the record that its seat heard most often.
         baseline_cache: prior-only baselines, by targets, by whether labels are seen, and by hops.
     """
 
@@ -89,6 +90,7 @@ class Victim:
     attached: tuple[AttachedListener, ...] = ()
     heterogeneity: float | None = None
     reducer_error: float | None = None
+    releases_heard: Mapping[Role, int] = field(default_factory=dict)
     baseline_cache: dict[tuple[Targets, bool, int], Baselines] = field(default_factory=dict)
 
     @property

@@ -5,7 +5,7 @@ sender's weights in `grad_fn`; without a copy, a receiver whose first layer work
 rewrite the sender's tensor and every record of it.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, final
@@ -74,9 +74,10 @@ class Wire:
         self._ears = tuple(ears)
         self._carrier = carrier or InProcess()
         self._bytes: Counter[tuple[Seat, Seat, Kind, int]] = Counter()
+        self._about: defaultdict[Link, Counter[int]] = defaultdict(Counter)
 
     def with_ears(self, ears: Sequence[Ear]) -> "Wire":
-        """A wire with these ears, the same codec and carrier, and no bytes counted."""
+        """A wire with these ears, the same codec and carrier, and nothing counted."""
         return Wire(ears, codec=self.codec, carrier=self._carrier)
 
     def error(self, kind: Kind) -> float | None:
@@ -94,6 +95,10 @@ class Wire:
     def bytes(self) -> Counter[Link]:
         """Payload bytes sent so far, by link."""
         return by_link(self.tolls)
+
+    def most_about_one_record(self, link: Link) -> int:
+        """Messages of smashed data sent on a link so far about the record that it had most of."""
+        return max(self._about[link].values(), default=0)
 
     def send(
         self, t: Tensor, *, src: Seat, dst: Seat, kind: Kind, turn: Turn, name: str = ""
@@ -120,6 +125,8 @@ class Wire:
             t, size, here = self.codec.send(t, route=route, content=content, carry=carry)
             arrived = t if here else torch.empty_like(t, device="meta")
         self._bytes[src, dst, kind, turn.epoch] += size
+        if kind == "smashed":
+            self._about[Link(src.name, dst.name, kind)].update(turn.ids.tolist())
         if self._ears and not t.is_meta:  # a message between two other processes isn't heard here
             message = Message(payload=t, src=src, dst=dst, kind=kind, turn=turn, name=name)
             self._let_hear(message)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from scipy.special import log_ndtr
-from support.situations import AttentionAcrossTokens, fault, open_fault, parted, perceptron
+from support.situations import AttentionAcrossTokens, parted, perceptron
 from torch import Tensor, nn
 
 import sltoolkit as sl
@@ -14,7 +14,6 @@ from sltoolkit.errors import SLToolkitError
 from sltoolkit.privacy import compose, epsilon_of
 
 
-@open_fault("a client that mixes its batch gets the guarantee of one that doesn't")
 def test_a_guarantee_per_example_needs_a_client_that_treats_examples_alone() -> None:
     def network() -> nn.Module:  # attention across the batch, which is torch's default
         across = AttentionAcrossTokens(width=16, batch_first=False)
@@ -57,7 +56,6 @@ def _releases_of_the_busiest_record(
     return max(sent.values()), float(row["epsilon"])
 
 
-@open_fault("one release per epoch is composed, though clients draw records with replacement")
 def test_epsilon_composes_all_releases_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     defense = sl.DPActivations(epsilon=5.0, clip=5.0)
 
@@ -69,11 +67,7 @@ def test_epsilon_composes_all_releases_of_a_record(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     "epsilon",
-    [
-        1e3,
-        1e12,
-        fault("the search for the noise never ends", 1e200, id="1e200"),
-    ],
+    [1e3, 1e12, 1e200],
 )
 def test_the_noise_of_any_epsilon_is_found_or_refused(
     epsilon: float, monkeypatch: pytest.MonkeyPatch

@@ -42,7 +42,7 @@ def test_it_reconstructs_better_than_chance_because_it_listened(seed: int) -> No
     assert error < 0.8 * unheard
     assert result.outcome.diagnostics["rounds"] == 12 * 3
     assert result.verdict.knowledge == ("aux", "client_arch", "smashed")
-    assert result.verdict.releases == 12  # it heard every training epoch
+    assert result.verdict.releases == 12 + 1  # every training epoch, and the answer about a target
 
 
 def test_the_attackers_seed_decides_and_the_victims_does_not_move() -> None:

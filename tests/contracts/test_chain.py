@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sltoolkit.contracts.chain import Chain
 from sltoolkit.contracts.defense import Defense, NoDefense
-from sltoolkit.defenses import DPActivations, GaussianNoise
+from sltoolkit.defenses import DISCO, DPActivations, GaussianNoise, LaplaceNoise, RandomPruning
 from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Phase, Turn
 
@@ -134,6 +134,79 @@ def test_the_guarantee_is_the_strictest_of_the_links() -> None:
 
     assert stated is not None
     assert stated.epsilon == pytest.approx(1.0, rel=1e-6)
+
+
+@dataclass(kw_only=True, eq=False)
+class ReadsLabels(Defense):
+    """Writes the labels into the smashed data; its declaration may lie."""
+
+    post_processes: bool = False  # type: ignore[misc]
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        return z if turn.y is None else z + turn.y.view(-1, 1).to(z)
+
+
+class ReadsInputs(Defense):
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        return z if turn.x is None else z + turn.x.flatten(1).mean(1, keepdim=True)
+
+
+class Loses(Defense):
+    """Has a loss of its own, and leaves the smashed data alone."""
+
+    def client_loss(self, z: Tensor, turn: Turn) -> Tensor | None:
+        return z.mean()
+
+
+PRIVATE = DPActivations(epsilon=1.0)
+VOIDING = [ReadsLabels(), ReadsInputs(), DISCO.smoke(), Chain(NoDefense(), ReadsLabels())]
+KEEPING = [GaussianNoise(), LaplaceNoise(), RandomPruning(), NoDefense(), Loses(), Chain(Loses())]
+
+
+def named(defense: Defense) -> str:
+    return type(defense).__name__
+
+
+@pytest.mark.parametrize("later", VOIDING, ids=named)
+def test_a_later_link_that_reads_or_learned_from_records_voids_a_guarantee(later: Defense) -> None:
+    for chain in (
+        Chain(PRIVATE, later), Chain(PRIVATE, GaussianNoise(), later), Chain(Chain(PRIVATE), later),
+        Chain(PRIVATE, Chain(later)),
+    ):  # fmt: skip
+        assert chain.guarantee(releases=1, delta=1e-5) is None
+
+
+@pytest.mark.parametrize("later", KEEPING, ids=named)
+@pytest.mark.parametrize("releases", [1, 3])
+def test_post_processing_keeps_a_guarantee(later: Defense, releases: int) -> None:
+    asked = {"releases": releases, "delta": 1e-5}
+
+    stated = Chain(PRIVATE, later).guarantee(**asked)  # type: ignore[arg-type]
+
+    assert stated == PRIVATE.guarantee(**asked)  # type: ignore[arg-type]
+
+
+def test_a_link_behind_the_one_that_voids_guarantees_for_itself() -> None:
+    weak = DPActivations(epsilon=9.0)
+
+    stated = Chain(PRIVATE, ReadsLabels(), weak).guarantee(releases=2, delta=1e-5)
+
+    assert stated == weak.guarantee(releases=2, delta=1e-5)
+
+
+def test_a_link_that_is_said_to_post_process_is_handed_no_records() -> None:
+    z, labels = torch.zeros(2, 3), torch.tensor([100, 200])
+    first, again, third, fourth = (
+        replace(TURN, x=torch.ones(2, 1, 2, 2), y=labels, rng=Stream(5)) for _ in range(4)
+    )
+    liar = ReadsLabels(post_processes=True)
+
+    guarded, alone = Chain(PRIVATE, liar), Chain(PRIVATE)
+
+    assert guarded.guarantee(releases=1, delta=1e-5) is not None
+    assert torch.equal(guarded.smash(z, first), alone.smash(z, again))
+    assert not torch.equal(Chain(liar, PRIVATE).up_to_guarantee(z, third), z)
+    assert torch.equal(Chain(liar).smash(z, fourth), z + labels.view(-1, 1))
 
 
 def test_evidence_is_that_of_the_whole() -> None:

@@ -5,15 +5,12 @@ import math
 import pytest
 import torch
 from support.defense_checks import check_fresh_noise, check_refused
-from support.defense_inputs import IMAGE, PHASES, SHAPES, begun, randn, turn_for
+from support.defense_inputs import PHASES, SHAPES, randn, turn_for
 from torch import nn
 
-from sltoolkit.contracts.defense import PartySetup, Task
 from sltoolkit.defenses import DPActivations
 from sltoolkit.errors import SpecError
-from sltoolkit.parties.sampling import Shuffled
 from sltoolkit.privacy import compose, delta_of, epsilon_of, noise_for
-from sltoolkit.streams import Stream
 
 pytestmark = pytest.mark.golden
 
@@ -97,19 +94,6 @@ def test_an_audit_finds_just_the_privacy_that_is_claimed_and_catches_a_forgotten
     dp = DPActivations(epsilon=epsilon_of(1e-5, 1.0), delta=1e-5, clip=0.7)  # sigma = 2C: mu = 1
     assert _audited_mu(dp) == pytest.approx(1.0, abs=0.025)  # its standard deviation is 0.006
     assert _audited_mu(dp, forget_clip=True) > 1.5
-
-
-def test_training_a_client_with_batch_norm_privately_is_refused() -> None:
-    mixing = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    with pytest.raises(SpecError, match="GroupNorm"):
-        begun(DPActivations(), (2, 6, 6), mixing)
-    begun(DPActivations(), (2, 6, 6), nn.Sequential(nn.Conv2d(1, 2, 3), nn.GroupNorm(1, 2)))
-    mixing.requires_grad_(False)
-    frozen = PartySetup(
-        side="client", module=mixing, optimizer=None, sampler=Shuffled(batch_size=8),
-        task=Task(input_shape=IMAGE, smashed_shape=(2, 6, 6), classes=2), samples=8, rng=Stream(0),
-    )  # fmt: skip
-    assert DPActivations().begin(frozen) is frozen  # a frozen client runs in evaluation mode
 
 
 @pytest.mark.parametrize("bad", [{"epsilon": 0.0}, {"delta": 1.0}, {"clip": 0.0}])

@@ -164,3 +164,26 @@ def test_a_guarantee_says_everything_in_one_sentence() -> None:
     assert said == (
         "(1.5, 1e-05)-DP for U under N, over 3 releases of R by M (A); not protected: L"
     )
+
+
+@pytest.mark.parametrize("epsilon", [9e5, 1.1e6, 1e9, 1e16, 1e50, 1e150, 1e200, 1e280])
+@pytest.mark.parametrize("delta", [1e-12, 1e-5, 0.1])
+def test_the_noise_of_a_huge_epsilon_is_found(epsilon: float, delta: float) -> None:
+    ratio = noise_for(epsilon, delta)
+
+    assert ratio == pytest.approx(math.sqrt(0.5 / epsilon), rel=0.01)
+    assert delta_of(epsilon, ratio) <= delta
+    assert epsilon_of(delta, ratio) == pytest.approx(epsilon, rel=1e-6)
+
+
+@pytest.mark.parametrize("noise_ratio", [6.9e-4, 7.1e-4, 7.3e-4])
+def test_delta_is_computed_alike_on_both_sides_of_a_million(noise_ratio: float) -> None:
+    below, above = (delta_of(epsilon, noise_ratio) for epsilon in (1e6, 1e6 * (1 + 1e-15)))
+
+    assert above == pytest.approx(below, rel=1e-6, abs=1e-300)
+
+
+@pytest.mark.parametrize("epsilon", [1e281, math.inf, math.nan])
+def test_an_epsilon_without_noise_is_refused(epsilon: float) -> None:
+    with pytest.raises(SpecError, match="positive and at most 1e280"):
+        noise_for(epsilon, 1e-5)

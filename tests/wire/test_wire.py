@@ -94,3 +94,17 @@ def test_seats_read_well() -> None:
         "client",
         "client[2]",
     ]
+
+
+def test_releases_of_a_record_are_counted_by_link_across_seats_of_a_name() -> None:
+    wire, link = Wire(), Link("client", "server", "smashed")
+    for k, ids in enumerate(([4, 5, 5], [5, 6, 6], [6, 7, 8])):
+        its = Turn(
+            ids=torch.tensor(ids), x=None, y=None, step=k, epoch=k, phase="train", rng=Stream(0)
+        )
+        wire.send(torch.zeros(3, 2), src=Seat("client", k), dst=SERVER, kind="smashed", turn=its)
+        wire.send(torch.zeros(3), src=Seat("client", k), dst=SERVER, kind="labels", turn=its)
+
+    assert wire.most_about_one_record(link) == 3
+    assert wire.most_about_one_record(Link("client", "server", "labels")) == 0
+    assert wire.with_ears([]).most_about_one_record(link) == 0
