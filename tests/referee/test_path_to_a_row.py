@@ -17,8 +17,8 @@ from sltoolkit.referee import judge
 from sltoolkit.training.checkpoint import save_victim
 from sltoolkit.training.deployed import Deployed
 
-MOST = 16
-"""How many modules a reader has to open."""
+MOST = 18
+"""How many modules a reader has to open; the referee's self-check and `truth` are among them."""
 
 
 def passed(doing: Callable[[], object]) -> list[str]:
