@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -98,12 +99,11 @@ def judge(
     view: Any = view_of(attack.view, mount.filled, trained_sources(victim, asked, mount, noise))
     rng = Stream(seed).child("attacker").fresh(name)
     start = time.perf_counter()
-    with intact(name):
-        outcome, before = _outcome(victim, attack, view, rng)
+    outcome, before = _outcome(victim, attack, view, rng)
     seconds = time.perf_counter() - start
     queries = _queries(view)
     truth = _truth(asked, attack, outcome, victim.data.private_holdout)
-    with intact(name):  # a stolen model runs while it is scored
+    with nullcontext() if outcome.model is None else intact(name):  # which runs while it is scored
         scored = score(outcome, truth)
     baselines, retrieval_score = baselines_of(victim, attack, mount, targets, outcome, truth)
     received = _releases_received(victim, attack, mount, targets)
@@ -156,16 +156,17 @@ def _outcome(
     victim: Victim, attack: AnyAttack, view: Any, rng: Stream
 ) -> tuple[Outcome, frozenset[str]]:
     """An attack's outcome, and the grants that were filled before the training."""
+    name = type(attack).__name__
     if isinstance(attack, Attack):
-        with rng.scope():
+        with intact(name), rng.scope():
             return rehearsed(attack, view, rng=rng), frozenset()
     attached = next((t for t in victim.attached if t.attack is attack), None)
     if attached is None:
         raise ThreatModelError(
-            f"{type(attack).__name__} listens while the victim trains: pass this very object to "
+            f"{name} listens while the victim trains: pass this very object to "
             "train(..., listeners=[...]) (or active=...) before attacking"
         )
-    with attached.rng.fresh("finish").scope():  # the same outcome however often it is asked
+    with intact(name), attached.rng.fresh("finish").scope():  # the same however often it is asked
         return attached.listener_state.finish(view), attached.grants
 
 

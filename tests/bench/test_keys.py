@@ -80,11 +80,13 @@ GAUSSIAN_NOISE = {
 VANILLA = {
     *GROUND, "contracts.attack", "contracts.chain", "contracts.defense", "contracts.grants",
     "contracts.knowledge", "models.given",
-    "contracts.outcomes", "data.samples", "models.resize", "parameters.grids", "parties.honest",
+    "contracts.outcomes", "data.samples", "models.normed", "models.resize",
+    "parameters.grids", "parties.honest",
     "parties.received", "parties.sampling", "parties.settings", "parties.stages",
     "privacy.guarantee", "protocols._conversation", "protocols._holdings", "protocols._relay",
     "protocols.vanilla", "training.averaging", "training.cast", "training.casting",
     "training.deployed", "training.guarded", "training.member", "training.merging",
+    "training.mixing",
     "training.protocol", "wire.codec",
     "wire.message", "wire.turn", "wire.wire",
 }  # fmt: skip
