@@ -76,6 +76,8 @@ def tuned(attack: A, view: Any, *, rng: Stream) -> A:
 
 
 def _can_rehearse(attack: Attack[Any], view: Any, rng: Stream) -> bool:
+    if not attack.rehearses:
+        return False
     if attack.rehearsal_view is None:
         return _has_queries(view)
     return _own_view(attack, view, rng.child("stage")) is not None

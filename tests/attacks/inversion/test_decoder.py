@@ -286,4 +286,6 @@ def test_what_was_tuned_reproduces_the_attack() -> None:
     again = rehearsed(replace(attack, **chosen), view, rng=Stream(0))
     assert isinstance(again, Reconstruction)
     assert again.tuned == {}
+    # without a budget there is no rehearsal, and nothing that one chose
+    assert rehearsed(replace(attack, budget=0.0), view, rng=Stream(0)).tuned == {}
     assert torch.equal(first.images, again.images)
