@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "privacy": set(),
     "contracts": {"wire", "parties", "privacy"},
     "costs": {"models"},
-    "adversary": {"contracts", "networks", "models"},
+    "adversary": {"contracts", "networks", "models", "metrics"},
     "defenses": {"contracts", "networks", "metrics"},
     "training": {"contracts", "costs", "data"},
     "protocols": {"training"},

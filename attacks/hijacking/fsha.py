@@ -51,7 +51,7 @@ from sltoolkit.contracts.attack import Family
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.networks.critics import as_real, binary_loss, gradient_penalty
-from sltoolkit.networks.inverse import decode
+from sltoolkit.networks.fitting import decode
 from sltoolkit.networks.substitutes import strided_substitute, transposed_decoder
 from sltoolkit.parameters.parameter import Parameter
 

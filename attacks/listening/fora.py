@@ -37,6 +37,7 @@ Departures from the paper's public code:
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self, final
@@ -53,7 +54,7 @@ from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.metrics.discrepancy import mk_mmd
 from sltoolkit.networks.critics import gradient_penalty, residual_critic, wasserstein_loss
-from sltoolkit.networks.inverse import decode, fit_inverse
+from sltoolkit.networks.fitting import BATCH, Fit, decode, fit_inverse
 from sltoolkit.networks.substitutes import pooled_substitute, transposed_decoder
 from sltoolkit.parameters.grids import given
 from sltoolkit.parameters.parameter import Parameter
@@ -223,9 +224,11 @@ class Aligned:
         decoder = copy.deepcopy(self.decoder.network)
         codes = decode(copy.deepcopy(self.substitute.network), self.own)
         defense = OwnDefense(self._mechanism, self._rng.fresh("defense"))
+        steps = self.attack.polish * math.ceil(len(self.own) / BATCH)
+        how = Fit(steps=steps, lr=self.attack.polish_lr)
         return fit_inverse(
-            lambda _: defense.apart(codes, self.own, draws=releases), self.own,
-            network=decoder, epochs=self.attack.polish, lr=self.attack.polish_lr,
+            decoder, lambda rows: defense.apart(codes[rows], self.own[rows], draws=releases),
+            self.own, how=how,
         )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.attacks.listening._substitute import Batch, Substitute, SubstituteView
 from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.outcomes import Reconstruction
-from sltoolkit.networks.inverse import decode
+from sltoolkit.networks.fitting import decode
 from sltoolkit.parameters.grids import given
 from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream

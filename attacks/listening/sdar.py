@@ -53,7 +53,7 @@ from sltoolkit.attacks.listening._substitute import Batch, Substitute, Substitut
 from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.networks.critics import as_real, binary_loss, feature_critic, image_critic
-from sltoolkit.networks.inverse import decode
+from sltoolkit.networks.fitting import decode
 from sltoolkit.parameters.grids import given
 from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream

@@ -20,7 +20,7 @@ _FLAT = 1e-300  # instead of a sum of squares of 0: a constant x has nothing to 
 _RADIUS = SSIM_MIN_SIDE // 2
 _SIGMA = 1.5
 _BLOCK = 24  # windows per matrix product: one product up to 34 pixels, few wasted zeros above
-_C1, _C2 = 0.01**2, 0.03**2  # (K1 L)^2 and (K2 L)^2 of Wang et al. with data range L = 1
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # (K1 L)^2 and (K2 L)^2 of Wang et al. with data range L = 1
 _CHUNK = 2**16  # pixels filtered at once: the working set stays in a core's cache
 
 
@@ -110,7 +110,7 @@ def ssim(x: Images, y: Images) -> PerTarget:
             f"SSIM needs sides of at least {SSIM_MIN_SIDE} pixels, its window, and these images "
             f"are {h}x{w}; use mse (metrics.applicable says which metrics apply to a shape)"
         )
-    window = _window(x.device)
+    window = band(_BLOCK, x.device)
     chunks = zip(
         *(t.reshape(n * c, h, w).split(max(1, _CHUNK // (h * w))) for t in (x, y)), strict=True
     )
@@ -125,10 +125,13 @@ def _same_shape(x: Tensor, y: Tensor) -> None:
         )
 
 
-def _window(device: torch.device) -> Tensor:
-    """(block, block + 10): row i holds the 11 Gaussian weights of the window that starts at i."""
-    start = torch.arange(_BLOCK, device=device, dtype=torch.float64)[:, None]
-    offset = torch.arange(_BLOCK + 2 * _RADIUS, device=device) - start - _RADIUS
+def band(rows: int, device: torch.device) -> Tensor:
+    """SSIM's window slid along a line, (rows, rows + 10) float64.
+
+    Row i holds the 11 Gaussian weights of the window that starts at i, which sum to 1.
+    """
+    start = torch.arange(rows, device=device, dtype=torch.float64)[:, None]
+    offset = torch.arange(rows + 2 * _RADIUS, device=device) - start - _RADIUS
     weights = torch.exp(-0.5 * (offset / _SIGMA) ** 2) * (offset.abs() <= _RADIUS)
     return weights / weights[0].sum()
 
@@ -148,8 +151,8 @@ def _ssim_planes(x: Tensor, y: Tensor, window: Tensor) -> Tensor:
     mean2 = _filter(uv.flatten(0, 1), window).square_()
     var = _filter(uv.square_().flatten(0, 1), window).sub_(mean2)
     (mu2, mv2), (var_u, var_v) = (t.reshape(-1, 2, len(x)).unbind(1) for t in (mean2, var))
-    mu2.add_(2 * _C1)
-    var_u.add_(2 * _C2)
+    mu2.add_(2 * SSIM_C1)
+    var_u.add_(2 * SSIM_C2)
     numerator = (mu2 - mv2).mul_(var_u - var_v)
     denominator = (mu2 + mv2).mul_(var_u + var_v)
     return numerator.div_(denominator).mean(0)

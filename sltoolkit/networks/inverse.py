@@ -1,17 +1,15 @@
-"""The inverse network, which maps smashed data back to inputs, and its training.
+"""The inverse network, which maps smashed data back to inputs.
 
 The decoder attack, listeners, the prior-only baseline that is trained on shuffled pairs, and
 defenses that train against a decoder of their own share it.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+from collections.abc import Sequence
 from math import ceil, prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sltoolkit.errors import lookup
 from sltoolkit.networks.decoders import FAMILIES
@@ -82,87 +80,6 @@ def inverse_network(
     if rank == 3:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
-
-
-def fit_inverse(
-    z: Tensor | Callable[[int], Tensor],
-    x: Tensor,
-    *,
-    network: nn.Module | None = None,
-    y: Tensor | None = None,
-    epochs: int = 10,
-    lr: float = 1e-2,
-    batch_size: int = 64,
-    held_out: Sequence[Tensor] | None = None,
-) -> nn.Module:
-    """Train a network to reconstruct inputs with the least mean squared error.
-
-    It learns by Adam, at a rate that falls to zero along a cosine. The initialization and the order
-    of the batches are drawn from torch's global generator: call this in a `Stream` scope.
-
-    Args:
-        z: smashed data, (N, ...); or a function from an epoch's number to smashed data that are
-            drawn anew for it (noise that is the same in every epoch would be learned by heart).
-        x: the inputs that the smashed data came from, (N, ...).
-        network: the network to train in place; by default a new `inverse_network`.
-        y: labels, (N,), for a network that takes them as a second input.
-        epochs: the number of passes over the pairs.
-        lr: the initial learning rate.
-        batch_size: pairs per step.
-        held_out: further pairs z, x (and y); the epoch that does best on them is kept.
-
-    Returns:
-        The network, in evaluation mode.
-    """
-    draw = z if callable(z) else lambda _: z
-    sent = draw(0)
-    if network is None:
-        network = inverse_network(sent.shape[1:], x.shape[1:], mean=x.mean(0)).to(x.device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs))
-    best, kept = float("inf"), None
-    for epoch in range(epochs):
-        sent = sent if epoch == 0 else draw(epoch)
-        network.train()
-        for batch in _batches(len(x), batch_size):
-            given = (sent[batch],) if y is None else (sent[batch], y[batch])
-            loss = functional.mse_loss(network(*given), x[batch])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-        schedule.step()
-        if held_out is not None and (error := inverse_error(network, *held_out)) < best:
-            best, kept = error, deepcopy(network.state_dict())
-    if kept is not None:
-        network.load_state_dict(kept)
-    return network.eval()
-
-
-def decode(network: nn.Module, z: Tensor, y: Tensor | None = None, *, chunk: int = 256) -> Tensor:
-    """Reconstructions (N, ...) of smashed data (N, ...), in evaluation mode, without a graph.
-
-    Args:
-        network: takes smashed data, or smashed data and labels.
-        z: smashed data.
-        y: labels (N,), for a network that takes them.
-        chunk: targets per pass, for memory.
-    """
-    network.eval()
-    given = (z,) if y is None else (z, y)
-    with torch.no_grad():
-        parts = zip(*(g.split(chunk) for g in given), strict=True)
-        return torch.cat([network(*part) for part in parts])
-
-
-def inverse_error(network: nn.Module, z: Tensor, x: Tensor, y: Tensor | None = None) -> float:
-    """The mean squared error of the network's reconstructions on pairs (N, ...)."""
-    return float((decode(network, z, y) - x).square().mean())
-
-
-def _batches(n: int, size: int) -> list[Tensor]:
-    # a last batch of one would have no variance for BatchNorm to divide by
-    parts = list(torch.randperm(n).split(size))
-    return parts[:-1] if len(parts) > 1 and len(parts[-1]) == 1 else parts
 
 
 def _scale(rank: int, channels: int) -> nn.Module:

@@ -17,7 +17,8 @@ from sltoolkit.contracts.outcomes import AttributeGuess, LabelGuess, Outcome, Re
 from sltoolkit.data.samples import Samples
 from sltoolkit.data.targets import Targets
 from sltoolkit.metrics import KINDS, METRICS
-from sltoolkit.networks.inverse import fit_inverse
+from sltoolkit.networks.fitting import Fit, fit_inverse
+from sltoolkit.networks.inverse import inverse_network
 from sltoolkit.referee.mount import Mount
 from sltoolkit.referee.scoring import score
 from sltoolkit.referee.sources import released_targets
@@ -67,7 +68,9 @@ def shuffled_decoder(
     z = release(aux.x).mean(0)
     mixed = aux.x[torch.randperm(len(aux), generator=rng.torch()).to(aux.x.device)]
     with rng.scope():
-        decoder = fit_inverse(z, mixed, epochs=epochs)
+        decoder = inverse_network(z.shape[1:], mixed.shape[1:], mean=mixed.mean(0)).to(mixed.device)
+        steps = epochs * -(-len(mixed) // 64)
+        fit_inverse(decoder, lambda rows: z[rows], mixed, how=Fit(steps=steps))
     with torch.no_grad():
         out: Tensor = decoder(smashed.mean(0))
     return out

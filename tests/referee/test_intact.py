@@ -42,7 +42,7 @@ def _code() -> None:
 
 
 def _constant() -> None:
-    image._C1 = 1e9
+    image.SSIM_C1 = 1e9
 
 
 def _baselines() -> None:
@@ -58,7 +58,7 @@ TAMPERING = pytest.mark.parametrize(
     [
         (_registry, "METRICS.own"), (_less, "METRICS.psnr_db"),
         (_kinds, "KINDS.reconstruction"), (_direction, "higher_is_more_leak"),
-        (_code, "image.ssim"), (_constant, "image._C1"), (_baselines, "judge.baselines_of"),
+        (_code, "image.ssim"), (_constant, "image.SSIM_C1"), (_baselines, "judge.baselines_of"),
         (_gain, "build.gain"),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
