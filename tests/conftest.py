@@ -11,6 +11,8 @@ import pytest
 import torch
 from filelock import FileLock
 
+from sltoolkit.referee import baselines
+
 pytest.register_assert_rewrite("support")  # a failing check says what it compared
 
 
@@ -27,6 +29,16 @@ def one_thread() -> None:
     It is set before every test, because importing numba (as dcor does) raises the number again.
     """
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def short_priors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Baselines are trained for a few steps, since most tests judge toys whose gains don't matter.
+
+    A test marked `full_length` trains them as the product does.
+    """
+    if request.node.get_closest_marker("full_length") is None:
+        monkeypatch.setattr(baselines, "steps_for", lambda samples, batch_size: 24)
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,13 @@ from typing import Annotated, ClassVar, Literal, Self, final
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sltoolkit.adversary.inverse_training import Inverse, Pairs, steps_for, trained_inverse
+from sltoolkit.adversary.inverse_training import (
+    HELD_OUT,
+    Inverse,
+    Pairs,
+    steps_for,
+    trained_inverse,
+)
 from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Task
@@ -157,7 +163,7 @@ class Decoder(Attack[LabeledQueryView]):
         Parameter(
             "share of aux that chooses the number of steps; 0: all steps are made", least=0, below=1
         ),
-    ] = 0.1
+    ] = HELD_OUT
 
     @classmethod
     def smoke(cls) -> Self:

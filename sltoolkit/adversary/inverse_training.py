@@ -24,6 +24,12 @@ FEWEST_STEPS = 1000
 PASSES = 30
 """The passes over many samples that a decoder needs (10 understate what NoPeek leaks)."""
 
+LR = 3e-3
+"""The initial learning rate."""
+
+HELD_OUT = 0.1
+"""The share of samples that chooses the number of steps."""
+
 FEW = 100
 """Below this number of samples, cross-validation chooses the length instead of held-out samples."""
 
@@ -102,6 +108,14 @@ def trained_inverse(
         best = min(errors, key=errors.__getitem__)
         network = build().to(x.device)
         return fit_inverse(network, pairs.draw, x, how=how, y=y, until=best), errors[best]
+    return held_out_inverse(build, pairs, how=how, held_out=held_out)
+
+
+def held_out_inverse(
+    build: Callable[[], nn.Module], pairs: Pairs, *, how: Fit, held_out: float
+) -> tuple[nn.Module, float]:
+    """As `trained_inverse`, with a share held out however few samples there are."""
+    x, y = pairs.x, pairs.y
     kept = max(1, round(held_out * len(x)))
     order = torch.randperm(len(x)).to(x.device)
     own, check = order[kept:], order[:kept]

@@ -10,15 +10,25 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sltoolkit.adversary.inverse_training import (
+    HELD_OUT,
+    LR,
+    Inverse,
+    Pairs,
+    held_out_inverse,
+    steps_for,
+)
 from sltoolkit.adversary.nearest import nearest
 from sltoolkit.contracts.attack import AnyAttack
+from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Release
 from sltoolkit.contracts.outcomes import AttributeGuess, LabelGuess, Outcome, Reconstruction
 from sltoolkit.data.samples import Samples
 from sltoolkit.data.targets import Targets
-from sltoolkit.metrics import KINDS, METRICS
-from sltoolkit.networks.fitting import Fit, fit_inverse
-from sltoolkit.networks.inverse import inverse_network
+from sltoolkit.metrics import KINDS, METRICS, applicable
+from sltoolkit.metrics.losses import LOSSES, objectives
+from sltoolkit.networks.fitting import BATCH, Fit, decode
+from sltoolkit.referee.constants import best_class_constants, best_constant, optimized
 from sltoolkit.referee.mount import Mount
 from sltoolkit.referee.scoring import score
 from sltoolkit.referee.sources import released_targets
@@ -58,22 +68,28 @@ def random_aux(aux: Samples, n: int, labels: Tensor | None, rng: Stream) -> Tens
 
 
 def shuffled_decoder(
-    release: Release, smashed: Tensor, aux: Samples, rng: Stream, *, epochs: int = 4
+    release: Release, smashed: Tensor, aux: Samples, labels: Tensor | None, task: Task, rng: Stream
 ) -> Tensor:
     """A decoder trained on shuffled pairs of smashed data and images, (N, C, H, W).
 
-    The decoder has an attack's capacity but nothing to learn except the prior, so it must collapse
-    to the mean image. If it does, the decoder pipeline itself leaks nothing.
+    It is the decoder attack's network, with its loss and its length, but it has nothing to learn
+    except the prior (of each class where labels are seen), so it must collapse to the best constant
+    guess. If it does, the decoder pipeline itself leaks nothing.
     """
-    z = release(aux.x).mean(0)
-    mixed = aux.x[torch.randperm(len(aux), generator=rng.torch()).to(aux.x.device)]
+    shape, n = task.input_shape, len(aux)
+    mixed = torch.randperm(n, generator=rng.torch()).to(aux.x.device)
+    pairs = Pairs(
+        x=aux.x,
+        y=None if labels is None else aux.y,
+        draw=lambda rows: release.mean(aux.x[mixed[rows]], repeats=len(smashed)),
+    )
     with rng.scope():
-        decoder = inverse_network(z.shape[1:], mixed.shape[1:], mean=mixed.mean(0)).to(mixed.device)
-        steps = epochs * -(-len(mixed) // 64)
-        fit_inverse(decoder, lambda rows: z[rows], mixed, how=Fit(steps=steps))
-    with torch.no_grad():
-        out: Tensor = decoder(smashed.mean(0))
-    return out
+        network, _ = held_out_inverse(
+            lambda: Inverse().network(task, labels=labels is not None, mean=aux.x.mean(0)), pairs,
+            how=Fit(steps=steps_for(n, BATCH), lr=LR, loss=LOSSES[objectives(shape)[0]]),
+            held_out=HELD_OUT,
+        )  # fmt: skip
+    return decode(network, smashed.mean(0), labels)
 
 
 def nearest_aux(release: Release, smashed: Tensor, aux: Samples) -> Tensor:
@@ -87,7 +103,7 @@ def nearest_aux(release: Release, smashed: Tensor, aux: Samples) -> Tensor:
 
 
 def image_baselines(
-    release: Release, smashed: Tensor, aux: Samples, labels: Tensor | None, rng: Stream
+    release: Release, smashed: Tensor, aux: Samples, labels: Tensor | None, task: Task, rng: Stream
 ) -> dict[str, Callable[[], Tensor]]:
     """The prior-only guesses of the targets' images: name -> function that computes the guess.
 
@@ -96,6 +112,7 @@ def image_baselines(
         smashed: the targets' released smashed data, (R, N, ...), for the shuffled decoder only.
         aux: the attacker's samples.
         labels: the targets' labels (N,) if the seat sees them, else None.
+        task: shapes and the number of classes.
         rng: randomness of the draws and of the shuffled decoder.
     """
     n = smashed.shape[1]
@@ -103,12 +120,36 @@ def image_baselines(
         "mean_image": lambda: mean_image(aux, n),
         "random_aux": lambda: random_aux(aux, n, labels, rng.fresh("random_aux")),
         "shuffled_decoder": lambda: shuffled_decoder(
-            release, smashed, aux, rng.fresh("shuffled_decoder")
+            release, smashed, aux, labels, task, rng.fresh("shuffled_decoder")
         ),
     }
     if labels is not None:
         visible = labels
         found["class_mean"] = lambda: class_mean(aux, visible)
+    return found
+
+
+def constant_guesses(
+    aux: Samples, n: int, labels: Tensor | None, task: Task
+) -> dict[str, dict[str, Tensor]]:
+    """Metric -> name -> the best constant guess by that metric, for the N targets, (N, ...).
+
+    There are guesses for every metric whose best constant guess isn't the mean.
+
+    Args:
+        aux: the attacker's samples.
+        n: the number of targets.
+        labels: the targets' labels (N,) if the seat sees them, else None.
+        task: shapes and the number of classes.
+    """
+    found: dict[str, dict[str, Tensor]] = {}
+    for metric in filter(optimized, applicable("reconstruction", task.input_shape)):
+        guess = best_constant(aux, metric, bounded=task.bounded)
+        found[metric.name] = {"best_constant": guess.expand(n, *guess.shape[1:])}
+        if labels is not None:
+            means = class_mean(aux, torch.arange(task.classes, device=aux.x.device))
+            guesses = best_class_constants(aux, means, metric, bounded=task.bounded)
+            found[metric.name]["best_class_constant"] = guesses[labels]
     return found
 
 
@@ -163,10 +204,14 @@ def _image_scores(victim: Victim, mount: Mount, targets: Targets) -> Baselines:
     release = victim.release(victim.rng.fresh("baselines"), hops=mount.hops)
     labels = images.y if mount.sees_labels else None
     table: dict[str, dict[str, float]] = {}
-    for name, guess in image_baselines(release, smashed, victim.data.aux, labels, rng).items():
+    aux, task = victim.data.aux, victim.task_at(mount.hops)
+    for name, guess in image_baselines(release, smashed, aux, labels, task, rng).items():
         for metric, value in score(Reconstruction(images=guess()), truth).means.items():
             table.setdefault(metric, {})[name] = value
-    retrieved = Reconstruction(images=nearest_aux(release, smashed, victim.data.aux))
+    for metric, guesses in constant_guesses(aux, len(images), labels, task).items():
+        for name, constant in guesses.items():
+            table[metric][name] = score(Reconstruction(images=constant), truth).means[metric]
+    retrieved = Reconstruction(images=nearest_aux(release, smashed, aux))
     return table, score(retrieved, truth).means
 
 

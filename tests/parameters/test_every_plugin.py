@@ -49,7 +49,7 @@ def test_and_declares_what_it_takes(model: str) -> None:
 
 @pytest.mark.parametrize(
     ("attack", "name", "value"),
-    [("regression", "weight", -1), ("whitebox", "steps", -5), ("decoder", "epochs", -1)],
+    [("regression", "weight", -1), ("whitebox", "steps", -5), ("decoder", "steps", -1)],
 )
 def test_rows_that_said_ok_with_far_less_leak(attack: str, name: str, value: int) -> None:
     with pytest.raises(SpecError, match=f"{name} must be"):

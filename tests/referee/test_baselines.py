@@ -11,6 +11,7 @@ from support.toys import QUICK, TARGETS, network, split
 from torch import Tensor, nn
 
 from sltoolkit.api import attack, frozen, train
+from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Release
 from sltoolkit.contracts.outcomes import LabelGuess, Outcome, Reconstruction
 from sltoolkit.data.samples import Split
@@ -40,6 +41,9 @@ def test_the_baseline_of_a_row_is_the_best_one_in_its_direction(undefended: Vict
     assert rows.loc["mse", "baseline"] == min(baselines["mse"].values())
     assert rows.loc["psnr_db", "baseline"] == max(baselines["psnr_db"].values())
     assert set(baselines["mse"]) == {"mean_image", "random_aux", "shuffled_decoder", "class_mean"}
+    assert set(baselines["psnr_db"]) - set(baselines["mse"]) == {
+        "best_constant", "best_class_constant"
+    }  # fmt: skip
 
 
 def test_the_class_mean_is_a_baseline_only_where_labels_are_seen() -> None:
@@ -98,17 +102,24 @@ def test_baselines_do_not_depend_on_the_truth() -> None:
         private_train=replace(data.private_train, x=train_x),
     )  # fmt: skip
     here, there = _guesses(data), _guesses(other)
-    assert len(here) == 6  # the attack, four baselines and retrieval
+    # the attack, four baselines, two constants for each of two metrics, and retrieval
+    assert len(here) == 10
     for a, b in zip(here, there, strict=True):
         assert torch.equal(a, b)
 
 
+@pytest.mark.full_length
 def test_the_shuffled_decoder_learns_the_mean_image() -> None:
     data = split(aux=90)
     # smashed data leak everything, and still the decoder must learn nothing but the prior
     identity = Release(lambda x: x)
     found = image_baselines(
-        identity, data.private_holdout.x[None], data.aux, None, Stream(0).child("baselines")
+        identity,
+        data.private_holdout.x[None],
+        data.aux,
+        None,
+        Task(input_shape=(1, 8, 8), smashed_shape=(1, 8, 8), classes=3),
+        Stream(0).child("baselines"),
     )
     mean, shuffled = found["mean_image"](), found["shuffled_decoder"]()
     truth = data.private_holdout.x
