@@ -26,8 +26,9 @@ class VictimPlan:
     """A victim to train: its recipe (plain JSON) and its key.
 
     Attributes:
-        recipe: data, model, protocol, training, targets, defense, seed, device, checkpoint and,
-            for a hijacked training, `active`, `attacker_seed` and the `pilot` cell that tunes it.
+        recipe: data, model, protocol, training, targets, defense, seed, salt, device, checkpoint
+            and, for a hijacked training, `active`, `attacker_seed` and the `pilot` cell that
+            tunes it.
         key: the hash that the victim is stored under.
         swept: its values of the swept settings that no other column of its rows states, such as
             `training.lr=0.1`.
@@ -202,6 +203,7 @@ def _victim(
         "targets": point.targets,
         "defense": defense,
         "seed": seed,
+        "salt": point.salt,
         "device": point.device,
         "checkpoint": point.checkpoint,
         "active": None if active is None else active.table,

@@ -80,6 +80,8 @@ class Spec(BaseModel):
     Attributes:
         name: the experiment's name, in every row.
         seeds: victim seeds; any claim needs five.
+        salt: a text that the victims' random streams depend on besides their seeds and private
+            data; for public data, a long random one. Rows show a short hash of it.
         attacker_seeds: attacker seeds, for every attack on every victim.
         grants: what attacks are granted beyond what their seat holds.
         tune: whether attacks rehearse on each victim, or once per defense on a pilot victim.
@@ -102,6 +104,7 @@ class Spec(BaseModel):
 
     name: str = "experiment"
     seeds: Annotated[list[int], Field(min_length=1)]
+    salt: str = ""
     attacker_seeds: Annotated[list[int], Field(min_length=1)] = [0]
     grants: list[str] = sorted(STANDARD_GRANTS)
     tune: Literal["each", "pilot"] = "each"

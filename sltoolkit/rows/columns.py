@@ -55,6 +55,10 @@ class Row:
     victim_seed: Annotated[
         int, Column("seed of initialization, batches, dropout and the defense's noise")
     ]
+    salt: Annotated[
+        str,
+        Column("short hash of the salt that these depend on, too; empty without a salt"),
+    ] = ""
     training: Annotated[
         Mapping[str, Any] | None,
         Column("settings of the training; empty for a victim that was trained elsewhere"),
