@@ -256,6 +256,7 @@ def attack(
     grants: Collection[str] = STANDARD_GRANTS,
     targets: Targets | None = None,
     role: Role | None = None,
+    isolate: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Attack a trained victim, and judge the outcome against the truth and the prior alone.
@@ -268,16 +269,23 @@ def attack(
             and `prior` (own data, queries, class frequencies).
         targets: which records the attack is asked about; by default the victim's own targets.
         role: the seat; by default the first of the attack's roles that holds what it needs.
+        isolate: run an attack after the fact in a process of its own, which gets its view and
+            nothing else; the results are the same. It takes some seconds to start, and reports no
+            progress.
         progress: called with (percent done, 100), rehearsal included. If the attack doesn't report
             its progress, it is called only at the end.
 
     Raises:
+        ProtocolError: if an isolated attack's process ends early, or sends what is no answer.
+        SpecError: if an attack can't be isolated, because its code can't be imported elsewhere.
         TamperingError: if the attack changed the referee's own functions, so its result is void.
         ThreatModelError: if a grant is missing, or a listener didn't hear this victim's training.
     """
     attempt = attempt_columns(victim, attack, seed=seed, targets=targets or victim.targets)
     with nullcontext() if progress is None else watch(progress):
-        verdict = judge(victim, attack, seed=seed, grants=grants, targets=targets, role=role)
+        verdict = judge(
+            victim, attack, seed=seed, grants=grants, targets=targets, role=role, isolate=isolate
+        )
     found = verdict_columns(victim.configured_defense, attack, verdict)
     return Result(identity={**attempt, **found}, verdict=verdict)
 

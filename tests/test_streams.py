@@ -169,9 +169,11 @@ def test_a_copy_goes_on_where_the_stream_is_and_apart_from_it() -> None:
     s = Stream(0).child("a")
     named(s), scoped(s), named(s.child("b"))
     twin = copy.deepcopy(s)
-    same = [lambda a: float(named(a)[0][0]), lambda a: scoped(a)[1]]
-    same += [lambda a: float(named(a.child("b"))[0][0]), lambda a: a.child("new").seed]
-    for draw in same:
+    draws: list[Callable[[Stream], float]] = [
+        lambda a: float(named(a)[0][0]), lambda a: scoped(a)[1],
+        lambda a: float(named(a.child("b"))[0][0]), lambda a: a.child("new").seed,
+    ]  # fmt: skip
+    for draw in draws:
         assert draw(twin) == draw(s)
 
 

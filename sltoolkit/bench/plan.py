@@ -49,6 +49,7 @@ class CellPlan:
         attack: the attack's table.
         attacker_seed: the attacker's seed.
         grants: what it is granted beyond what its seat holds.
+        isolated: whether the attack runs in a process of its own.
         listens: whether it has to be attached to the victim's training.
         pilot: key of the cell whose tuned parameters it takes over; None if it rehearses itself.
         reported: whether its rows are reported; False for a pilot's cell.
@@ -59,6 +60,7 @@ class CellPlan:
     attack: Table
     attacker_seed: int
     grants: tuple[str, ...]
+    isolated: bool
     listens: bool
     pilot: str | None
     reported: bool
@@ -175,19 +177,23 @@ def _cells(
         for attacker_seed in point.attacker_seeds:
             hijacks = isinstance(attack, ActiveAttack)
             listens = hijacks or isinstance(attack, Listener)
+            apart = point.isolate and not listens
             pilot = None
             if point.tune == "pilot" and attack.rehearses:
                 first = point.attacker_seeds[0]
                 active = _Active(table, first, None) if hijacks else None
                 victim = _victim(plan, point, defense, point.pilot_seed, active)
-                tuned = _cell(victim, table, first, grants, listens=listens, pilot=None)
+                tuned = _cell(
+                    victim, table, first, grants, isolated=apart, listens=listens, pilot=None
+                )
                 plan.cells.setdefault(tuned.key, tuned)
                 pilot = tuned.key
             active = _Active(table, attacker_seed, pilot) if hijacks else None
             victim = _victim(plan, point, defense, seed, active)
             yield _cell(
-                victim, table, attacker_seed, grants, listens=listens, pilot=pilot, reported=True
-            )
+                victim, table, attacker_seed, grants, isolated=apart, listens=listens,
+                pilot=pilot, reported=True,
+            )  # fmt: skip
 
 
 def _victim(
@@ -231,15 +237,15 @@ def _swept(point: Spec) -> str:
 
 def _cell(
     victim: VictimPlan, table: Table, attacker_seed: int, grants: tuple[str, ...], *,
-    listens: bool, pilot: str | None, reported: bool = False,
+    isolated: bool, listens: bool, pilot: str | None, reported: bool = False,
 ) -> CellPlan:  # fmt: skip
     what = {
         "victim": victim.key, "attack": table, "attacker_seed": attacker_seed, "grants": grants,
-        "pilot": pilot, "reported": reported,
+        "isolated": isolated, "pilot": pilot, "reported": reported,
     }  # fmt: skip
     return CellPlan(
         victim=victim.key, attack=table, attacker_seed=attacker_seed, grants=grants,
-        listens=listens, pilot=pilot, reported=reported,
+        isolated=isolated, listens=listens, pilot=pilot, reported=reported,
         key=key_of(what, [ATTACKS.get(table["name"], NoAttack)]),
     )  # fmt: skip
 

@@ -86,6 +86,8 @@ class Spec(BaseModel):
         grants: what attacks are granted beyond what their seat holds.
         tune: whether attacks rehearse on each victim, or once per defense on a pilot victim.
         pilot_seed: the pilot's victim seed; never a reported one.
+        isolate: whether each attack after the fact runs in a process of its own, which gets its
+            view and nothing else.
         demonstration: whether every output is marked as a demonstration.
         device: where to compute.
         checkpoint: a safetensors file with the whole model's weights; it is attacked, and nothing
@@ -109,6 +111,7 @@ class Spec(BaseModel):
     grants: list[str] = sorted(STANDARD_GRANTS)
     tune: Literal["each", "pilot"] = "each"
     pilot_seed: int = 1_000_000
+    isolate: bool = False
     demonstration: bool = False
     device: str = "cpu"
     checkpoint: str | None = None

@@ -120,6 +120,10 @@ class Row:
             "when the attacker takes part: `afterwards`, `listening` to the training, or `actively`"
         ),
     ] = None
+    isolated: Annotated[
+        bool | None,
+        Column("whether the attack ran in a process of its own, with its view and nothing else"),
+    ] = None
     adaptive: Annotated[
         bool | None,
         Column(

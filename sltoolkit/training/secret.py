@@ -30,7 +30,7 @@ def victim_stream(seed: int, data: Split, *, salt: str = "") -> Stream:
         for part in (samples.x, samples.y):
             dtype = torch.float32 if part.is_floating_point() else torch.int64
             digest.update(str(tuple(part.shape)).encode())
-            digest.update(part.detach().to("cpu", dtype).contiguous().numpy())
+            digest.update(part.detach().to("cpu", dtype).contiguous().numpy().data)
     return Stream(int.from_bytes(digest.digest(), "big")).child("victim")
 
 

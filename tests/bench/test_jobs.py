@@ -28,7 +28,7 @@ class Outer:
 def cell(pilot: str | None) -> CellPlan:
     return CellPlan(
         victim="v", attack={"name": "outer", "inner": {"steps": 5}}, attacker_seed=0, grants=(),
-        listens=False, pilot=pilot, reported=True, key="c",
+        isolated=False, listens=False, pilot=pilot, reported=True, key="c",
     )  # fmt: skip
 
 
