@@ -31,6 +31,9 @@ from sltoolkit.referee.apart import Order
 from sltoolkit.referee.sources import FreshClient, Mechanism
 from sltoolkit.wire.frames import packed, unpacked
 
+COMMAND = (sys.executable, "-m", "sltoolkit.referee.apart")
+"""Starts an attack's process; the number of its end of the connection follows."""
+
 
 def run_isolated(attack: Attack[Any], view: Any, *, seed: int, device: torch.device) -> Outcome:
     """The outcome of an attack, with its rehearsal, from a process of its own.
@@ -129,7 +132,7 @@ def _process() -> Iterator[tuple["subprocess.Popen[bytes]", Connection]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         child = subprocess.Popen(
-            [sys.executable, "-m", "sltoolkit.referee.apart", str(theirs.fileno())],
+            [*COMMAND, str(theirs.fileno())],
             stdin=subprocess.PIPE, pass_fds=[theirs.fileno()],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip

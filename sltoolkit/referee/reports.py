@@ -72,7 +72,7 @@ def heard(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Outcome:
             values["trace"] = trace
         if kind is Integrity:
             values["target_class"] = int(plain.pop("target_class"))
-        outcome = kind(**dict.fromkeys(plain), **values)
+        outcome = kind(**{**dict.fromkeys(plain), **values})
     except (LookupError, TypeError, ValueError, AttributeError) as e:
         raise ProtocolError(f"the attack's process sent what is no outcome ({e!r})") from e
     missing = [n for n in _TENSORS & set(vars(outcome)) if not isinstance(vars(outcome)[n], Tensor)]
@@ -89,13 +89,15 @@ def failed(error: Exception) -> Report:
 
 def error_in(record: Mapping[str, Any]) -> Exception:
     """The error in a report: one of the toolkit's, torch's or Python's, or a `RuntimeError`."""
-    name, args = str(record.get("type")), [str(arg) for arg in record.get("args", ())]
+    said = record.get("args")
+    name, args = str(record.get("type")), [str(a) for a in said] if isinstance(said, list) else []
     known = {kind.__name__: kind for kind in vars(errors).values() if _is_error(kind)}
     known |= {torch.OutOfMemoryError.__name__: torch.OutOfMemoryError}
-    kind = known.get(name, getattr(builtins, name, None))
+    kind: Any = known.get(name, getattr(builtins, name, None))
     try:
         if _is_error(kind):
-            return kind(*args)
+            error: Exception = kind(*args)
+            return error
     except TypeError:  # a kind that takes other arguments
         pass
     return RuntimeError(f"{name}: {' '.join(args)}")

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from support.apart_attacks import Ends
+from support.apart import AsksWrongly
 from support.toys import victim
 
 from sltoolkit.referee import apart
@@ -22,7 +22,7 @@ def test_an_attack_draws_from_one_stream_wherever_it_runs() -> None:
     own = apart.attacker_stream(Honest(), 3)
     assert own.seed == Stream(3).child("attacker").fresh("Honest").seed
     assert own.seed not in {
-        apart.attacker_stream(Honest(), 4).seed, apart.attacker_stream(Ends(), 3).seed
+        apart.attacker_stream(Honest(), 4).seed, apart.attacker_stream(AsksWrongly(), 3).seed
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import io
 import pickle
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,22 +13,21 @@ from typing import Any, final
 
 import pytest
 import torch
-from support.apart_attacks import AsksWrongly, Ends
+from support.apart import AsksWrongly, looped
 from support.toys import victim
 from torch import Tensor, nn
 
 import sltoolkit as sl
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.contracts.attack import Attack
-from sltoolkit.contracts.outcomes import Outcome
 from sltoolkit.errors import ProtocolError, SpecError
-from sltoolkit.referee import apart, isolated
+from sltoolkit.referee import isolated
 from sltoolkit.referee.judge import judge
 from sltoolkit.testing.cheats.attacks import FindsVictimInMemory, Honest, Toy
 from sltoolkit.testing.judging import granted, view_for
 from sltoolkit.testing.states import differences, tensors_of
 from sltoolkit.testing.victims import home_of, trained
-from sltoolkit.wire.frames import packed, unpacked
+from sltoolkit.wire.frames import packed
 
 CPU = torch.device("cpu")
 
@@ -35,29 +35,6 @@ CPU = torch.device("cpu")
 @cache
 def noisy() -> sl.Victim:
     return victim(sl.GaussianNoise(std=0.3))
-
-
-@final
-class Loop:
-    """A connection whose other end is this process: queries are answered at once."""
-
-    def __init__(self, release: Any) -> None:
-        self._release, self._answers = release, list[bytes]()
-
-    def send_bytes(self, data: bytes) -> None:
-        record, tensors = unpacked(data, CPU)
-        assert record == {"kind": "query"}
-        self._answers.append(packed(*isolated._answer(self._release, tensors)))
-
-    def recv_bytes(self) -> bytes:
-        return self._answers.pop()
-
-
-def looped(attack: Attack[Any], view: Any, *, seed: int, device: torch.device) -> Outcome:
-    """What `run_isolated` does, without a process."""
-    connection: Any = Loop(getattr(view, "release", None))
-    report = apart.obey(pickle.loads(isolated._written(attack, view, seed)), connection)
-    return isolated.reports.heard(*unpacked(packed(*report), device))
 
 
 AFTERWARDS = [kind for kind in ATTACKS.values() if issubclass(kind, Attack)]
@@ -178,6 +155,7 @@ def test_the_victim_is_in_no_other_process_and_an_error_says_the_same_sentence()
         judge(noisy(), FindsVictimInMemory(), seed=0, isolate=True)
 
 
-def test_a_process_that_ends_early_is_told() -> None:
-    with pytest.raises(ProtocolError, match=r"Ends's own process ended .*exit code 7\)"):
-        judge(noisy(), Ends(), seed=0, isolate=True)
+def test_a_process_that_ends_early_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolated, "COMMAND", (sys.executable, "-c", "raise SystemExit(7)"))
+    with pytest.raises(ProtocolError, match=r"Honest's own process ended .*exit code 7\)"):
+        judge(noisy(), Honest(), seed=0, isolate=True)
