@@ -38,7 +38,6 @@ from sltoolkit.report.result import Result, table
 from sltoolkit.rows.build import attempt_columns, verdict_columns
 from sltoolkit.rows.names import name_of, named
 from sltoolkit.rows.recipes import Cut, recipe_of
-from sltoolkit.streams import Stream
 from sltoolkit.training.checkpoint import read_victim, restore_victim
 from sltoolkit.training.deployed import accuracy
 from sltoolkit.training.measured import measure
@@ -46,6 +45,7 @@ from sltoolkit.training.phases import Progress, deploy, phase_of_epochs, run_pha
 from sltoolkit.training.recipe import Recipe
 from sltoolkit.training.releases import releases_heard
 from sltoolkit.training.run import Run, seat_parties, shards_of, with_format
+from sltoolkit.training.secret import victim_stream
 from sltoolkit.training.victim import AttachedListener, Victim
 from sltoolkit.wire.codec import Reducer
 from sltoolkit.wire.reducers import REDUCERS
@@ -65,6 +65,7 @@ def train(
     reducer: Reducer | str | None = None,
     defense: Defense | str | None = None,
     seed: int = 0,
+    salt: str = "",
     training: Training | None = None,
     targets: Targets | None = None,
     listeners: Sequence[Listener[Any]] = (),
@@ -89,7 +90,10 @@ def train(
             samples are dealt out in turn.
         reducer: a lossy codec on the wire, or its name; None sends messages unchanged.
         defense: a defense, its name, or None.
-        seed: the victim's seed, for initialization, batches, dropout and the defense's noise.
+        seed: the victim's seed, for initialization, batches, dropout and the defense's noise. All
+            of these depend on the private samples, too, so that trying seeds redraws nothing.
+        salt: a text that they depend on as well; where others own the private samples (a public
+            data set), a long random one keeps the noise from being drawn again.
         training: epochs, batch size, optimizer.
         targets: which records attacks will be asked about.
         listeners: attacks that listen to the training.
@@ -124,7 +128,7 @@ def train(
     defense = NoDefense() if defense is None else named(defense, DEFENSES, "defense")
     training = training or Training(channels_last=models.prefers_channels_last(model))
     targets = targets or Targets()
-    rng = Stream(seed).child("victim")
+    rng = victim_stream(seed, data, salt=salt)
     with rng.child("init").scope():
         whole = models.whole(model, shape=data.shape, classes=len(data.classes))
     parts = tuple(p.to(device) for p in models.verified_cut(whole, cut, data.private_train.x))
@@ -148,7 +152,7 @@ def train(
     recipe = recipe_of(
         model=_model_name(model), dataset=data.name, split=_digests(data), cut=cut,
         protocol=protocol, defense=defense, seed=seed, training=training, epochs=training.epochs,
-        partition=partition, reducer=reducer,
+        partition=partition, reducer=reducer, salt=salt,
     )  # fmt: skip
     victim = _victim(
         run, recipe, transcript, losses, targets, seconds=time.perf_counter() - start,
@@ -165,13 +169,14 @@ def restored(
     path: Path, model: models.Model, data: Split, *, cut: Cut, protocol: Protocol, defense: Defense,
     seed: int, training: Training, targets: Targets, device: torch.device | str = "cpu",
     partition: Partition | str | None = None, reducer: Reducer | str | None = None,
+    salt: str = "",
 ) -> Victim:  # fmt: skip
     """The victim that `checkpoint.save_victim` stored in a file, given its training's arguments."""
     tensors, record = read_victim(path)
     untrained = train(
         model, data, cut=cut, protocol=protocol, defense=defense, seed=seed,
         training=replace(training, epochs=0), targets=targets, device=device,
-        partition=partition, reducer=reducer,
+        partition=partition, reducer=reducer, salt=salt,
     )  # fmt: skip
     return restore_victim(untrained, tensors, record)
 
@@ -186,6 +191,7 @@ def frozen(
     protocol: Protocol | str | None = None,
     defense: Defense | str | None = None,
     seed: int = 0,
+    salt: str = "",
     targets: Targets | None = None,
     device: torch.device | str = "cpu",
 ) -> Victim:
@@ -206,7 +212,8 @@ def frozen(
             need `Vanilla(labels_at="server")`.
         defense: a defense in front of the wire, its name, or None; a defense that acts by training
             the client is refused.
-        seed: the seed of the defense's noise.
+        seed: the seed of the defense's noise, which depends on the private samples, too.
+        salt: as for `train`.
         targets: which records attacks will be asked about.
         device: where to compute.
 
@@ -225,7 +232,7 @@ def frozen(
             f"{name_of(defense, DEFENSES)} acts by training the client, so in front of a network "
             "that was trained without it, it would do nothing: use train(..., defense=...)"
         )
-    rng = Stream(seed).child("victim")
+    rng = victim_stream(seed, data, salt=salt)
     held = data.private_train if protocol.alike else shards_of(data, protocol, None, rng)[0]
     transcript = Transcript(_recording(held, defense, targets, 1))
     run = seat_parties(
@@ -236,7 +243,7 @@ def frozen(
     recipe = recipe_of(
         model=_model_name(client), dataset=data.name, split=_digests(data), cut=cut,
         protocol=protocol, defense=defense, seed=seed, training=None, epochs=1, partition=Dealt(),
-        reducer=None,
+        reducer=None, salt=salt,
     )  # fmt: skip
     return _victim(run, recipe, transcript, losses, targets)
 
@@ -249,6 +256,7 @@ def attack(
     grants: Collection[str] = STANDARD_GRANTS,
     targets: Targets | None = None,
     role: Role | None = None,
+    isolate: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Attack a trained victim, and judge the outcome against the truth and the prior alone.
@@ -261,16 +269,23 @@ def attack(
             and `prior` (own data, queries, class frequencies).
         targets: which records the attack is asked about; by default the victim's own targets.
         role: the seat; by default the first of the attack's roles that holds what it needs.
+        isolate: run an attack after the fact in a process of its own, which gets its view and
+            nothing else; the results are the same. It takes some seconds to start, and reports no
+            progress.
         progress: called with (percent done, 100), rehearsal included. If the attack doesn't report
             its progress, it is called only at the end.
 
     Raises:
+        ProtocolError: if an isolated attack's process ends early, or sends what is no answer.
+        SpecError: if an attack can't be isolated, because its code can't be imported elsewhere.
         TamperingError: if the attack changed the referee's own functions, so its result is void.
         ThreatModelError: if a grant is missing, or a listener didn't hear this victim's training.
     """
     attempt = attempt_columns(victim, attack, seed=seed, targets=targets or victim.targets)
     with nullcontext() if progress is None else watch(progress):
-        verdict = judge(victim, attack, seed=seed, grants=grants, targets=targets, role=role)
+        verdict = judge(
+            victim, attack, seed=seed, grants=grants, targets=targets, role=role, isolate=isolate
+        )
     found = verdict_columns(victim.configured_defense, attack, verdict)
     return Result(identity={**attempt, **found}, verdict=verdict)
 

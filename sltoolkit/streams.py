@@ -4,12 +4,17 @@ Layer initialization, dropout and opacus draw from torch's *global* generator, s
 alone do not separate the parties: an attacker that builds a network would shift the victim's
 dropout masks. A `Stream` therefore also owns a *scope*, in which the global generators have the
 stream's own state. Code in the scopes of two different streams can't influence each other's draws.
+
+Whoever holds a stream can make its children, but not its parents or the streams beside it: a stream
+keeps a hash of its seed and path, and neither of the two. So an attacker that is told the seed
+`Stream(seed)` of its own draws, or that gets hold of a stream of the victim's, learns no other.
 """
 
 import base64
+import copy
 import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -28,15 +33,18 @@ class Stream:
 
     Args:
         seed: any integer.
-        path: names from the root to this stream.
     """
 
     _entered: ClassVar["Stream | None"] = None  # the stream whose scope is open, the innermost one
 
-    def __init__(self, seed: int, path: tuple[str, ...] = ()) -> None:
-        self._root = seed
-        self._path = path
-        digest = hashlib.sha256("\x1f".join((str(seed), *path)).encode()).digest()
+    def __init__(self, seed: int) -> None:
+        self._grow(hashlib.sha256(str(seed).encode()), "/")
+
+    def _grow(self, past: "hashlib._Hash", name: str) -> None:
+        """Begin; `past` has read the seed and the names from the root to this stream."""
+        self._past: hashlib._Hash | None = past
+        self._name = name
+        digest = past.digest()
         self.seed = int.from_bytes(digest[:8], "little") >> 1  # 63 bits: torch takes signed seeds
         # another seed: the scope must not repeat what the named generators draw
         self._scope_seed = int.from_bytes(digest[8:16], "little") >> 1
@@ -46,18 +54,41 @@ class Stream:
         self._states: dict[str, Any] = {}
 
     def __repr__(self) -> str:
-        """`Stream(seed, path)`."""
-        return f"Stream({self._root}, {'/'.join(self._path) or '/'})"
+        """`Stream(name)`, without anything that could be drawn again."""
+        return f"Stream({self._name})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Stream":
+        """A copy that continues where this stream is."""
+        twin = memo[id(self)] = Stream.__new__(Stream)
+        for name, value in vars(self).items():
+            hashed = name == "_past" and value is not None  # a hash has its own way of copying
+            vars(twin)[name] = value.copy() if hashed else copy.deepcopy(value, memo)
+        return twin
 
     def child(self, name: str) -> "Stream":
         """The stream called `name` below this one."""
         if name not in self._children:
-            self._children[name] = Stream(self._root, (*self._path, name))
+            self._children[name] = self.fresh(name)
         return self._children[name]
 
     def fresh(self, name: str) -> "Stream":
-        """Like `child`, but a new object at its beginning every time, for repeatable draws."""
-        return Stream(self._root, (*self._path, name))
+        """Like `child`, but a new object at its beginning every time, for repeatable draws.
+
+        Raises:
+            RuntimeError: if this stream was told to `forget`.
+        """
+        if self._past is None:
+            raise RuntimeError(f"{self} has forgotten what its child {name!r} would be made from")
+        past, born = self._past.copy(), Stream.__new__(Stream)
+        past.update(f"\x1f{name}".encode())
+        born._grow(past, name)
+        return born
+
+    def forget(self, *, besides: Collection[str]) -> None:
+        """Drop all children but these, and what others, or this stream's draws, are made from."""
+        self._past, self.seed, self._scope_seed = None, 0, 0
+        self._torch, self._numpy, self._states = {}, None, {}
+        self._children = {name: self._children[name] for name in besides if name in self._children}
 
     def torch(self, device: torch.device | str = "cpu") -> torch.Generator:
         """This stream's torch generator on `device`; calls return the same generator."""

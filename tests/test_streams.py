@@ -1,7 +1,10 @@
 """Streams are independent of each other, and repeat themselves with the same seed."""
 
+import copy
+import gc
 import random
 from collections.abc import Callable
+from types import FunctionType, ModuleType
 
 import numpy as np
 import pytest
@@ -139,3 +142,50 @@ def test_a_stream_entered_again_within_itself_never_repeats_a_number(
 def within(s: Stream, draw: Callable[[], float]) -> float:
     with s.scope():
         return draw()
+
+
+def reachable(thing: object) -> list[object]:
+    """Everything that Python code can reach from an object."""
+    found, waiting = {id(thing): thing}, [thing]
+    while waiting:
+        for inner in gc.get_referents(waiting.pop()):
+            if id(inner) not in found and not isinstance(inner, type | ModuleType | FunctionType):
+                found[id(inner)] = inner
+                waiting.append(inner)
+    return list(found.values())
+
+
+def test_a_stream_leads_to_no_parent_and_to_no_stream_beside_it() -> None:
+    root = Stream(123_456_789)
+    beside, child = root.child("beside"), root.child("child")
+    named(child), scoped(child)
+    texts = [str(each) for each in reachable(child)]
+    for secret in (123_456_789, root.seed, beside.seed, "beside"):
+        assert not [text for text in texts if str(secret) in text]
+    assert "123456789" not in repr(root)
+
+
+def test_a_copy_goes_on_where_the_stream_is_and_apart_from_it() -> None:
+    s = Stream(0).child("a")
+    named(s), scoped(s), named(s.child("b"))
+    twin = copy.deepcopy(s)
+    draws: list[Callable[[Stream], float]] = [
+        lambda a: float(named(a)[0][0]), lambda a: scoped(a)[1],
+        lambda a: float(named(a.child("b"))[0][0]), lambda a: a.child("new").seed,
+    ]  # fmt: skip
+    for draw in draws:
+        assert draw(twin) == draw(s)
+
+
+def test_what_is_forgotten_cannot_be_drawn_again() -> None:
+    root = Stream(0)
+    kept, gone = root.child("kept"), root.child("gone")
+    expected = named(Stream(0).child("kept").child("below"))[0]
+    root.forget(besides={"kept", "never made"})
+    assert root.child("kept") is kept
+    assert torch.equal(named(kept.child("below"))[0], expected)
+    assert gone.seed not in {each for each in reachable(root) if isinstance(each, int)}
+    for name in ("gone", "never made"):
+        with pytest.raises(RuntimeError, match=f"forgotten .* {name!r}"):
+            root.child(name)
+    assert root.state()["children"].keys() == {"kept"}

@@ -161,8 +161,9 @@ def _judge(victim: Victim, cell: CellPlan, attack: AnyAttack, plan: Plan, store:
         store.put_cell(cell.key, _plain(_record([row])), {})
         return
     result = api.attack(
-        victim, attack, seed=cell.attacker_seed, grants=cell.grants, role=cell.attack.get("role")
-    )
+        victim, attack, seed=cell.attacker_seed, grants=cell.grants, role=cell.attack.get("role"),
+        isolate=cell.isolated,
+    )  # fmt: skip
     tuned = result.outcome.tuned
     if cell.pilot is not None:
         tuned = store.cell(cell.pilot)["tuned"]

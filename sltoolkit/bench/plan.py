@@ -26,8 +26,9 @@ class VictimPlan:
     """A victim to train: its recipe (plain JSON) and its key.
 
     Attributes:
-        recipe: data, model, protocol, training, targets, defense, seed, device, checkpoint and,
-            for a hijacked training, `active`, `attacker_seed` and the `pilot` cell that tunes it.
+        recipe: data, model, protocol, training, targets, defense, seed, salt, device, checkpoint
+            and, for a hijacked training, `active`, `attacker_seed` and the `pilot` cell that
+            tunes it.
         key: the hash that the victim is stored under.
         swept: its values of the swept settings that no other column of its rows states, such as
             `training.lr=0.1`.
@@ -48,6 +49,7 @@ class CellPlan:
         attack: the attack's table.
         attacker_seed: the attacker's seed.
         grants: what it is granted beyond what its seat holds.
+        isolated: whether the attack runs in a process of its own.
         listens: whether it has to be attached to the victim's training.
         pilot: key of the cell whose tuned parameters it takes over; None if it rehearses itself.
         reported: whether its rows are reported; False for a pilot's cell.
@@ -58,6 +60,7 @@ class CellPlan:
     attack: Table
     attacker_seed: int
     grants: tuple[str, ...]
+    isolated: bool
     listens: bool
     pilot: str | None
     reported: bool
@@ -174,19 +177,23 @@ def _cells(
         for attacker_seed in point.attacker_seeds:
             hijacks = isinstance(attack, ActiveAttack)
             listens = hijacks or isinstance(attack, Listener)
+            apart = point.isolate and not listens
             pilot = None
             if point.tune == "pilot" and attack.rehearses:
                 first = point.attacker_seeds[0]
                 active = _Active(table, first, None) if hijacks else None
                 victim = _victim(plan, point, defense, point.pilot_seed, active)
-                tuned = _cell(victim, table, first, grants, listens=listens, pilot=None)
+                tuned = _cell(
+                    victim, table, first, grants, isolated=apart, listens=listens, pilot=None
+                )
                 plan.cells.setdefault(tuned.key, tuned)
                 pilot = tuned.key
             active = _Active(table, attacker_seed, pilot) if hijacks else None
             victim = _victim(plan, point, defense, seed, active)
             yield _cell(
-                victim, table, attacker_seed, grants, listens=listens, pilot=pilot, reported=True
-            )
+                victim, table, attacker_seed, grants, isolated=apart, listens=listens,
+                pilot=pilot, reported=True,
+            )  # fmt: skip
 
 
 def _victim(
@@ -202,6 +209,7 @@ def _victim(
         "targets": point.targets,
         "defense": defense,
         "seed": seed,
+        "salt": point.salt,
         "device": point.device,
         "checkpoint": point.checkpoint,
         "active": None if active is None else active.table,
@@ -229,15 +237,15 @@ def _swept(point: Spec) -> str:
 
 def _cell(
     victim: VictimPlan, table: Table, attacker_seed: int, grants: tuple[str, ...], *,
-    listens: bool, pilot: str | None, reported: bool = False,
+    isolated: bool, listens: bool, pilot: str | None, reported: bool = False,
 ) -> CellPlan:  # fmt: skip
     what = {
         "victim": victim.key, "attack": table, "attacker_seed": attacker_seed, "grants": grants,
-        "pilot": pilot, "reported": reported,
+        "isolated": isolated, "pilot": pilot, "reported": reported,
     }  # fmt: skip
     return CellPlan(
         victim=victim.key, attack=table, attacker_seed=attacker_seed, grants=grants,
-        listens=listens, pilot=pilot, reported=reported,
+        isolated=isolated, listens=listens, pilot=pilot, reported=reported,
         key=key_of(what, [ATTACKS.get(table["name"], NoAttack)]),
     )  # fmt: skip
 

@@ -71,6 +71,7 @@ def arguments(recipe: Table) -> dict[str, Any]:
         "reducer": reducer_from(recipe["reducer"], "reducer"),
         "defense": defense_from(recipe["defense"], "defense"),
         "seed": recipe["seed"],
+        "salt": recipe["salt"],
         "training": _training(recipe),
         "targets": table_into(Targets, recipe["targets"], "targets"),
         "device": recipe["device"],
@@ -100,6 +101,7 @@ def typed_recipe(recipe: Table) -> Recipe:
         epochs=1 if training is None else training.epochs,
         partition=partition_from(recipe["partition"], "partition"),
         reducer=reducer_from(recipe["reducer"], "reducer"),
+        salt=recipe["salt"],
     )
 
 
@@ -151,7 +153,7 @@ def _from_checkpoint(recipe: Table) -> Victim:
     client, server, *tail = models.verified_cut(whole, given["cut"], given["data"].private_train.x)
     return api.frozen(
         client, server, given["data"], tail=tail[0] if tail else None,
-        **{k: given[k] for k in ("protocol", "defense", "seed", "targets", "device")},
+        **{k: given[k] for k in ("protocol", "defense", "seed", "salt", "targets", "device")},
     )  # fmt: skip
 
 
@@ -165,6 +167,6 @@ def _trained_apart(recipe: Table) -> Victim:
     before = api.train(**given, protocol="vanilla")
     made = api.frozen(
         before.client.client, before.server, given["data"], protocol=protocol,
-        **{k: given[k] for k in ("defense", "seed", "targets", "device")},
+        **{k: given[k] for k in ("defense", "seed", "salt", "targets", "device")},
     )  # fmt: skip
     return replace(made, costs=replace(made.costs, seconds=before.costs.seconds))

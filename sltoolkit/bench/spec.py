@@ -80,10 +80,14 @@ class Spec(BaseModel):
     Attributes:
         name: the experiment's name, in every row.
         seeds: victim seeds; any claim needs five.
+        salt: a text that the victims' random streams depend on besides their seeds and private
+            data; for public data, a long random one. Rows show a short hash of it.
         attacker_seeds: attacker seeds, for every attack on every victim.
         grants: what attacks are granted beyond what their seat holds.
         tune: whether attacks rehearse on each victim, or once per defense on a pilot victim.
         pilot_seed: the pilot's victim seed; never a reported one.
+        isolate: whether each attack after the fact runs in a process of its own, which gets its
+            view and nothing else.
         demonstration: whether every output is marked as a demonstration.
         device: where to compute.
         checkpoint: a safetensors file with the whole model's weights; it is attacked, and nothing
@@ -102,10 +106,12 @@ class Spec(BaseModel):
 
     name: str = "experiment"
     seeds: Annotated[list[int], Field(min_length=1)]
+    salt: str = ""
     attacker_seeds: Annotated[list[int], Field(min_length=1)] = [0]
     grants: list[str] = sorted(STANDARD_GRANTS)
     tune: Literal["each", "pilot"] = "each"
     pilot_seed: int = 1_000_000
+    isolate: bool = False
     demonstration: bool = False
     device: str = "cpu"
     checkpoint: str | None = None

@@ -104,12 +104,13 @@ class Release:
             is public).
 
     Attributes:
+        per_batch: whether the inputs of one query share what the defense draws.
         queries: how many inputs have been answered so far; each repeat counts.
     """
 
     def __init__(self, ask: Callable[[Tensor], Tensor], *, per_batch: bool = False) -> None:
         self._ask = ask
-        self._per_batch = per_batch
+        self.per_batch = per_batch
         self.queries = 0
 
     def __call__(self, x: Tensor, *, repeats: int = 1, chunk: int = _CHUNK) -> Tensor:
@@ -137,7 +138,7 @@ class Release:
         Attackers learn from this. No two inputs share what the defense draws: an attacker that
         learned from many inputs with one mask would fit that mask.
         """
-        chunk = 1 if self._per_batch else _CHUNK
+        chunk = 1 if self.per_batch else _CHUNK
         total = self(x, chunk=chunk)[0]
         for _ in range(repeats - 1):
             total = total + self(x, chunk=chunk)[0]

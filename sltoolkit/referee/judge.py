@@ -17,13 +17,14 @@ from sltoolkit.contracts.outcomes import AttributeGuess, Outcome, Reconstruction
 from sltoolkit.data.samples import Samples
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import ThreatModelError
+from sltoolkit.referee.apart import attacker_stream
 from sltoolkit.referee.baselines import baselines_of, image_scores
 from sltoolkit.referee.intact import intact
+from sltoolkit.referee.isolated import run_isolated
 from sltoolkit.referee.mount import STANDARD_GRANTS, Mount, mount_attack, refuse_unsuited
 from sltoolkit.referee.scoring import progress, score
 from sltoolkit.referee.sources import trained_sources
 from sltoolkit.referee.truth import Asked, Truth, asked_about, attributed
-from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Victim
 
 
@@ -42,6 +43,7 @@ class Verdict:
         baselines: metric -> prior-only baseline -> its mean score.
         retrieval_score: metric -> mean score of the retrieval attack, which hears the wire and is
             shown for comparison.
+        isolated: whether the attack ran in a process of its own.
         releases: how many releases of one private record the attack received.
         seat_releases: how many its seat heard of one private record, training included.
         queries: how many inputs the release oracle answered for the attack, rehearsal included;
@@ -59,6 +61,7 @@ class Verdict:
     progress: Mapping[int, Mapping[str, float]]
     baselines: Mapping[str, Mapping[str, float]]
     retrieval_score: Mapping[str, float]
+    isolated: bool
     releases: int
     seat_releases: int
     queries: int
@@ -74,6 +77,7 @@ def judge(
     grants: Collection[str] = STANDARD_GRANTS,
     targets: Targets | None = None,
     role: Role | None = None,
+    isolate: bool = False,
 ) -> Verdict:
     """Run one attack on a trained victim, and score it.
 
@@ -85,8 +89,11 @@ def judge(
         grants: what the experiment grants beyond what the role holds.
         targets: how targets are chosen; by default as for the victim.
         role: the seat; by default the first of the attack's roles that holds what it needs.
+        isolate: run an attack after the fact in a process of its own, which gets the view and
+            nothing else.
 
     Raises:
+        SpecError: if the attack can't be isolated.
         TamperingError: if the attack changed the referee's own functions.
         ThreatModelError: if a grant is missing, or a listener didn't hear this victim's training.
     """
@@ -97,9 +104,9 @@ def judge(
     asked = asked_about(victim, targets, attack.family)
     noise = victim.rng.child("release").fresh(f"{name}/{seed}")
     view: Any = view_of(attack.view, mount.filled, trained_sources(victim, asked, mount, noise))
-    rng = Stream(seed).child("attacker").fresh(name)
+    isolated = isolate and isinstance(attack, Attack)
     start = time.perf_counter()
-    outcome, before = _outcome(victim, attack, view, rng)
+    outcome, before = _outcome(victim, attack, view, seed=seed, isolated=isolated)
     seconds = time.perf_counter() - start
     queries = _queries(view)
     truth = _truth(asked, attack, outcome, victim.data.private_holdout)
@@ -117,6 +124,7 @@ def judge(
         progress=progress(outcome, truth),
         baselines=baselines,
         retrieval_score=retrieval_score,
+        isolated=isolated,
         releases=received,
         seat_releases=received + (in_training if isinstance(attack, Attack) else 0),
         queries=queries,
@@ -153,11 +161,15 @@ def _releases_received(victim: Victim, attack: AnyAttack, mount: Mount, targets:
 
 
 def _outcome(
-    victim: Victim, attack: AnyAttack, view: Any, rng: Stream
+    victim: Victim, attack: AnyAttack, view: Any, *, seed: int, isolated: bool
 ) -> tuple[Outcome, frozenset[str]]:
     """An attack's outcome, and the grants that were filled before the training."""
     name = type(attack).__name__
     if isinstance(attack, Attack):
+        if isolated:
+            device = victim.data.private_train.x.device
+            return run_isolated(attack, view, seed=seed, device=device), frozenset()
+        rng = attacker_stream(attack, seed)
         with intact(name), rng.scope():
             return rehearsed(attack, view, rng=rng), frozenset()
     attached = next((t for t in victim.attached if t.attack is attack), None)

@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -42,34 +43,66 @@ def knowledge_sources(
         rng: the victim's root stream.
         trains: whether the client is trained in this run; False if it was trained elsewhere.
     """
-
-    def fresh_client(stream: Stream) -> nn.Module:
-        client = copy.deepcopy(initial).requires_grad_(True).train()
-        with stream.scope():
-            redraw(client)
-        return client
-
-    def mechanism(stream: Stream) -> Defense:
-        own, client = copy.deepcopy(defense), fresh_client(stream.child("client"))
-        parameters = list(client.parameters())
-        setup = PartySetup(
-            side="client", module=client,
-            optimizer=torch.optim.SGD(parameters, lr=0.0) if parameters and trains else None,
-            sampler=Shuffled(batch_size=64), task=task, samples=len(data.private_train),
-            rng=stream,
-        )  # fmt: skip
-        with stream.scope():
-            own.begin(setup)
-        return own
-
+    fresh = FreshClient(initial=initial)
+    mechanism = Mechanism(
+        defense=defense, fresh=fresh, task=task, samples=len(data.private_train), trains=trains
+    )
     counts = torch.bincount(data.private_train.y.cpu(), minlength=len(data.classes))
     return {
         "task": lambda: task,
         "aux": lambda: Aux(x=data.aux.x.clone(), y=data.aux.y.clone()),
         "prior": lambda: counts / counts.sum(),
-        "client_arch": lambda: fresh_client,
+        "client_arch": lambda: fresh,
         "mechanism": lambda: mechanism,
     }
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FreshClient:
+    """The architecture of a client: a function from a stream to a network drawn anew."""
+
+    initial: nn.Module
+
+    def __call__(self, stream: Stream) -> nn.Module:
+        """A network in training mode that learns; no number of it is the victim's."""
+        client = copy.deepcopy(self.initial).requires_grad_(True).train()
+        with stream.scope():
+            redraw(client)
+        return client
+
+    def redrawn(self) -> "FreshClient":
+        """The same function, which holds no number of the victim's."""
+        return FreshClient(initial=self(Stream(0)))
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mechanism:
+    """The public parameters of a defense: a function from a stream to a fresh copy of it."""
+
+    defense: Defense
+    fresh: FreshClient
+    task: Task
+    samples: int
+    trains: bool
+
+    def __call__(self, stream: Stream) -> Defense:
+        """The defense as it begins at a fresh client."""
+        own, client = copy.deepcopy(self.defense), self.fresh(stream.child("client"))
+        parameters = list(client.parameters())
+        setup = PartySetup(
+            side="client", module=client,
+            optimizer=torch.optim.SGD(parameters, lr=0.0) if parameters and self.trains else None,
+            sampler=Shuffled(batch_size=64), task=self.task, samples=self.samples, rng=stream,
+        )  # fmt: skip
+        with stream.scope():
+            own.begin(setup)
+        return own
+
+    def redrawn(self) -> "Mechanism":
+        """The same function, which holds no number of the victim's."""
+        return replace(self, fresh=self.fresh.redrawn())
 
 
 def trained_sources(

@@ -86,6 +86,7 @@ def verdict_columns(defense: Defense, attack: AnyAttack, verdict: Verdict) -> Co
         "epsilon": None if own is None else own.epsilon,
         "seat_epsilon": None if seat is None else seat.epsilon,
         "delta": None if own is None else own.delta,
+        "isolated": verdict.isolated,
         "role": verdict.role,
         "knowledge": "+".join(verdict.knowledge),
         "tuned": tuned_text(verdict.outcome.tuned),

@@ -55,6 +55,10 @@ class Row:
     victim_seed: Annotated[
         int, Column("seed of initialization, batches, dropout and the defense's noise")
     ]
+    salt: Annotated[
+        str,
+        Column("short hash of the salt that these depend on, too; empty without a salt"),
+    ] = ""
     training: Annotated[
         Mapping[str, Any] | None,
         Column("settings of the training; empty for a victim that was trained elsewhere"),
@@ -115,6 +119,10 @@ class Row:
         Column(
             "when the attacker takes part: `afterwards`, `listening` to the training, or `actively`"
         ),
+    ] = None
+    isolated: Annotated[
+        bool | None,
+        Column("whether the attack ran in a process of its own, with its view and nothing else"),
     ] = None
     adaptive: Annotated[
         bool | None,

@@ -9,6 +9,7 @@ from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import PROTOCOLS, Protocol
 from sltoolkit.rows.names import described, name_of, parameters_json
 from sltoolkit.training.recipe import Recipe
+from sltoolkit.training.secret import salt_digest
 from sltoolkit.wire.codec import Reducer
 from sltoolkit.wire.reducers import REDUCERS
 
@@ -29,6 +30,7 @@ def recipe_of(
     epochs: int,
     partition: Partition,
     reducer: Reducer | None,
+    salt: str,
 ) -> Recipe:
     """The recipe of a victim.
 
@@ -44,6 +46,7 @@ def recipe_of(
         epochs: how many epochs the protocol runs.
         partition: which client holds which samples.
         reducer: a lossy codec on the wire, if any.
+        salt: what its random streams depend on besides its seed and data.
     """
     return Recipe(
         protocol=name_of(protocol, PROTOCOLS),
@@ -59,4 +62,5 @@ def recipe_of(
         epochs=epochs,
         partition="" if partition == Dealt() else described(partition, PARTITIONS),
         reducer="" if reducer is None else described(reducer, REDUCERS),
+        salt=salt_digest(salt),
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sltoolkit.errors import ProtocolError
+from sltoolkit.wire.frames import memory_order
 from sltoolkit.wire.message import Kind
 
 MAGIC = 0x51705717  # an arbitrary number; the last two digits are the format's version
@@ -91,10 +92,7 @@ def unpacked(numbers: Tensor) -> Header:
 
 def prepared(t: Tensor, *, sequence: int, kind: Kind) -> tuple[Header, Tensor]:
     """A tensor's header, and its payload: contiguous, in the order of its memory."""
-    dims = range(t.dim())
-    order = tuple(sorted(dims, key=t.stride, reverse=True))
-    if not t.permute(order).is_contiguous():  # expanded, or with gaps
-        order = tuple(dims)
+    order = memory_order(t)
     header = Header(sequence=sequence, kind=kind, dtype=t.dtype, shape=tuple(t.shape), order=order)
     return header, t.permute(order).contiguous()
 

@@ -4,6 +4,9 @@ A party that lives in another process is a placeholder here. Its networks are on
 device, where shapes flow and nothing is computed. Its samples have no numbers, its defense does
 nothing, and it has no optimizer (or the shape of one, where states are handed over). So the same
 protocol loop runs in all processes, and each of its steps is computed in one of them.
+
+Of the victim's random streams a process keeps those of its own parties, and those that all parties
+share: the protocol's, and the order of every client's batches, whose ids all parties hear.
 """
 
 import copy
@@ -19,6 +22,7 @@ from sltoolkit.data.samples import Samples, Split
 from sltoolkit.errors import ProtocolError
 from sltoolkit.parties.honest import HonestClient, HonestMiddle, HonestServer
 from sltoolkit.serve.optimizers import History, PlaceholderOptimizer, layout_of
+from sltoolkit.streams import Stream
 from sltoolkit.training.averaging import Averager
 from sltoolkit.training.cast import Cast
 from sltoolkit.training.member import Member
@@ -73,7 +77,7 @@ def homes_of(cast: Cast) -> dict[Seat, int]:
 
 
 def keep_local(run: Run, here: Collection[Seat]) -> None:
-    """Turn every party that doesn't live here into a placeholder, and forget its samples.
+    """Turn every party that doesn't live here into a placeholder; forget its samples and streams.
 
     Args:
         run: a run with all parties seated; it is changed in place.
@@ -90,11 +94,12 @@ def keep_local(run: Run, here: Collection[Seat]) -> None:
             history = History() if states else None
             member.party = _client_placeholder(member, history)
             member.tail = None if member.tail is None else _placeholder(member.tail, history)
-            member.defense = Absent(member.defense.learned())
+            member.defense, member.rng = Absent(member.defense.learned()), _no_stream()
     for host in (*cast.hops, *cast.servers):
         if host.seat not in here:
             host.party = _placeholder(host.party)
-            host.defense = Absent(host.defense.learned())
+            host.defense, host.rng = Absent(host.defense.learned()), _no_stream()
+    _forget_streams(run, here)
     if cast.fed_server is not None and FED not in here:
         shapes = [copy.deepcopy(n).to(_META) for n in cast.clients[0].networks()]
         cast.fed_server = Averager(shapes)
@@ -119,6 +124,23 @@ def _leave_to_owners(run: Run, member: Member, here: Collection[Seat]) -> None:
         y=held.y.clone() if owners & set(here) else held.y.to(_META),
         ids=held.ids.cpu().clone(), groups=torch.zeros_like(held.ids, device="cpu"),
     )  # fmt: skip
+
+
+def _forget_streams(run: Run, here: Collection[Seat]) -> None:
+    """Forget the root of the victim's streams, and those of parties elsewhere (`Casting`)."""
+    cast = run.cast
+    hosts = [host.seat for host in (*cast.hops, *cast.servers) if host.seat in here]
+    own = {f"{seat}.{seat.copy}" if seat.copy else str(seat) for seat in hosts}
+    names = [f"client{k}" for k in range(len(cast.clients))]
+    run.rng.forget(besides={"protocol", *own, *names})
+    for name, member in zip(names, cast.clients, strict=True):
+        if member.seat not in here:
+            run.rng.child(name).forget(besides={"order"})
+
+
+def _no_stream() -> Stream:
+    """The stream of a placeholder, which draws nothing."""
+    return Stream(0)
 
 
 def _emptied(data: Split) -> Split:
@@ -161,7 +183,7 @@ def _placeholder(party: P, history: History | None = None) -> P:
         )
     optimizer = None if history is None else PlaceholderOptimizer(layout_of(party), history)
     module = party.module.to(_META)
-    placeholder = type(party)(module, optimizer, party.rng)
+    placeholder = type(party)(module, optimizer, _no_stream())
     module.forward = _Shapes(module.forward)
     placeholder.deferred = party.deferred
     placeholder.learn(False)

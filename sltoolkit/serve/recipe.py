@@ -10,8 +10,8 @@ from sltoolkit.bench import recipes
 from sltoolkit.bench.spec import Spec, Table
 from sltoolkit.data import check_disjoint
 from sltoolkit.errors import SpecError
-from sltoolkit.streams import Stream
 from sltoolkit.training.run import Run, seat_parties, with_format
+from sltoolkit.training.secret import victim_stream
 from sltoolkit.wire.codec import Reducer
 from sltoolkit.wire.wire import Wire
 
@@ -30,7 +30,10 @@ def recipe_of(spec: Spec) -> Table:
         raise SpecError(f"defense: one run can be served at a time, got {len(spec.defense)}")
     if spec.checkpoint is not None:
         raise SpecError("checkpoint: the model is trained already; there is nothing to serve")
-    own = ("data", "model", "protocol", "partition", "reducer", "training", "targets", "device")
+    own = (
+        "data", "model", "protocol", "partition", "reducer", "training", "targets", "device",
+        "salt",
+    )  # fmt: skip
     table = spec.model_dump()
     return {key: table[key] for key in own} | {"defense": spec.defense[0], "seed": spec.seeds[0]}
 
@@ -53,7 +56,7 @@ def seated(recipe: Table, *, device: torch.device) -> tuple[Run, int]:
     protocol, training = given["protocol"], given["training"]
     if not protocol.learns:
         raise SpecError(f"protocol: {recipe['protocol']['name']} trains nothing")
-    rng = Stream(given["seed"]).child("victim")
+    rng = victim_stream(given["seed"], given["data"], salt=given["salt"])
     with rng.child("init").scope():
         whole = given["model"]()
     check_disjoint(given["data"])

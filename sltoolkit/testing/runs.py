@@ -13,11 +13,11 @@ from sltoolkit.data.samples import Split
 from sltoolkit.parties.settings import Training
 from sltoolkit.protocols import Protocol, Vanilla
 from sltoolkit.referee.listening import open_listener
-from sltoolkit.streams import Stream
 from sltoolkit.testing.ears import RecordingEar
 from sltoolkit.testing.toys import GRANTS, QUICK, Norm, cuts, network, split
 from sltoolkit.training.phases import run_phases
 from sltoolkit.training.run import Run, seat_parties
+from sltoolkit.training.secret import victim_stream
 from sltoolkit.wire.message import Message
 from sltoolkit.wire.wire import Wire
 
@@ -63,7 +63,7 @@ def seated(
     if double:
         exact = replace(data.private_train, x=data.private_train.x.double())
         data = replace(data, private_train=exact)
-    rng = Stream(seed).child("victim")
+    rng = victim_stream(seed, data)
     with rng.child("init").scope():
         whole = network(norm, dropout=dropout)
     whole = whole.double() if double else whole

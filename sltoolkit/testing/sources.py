@@ -126,6 +126,11 @@ def check_imports(
         attribute = node.attr if isinstance(node, ast.Attribute) else ""
         assert word not in FORBIDDEN_NAMES, f"{name} uses {word}, which {rules.what} must not"
         assert attribute not in FORBIDDEN_ATTRIBUTES, f"{name} uses {word}: {rules.what} must not"
+        made = ast.unparse(node) if isinstance(node, ast.Call) else ""
+        assert not re.match(r"(\w+\.)*Stream\(", made), (
+            f"{name} makes a stream of its own, {made}: all its randomness comes from the stream "
+            "that it is given"
+        )
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr":
             private = isinstance(node.args[1], ast.Constant) and str(node.args[1].value)[:1] == "_"
             assert not private, f"{name} uses {ast.unparse(node)}, which {rules.what} must not"

@@ -26,6 +26,7 @@ class Recipe:
         epochs: epochs of the protocol that were, or will be, run.
         partition: how samples are dealt to clients, with parameters; empty for the usual way.
         reducer: the lossy codec on the wire, with parameters; empty for none.
+        salt: short hash of the salt of its random streams; empty without a salt.
     """
 
     protocol: str
@@ -41,6 +42,7 @@ class Recipe:
     epochs: int
     partition: str = ""
     reducer: str = ""
+    salt: str = ""
 
     def record(self) -> dict[str, Any]:
         """The recipe as plain JSON."""

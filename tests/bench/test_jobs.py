@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.apart import looped
+from support.experiment import tiny
 
 from sltoolkit.attacks import ATTACKS
-from sltoolkit.bench.jobs import _as_on_pilot, reason_of
-from sltoolkit.bench.plan import CellPlan
+from sltoolkit.bench.jobs import _as_on_pilot, execute, reason_of
+from sltoolkit.bench.plan import CellPlan, plan_of
+from sltoolkit.bench.spec import load_spec
 from sltoolkit.bench.store import Store
+from sltoolkit.bench.todo import jobs_of
 from sltoolkit.errors import StoreError
+
+NOISE = {"name": "gaussian_noise", "std": 0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +34,7 @@ class Outer:
 def cell(pilot: str | None) -> CellPlan:
     return CellPlan(
         victim="v", attack={"name": "outer", "inner": {"steps": 5}}, attacker_seed=0, grants=(),
-        listens=False, pilot=pilot, reported=True, key="c",
+        isolated=False, listens=False, pilot=pilot, reported=True, key="c",
     )  # fmt: skip
 
 
@@ -43,6 +49,21 @@ def test_a_pilots_choice_reaches_into_a_nested_attack(
     assert settled == Outer(inner=Inner(lr=0.1, steps=5), weight=2.0)
     untouched: object = _as_on_pilot(cell(None), store)
     assert untouched == Outer(inner=Inner(steps=5))
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_attacks_after_the_fact_are_isolated_where_the_spec_says_so(
+    isolate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sltoolkit.referee.judge.run_isolated", looped)
+    attacks = [{"name": "retrieval"}, {"name": "none"}]
+    plan = plan_of(load_spec(tiny(attack=attacks, isolate=isolate, seeds=[0], defense=[NOISE])))
+    store = Store(tmp_path)
+    for job in jobs_of(plan, store):
+        execute(job, plan, store)
+    rows = [row for key in plan.cells for row in store.cell(key)["rows"]]
+    told = {(row["attack"], row["isolated"]) for row in rows}
+    assert told == {("retrieval", isolate), ("none", None)}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from sltoolkit.bench.spec import load_spec
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import DataError, SpecError, ThreatModelError
 from sltoolkit.parties.settings import Training
+from sltoolkit.training.secret import salt_digest
 
 
 def planned(**changes: Any) -> Plan:
@@ -38,6 +39,27 @@ def test_every_defense_is_attacked_by_every_attack_on_every_victim() -> None:
     found = [(plan.victims[c.victim].recipe["defense"]["name"], c.attack["name"])
              for c in plan.cells.values()]  # fmt: skip
     assert all(found.count(pair) == 4 for pair in set(found))
+
+
+def test_another_salt_is_another_run_and_none_is_told_in_rows() -> None:
+    plain, salted, other = planned(), planned(salt="pepper"), planned(salt="paprika")
+    assert not keys(plain) & keys(salted)
+    assert not keys(other) & keys(salted)
+    assert keys(salted) == keys(planned(salt="pepper"))
+    recipes = [typed_recipe(victim.recipe) for victim in salted.victims.values()]
+    assert {recipe.salt for recipe in recipes} == {salt_digest("pepper")}
+    assert "pepper" not in str(recipes)
+
+
+def test_isolation_is_part_of_the_cells_of_attacks_after_the_fact_alone() -> None:
+    attacks = [{"name": "norm"}, {"name": "sdar"}]
+    usual, apart = (planned(attack=attacks, isolate=own) for own in (False, True))
+    assert usual.victims.keys() == apart.victims.keys()
+    assert {(c.attack["name"], c.isolated) for c in apart.cells.values()} == {
+        ("norm", True), ("sdar", False)
+    }  # fmt: skip
+    shared = {usual.cells[key].attack["name"] for key in usual.cells.keys() & apart.cells.keys()}
+    assert shared == {"sdar"}
 
 
 def test_a_sweep_multiplies_victims_and_shares_what_is_equal() -> None:

@@ -47,9 +47,9 @@ def weights(folder: Path) -> str:
     return str(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("kind", ["trained", "trained elsewhere", "trained apart"])
+@pytest.mark.parametrize("kind", ["trained", "salted", "trained elsewhere", "trained apart"])
 def test_a_victim_is_what_was_planned_and_the_same_from_the_disk(kind: str, tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"trained": {}, "trained apart": PRIVATE}.get(kind, {})
+    changes: dict[str, Any] = {"salted": {"salt": "pepper"}, "trained apart": PRIVATE}.get(kind, {})
     if kind == "trained elsewhere":
         changes = {"checkpoint": weights(tmp_path)}
     recipe = recipe_of(**changes)
@@ -62,6 +62,8 @@ def test_a_victim_is_what_was_planned_and_the_same_from_the_disk(kind: str, tmp_
     path = tmp_path / "victim.safetensors"
     save_victim(made, path)
     back = stored_victim(recipe, path)
+    answers = [v.release(v.rng.fresh("targets"))(v.data.aux.x) for v in (made, back)]
+    assert torch.equal(*answers)
     assert (back.recipe, back.utility, back.costs) == (made.recipe, made.utility, made.costs)
     before, after = victim_tensors(made), victim_tensors(back)
     assert before.keys() == after.keys()

@@ -22,7 +22,7 @@ from sltoolkit.testing.careless import Careless
 from sltoolkit.testing.listeners import check_passive
 
 GRANTS = ("aux", "release", "prior", "client_arch")
-LONG = Training(epochs=12, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9)
+LONG = Training(epochs=40, batch_size=16, lr=0.02, optimizer="sgd", momentum=0.9)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -40,9 +40,9 @@ def test_it_reconstructs_better_than_chance_because_it_listened(seed: int) -> No
     error, unheard = (float(r.verdict.scores["mse"].mean()) for r in (result, control))
     assert error < 0.8 * result.verdict.baselines["mse"]["mean_image"]
     assert error < 0.8 * unheard
-    assert result.outcome.diagnostics["rounds"] == 12 * 3
+    assert result.outcome.diagnostics["rounds"] == LONG.epochs * 3
     assert result.verdict.knowledge == ("aux", "client_arch", "smashed")
-    assert result.verdict.releases == 12 + 1  # every training epoch, and the answer about a target
+    assert result.verdict.releases == LONG.epochs + 1  # every training epoch, and the answer about a target
 
 
 def test_the_attackers_seed_decides_and_the_victims_does_not_move() -> None:

@@ -27,6 +27,7 @@ from sltoolkit.rows.columns import (
 
 VARIED: dict[str, Any] = {
     "seeds": [0],
+    "salt": "pepper",
     "protocol": {"name": "vanilla", "labels_at": "server", "clients": 2, "handover": "none"},
     "partition": {"name": "shards", "per_client": 2},
     "reducer": {"name": "half"},

@@ -20,6 +20,7 @@ def recipe(**changes: Any) -> Recipe:
         "model": "lenet", "dataset": "digits", "split": "abc", "cut": "conv1",
         "protocol": SplitFedV1(clients=3), "defense": GaussianNoise(std=0.25), "seed": 7,
         "training": Training(epochs=2), "epochs": 2, "partition": Dealt(), "reducer": None,
+        "salt": "",
     }  # fmt: skip
     return recipe_of(**{**parts, **changes})
 

@@ -20,6 +20,7 @@ from sltoolkit.serve.process import process_at, run_process
 from sltoolkit.serve.recipe import recipe_of
 from sltoolkit.serve.state import Checkpoints, ProcessState
 from sltoolkit.serve.transport import connect
+from sltoolkit.streams import Stream
 from sltoolkit.training.cast import Clock
 from sltoolkit.training.run import Run
 from sltoolkit.wire.codec import Carry, Codec, Content, Sent
@@ -119,6 +120,29 @@ def test_no_process_keeps_samples_alive_that_are_not_its_own() -> None:
     gc.collect()
     tensors = [t for t in gc.get_objects() if type(t) is Tensor and not t.is_meta]
     assert not [t for t in tensors if t.untyped_storage().data_ptr() == whole]
+
+
+@pytest.mark.parametrize(
+    "protocol", [{}, {"name": "splitfed_v3"}, {"name": "u_shaped"}, {"name": "multi_hop"}]
+)
+def test_no_process_can_draw_what_others_draw(protocol: dict[str, Any]) -> None:
+    def streams(run: Run) -> dict[str, Stream]:
+        owners = {f"client {k}": m.party.rng for k, m in enumerate(run.cast.clients)}
+        owners |= {f"noise {k}": m.rng for k, m in enumerate(run.cast.clients)}
+        hosts = [*run.cast.hops, *run.cast.servers]
+        return owners | {f"host {k}": h.rng for k, h in enumerate(hosts)}
+
+    whole, run = run_of(**protocol), run_of(**protocol)
+    keep_local(run, {Seat("client", 1)})
+    before, after = streams(whole), streams(run)
+    same = {name for name in before if before[name].seed == after[name].seed}
+    assert same == {"client 1", "noise 1"}
+    assert run.cast.rng.seed == whole.cast.rng.seed
+    orders = [[m.order.seed for m in each.cast.clients] for each in (whole, run)]
+    assert orders[0] == orders[1]
+    for root in (run.rng, run.rng.child("client0")):
+        with pytest.raises(RuntimeError, match="forgotten"):
+            root.fresh("defense")
 
 
 def ends(codecs: Sequence[Codec], t: Tensor, content: Content) -> list[Sent]:

@@ -152,14 +152,39 @@ class FindsVictimInMemory(Toy):
 @final
 @dataclass(frozen=True, kw_only=True)
 class RebuildsVictimStream(Toy):
-    """Draws the noise of the targets' release again, from the root of the queries' stream."""
+    """Draws the noise of the targets' release again, from the roots of victims' streams."""
 
     def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
         """Images made from the smashed data without that noise."""
-        root = cells(view.release._ask)["rng"]._root
-        own = Stream(root).child("victim").fresh("targets")
-        noise = torch.randn(view.smashed.shape[1:], generator=own.torch())
+        roots = [o.rng for o in gc.get_objects() if type(o) is Victim]
+        shape = view.smashed.shape[1:]
+        noise = sum(torch.randn(shape, generator=r.fresh("targets").torch()) for r in roots)
         return resized(view.smashed[0] - 0.3 * noise, view)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class GuessesSeed(Toy):
+    """Tries seeds, with imports that are allowed, and takes off the noise that each would draw.
+
+    Only a victim whose noise depends on nothing but its seed is in danger. With no seed to try, it
+    is an honest attack.
+    """
+
+    seeds: int = 51
+    std: float = 0.3
+
+    def run(self, view: ReleaseView, *, rng: Stream) -> Outcome:
+        """The aux images that fit the smashed data without the noise of the best guess."""
+        guesses = [view.smashed - self.std * self._noise(k, view) for k in range(self.seeds)]
+        best = min([view.smashed, *guesses], key=lambda z: float(z.var()))
+        z = view.release.mean(view.aux.x, repeats=100).flatten(1)
+        nearest = torch.cdist(best.mean(0).flatten(1), z).argmin(1)
+        return Reconstruction(images=view.aux.x[nearest])
+
+    def _noise(self, seed: int, view: ReleaseView) -> Tensor:
+        own = Stream(seed).child("victim").fresh("targets")
+        return torch.randn(view.smashed.shape, generator=own.torch()).to(view.smashed)
 
 
 @final

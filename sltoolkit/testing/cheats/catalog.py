@@ -148,6 +148,7 @@ ATTACKS: tuple[Cheat, ...] = (
     Cheat(attacks.HearsNothing(), facts.check_refusal, "needs no grant"),
     Cheat(attacks.CitesNobody(), facts.check_citation, "cites no paper"),
     Cheat(attacks.Loose, facts.check_default_constructible, "not frozen"),
+    Cheat(attacks.GuessesSeed, _imports, r"makes a stream of its own, Stream\(seed\)"),
     Cheat(attacks.LooksAround, _imports, "imports gc, which an attack must not"),
 )  # fmt: skip
 """Attacks after the fact."""
@@ -221,7 +222,11 @@ DEFENSES: tuple[Cheat, ...] = (
     Cheat(broken.NoEvidence(), defenses.check_release_path_uses_it, "no evidence"),
     Cheat(broken.ZeroGradientLoss(), defenses.check_loss_has_gradient, "gradient is zero"),
     Cheat(broken.DetachedLoss(), defenses.check_loss_has_gradient, "nothing can learn"),
-    Cheat(broken.SoftMask(), defenses.check_masks_are_exact, r"claims 0\.25 zeroed channels, 0\.0"),
+    Cheat(
+        broken.SoftMask(),
+        defenses.check_masks_are_exact,
+        r"claims 0\.25 zeroed channels, 0\.\d+ are",
+    ),
     Cheat(broken.IgnoresItsStrength(), defenses.check_strength_acts, "ignores its std"),
     Cheat(broken.Unseeded(), defenses.check_deterministic_per_stream, "two runs"),
     Cheat(broken.OneForAll(), defenses.check_parties_share_no_state, "two parties share"),
