@@ -122,7 +122,9 @@ class Victim:
         r = self.recipe
         return (
             f"Victim({r.protocol} {r.model} cut at {r.cut}, {r.dataset}, "
-            f"defense {r.defense}, seed {r.seed}: accuracy {self.utility:.3f})"
+            f"defense {r.defense}, seed {r.seed}: accuracy {self.utility:.3f}"
+            + ("" if self.holdout_unseen else ", maybe over training data")
+            + ")"
         )
 
     def _repr_html_(self) -> str:
