@@ -203,8 +203,10 @@ def frozen(
     Args:
         client: the network up to the cut.
         server: the network behind it (up to the tail, if there is one).
-        data: a split, or the name of a data set: the private data that the networks were trained
-            on, and the attacker's own data, disjoint from it.
+        data: what the networks were trained on, what was held out, and the attacker's own data,
+            given apart: `sltoolkit.data.parts`. A split that was drawn from a pool, or the name of
+            a data set, doesn't say what the networks have seen: rows and the closing sentence then
+            say that the accuracy may be over training data.
         cut: the name of the place between client and server in rows and tables.
         tail: the last part, where the client holds it (U-shaped).
         protocol: a protocol, or its name; it decides which party holds what, and what travels. By
@@ -245,7 +247,8 @@ def frozen(
         protocol=protocol, defense=defense, seed=seed, training=None, epochs=1, partition=Dealt(),
         reducer=None, salt=salt,
     )  # fmt: skip
-    return _victim(run, recipe, transcript, losses, targets)
+    victim = _victim(run, recipe, transcript, losses, targets)
+    return replace(victim, holdout_unseen=not data.drawn)
 
 
 def attack(

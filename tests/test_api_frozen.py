@@ -1,7 +1,9 @@
 """A victim that was trained elsewhere, whose weights stay as they are."""
 
 import copy
+from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from support.toys import CUT, QUICK, TARGETS, differences, module_state, network, split
@@ -11,6 +13,8 @@ from torch.nn import functional
 import sltoolkit as sl
 from sltoolkit.contracts.outcomes import LabelGuess
 from sltoolkit.errors import ProtocolError
+from sltoolkit.report.sentence import sentence
+from sltoolkit.report.tables import summary
 from sltoolkit.wire.message import Link
 
 HINTED = ("aux", "release", "prior", "hints")
@@ -96,3 +100,33 @@ def test_named_cuts_of_one_network_are_lines_of_one_table(victim: sl.Victim) -> 
         frozen = sl.frozen(client, server, split(), cut=cut, targets=TARGETS)
         found.append(sl.attack(frozen, sl.Decoder.smoke()))
     assert list(sl.table(found)["cut"]) == ["0.conv", "1.conv2"]
+
+
+def _tables(data: sl.data.Split, **options: Any) -> tuple[sl.Victim, pd.DataFrame]:
+    client, server = sl.cut(network(), CUT)
+    victim = sl.frozen(client, server, data, targets=TARGETS, **options)
+    return victim, sl.attack(victim, sl.Regression()).rows()
+
+
+def test_accuracy_on_a_drawn_split_may_be_over_training_data_and_rows_say_so() -> None:
+    given = split()
+    pool = sl.data.from_arrays(
+        torch.cat([given.private_train.x, given.private_holdout.x, given.aux.x]),
+        torch.cat([given.private_train.y, given.private_holdout.y, given.aux.y]),
+    )
+    drawn = sl.data.split(pool, train=48, holdout=18, aux=30, duplicates="ignore")
+    victim, rows = _tables(drawn)
+    assert not victim.holdout_unseen
+    assert "maybe over training data" in repr(victim)
+    assert not rows["holdout_unseen"].any()
+    said = "Accuracy may be over training data: nobody said what the network was trained on"
+    assert said in sentence(summary(rows))
+
+    known = sl.data.parts(train=drawn.private_train, holdout=drawn.private_holdout, aux=drawn.aux)
+    victim, rows = _tables(known)
+    assert victim.holdout_unseen
+    assert "maybe" not in repr(victim)
+    assert rows["holdout_unseen"].all()
+    assert said not in sentence(summary(rows))
+    trained = sl.train(network, drawn, cut=CUT, training=QUICK, targets=TARGETS)
+    assert trained.holdout_unseen

@@ -169,4 +169,5 @@ def _trained_apart(recipe: Table) -> Victim:
         before.client.client, before.server, given["data"], protocol=protocol,
         **{k: given[k] for k in ("defense", "seed", "salt", "targets", "device")},
     )  # fmt: skip
-    return replace(made, costs=replace(made.costs, seconds=before.costs.seconds))
+    costs = replace(made.costs, seconds=before.costs.seconds)
+    return replace(made, costs=costs, holdout_unseen=True)

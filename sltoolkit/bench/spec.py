@@ -48,6 +48,7 @@ from sltoolkit.bench.build import (
 )
 from sltoolkit.bench.sweep import check_paths, put, swept_elsewhere, swept_tables
 from sltoolkit.data.registry import DATASETS
+from sltoolkit.data.split import Duplicates
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError, lookup, nearest
 from sltoolkit.parties.settings import Training
@@ -60,7 +61,7 @@ _DEVICES = {name: name for name in ("cpu", "cuda", "mps", "xpu")}
 
 @final
 class DataSpec(BaseModel):
-    """Which data set, how it is split, and where its files are."""
+    """Which data set, how it is split, and where its files are; as in `sltoolkit.data.load`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -71,6 +72,7 @@ class DataSpec(BaseModel):
     aux_from: str | None = None
     seed: int = 0
     root: str | None = None
+    duplicates: Duplicates = "together"
 
 
 @final

@@ -24,8 +24,8 @@ def copied_rows(own: Samples, *private: Samples) -> int:
         own: the attacker's samples.
         private: the private parts.
     """
-    occurrences = Counter(row for part in private for row in _rows(part.x))
-    copies = sum(occurrences[row] == 1 for row in _rows(own.x))
+    occurrences = Counter(row for part in private for row in row_hashes(part.x))
+    copies = sum(occurrences[row] == 1 for row in row_hashes(own.x))
     counts, rows = Counter(occurrences.values()), max(1, occurrences.total())
     twice = counts[2] + (_FEW if 2 * counts[1] < rows else 0)
     ratio = len(own) / rows
@@ -33,7 +33,7 @@ def copied_rows(own: Samples, *private: Samples) -> int:
     return copies if copies > by_chance + 4 * (by_chance * (1 + 4 * ratio)) ** 0.5 else 0
 
 
-def _rows(x: Tensor) -> list[int]:
+def row_hashes(x: Tensor) -> list[int]:
     """A hash of each row's values; it doesn't depend on dtype, device, strides or signs of zero."""
     values = x.detach().cpu().flatten(1).float().contiguous() + 0.0
     return [hash(row.tobytes()) for row in values.numpy()]

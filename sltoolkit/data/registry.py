@@ -12,7 +12,7 @@ from sltoolkit.data import embedded, files, signals, tables
 from sltoolkit.data.npz import npz
 from sltoolkit.data.pool import Pool
 from sltoolkit.data.samples import Split
-from sltoolkit.data.split import split, with_foreign_aux
+from sltoolkit.data.split import Duplicates, split, with_foreign_aux
 from sltoolkit.errors import lookup
 
 
@@ -155,6 +155,7 @@ def pool(name: str, *, root: Path | str | None = None) -> Pool:
 def load(
     name: str, *, train: int | None = None, holdout: int | None = None, aux: int | None = None,
     aux_from: str | None = None, seed: int = 0, root: Path | str | None = None,
+    duplicates: Duplicates = "together",
 ) -> Split:  # fmt: skip
     """A data set, split.
 
@@ -166,9 +167,10 @@ def load(
         aux_from: the data set from which the attacker's samples come; `name` by default.
         seed: the seed of the draw.
         root: the folder of the data files.
+        duplicates: what becomes of near-duplicate images, as in `split`.
 
     Raises:
-        SpecError: if there is no such data set.
+        SpecError: if there is no such data set, or `split` refuses the parts.
         DataError: if files are missing or damaged, there are too few samples, or those of
             `aux_from` have another shape or more classes.
     """
@@ -178,7 +180,9 @@ def load(
     sizes = (n // 2, n // 5, n - n // 2 - n // 5) if entry is None else entry.sizes
     asked = [given if given is not None else default
              for given, default in zip((train, holdout, aux), sizes, strict=True)]  # fmt: skip
-    made = split(whole, train=asked[0], holdout=asked[1], aux=asked[2], seed=seed)
+    made = split(
+        whole, train=asked[0], holdout=asked[1], aux=asked[2], seed=seed, duplicates=duplicates
+    )
     if aux_from in (None, name):
         return made
     return with_foreign_aux(made, pool(str(aux_from), root=root), count=asked[2], seed=seed)

@@ -1,7 +1,7 @@
 """Samples with source ids, and the three disjoint parts of a data set."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -55,6 +55,10 @@ class Split:
         private_holdout: measures utility, and provides held-out targets.
         aux: the attacker's own samples.
         classes: class names; their number is the number of classes.
+        drawn: whether the parts were drawn from one pool, so that a network that was trained
+            elsewhere may have seen any of them; False if somebody states what each part holds.
+        equal_by_chance: samples of aux that equal private ones but are other sources, as the pool's
+            ids tell.
         digests: hashes by the names of the parts, recorded in every key and row.
     """
 
@@ -63,6 +67,8 @@ class Split:
     private_holdout: Samples
     aux: Samples
     classes: tuple[str, ...]
+    drawn: bool = False
+    equal_by_chance: int = 0
     digests: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,10 +96,9 @@ class Split:
                 x=s.x.to(device), y=s.y.to(device), ids=s.ids.to(device), groups=s.groups.to(device)
             )
 
-        return Split(
-            name=self.name,
+        return replace(
+            self,
             private_train=move(self.private_train),
             private_holdout=move(self.private_holdout),
             aux=move(self.aux),
-            classes=self.classes,
         )

@@ -1,27 +1,35 @@
 """Splitting a pool into private and attacker parts, and checking that they are disjoint."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from sltoolkit.data.draw import drawn
+from sltoolkit.data.likeness import families
 from sltoolkit.data.overlap import copied_rows
 from sltoolkit.data.pool import PARTS, Pool
+from sltoolkit.data.population import check_population
 from sltoolkit.data.samples import Samples, Split
-from sltoolkit.errors import DataError
+from sltoolkit.errors import DataError, SpecError, lookup
 from sltoolkit.streams import Stream
 
-NEAR = 0.02
-"""Images whose 8x8 gray thumbnails differ by less (root mean square) are near-duplicates."""
+Duplicates = Literal["together", "ignore"]
+"""What becomes of near-duplicate images that different groups hold."""
 
 
-def split(pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0) -> Split:
-    """Draw the three parts: disjoint by source id and by group, without near-duplicates.
+def split(
+    pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0,
+    duplicates: Duplicates = "together",
+) -> Split:  # fmt: skip
+    """Draw the three parts: disjoint by source id and by group, each with the pool's population.
 
-    A group goes to one part only; its samples beyond the size of the part are left out. A sample
-    of a later part that is a near-duplicate of one in an earlier part is left out, too.
+    Each part has the pool's class shares. A group goes to one part only, and so do near-duplicate
+    images (`likeness.families`). Equal rows of features are different people, unless they share a
+    group. What was drawn is compared with the pool (`population.check_population`).
 
     Args:
         pool: the data set.
@@ -29,32 +37,36 @@ def split(pool: Pool, *, train: int, holdout: int, aux: int, seed: int = 0) -> S
         holdout: samples of `private_holdout`.
         aux: samples of the attacker.
         seed: the seed of the draw, which is independent of the victim's seed.
+        duplicates: `together` puts near-duplicate images, and equal signals, into one part;
+            `ignore` takes samples for different ones unless they share a group.
 
     Raises:
         DataError: if the pool is too small, or a class is missing in the training part.
+        SpecError: if a group is larger than each part, or class shares or marginals of a part
+            differ from the pool's beyond chance; the message gives the shares and says what helps.
     """
     wanted = dict(zip(PARTS, (train, holdout, aux), strict=True))
     for part, count in wanted.items():
         if count < 1:
             raise DataError(f"{pool.name}: {part} needs at least 1 sample, {count} asked for")
+    lookup(_FAMILIES, duplicates, "treatment of duplicates")
+    groups = _FAMILIES[duplicates](pool.samples)
+    if pool.parts is None:
+        _check_groups(pool, groups, wanted, duplicates)
     order = torch.randperm(len(pool), generator=Stream(seed).child("split").torch())
-    taken: dict[str, Tensor] = {}
-    used = torch.empty(0, dtype=torch.int64)  # groups that already belong to a part
-    for k, (part, count) in enumerate(wanted.items()):
-        free = order if pool.parts is None else order[pool.parts[order] == k]
-        free = free[~torch.isin(pool.samples.groups[free], used)]
-        earlier = torch.cat([*taken.values()]) if taken else torch.empty(0, dtype=torch.int64)
-        taken[part] = _take(pool, free, count, earlier, part, wanted)
-        used = torch.cat([used, pool.samples.groups[taken[part]].unique()])
-    parts = {part: pool.samples[index] for part, index in taken.items()}
+    taken = drawn(
+        pool.samples.y.numpy(), groups.numpy(), order.numpy(), tuple(wanted.values()),
+        classes=len(pool.classes), homes=None if pool.parts is None else pool.parts.numpy(),
+    )  # fmt: skip
+    index = {part: torch.from_numpy(i) for part, i in zip(PARTS, taken, strict=True)}
+    _check_sizes(pool, index, wanted, groups)
+    parts = {part: pool.samples[i] for part, i in index.items()}
     absent = set(range(len(pool.classes))) - set(parts["private_train"].y.tolist())
     if absent:
-        names = ", ".join(pool.classes[c] for c in sorted(absent))
-        raise DataError(
-            f"{pool.name}: no training sample of class {names} among {train}: "
-            "ask for more training samples"
-        )
-    made = Split(name=pool.name, classes=pool.classes, **parts)
+        raise DataError(_absent(pool, sorted(absent), train))
+    check_population(pool, index, groups)
+    equal = copied_rows(parts["aux"], parts["private_train"], parts["private_holdout"])
+    made = Split(name=pool.name, classes=pool.classes, drawn=True, equal_by_chance=equal, **parts)
     check_disjoint(made)
     return made
 
@@ -107,7 +119,7 @@ def check_disjoint(data: Split) -> None:
                     "attacker must not own what it is asked to recover; split by source and group"
                 )
     copies = copied_rows(data.aux, data.private_train, data.private_holdout)
-    if copies:
+    if copies > data.equal_by_chance:
         raise DataError(
             f"{data.name}: {copies} of {len(data.aux)} samples of aux equal private ones, value by "
             "value, under other ids: an attacker must not own what it is asked to recover; take "
@@ -115,47 +127,60 @@ def check_disjoint(data: Split) -> None:
         )
 
 
-def _take(
-    pool: Pool, free: Tensor, count: int, earlier: Tensor, part: str, wanted: dict[str, int]
-) -> Tensor:
-    if pool.parts is None:
-        free = _groups_together(free, pool.samples.groups)
-    picked = torch.empty(0, dtype=torch.int64)
-    while len(picked) < count and len(free):
-        batch, free = free[: count - len(picked)], free[count - len(picked) :]
-        picked = torch.cat([picked, batch[~near_duplicates(pool.samples, batch, earlier)]])
-    if len(picked) < count:
+def _compact(samples: Samples) -> Tensor:
+    _, numbers = torch.unique(samples.groups, return_inverse=True)
+    return numbers
+
+
+_FAMILIES: dict[str, Callable[[Samples], Tensor]] = {"together": families, "ignore": _compact}
+"""Treatment of duplicates -> function that numbers what must stay in one part."""
+
+
+def _check_groups(pool: Pool, groups: Tensor, wanted: dict[str, int], duplicates: str) -> None:
+    counts = torch.bincount(groups)
+    largest, most = int(counts.max()), max(wanted.values())
+    if largest > most:
+        first = int((groups == counts.argmax()).nonzero()[0])
+        alike = len(pool.samples.groups[groups == counts.argmax()].unique()) > 1
+        raise SpecError(
+            f"{pool.name}: a group of {largest} samples (with source id "
+            f"{int(pool.samples.ids[first])}) is larger than the largest part, {most}, and a group "
+            "goes to one part: ask for larger parts, or take samples of this group out"
+            + ("; if its images look alike but are different sources, pass duplicates='ignore'"
+               if alike and duplicates == "together" else "")
+        )  # fmt: skip
+
+
+def _check_sizes(
+    pool: Pool, taken: dict[str, Tensor], wanted: dict[str, int], groups: Tensor
+) -> None:
+    used = torch.cat([groups[i] for i in taken.values()])
+    for part, count in wanted.items():
+        if len(taken[part]) >= count:
+            continue
+        left = torch.bincount(groups[~torch.isin(groups, used)])
+        if pool.parts is None and len(left) and int(left.max()) > count:
+            raise SpecError(
+                f"{pool.name}: the groups that are left have up to {int(left.max())} samples, and "
+                f"a group must not be larger than its part, {count} for {part}: ask for a larger "
+                "part, or take samples of large groups out"
+            )
         asked = " + ".join(f"{n} {p}" for p, n in wanted.items())
         raise DataError(
-            f"{pool.name}: only {len(picked)} samples are left for {part}, {count} asked for "
-            f"({asked} of {len(pool)}; groups stay together, near-duplicates are left out): "
+            f"{pool.name}: only {len(taken[part])} samples are left for {part}, {count} asked for "
+            f"({asked} of {len(pool)}; groups and near-duplicates stay together): "
             "ask for fewer samples"
         )
-    return picked
 
 
-def _groups_together(free: Tensor, groups: Tensor) -> Tensor:
-    # by the place of each group's first sample, so that a part uses few groups
-    _, inverse = groups[free].unique(return_inverse=True)
-    first = torch.full((int(inverse.max()) + 1,) if len(free) else (0,), len(free))
-    first.scatter_reduce_(0, inverse, torch.arange(len(free)), "amin")
-    return free[torch.argsort(first[inverse], stable=True)]
-
-
-def near_duplicates(samples: Samples, index: Tensor, earlier: Tensor) -> Tensor:
-    """Whether each sample at `index` nearly equals one at `earlier`: (len(index),) bool."""
-    if len(earlier) == 0 or len(index) == 0:
-        return torch.zeros(len(index), dtype=torch.bool)
-    mine, theirs = _thumbnails(samples.x[index]), _thumbnails(samples.x[earlier])
-    near = NEAR if samples.x.ndim == 4 else 1e-6
-    found = [
-        torch.cdist(chunk, theirs).amin(1) < near * mine.shape[1] ** 0.5
-        for chunk in mine.split(1024)
-    ]
-    return torch.cat(found)
-
-
-def _thumbnails(x: Tensor) -> Tensor:
-    if x.ndim != 4:
-        return x.flatten(1).double()
-    return functional.adaptive_avg_pool2d(x.mean(1, keepdim=True), 8).flatten(1).double()
+def _absent(pool: Pool, absent: list[int], train: int) -> str:
+    names = ", ".join(pool.classes[c] for c in absent)
+    if not set(absent) & set(pool.samples.y.tolist()):
+        return (
+            f"{pool.name}: no sample at all is of class {names}, of {len(pool.classes)} classes: "
+            "number the classes that occur from 0 on, without gaps"
+        )
+    return (
+        f"{pool.name}: no training sample of class {names} among {train}: "
+        "ask for more training samples"
+    )

@@ -39,7 +39,7 @@ def _about(lines: Sequence[Line], where: str) -> str:
         return f"{where}: no attack was run to its end, so nothing is known of what leaks."
     start = where if plain is None else f"{where}, undefended"
     clauses[1:] = [f"{c[0].upper()}{c[1:]}" if c[:3] in _WORDS else c for c in clauses[1:]]
-    return f"{start}: {'. '.join(clauses)}. {_victims(lines)}"
+    return f"{start}: {'. '.join(clauses)}. {_victims(lines)}{_seen(lines)}"
 
 
 def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:
@@ -116,6 +116,15 @@ def _victims(lines: Sequence[Line]) -> str:
     if counts == [1]:
         return "From one victim, so without intervals: another victim may differ a lot."
     return f"From {' to '.join(str(c) for c in {counts[0]: 0, counts[-1]: 0})} victims each."
+
+
+def _seen(lines: Sequence[Line]) -> str:
+    if all(line["holdout_unseen"] for line in lines):
+        return ""
+    return (
+        " Accuracy may be over training data: nobody said what the network was trained on "
+        "(`sltoolkit.data.parts`)."
+    )
 
 
 def _where(setting: pd.DataFrame, summary: pd.DataFrame) -> str:

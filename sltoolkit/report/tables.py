@@ -22,13 +22,13 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per defense (and its parameters) in each setting, undefended first.
 
     Columns: the setting and the defense; `label`; `seeds`; `accuracy`, `_low`, `_high` (t interval
-    over victim seeds); per family of attacks `F` the worst case over attacks: `F_gain`, `_low`,
-    `_high`, `F_metric` (the family's primary one), `F_attack`, that attack's mean `F_value` and
-    `F_baseline`, `F_incomplete` (the gain is a lower bound) and `F_missing` (the attacks that
-    failed, lack a seed, or were only run against other defenses of the setting);
-    `reconstruction_psnr_db` of the same attack; `epsilon`, `delta` and `releases` composed over
-    the most releases that an attack received; `chance` if the rows state it, and `unusable`
-    (whether the upper end of the accuracy is at most `chance`).
+    over victim seeds); `holdout_unseen` (whether that is known to be on unseen data); per family of
+    attacks `F` the worst case over attacks: `F_gain`, `_low`, `_high`, `F_metric` (the family's
+    primary one), `F_attack`, that attack's mean `F_value` and `F_baseline`, `F_incomplete` (the
+    gain is a lower bound) and `F_missing` (the attacks that failed, lack a seed, or were only run
+    against other defenses of the setting); `reconstruction_psnr_db` of the same attack; `epsilon`,
+    `delta` and `releases` composed over the most releases that an attack received; `chance` if the
+    rows state it, and `unusable` (whether the upper end of the accuracy is at most `chance`).
 
     Attacker seeds are averaged within a victim seed. With one victim seed, intervals are NaN.
 
@@ -134,6 +134,7 @@ def _line(
     accuracy = t_interval([float(utility[s]) for s in seeds])
     line: dict[str, Any] = {k: group[k].iloc[0] for k in [*SETTING, *DEFENSE]}
     line |= {"seeds": len(seeds), **_spread("accuracy", accuracy)}
+    line["holdout_unseen"] = bool(group["holdout_unseen"].all())
     for family in FAMILIES:
         cells = group[group["family"] == family]
         line |= _worst(cells, family, primaries[family], ran[family], seeds)

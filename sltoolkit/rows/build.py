@@ -38,6 +38,7 @@ def victim_columns(victim: Victim) -> Columns:
         "reducer_error": victim.reducer_error,
         "heterogeneity": victim.heterogeneity,
         "utility": victim.utility,
+        "holdout_unseen": victim.holdout_unseen,
         "chance": 1 / len(victim.data.classes),
         "epoch_bytes": sum(victim.costs.tolls.values()) / max(1, len(victim.losses)),
     }

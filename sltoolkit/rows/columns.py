@@ -88,6 +88,13 @@ class Row:
     utility: Annotated[
         float, Column("accuracy of the deployed, defended system on the private holdout, 0 to 1")
     ] = math.nan
+    holdout_unseen: Annotated[
+        bool,
+        Column(
+            "whether the private holdout is known to be new to the network; if not, because it was "
+            "trained elsewhere and nobody said on what, the accuracy may be over training data"
+        ),
+    ] = True
     chance: Annotated[float, Column("accuracy of guessing among the classes at random, 0 to 1")] = (
         math.nan
     )

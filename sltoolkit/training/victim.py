@@ -71,6 +71,7 @@ class Victim:
         reducer_error: relative squared error of the lossy codec on smashed data while training;
             None without a codec.
         releases_heard: role -> releases in training of the record that its seat heard most often.
+        holdout_unseen: whether `private_holdout` is known to be new to the networks.
         baseline_cache: prior-only baselines, by targets, by whether labels are seen, and by hops.
     """
 
@@ -91,6 +92,7 @@ class Victim:
     heterogeneity: float | None = None
     reducer_error: float | None = None
     releases_heard: Mapping[Role, int] = field(default_factory=dict)
+    holdout_unseen: bool = True
     baseline_cache: dict[tuple[Targets, bool, int], Baselines] = field(default_factory=dict)
 
     @property
@@ -120,7 +122,9 @@ class Victim:
         r = self.recipe
         return (
             f"Victim({r.protocol} {r.model} cut at {r.cut}, {r.dataset}, "
-            f"defense {r.defense}, seed {r.seed}: accuracy {self.utility:.3f})"
+            f"defense {r.defense}, seed {r.seed}: accuracy {self.utility:.3f}"
+            + ("" if self.holdout_unseen else ", maybe over training data")
+            + ")"
         )
 
     def _repr_html_(self) -> str:
@@ -136,7 +140,10 @@ class Victim:
             "data": repr(self.data),
             "defense": r.defense,
             "seed": r.seed,
-            "accuracy": f"{self.utility:.3f} on {len(self.data.private_holdout)} held-out samples",
+            "accuracy": f"{self.utility:.3f} on {len(self.data.private_holdout)} "
+            + (
+                "held-out samples" if self.holdout_unseen else "samples it may have been trained on"
+            ),
             "on the wire": ", ".join(f"{k} {n / 1e6:.1f} MB" for k, n in sent.items()),
         }
         rows = (f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in shown.items())

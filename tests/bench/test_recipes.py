@@ -132,6 +132,7 @@ def test_a_checkpoint_is_attacked_as_it_is(tmp_path: Path) -> None:
 
     found = {**victim.client.client.state_dict(), **victim.server.state_dict()}
     assert len(found) == len(wanted.state_dict())
+    assert not victim.holdout_unseen  # nobody said what it was trained on
     assert all(torch.equal(found[name], t) for name, t in wanted.state_dict().items())
 
 
@@ -143,5 +144,6 @@ def test_networks_for_a_protocol_in_which_nobody_learns_are_trained_before() -> 
     assert victim.recipe.protocol == "collaborative_inference"
     assert victim.recipe.epochs == 1
     assert victim.recipe.cut == "relu1"
+    assert victim.holdout_unseen
     fresh = arguments(own)["model"]().state_dict()
     assert not torch.equal(victim.client.client.state_dict()["fc1.weight"], fresh["fc1.weight"])

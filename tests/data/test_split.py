@@ -1,17 +1,20 @@
 import socket
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sltoolkit import data
+from sltoolkit.bench.recipes import split_of
+from sltoolkit.bench.spec import DataSpec
 from sltoolkit.data.embedded import digits, faces, photos
 from sltoolkit.data.pool import Pool, from_arrays
 from sltoolkit.data.samples import Samples, Split
-from sltoolkit.data.split import check_disjoint, near_duplicates, split, with_foreign_aux
+from sltoolkit.data.split import check_disjoint, split, with_foreign_aux
 from sltoolkit.errors import DataError, SpecError
 
 PARTS = ("private_train", "private_holdout", "aux")
@@ -26,7 +29,7 @@ def noise_pool(n: int = 60, groups: int | None = None, seed: int = 0) -> Pool:
 
 
 @settings(deadline=None, max_examples=30)
-@given(groups=st.integers(8, 60), seed=st.integers(0, 10_000))
+@given(groups=st.integers(12, 60), seed=st.integers(0, 10_000))
 def test_parts_share_neither_sources_nor_groups(groups: int, seed: int) -> None:
     made = split(noise_pool(groups=groups), train=20, holdout=5, aux=10, seed=seed)
     for k, one in enumerate(PARTS):
@@ -48,15 +51,94 @@ def test_a_near_duplicate_never_straddles_two_parts() -> None:
     twins = (x + 0.005 * np.random.default_rng(1).standard_normal(x.shape)).clip(0, 1)
     pool = from_arrays(np.concatenate([x, twins.astype(np.float32)]), np.arange(80) % 2)
     made = split(pool, train=20, holdout=8, aux=20, seed=3)
-    private = {int(i) % 40 for p in PARTS[:2] for i in getattr(made, p).ids}
-    assert not private & {int(i) % 40 for i in made.aux.ids}
+    held = [{int(i) % 40 for i in getattr(made, p).ids} for p in PARTS]
+    assert not held[0] & held[1]
+    assert not (held[0] | held[1]) & held[2]
 
 
-def test_near_duplicates_are_found_and_different_images_are_not() -> None:
-    samples = noise_pool().samples
-    index = torch.arange(10)
-    assert near_duplicates(samples, index, index).all()
-    assert not near_duplicates(samples, index, index + 20).any()
+def _twins(n: int = 40) -> np.ndarray:
+    x = np.random.default_rng(0).random((n, 1, 16, 16), dtype=np.float32)
+    return np.repeat(x, 2, axis=0)
+
+
+def test_twins_are_not_dropped_but_go_together_unless_the_switch_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    y = np.arange(80) // 2 % 2
+    made = split(from_arrays(_twins(), y), train=40, holdout=20, aux=20)
+    assert all(len(set((getattr(made, p).ids // 2).tolist())) * 2 == len(getattr(made, p))
+               for p in PARTS)  # fmt: skip
+    apart = split(from_arrays(_twins(), y), train=40, holdout=20, aux=20, duplicates="ignore")
+    assert {int(i) // 2 for i in apart.aux.ids} & {int(i) // 2 for i in apart.private_train.ids}
+    check_disjoint(apart)
+    with pytest.raises(SpecError, match="no treatment of duplicates is called 'drop'"):
+        split(from_arrays(_twins(), y), train=40, holdout=20, aux=20, duplicates="drop")  # type: ignore[arg-type]
+    np.savez(tmp_path / "twins.npz", x=_twins(), y=y)
+    for duplicates, expected in (("together", made), ("ignore", apart)):
+        table = {"name": str(tmp_path / "twins.npz"), "train": 40, "holdout": 20, "aux": 20}
+        spec = DataSpec.model_validate({**table, "duplicates": duplicates})
+        read = split_of({"data": spec.model_dump()})
+        assert read.digests == expected.digests
+
+
+def test_equal_features_are_different_people() -> None:
+    """Two pairs of equal rows among real numbers; they may be in different parts."""
+    x = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    x[:2] = x[2:4]
+    pool = from_arrays(x, np.arange(300) % 2)
+    splits = [split(pool, train=100, holdout=80, aux=120, seed=s) for s in range(20)]
+    for made in splits:
+        check_disjoint(made)
+        copied = replace(
+            made.private_train[:60], ids=made.aux.ids[:60], groups=made.aux.groups[:60]
+        )
+        with pytest.raises(DataError, match="equal private ones"):
+            check_disjoint(replace(made, aux=copied))
+    assert any(made.equal_by_chance for made in splits)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (np.r_[np.zeros(130), np.arange(1, 171)], "group of 130 samples.*the largest part, 100"),
+        (np.arange(300) // 30, "up to 30 samples.*larger than its part, 20 for private_holdout"),
+    ],
+)
+def test_a_group_larger_than_its_part_is_refused(groups: np.ndarray, message: str) -> None:
+    x = np.random.default_rng(0).random((300, 1, 12, 12), dtype=np.float32)
+    pool = from_arrays(x, np.arange(300) % 2, groups=groups)
+    with pytest.raises(SpecError, match=message):
+        split(pool, train=100, holdout=20, aux=50)
+
+
+def test_near_duplicates_that_are_too_many_for_a_part_name_the_switch() -> None:
+    rng = np.random.default_rng(0)
+    x = np.r_[rng.random((100, 1, 8, 8)), np.repeat(rng.random((1, 1, 8, 8)), 100, 0)]
+    pool = from_arrays(x.astype(np.float32), np.arange(200) % 2)
+    with pytest.raises(SpecError, match=r"group of 100 samples.*duplicates='ignore'"):
+        split(pool, train=60, holdout=20, aux=20)
+    split(pool, train=60, holdout=20, aux=20, duplicates="ignore")
+
+
+def test_parts_that_the_data_set_chose_badly_are_refused() -> None:
+    y = np.arange(600) % 2
+    parts = np.where(y == 0, np.arange(600) % 3, np.arange(600) // 2 % 2 * 2)  # no 1 is held out
+    x = np.random.default_rng(0).random((600, 1, 8, 8), dtype=np.float32)
+    pool = from_arrays(x, y, parts=parts)
+    with pytest.raises(SpecError, match=r"private_holdout isn't drawn.*50\.0% of the pool"):
+        split(pool, train=60, holdout=80, aux=40)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_patients_who_differ_are_split_with_every_class_in_every_part(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(60), rng.integers(5, 40, 60))
+    ill = rng.random(60) < 0.25
+    y = (ill[groups] & (rng.random(len(groups)) < 0.7)).astype(int)
+    pool = from_arrays(rng.random((len(y), 1, 8, 8), dtype=np.float32), y, groups=groups)
+    made = split(pool, train=400, holdout=100, aux=200, seed=seed)
+    for part in PARTS:
+        assert float(getattr(made, part).y.float().mean()) == pytest.approx(y.mean(), abs=0.08)
 
 
 def test_too_few_samples_say_how_many_there_are_and_what_to_do() -> None:

@@ -37,3 +37,10 @@ def test_sentence_does_not_call_it_a_leak_where_the_interval_contains_0() -> Non
     assert "undefended: no attack is shown to recover the inputs: " in text
     assert "the best, may do no better than the prior (SSIM" in text
     assert "recovers the inputs (" not in text
+
+
+def test_sentence_says_if_the_accuracy_may_be_over_training_data() -> None:
+    rows = make_rows()
+    assert "over training data" not in sentence(summary(rows))
+    rows["holdout_unseen"] = rows["victim_seed"] > 0
+    assert sentence(summary(rows)).count("Accuracy may be over training data") == 1

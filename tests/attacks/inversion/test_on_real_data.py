@@ -56,7 +56,7 @@ def test_photographs_leak_and_strong_noise_leaves_the_prior() -> None:
 def test_signals_and_features_leak_and_strong_noise_leaves_the_prior(
     name: str, model: str, shared_data: Path
 ) -> None:
-    data = sl.data.load(name, train=2000, holdout=100, aux=400, root=shared_data)
+    data = sl.data.load(name, train=2600, holdout=600, aux=600, root=shared_data)  # whole patients
     check(data, model, "relu1", ATTACKS)
 
 
