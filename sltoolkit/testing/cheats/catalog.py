@@ -20,6 +20,7 @@ from sltoolkit.testing import (
     check_protocol,
     defenses,
     facts,
+    guarantees,
     judging,
     outcomes,
     protocols,
@@ -31,6 +32,7 @@ from sltoolkit.testing import hijackers as hijacking
 from sltoolkit.testing import listeners as listening
 from sltoolkit.testing.cheats import attacks, hijackers, listeners
 from sltoolkit.testing.cheats import defenses as broken
+from sltoolkit.testing.cheats import private_defenses as private
 from sltoolkit.testing.cheats import protocols as scripts
 from sltoolkit.training.victim import Victim
 
@@ -232,6 +234,34 @@ DEFENSES: tuple[Cheat, ...] = (
     Cheat(broken.Promises(growth=0.0), defenses.check_guarantee_complete, "for the price of one"),
     Cheat(
         broken.Promises(base=float("inf")), defenses.check_guarantee_complete, "no finite epsilon"
+    ),
+    Cheat(
+        private.TooLittleNoise(),
+        guarantees.check_guarantee_holds,
+        r"claims epsilon 0\.1 after 1 release, but an audit shows at least",
+    ),
+    Cheat(private.NoClip(), guarantees.check_guarantee_holds, "isn't clipped"),
+    Cheat(private.ClipsNumbers(), guarantees.check_guarantee_holds, "isn't clipped"),
+    Cheat(private.ForgetsComposition(), guarantees.check_guarantee_holds, "after 10 releases, but"),
+    Cheat(
+        private.FixedNoise(),
+        guarantees.check_noise_is_fresh,
+        "two releases of one record share noise",
+    ),
+    Cheat(
+        private.SharedNoise(),
+        guarantees.check_noise_is_fresh,
+        "two releases in one batch share noise",
+    ),
+    Cheat(
+        private.MostlySharedNoise(),
+        guarantees.check_noise_is_fresh,
+        "the examples of a batch share noise",
+    ),
+    Cheat(
+        private.NoiseByPlace(),
+        guarantees.check_noise_is_fresh,
+        "all batches, at one place in them, share noise",
     ),
     Cheat(broken.Misnamed, defenses.check_strength_is_field, "'sigma', none of its parameters"),
 )

@@ -29,6 +29,12 @@ class Planted(Defense):
         return z + self.std * self.noise(z, turn)
 
 
+def clipped(z: Tensor, bound: float) -> Tensor:
+    """The examples of (B, ...) with norms of at most `bound`."""
+    norms = z.flatten(1).norm(dim=1).clamp(min=bound)
+    return z * (bound / norms).view(-1, *[1] * (z.dim() - 1))
+
+
 @dataclass(kw_only=True, eq=False)
 class DoesNothing(Planted):
     """Sends what would be sent without a defense."""
@@ -156,7 +162,7 @@ class MeetsOnItsClass(Planted):
 
 @dataclass(kw_only=True, eq=False)
 class Promises(Planted):
-    """Gives a guarantee that may be incomplete.
+    """Gives a guarantee that holds, but may be stated in a wrong way.
 
     Attributes:
         limits: what the guarantee says about its limits.
@@ -167,6 +173,10 @@ class Promises(Planted):
     limits: str = "labels"
     growth: float = 1.0
     base: float = 1.0
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """Clip, so that the guarantee holds, and add the noise."""
+        return super().smash(clipped(z, 0.2 * self.std), turn)
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
         """The guarantee."""
