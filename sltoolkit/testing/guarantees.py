@@ -118,7 +118,8 @@ class Canaries:
         noise = self._batch(-1, BATCHES).var(0)
         largest = float(noise.max())
         scale = noise.clamp(min=1e-6 * largest) if largest > 0 else torch.ones_like(noise)
-        return self.z.flatten().double() / self.z.norm().double() / scale
+        test: Tensor = self.z.flatten().double() / self.z.norm().double() / scale
+        return test
 
     def _scores(self, world: World, test: Tensor, batches: int) -> Scores:
         found: Scores = torch.stack([self._batch(world, i) @ test for i in range(batches)]).numpy()

@@ -14,6 +14,7 @@ from typing import Any, final
 
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.protocols import Protocol, Vanilla
+from sltoolkit.testing import attacks as whole_suite
 from sltoolkit.testing import (
     check_attack,
     check_defense,
@@ -30,7 +31,7 @@ from sltoolkit.testing import (
 )
 from sltoolkit.testing import hijackers as hijacking
 from sltoolkit.testing import listeners as listening
-from sltoolkit.testing.cheats import attacks, hijackers, listeners
+from sltoolkit.testing.cheats import attacks, hijackers, listeners, sleepers
 from sltoolkit.testing.cheats import defenses as broken
 from sltoolkit.testing.cheats import private_defenses as private
 from sltoolkit.testing.cheats import protocols as scripts
@@ -110,6 +111,14 @@ def _interferes_with_memory(kind: Any) -> None:
     outcomes.check_non_interference(kind(), _remembering())
 
 
+def _wakes(kind: Any) -> None:
+    whole_suite.check_awake(kind(), victims.usual)
+
+
+def _wakes_in_training(kind: Any) -> None:
+    listening.check_passive(kind, size=toys.LARGE)
+
+
 def _varies(kind: Any) -> None:
     outcomes.check_determinism(kind(), victims.trained(victims.usual, defended=False))
 
@@ -139,6 +148,9 @@ ATTACKS: tuple[Cheat, ...] = (
     Cheat(attacks.RebuildsVictimStream, _interferes, UNGRANTED),
     Cheat(attacks.DrawsFromVictimStream, _interferes, UNGRANTED),
     Cheat(attacks.ReadsLiveDefense, _interferes_with_memory, UNGRANTED, victim=_remembering),
+    Cheat(sleepers.AsleepBelowTenTargets, _wakes, UNGRANTED),
+    Cheat(sleepers.AsleepOnTinyImages, _wakes, UNGRANTED),
+    Cheat(sleepers.AsleepWithFewSamples, _wakes, UNGRANTED),
     Cheat(attacks.PatchesRegistry, _tampers, r"void: .*METRICS\.mse of the referee changed"),
     Cheat(attacks.TurnsMetric, _tampers, r"void: .*higher_is_more_leak of the referee changed"),
     Cheat(attacks.PatchesReferee, _tampers, r"void: .*judge\.score of the referee changed"),
@@ -157,6 +169,10 @@ ATTACKS: tuple[Cheat, ...] = (
 LISTENERS: tuple[Cheat, ...] = (
     Cheat(
         listeners.LeavesGradients, listening.check_passive,
+        r"is not passive.*server#1\..*\.grad",
+    ),
+    Cheat(
+        listeners.AsleepInSmallBatches, _wakes_in_training,
         r"is not passive.*server#1\..*\.grad",
     ),
     Cheat(

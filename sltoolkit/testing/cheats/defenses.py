@@ -31,8 +31,9 @@ class Planted(Defense):
 
 def clipped(z: Tensor, bound: float) -> Tensor:
     """The examples of (B, ...) with norms of at most `bound`."""
-    norms = z.flatten(1).norm(dim=1).clamp(min=bound)
-    return z * (bound / norms).view(-1, *[1] * (z.dim() - 1))
+    norms = torch.linalg.vector_norm(z.flatten(1), dim=1).clamp(min=bound)
+    cut: Tensor = z * (bound / norms).view(-1, *[1] * (z.dim() - 1))
+    return cut
 
 
 @dataclass(kw_only=True, eq=False)
