@@ -8,7 +8,6 @@ Two records, whose smashed data are antipodal and far longer than what a client 
 many times. What tells their releases apart bounds epsilon from below (`sltoolkit.privacy.audit`).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -20,10 +19,8 @@ from sltoolkit.data.samples import Samples
 from sltoolkit.privacy.audit import Scores, epsilon_by_counts, epsilon_of_gaussian, shared_noise
 from sltoolkit.privacy.guarantee import Guarantee
 from sltoolkit.streams import Stream
-from sltoolkit.testing.runs import seated, witness
+from sltoolkit.testing.at_work import AtWork, in_training, when_deployed
 from sltoolkit.testing.toys import split
-from sltoolkit.training.phases import deploy
-from sltoolkit.wire.turn import Turn
 
 DELTA = 1e-5
 BATCHES, ROWS = 100, 200
@@ -52,49 +49,16 @@ BY_CHANCE = 1e-6
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Releases:
-    """A defense at work, in training or deployed.
-
-    Attributes:
-        defense: the client's own copy, begun.
-        phase: the phase of its releases.
-        rng: the stream that it draws from.
-    """
-
-    defense: Defense
-    phase: Literal["train", "release"]
-    rng: Stream
-
-    def of(self, z: Tensor, record: Samples, *, step: int = 0) -> Tensor:
-        """What is sent for one record in one batch.
-
-        Args:
-            z: its smashed data once for each copy in the batch, (B, ...).
-            record: the one record.
-            step: the number of the batch.
-        """
-        trains, copies = self.phase == "train", torch.zeros(len(z), dtype=torch.int64)
-        turn = Turn(
-            ids=record.ids[copies] if trains else copies - 1, x=record.x[copies],
-            y=record.y[copies] if trains else None, step=step, epoch=step, phase=self.phase,
-            rng=self.rng,
-        )  # fmt: skip
-        with torch.no_grad(), self.rng.scope():
-            return self.defense.smash(z.clone(), turn).flatten(1)
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Canaries:
     """Two records with antipodal smashed data, and the test that tells their releases apart.
 
     Attributes:
-        releases: the defense that releases them.
+        work: the defense that releases them.
         z: the smashed data of the second record, (1, ...); the first one's are the negative.
         records: the two records.
     """
 
-    releases: Releases
+    work: AtWork
     z: Tensor
     records: tuple[Samples, Samples]
 
@@ -127,7 +91,8 @@ class Canaries:
 
     def _batch(self, world: World, step: int) -> Tensor:
         z = (world * self.z).expand(ROWS, *self.z.shape[1:])
-        return self.releases.of(z, self.records[world > 0], step=step).double()
+        record = self.records[world > 0][torch.zeros(ROWS, dtype=torch.int64)]
+        return self.work.sent(z, record, step=step).flatten(1).double()
 
 
 def check_noise_is_fresh(defense: Defense) -> None:
@@ -135,12 +100,14 @@ def check_noise_is_fresh(defense: Defense) -> None:
     name = type(defense).__name__
     if defense.guarantee(releases=1, delta=DELTA) is None:
         return
-    for releases, z in working(defense):
-        record, both = split().private_holdout[:1], z[:1].expand(2, *z.shape[1:])
-        first, second = (releases.of(both, record, step=step) for step in range(2))
+    for work in (in_training(defense), when_deployed(defense)):
+        twice = split().private_holdout[torch.tensor([0, 0])]
+        z = work.smashed(twice[:1])
+        both = torch.cat([z, z])
+        first, second = (work.sent(both, twice, step=step) for step in range(2))
         _require_fresh(name, "two releases of one record", torch.equal(first, second))
         _require_fresh(name, "two releases in one batch", torch.equal(first[0], first[1]))
-        canaries = Canaries(releases=releases, z=z[:1], records=(record, record))
+        canaries = Canaries(work=work, z=z, records=(twice[:1], twice[:1]))
         within, along = shared_noise(canaries.scores_at_zero())
         _require_fresh(name, "the examples of a batch", within < BY_CHANCE)
         _require_fresh(name, "all batches, at one place in them,", along < BY_CHANCE)
@@ -164,12 +131,13 @@ def check_guarantee_holds(defense: Defense) -> None:
         return
     g = Stream(0).child("canaries").torch()
     holdout = split().private_holdout
-    for releases, z in working(defense):
+    for work in (in_training(defense), when_deployed(defense)):
+        z = work.smashed(holdout)
         typical = float(z.flatten(1).norm(dim=1).mean())
         direction = torch.randn(1, *z.shape[1:], generator=g)
-        for norm in NORMS if releases.phase == "release" else NORMS[-1:]:
+        for norm in NORMS if work.phase == "release" else NORMS[-1:]:
             canaries = Canaries(
-                releases=releases, z=direction * (norm * typical / direction.norm()),
+                work=work, z=direction * (norm * typical / direction.norm()),
                 records=(holdout[:1], holdout[1:2]),
             )  # fmt: skip
             scores = canaries.scores()
@@ -199,18 +167,3 @@ def shown_epsilon(claim: Guarantee, scores: tuple[Scores, Scores]) -> float:
     bounds = (epsilon_by_counts, epsilon_of_gaussian) if claim.gaussian else (epsilon_by_counts,)
     confidence = 1 - ERROR / ((len(NORMS) + 1) * len(COMPOSED) * len(bounds))
     return max(b(*means, delta=claim.delta, confidence=confidence) for b in bounds)
-
-
-def working(defense: Defense) -> Iterator[tuple[Releases, Tensor]]:
-    """The defense in training and deployed, each with smashed data that it would meet."""
-    run = seated(defense)
-    own, x = run.cast.clients[0], split().private_holdout.x
-    with torch.no_grad():
-        z = own.party.module(x)
-    yield Releases(defense=own.defense, phase="train", rng=own.rng), z
-    run = seated(defense)
-    witness(run, epochs=1)
-    member = deploy(run)[0][0].replica()
-    with torch.no_grad():
-        z = member.client(x)
-    yield Releases(defense=member.defense, phase="release", rng=Stream(11)), z

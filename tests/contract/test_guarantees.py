@@ -5,6 +5,7 @@ import torch
 
 import sltoolkit as sl
 from sltoolkit.contracts.defense import Defense
+from sltoolkit.testing.at_work import when_deployed
 from sltoolkit.testing.cheats.private_defenses import NoClip, Private, TooLittleNoise
 from sltoolkit.testing.guarantees import (
     DELTA,
@@ -12,7 +13,6 @@ from sltoolkit.testing.guarantees import (
     check_guarantee_holds,
     check_noise_is_fresh,
     shown_epsilon,
-    working,
 )
 from sltoolkit.testing.toys import split
 from sltoolkit.wire.turn import Turn
@@ -22,9 +22,9 @@ from sltoolkit.wire.turn import Turn
 def test_a_sound_mechanism_passes_and_most_of_its_epsilon_is_shown(epsilon: float) -> None:
     defense = sl.DPActivations(epsilon=epsilon, delta=DELTA, clip=2.0)
     check_guarantee_holds(defense)
-    _, (deployed, z) = working(defense)
-    record = split().private_holdout[:1]
-    canaries = Canaries(releases=deployed, z=1e3 * z[:1], records=(record, record))
+    deployed, record = when_deployed(defense), split().private_holdout[:1]
+    z = 1e3 * deployed.smashed(record)
+    canaries = Canaries(work=deployed, z=z, records=(record, record))
     claim = defense.guarantee(releases=1, delta=DELTA)
     assert claim is not None
     assert 0.8 * epsilon < shown_epsilon(claim, canaries.scores()) <= epsilon

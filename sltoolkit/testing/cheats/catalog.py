@@ -20,6 +20,7 @@ from sltoolkit.testing import (
     check_defense,
     check_protocol,
     defenses,
+    evenhanded,
     facts,
     guarantees,
     judging,
@@ -236,6 +237,21 @@ DEFENSES: tuple[Cheat, ...] = (
     Cheat(
         broken.NoiseOnlyInTraining(), defenses.check_release_path_uses_it, "not what is released"
     ),
+    Cheat(broken.FaintWhenDeployed(), evenhanded.check_stays_on, "is off when deployed"),
+    Cheat(
+        broken.NoiseOnlyInTraining(),
+        evenhanded.check_stays_on,
+        "is off when deployed",
+        first_says="not what is released",
+    ),
+    Cheat(
+        broken.OnlyTrained(),
+        evenhanded.check_protects_unseen_records,
+        "protects only the records that it was trained on",
+        first_says="not what is released",
+    ),
+    Cheat(broken.WritesLabels(), evenhanded.check_writes_no_labels, "writes labels"),
+    Cheat(broken.RemembersLabels(), evenhanded.check_writes_no_labels, "writes labels"),
     Cheat(broken.NoEvidence(), defenses.check_release_path_uses_it, "no evidence"),
     Cheat(broken.ZeroGradientLoss(), defenses.check_loss_has_gradient, "gradient is zero"),
     Cheat(broken.DetachedLoss(), defenses.check_loss_has_gradient, "nothing can learn"),

@@ -66,6 +66,64 @@ class NoiseOnlyInTraining(Planted):
 
 
 @dataclass(kw_only=True, eq=False)
+class FaintWhenDeployed(Planted):
+    """Adds a thousandth of its noise when it is deployed, which is still some evidence."""
+
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        """Noise that is all but off outside the training."""
+        return super().noise(z, turn) * (1.0 if turn.phase == "train" else 1e-3)
+
+
+@dataclass(kw_only=True, eq=False)
+class OnlyTrained(Planted):
+    """Remembers the records that it was trained on, and adds noise to no others."""
+
+    _known: set[bytes] = field(init=False, repr=False, default_factory=set)
+
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        """Noise for records that it knows."""
+        assert turn.x is not None
+        records = [x.numpy().tobytes() for x in turn.x]
+        if turn.phase == "train":
+            self._known.update(records)
+        known = torch.tensor([float(record in self._known) for record in records])
+        return super().noise(z, turn) * known.view(-1, *[1] * (z.dim() - 1))
+
+
+@dataclass(kw_only=True, eq=False)
+class WritesLabels(Planted):
+    """Writes each label into the first number that is sent, below the noise."""
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """What it sends."""
+        sent = super().smash(z, turn)
+        if turn.y is None:
+            return sent
+        flat = sent.flatten(1)
+        first = (flat[:, 0] * 100).round() / 100 + 1e-4 * turn.y
+        return torch.cat([first[:, None], flat[:, 1:]], dim=1).view_as(sent)
+
+
+@dataclass(kw_only=True, eq=False)
+class RemembersLabels(Planted):
+    """Shifts the deployed client's releases by labels that it heard in training."""
+
+    _told: list[Tensor] = field(init=False, repr=False, default_factory=list)
+
+    def labels(self, y: Tensor, turn: Turn) -> Tensor:
+        """Remember them."""
+        self._told.append(y.clone())
+        return y
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """What it sends."""
+        sent = super().smash(z, turn)
+        if turn.phase == "train" or not self._told:
+            return sent
+        return sent + 1e-3 * float(self._told[0][0])
+
+
+@dataclass(kw_only=True, eq=False)
 class NoEvidence(Planted):
     """Claims in its evidence that it changes nothing."""
 
