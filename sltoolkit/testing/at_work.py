@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.data.samples import Samples
+from sltoolkit.errors import SpecError
 from sltoolkit.streams import Stream
 from sltoolkit.testing.runs import seated, witness
 from sltoolkit.training.phases import deploy
+from sltoolkit.training.run import Run
 from sltoolkit.wire.turn import Turn
 
 
@@ -51,16 +53,28 @@ class AtWork:
         )  # fmt: skip
 
 
+def accepted(defense: Defense) -> Run:
+    """A run with the defense, before it begins.
+
+    Raises:
+        AssertionError: if the toolkit refuses the defense.
+    """
+    try:
+        return seated(defense)
+    except SpecError as refusal:
+        raise AssertionError(f"{type(defense).__name__} is refused: {refusal}") from refusal
+
+
 def in_training(defense: Defense) -> AtWork:
     """The defense of a client whose training begins."""
-    run = seated(defense)
+    run = accepted(defense)
     own = run.cast.clients[0]
     return AtWork(defense=own.defense, client=own.party.module, phase="train", rng=own.rng)
 
 
 def when_deployed(defense: Defense) -> AtWork:
     """The defense of a client that was trained and deployed."""
-    run = seated(defense)
+    run = accepted(defense)
     witness(run, epochs=1)
     member = deploy(run)[0][0].replica()
     return AtWork(defense=member.defense, client=member.client, phase="release", rng=Stream(11))

@@ -277,13 +277,18 @@ DEFENSES: tuple[Cheat, ...] = (
     Cheat(private.ForgetsComposition(), guarantees.check_guarantee_holds, "after 10 releases, but"),
     Cheat(
         private.FixedNoise(),
-        guarantees.check_noise_is_fresh,
-        "two releases of one record share noise",
+        defenses.check_accepted,
+        "is refused: .* two releases of a record in two batches are equal",
     ),
     Cheat(
         private.SharedNoise(),
+        defenses.check_accepted,
+        "is refused: .* two releases of a record in one batch are equal",
+    ),
+    Cheat(
+        private.ReusesNoise(),
         guarantees.check_noise_is_fresh,
-        "two releases in one batch share noise",
+        "two releases of one record share noise",
     ),
     Cheat(
         private.MostlySharedNoise(),

@@ -102,6 +102,21 @@ class FixedNoise(Private):
 
 
 @dataclass(kw_only=True, eq=False)
+class ReusesNoise(Private):
+    """Draws noise in training, and adds the last of it to everything when it is deployed."""
+
+    _last: Tensor | None = field(init=False, repr=False, default=None)
+
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        """Fresh noise in training, and the last noise afterwards."""
+        if turn.phase == "train" or self._last is None:
+            drawn = super().noise(z, turn)
+            self._last = drawn[:1]
+            return drawn
+        return self._last.expand_as(z)
+
+
+@dataclass(kw_only=True, eq=False)
 class NoiseByPlace(FixedNoise):
     """Draws noise for each place in a batch once, and hides it under a little fresh noise."""
 
