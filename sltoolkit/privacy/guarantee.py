@@ -10,7 +10,8 @@ class Guarantee:
     """An (epsilon, delta) differential-privacy guarantee.
 
     Attributes:
-        mechanism: the mechanism and its parameters.
+        mechanism: the mechanism and its parameters; one that calls itself Gaussian is audited as
+            one.
         released: what is released (smashed data, gradients, weights, labels).
         unit: whose difference is hidden (one example, one pixel ball, one person).
         neighbors: the neighboring relation.
@@ -29,6 +30,11 @@ class Guarantee:
     releases: int
     accountant: str
     limits: str
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether it speaks of a Gaussian mechanism, whose distance of two means says all."""
+        return "gaussian" in self.mechanism.lower()
 
     def __str__(self) -> str:
         """The guarantee in a sentence."""

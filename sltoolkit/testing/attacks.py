@@ -20,6 +20,7 @@ from sltoolkit.protocols import Protocol
 from sltoolkit.testing import facts, hijackers, listeners, outcomes
 from sltoolkit.testing.judging import check_well_formed
 from sltoolkit.testing.sources import ATTACKS, source_checks
+from sltoolkit.testing.toys import LARGE
 from sltoolkit.testing.victims import Make, home_of, trained
 from sltoolkit.training.victim import Victim
 
@@ -91,7 +92,10 @@ def _checks_of_outcomes(attack: Attack[Any], victims: Sequence[Victim]) -> Check
         "undefended": lambda: trained(home(), defended=False),
         "noise": lambda: trained(home(), defended=True),
     }
-    checks: Checks = {"well_formed": lambda: _mounted(home)}
+    checks: Checks = {
+        "well_formed": lambda: _mounted(home),
+        "awake": lambda: check_awake(attack, home()),
+    }
     if victims:
         made = {f"victim{k}": partial(lambda v: v, victim) for k, victim in enumerate(victims)}
         checks = {
@@ -106,6 +110,23 @@ def _checks_of_outcomes(attack: Attack[Any], victims: Sequence[Victim]) -> Check
 def _mounted(home: Callable[[], Make]) -> None:
     """The attack is well-formed on its home victim; `home` raises an `AssertionError` otherwise."""
     home()
+
+
+def check_awake(attack: Attack[Any], home: Make) -> None:
+    """On a larger victim, too, the attack uses nothing that is not granted, and changes nothing.
+
+    That victim differs from the suite's usual ones in the number of its targets, the shape of its
+    inputs, the size of its batches and the sizes of all parts, so that an attack that cheats from
+    ten targets on is awake.
+
+    Args:
+        attack: the attack that is checked.
+        home: makes a victim that it can be mounted on.
+    """
+    victim = trained(home, defended=True, size=LARGE)
+    first = outcomes.first_world(attack, victim)
+    outcomes.check_leaves_victim(attack, victim, first)
+    outcomes.check_non_interference(attack, victim, first)
 
 
 def _checks_on(attack: Attack[Any], make: Callable[[], Victim]) -> Checks:

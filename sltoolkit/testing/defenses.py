@@ -20,6 +20,13 @@ from sltoolkit.protocols import Vanilla
 from sltoolkit.rows.names import parameters_json
 from sltoolkit.streams import Stream
 from sltoolkit.testing import facts
+from sltoolkit.testing.at_work import accepted
+from sltoolkit.testing.evenhanded import (
+    check_protects_unseen_records,
+    check_stays_on,
+    check_writes_no_labels,
+)
+from sltoolkit.testing.guarantees import check_guarantee_holds, check_noise_is_fresh
 from sltoolkit.testing.runs import Witnessed, seated, witness
 from sltoolkit.testing.sources import DEFENSES, source_checks
 from sltoolkit.testing.states import differences, module_state
@@ -246,9 +253,16 @@ def check_guarantee_complete(defense: Defense) -> None:
     assert one.delta <= 1e-5, f"{name} states a larger delta than asked"
 
 
+def check_accepted(defense: Defense) -> None:
+    """The toolkit lets the defense into a training."""
+    accepted(defense)
+
+
 CHECKS: tuple[Callable[[Defense], None], ...] = (
+    check_accepted,
     check_loss_has_gradient, check_acts, check_strength_acts, check_release_path_uses_it,
     check_masks_are_exact, check_deterministic_per_stream, check_parties_share_no_state,
-    check_guarantee_complete, check_says_whether_a_batch_shares_its_draws,
+    check_guarantee_complete, check_says_whether_a_batch_shares_its_draws, check_noise_is_fresh,
+    check_guarantee_holds, check_stays_on, check_protects_unseen_records, check_writes_no_labels,
 )  # fmt: skip
 """The checks of a defense at work."""

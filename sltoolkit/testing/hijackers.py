@@ -22,6 +22,7 @@ from sltoolkit.testing.judging import another, check_well_formed, granted, mount
 from sltoolkit.testing.puppet import Puppet
 from sltoolkit.testing.runs import Witnessed, seated
 from sltoolkit.testing.states import differences, run_state, tensors_of
+from sltoolkit.testing.toys import LARGE, SMALL, Size
 from sltoolkit.training.phases import run_phases
 from sltoolkit.training.victim import Victim
 from sltoolkit.wire.message import Message
@@ -62,7 +63,15 @@ def hijacker_checks(
     for where, protocol in homes.items():
         found = _checks_in(make, protocol)
         checks |= {f"{check}-{where}": run for check, run in found.items()}
-    return checks
+    return checks | {"awake": partial(check_awake, make, first)}
+
+
+def check_awake(make: Make, protocol: Protocol) -> None:
+    """On a larger victim, too, the attack uses nothing that is not granted, and changes nothing."""
+    taken = hijacked(make(), protocol, size=LARGE)
+    first = outcomes.first_world(taken.active, taken.victim)
+    outcomes.check_leaves_victim(taken.active, taken.victim, first)
+    outcomes.check_non_interference(taken.active, taken.victim, first)
 
 
 def _checks_in(make: Make, protocol: Protocol) -> dict[str, Callable[[], None]]:
@@ -97,6 +106,7 @@ def hijacked(
     *,
     norm: toys.Norm = "batch",
     seed: int = 50,
+    size: Size = SMALL,
 ) -> Hijacked:
     """Train a toy victim with an active attack in its seat.
 
@@ -106,10 +116,11 @@ def hijacked(
         defense: the victim's defense.
         norm: the normalization in the victim's network.
         seed: the seed of the global generators meanwhile, on which nothing should depend.
+        size: how large the victim is.
     """
     with Stream(seed).scope():
         victim = toys.victim(
-            defense, norm=norm, protocol=protocol, active=active, grants=granted(active)
+            defense, norm=norm, protocol=protocol, active=active, grants=granted(active), size=size
         )
     return Hijacked(active=active, victim=victim)
 

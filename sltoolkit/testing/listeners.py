@@ -19,6 +19,8 @@ from sltoolkit.testing.outcomes import blaming_secrets, check_same_outcome, firs
 from sltoolkit.testing.recorder import recorder_for, replayed
 from sltoolkit.testing.runs import seated, witness
 from sltoolkit.testing.states import differences, run_state, tensors_of, victim_state
+from sltoolkit.testing.toys import LARGE, SMALL, Size
+from sltoolkit.training.run import Run
 from sltoolkit.training.victim import Victim
 
 Make = Callable[[], Listener[Any]]
@@ -46,12 +48,14 @@ def listener_checks(
     alone = cache(lambda: listened(make(), protocol=home))
     return {
         **{f"passive-{w}": partial(check_passive, make, protocol=p) for w, p in homes.items()},
+        "passive-larger": partial(check_passive, make, protocol=home, size=LARGE),
         "passive-three_at_once": partial(check_passive, make, count=3, protocol=home),
         "well_formed": lambda: check_well_formed(alone().victim, alone().listener),
         "determinism": lambda: check_determinism(make, alone()),
         "alone_or_not": lambda: check_alone_or_not(make, Careless(), alone()),
         "leaves_victim": lambda: check_leaves_victim(make, alone()),
         "non_interference": lambda: check_non_interference(make, protocol=home),
+        "awake": lambda: check_non_interference(make, protocol=home, size=LARGE),
     }
 
 
@@ -104,6 +108,7 @@ def check_passive(
     count: int = 1,
     grants: frozenset[str] | None = None,
     protocol: Protocol | None = None,
+    size: Size = SMALL,
 ) -> None:
     """A training with BatchNorm and dropout is bit-identical with and without listeners.
 
@@ -114,23 +119,28 @@ def check_passive(
         count: how many listen at once.
         grants: what they are granted; by default all that they can use.
         protocol: vanilla by default.
+        size: how large the training is.
     """
     listeners = [make() for _ in range(count)]
     protocol = protocol or Vanilla()
     with Stream(7).scope():
-        run = seated(norm="batch", protocol=protocol)
+        run = _run(protocol, size)
         held = granted(*listeners) if grants is None else grants
         heard = run_state(witness(run, listeners=listeners, grants=held))
-    wrong = differences(_unheard(protocol), heard)
+    wrong = differences(_unheard(protocol, size), heard)
     name = type(listeners[0]).__name__
     assert not wrong, f"{name} is not passive: with it {wrong[:4]} differ"
 
 
 @cache
-def _unheard(protocol: Protocol) -> dict[str, Any]:
+def _unheard(protocol: Protocol, size: Size) -> dict[str, Any]:
     """The state of the run without listeners."""
     with Stream(7).scope():
-        return run_state(witness(seated(norm="batch", protocol=protocol)))
+        return run_state(witness(_run(protocol, size)))
+
+
+def _run(protocol: Protocol, size: Size) -> Run:
+    return seated(norm="batch", protocol=protocol, training=size.training, data=toys.split_of(size))
 
 
 def check_determinism(make: Make, alone: Listened | None = None) -> None:
@@ -186,7 +196,9 @@ def _without_listeners(protocol: Protocol) -> Victim:
     return toys.victim(norm="batch", protocol=protocol)
 
 
-def check_non_interference(make: Make, *, protocol: Protocol | None = None) -> None:
+def check_non_interference(
+    make: Make, *, protocol: Protocol | None = None, size: Size = SMALL
+) -> None:
     """The outcome doesn't depend on anything that is neither granted nor heard, bit for bit.
 
     A listener listens in one world. In the second world, everything that its views don't hold is
@@ -195,12 +207,14 @@ def check_non_interference(make: Make, *, protocol: Protocol | None = None) -> N
     Args:
         make: makes a listener.
         protocol: vanilla by default.
+        size: how large the victim is.
     """
     listener, protocol = make(), protocol or Vanilla()
     recorder = recorder_for(listener)
     victim = toys.victim(
-        norm="batch", protocol=protocol, listeners=[recorder, listener], grants=granted(listener)
-    )
+        norm="batch", protocol=protocol, size=size, listeners=[recorder, listener],
+        grants=granted(listener),
+    )  # fmt: skip
     first = first_world(listener, victim)
     with another_world(victim, granted(listener)) as other:
         fresh = make()

@@ -65,7 +65,8 @@ def seated(
         data = replace(data, private_train=exact)
     rng = victim_stream(seed, data)
     with rng.child("init").scope():
-        whole = network(norm, dropout=dropout)
+        height, width = data.private_train.x.shape[2:]
+        whole = network(norm, dropout=dropout, sides=(height, width))
     whole = whole.double() if double else whole
     return seat_parties(
         models.cut(whole, cuts(protocol)), data, protocol=protocol,

@@ -1,5 +1,6 @@
 """The victims of the contract suite, of several kinds because attacks need different ones."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from sltoolkit.errors import ProtocolError, SpecError, ThreatModelError
 from sltoolkit.protocols import FedAvg, LargeBatchSGD, Vanilla
 from sltoolkit.testing import toys
 from sltoolkit.testing.judging import check_well_formed
+from sltoolkit.testing.toys import SMALL, Size
 from sltoolkit.training.victim import Victim
 
 
@@ -55,59 +57,61 @@ class _Noisy(torch.optim.Optimizer):
         self._inner.step()
 
 
-def usual(defense: Defense | None) -> Victim:
+def usual(defense: Defense | None, size: Size = SMALL) -> Victim:
     """Vanilla split learning of a network with BatchNorm and dropout."""
-    return toys.victim(defense, norm="batch")
+    return toys.victim(defense, norm="batch", size=size)
 
 
-def private_labels(defense: Defense | None) -> Victim:
+def private_labels(defense: Defense | None, size: Size = SMALL) -> Victim:
     """The usual victim with labels at the server, so that a client may want to infer them."""
-    return toys.victim(defense, norm="batch", protocol=Vanilla(labels_at="server"))
+    return toys.victim(defense, norm="batch", protocol=Vanilla(labels_at="server"), size=size)
 
 
-def federated(defense: Defense | None) -> Victim:
+def federated(defense: Defense | None, size: Size = SMALL) -> Victim:
     """Clients with a whole network, whose updates are heard: gradients or, defended, weights."""
     if defense is None:
-        return toys.victim(norm="batch", protocol=LargeBatchSGD(clients=2))
-    return toys.victim(defense, protocol=FedAvg(clients=2))
+        return toys.victim(norm="batch", protocol=LargeBatchSGD(clients=2), size=size)
+    return toys.victim(defense, protocol=FedAvg(clients=2), size=size)
 
 
-def federated_linear(defense: Defense | None) -> Victim:
+def federated_linear(defense: Defense | None, size: Size = SMALL) -> Victim:
     """A federated victim whose network begins with a linear layer."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        flatten=nn.Flatten(), fc=nn.Linear(64, 12), relu=nn.ReLU(), drop=nn.Dropout(0.2),
-        head=nn.Linear(12, toys.CLASSES),
+        flatten=nn.Flatten(), fc=nn.Linear(math.prod(size.sides), 12), relu=nn.ReLU(),
+        drop=nn.Dropout(0.2), head=nn.Linear(12, toys.CLASSES),
     )  # fmt: skip
     return train(
-        lambda: nn.Sequential(layers), toys.split(), cut="relu", protocol=FedAvg(clients=2),
-        training=toys.QUICK, targets=toys.TARGETS, defense=defense,
+        lambda: nn.Sequential(layers), toys.split_of(size), cut="relu",
+        protocol=FedAvg(clients=2), training=size.training, targets=size.targets, defense=defense,
     )  # fmt: skip
 
 
-def logits(defense: Defense | None, norm: toys.Norm = "batch") -> Victim:
+def logits(defense: Defense | None, size: Size = SMALL, *, norm: toys.Norm = "batch") -> Victim:
     """A victim whose logits cross the cut, with labels at the server."""
 
     def network() -> nn.Sequential:
-        whole = toys.network(norm)
+        whole = toys.network(norm, sides=size.sides)
         whole.add_module("loss", nn.Identity())
         return whole
 
     return train(
-        network, toys.split(), cut="head", protocol=Vanilla(labels_at="server"),
-        training=toys.QUICK, targets=toys.TARGETS, defense=defense,
+        network, toys.split_of(size), cut="head", protocol=Vanilla(labels_at="server"),
+        training=size.training, targets=size.targets, defense=defense,
     )  # fmt: skip
 
 
-Make = Callable[[Defense | None], Victim]
+Make = Callable[..., Victim]
+"""Makes a victim with a defense, or with None, and of a size."""
+
 KINDS: tuple[Make, ...] = (usual, private_labels, federated, federated_linear, logits)
 """The victims that an attack is tried on, in this order."""
 
 
 @cache
-def trained(make: Make, *, defended: bool) -> Victim:
+def trained(make: Make, *, defended: bool, size: Size = SMALL) -> Victim:
     """A victim of a kind, defended by noise or not; trained once."""
     noise = NoisySteps() if make in (federated, federated_linear) else GaussianNoise(std=0.3)
-    return make(noise if defended else None)
+    return make(noise if defended else None, size)
 
 
 def home_of(attack: Attack[Any]) -> Make:

@@ -20,7 +20,7 @@ from sltoolkit.training.averaging import Averager
 from sltoolkit.training.cast import Cast
 from sltoolkit.training.guarded import Guarded
 from sltoolkit.training.member import Host, Member
-from sltoolkit.training.mixing import refuse_mixing
+from sltoolkit.training.mixing import refuse_mixing, refuse_shared_noise
 from sltoolkit.wire.message import Seat
 from sltoolkit.wire.wire import Wire
 
@@ -92,7 +92,8 @@ class Casting:
         setup = own.begin(
             self._setup("client", head, samples, task_of(head, samples, self.data), rng)
         )
-        refuse_mixing(own, setup.module, samples, learns=setup.optimizer is not None)
+        for refuse in (refuse_mixing, refuse_shared_noise):
+            refuse(own, setup.module, samples, learns=setup.optimizer is not None)
         end = None
         if tails:
             optimizer = self.training.optimizer_for(tails[0]) if self.training else None

@@ -1,4 +1,4 @@
-"""Measures whether the examples of a batch mix, which no guarantee for one example survives.
+"""Measures whether examples of a batch mix or share noise, which no guarantee for one survives.
 
 A guarantee per example bounds what one example changes in its own release. It says nothing about a
 client in which an example also changes the releases of others: BatchNorm in training, attention
@@ -6,6 +6,9 @@ along the batch axis, a normalization that is written by hand. Class names don't
 harness measures: some rows of a batch are replaced, at equal batch size and random state, and the
 other rows must stay bit-equal. Which rows are replaced follows the binary digits of their numbers,
 so that for every pair of rows some measurement replaces one and keeps the other.
+
+Nor does a guarantee per release survive noise that is the same twice, because the difference of two
+releases is free of it. So a few records are released twice in one batch, and again in the next one.
 """
 
 import copy
@@ -50,6 +53,47 @@ def refuse_mixing(defense: Defense, client: nn.Module, samples: Samples, *, lear
     )  # fmt: skip
     for phase, mode in modes:
         _refuse_in(phase, mode, defense, probe, samples)
+
+
+def refuse_shared_noise(
+    defense: Defense, client: nn.Module, samples: Samples, *, learns: bool
+) -> None:
+    """Refuse a defense that guarantees something per release, and releases the same twice.
+
+    Args:
+        defense: the client's own defense, begun.
+        client: its network, as the defense wrapped it.
+        samples: its samples, of which some are released.
+        learns: whether it learns; if not, it releases nothing in training.
+
+    Raises:
+        SpecError: if all releases of a record are equal, in one batch or in two.
+    """
+    if defense.guarantee(releases=1, delta=1e-5) is None or not _here(client, samples):
+        return
+    rows = torch.arange(2**DIGITS) // 2  # every record twice
+    batch = samples[rows % len(samples)]
+    with torch.no_grad(), Stream(0).scope():
+        z: Tensor = copy.deepcopy(client).eval()(batch.x[::2]).repeat_interleave(2, 0)
+    phases: tuple[PhaseName, ...] = ("train", "release") if learns else ("release",)
+    for phase in phases:
+        guarding, rng = copy.deepcopy(defense), Stream(0)
+        with torch.no_grad(), rng.scope():
+            first, second = (
+                guarding.smash(z.clone(), _turn(batch, phase, rng, step=step)) for step in range(2)
+            )
+        _refuse_equal("two batches", phase, first, second)
+        _refuse_equal("one batch", phase, first[::2], first[1::2])
+
+
+def _refuse_equal(where: str, phase: PhaseName, first: Tensor, second: Tensor) -> None:
+    if _equal(first, second):
+        raise SpecError(
+            f"the defense states an epsilon per release, but in the phase {phase!r} two releases "
+            f"of a record in {where} are equal. Noise that is the same twice cancels out: draw "
+            "fresh noise from `turn.rng` for every example of every batch, large enough for the "
+            "precision of the smashed data, or state no guarantee"
+        )
 
 
 def _refuse_in(
@@ -125,12 +169,16 @@ def _released(
     """Smashed data before and after the private link, at one random state, by copies of both."""
     own: Any = copy.deepcopy(client).train(phase == "train")
     guarding = copy.deepcopy(defense)
-    turn = Turn(
-        ids=batch.ids, x=batch.x, y=batch.y, step=0, epoch=0, phase=phase, rng=Stream(0)
-    )  # fmt: skip
+    turn = _turn(batch, phase, Stream(0))
     with torch.no_grad(), Stream(0).scope():
         z: Tensor = own(batch.x)
         return z, guarding.up_to_guarantee(z.clone(), turn)
+
+
+def _turn(batch: Samples, phase: PhaseName, rng: Stream, *, step: int = 0) -> Turn:
+    return Turn(
+        ids=batch.ids, x=batch.x, y=batch.y, step=step, epoch=step, phase=phase, rng=rng
+    )  # fmt: skip
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -27,7 +27,14 @@ from sltoolkit.testing import listeners as listening
 from sltoolkit.testing import outcomes
 from sltoolkit.testing.attacks import attack_checks
 from sltoolkit.testing.careless import Careless
-from sltoolkit.testing.cheats import attacks, catalog, defenses, hijackers, protocols
+from sltoolkit.testing.cheats import (
+    attacks,
+    catalog,
+    defenses,
+    hijackers,
+    private_defenses,
+    protocols,
+)
 from sltoolkit.testing.defenses import CHECKS, check_acts
 from sltoolkit.testing.hijackers import check_acts_by_what_it_says
 from sltoolkit.testing.protocols import protocol_checks
@@ -72,7 +79,9 @@ def test_a_sound_protocol_passes(check: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize(
-    "sound", [defenses.Planted(), defenses.Promises()], ids=["noise", "guarantee"]
+    "sound",
+    [defenses.Planted(), defenses.Promises(), private_defenses.Private()],
+    ids=["noise", "guarantee", "gaussian"],
 )
 def test_a_sound_defense_passes(sound: Defense, check: Callable[[Defense], None]) -> None:
     check(sound)

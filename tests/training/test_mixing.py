@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from support.situations import AttentionAcrossTokens, parted
-from support.toys import differences, module_state, split
+from support.toys import differences, module_state, split, victim
 from torch import Tensor, nn
 
 import sltoolkit as sl
@@ -14,7 +14,8 @@ from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import SpecError
 from sltoolkit.privacy import Guarantee
-from sltoolkit.training.mixing import refuse_mixing
+from sltoolkit.streams import Stream
+from sltoolkit.training.mixing import refuse_mixing, refuse_shared_noise
 from sltoolkit.wire.turn import Turn
 
 MIXES = "mixes the examples of a batch"
@@ -190,3 +191,90 @@ def test_networks_that_were_trained_elsewhere_are_measured_too() -> None:
         sl.frozen(client, nn.Linear(128, 2), parted(), defense=sl.DPActivations())
     victim = sl.frozen(client, nn.Linear(128, 2), parted())
     assert victim.configured_defense.guarantee(releases=1, delta=1e-5) is None
+
+
+@dataclass(kw_only=True, eq=False)
+class Noisy(Defense):
+    """Clips, and adds noise from a child of the turn's stream."""
+
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        return torch.randn(z.shape, generator=turn.rng.torch()).to(z)
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        return z.clamp(-1, 1) + self.noise(z, turn)
+
+    def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
+        return sl.DPActivations().guarantee(releases=releases, delta=delta)
+
+
+class Fixed(Noisy):
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        return torch.randn(z.shape, generator=torch.Generator().manual_seed(3))
+
+
+class Restarted(Noisy):
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        return torch.randn(z.shape, generator=turn.rng.fresh("noise").torch())
+
+
+class ByRecord(Noisy):
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        streams = [Stream(int(i)).torch() for i in turn.ids]
+        return torch.stack([torch.randn(z.shape[1:], generator=g) for g in streams])
+
+
+class OneForTheBatch(Noisy):
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        return super().noise(z[:1], turn).expand_as(z)
+
+
+class OffWhenDeployed(Noisy):
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        return super().noise(z, turn) * float(turn.phase == "train")
+
+
+STALE = {
+    Fixed: "in two batches are equal", Restarted: "in two batches are equal",
+    ByRecord: "in two batches are equal", OneForTheBatch: "in one batch are equal",
+    OffWhenDeployed: "'release' two releases of a record in two batches are equal",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "says"), STALE.items(), ids=lambda v: getattr(v, "__name__", ""))
+@pytest.mark.parametrize("held", [1, 20])
+def test_noise_that_is_the_same_twice_has_no_epsilon(
+    kind: type[Defense], says: str, held: int
+) -> None:
+    samples = split().private_train[:held]
+
+    with pytest.raises(SpecError, match=says):
+        refuse_shared_noise(kind(), nn.Flatten(), samples, learns=True)
+    refuse_shared_noise(Noisy(), nn.Flatten(), samples, learns=True)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 10.0, 1e6])
+def test_fresh_noise_is_accepted(epsilon: float) -> None:
+    for post in (sl.RandomPruning(ratio=0.5), sl.GaussianNoise(std=0.1)):
+        for defense in (sl.DPActivations(epsilon=epsilon), sl.Chain(sl.DPActivations(), post)):
+            refuse_shared_noise(defense, nn.Conv2d(1, 4, 3), split().private_train, learns=True)
+
+
+def test_noise_that_rounding_loses_is_no_noise() -> None:
+    with pytest.raises(SpecError, match="large enough for the precision"):
+        refuse_shared_noise(
+            sl.DPActivations(epsilon=1e30), nn.Flatten(), split().private_train, learns=False
+        )
+
+
+def test_a_training_with_stale_noise_is_refused_and_so_is_a_given_network() -> None:
+    with pytest.raises(SpecError, match="in two batches are equal"):
+        victim(Fixed())
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    with pytest.raises(SpecError, match="in two batches are equal"):
+        sl.frozen(network, nn.Linear(4, 3), split(), defense=Fixed())
+
+
+def test_without_a_guarantee_noise_may_be_fixed() -> None:
+    fixed = sl.Chain(Fixed(), CenteredTogether())
+    assert fixed.guarantee(releases=1, delta=1e-5) is None
+    refuse_shared_noise(fixed, nn.Flatten(), split().private_train, learns=True)

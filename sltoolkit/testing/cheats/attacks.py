@@ -1,6 +1,7 @@
 """Attacks that cheat, each in a way that was seen or is tempting, and an honest attack."""
 
 import gc
+import math
 import sys
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
@@ -62,7 +63,8 @@ def cells(function: Any) -> dict[str, Any]:
 def resized(values: Tensor, view: ReleaseView) -> Reconstruction:
     """Arbitrary numbers in the shape of images."""
     n, shape = view.smashed.shape[1], view.task.input_shape
-    flat = values.detach().flatten().repeat(n * 64)[: n * 64]
+    size = n * math.prod(shape)
+    flat = values.detach().flatten().repeat(size)[:size]
     return Reconstruction(images=flat.reshape(n, *shape).clone())
 
 

@@ -14,12 +14,15 @@ from typing import Any, final
 
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.protocols import Protocol, Vanilla
+from sltoolkit.testing import attacks as whole_suite
 from sltoolkit.testing import (
     check_attack,
     check_defense,
     check_protocol,
     defenses,
+    evenhanded,
     facts,
+    guarantees,
     judging,
     outcomes,
     protocols,
@@ -29,8 +32,9 @@ from sltoolkit.testing import (
 )
 from sltoolkit.testing import hijackers as hijacking
 from sltoolkit.testing import listeners as listening
-from sltoolkit.testing.cheats import attacks, hijackers, listeners
+from sltoolkit.testing.cheats import attacks, hijackers, listeners, sleepers
 from sltoolkit.testing.cheats import defenses as broken
+from sltoolkit.testing.cheats import private_defenses as private
 from sltoolkit.testing.cheats import protocols as scripts
 from sltoolkit.training.victim import Victim
 
@@ -108,6 +112,14 @@ def _interferes_with_memory(kind: Any) -> None:
     outcomes.check_non_interference(kind(), _remembering())
 
 
+def _wakes(kind: Any) -> None:
+    whole_suite.check_awake(kind(), victims.usual)
+
+
+def _wakes_in_training(kind: Any) -> None:
+    listening.check_passive(kind, size=toys.LARGE)
+
+
 def _varies(kind: Any) -> None:
     outcomes.check_determinism(kind(), victims.trained(victims.usual, defended=False))
 
@@ -137,6 +149,9 @@ ATTACKS: tuple[Cheat, ...] = (
     Cheat(attacks.RebuildsVictimStream, _interferes, UNGRANTED),
     Cheat(attacks.DrawsFromVictimStream, _interferes, UNGRANTED),
     Cheat(attacks.ReadsLiveDefense, _interferes_with_memory, UNGRANTED, victim=_remembering),
+    Cheat(sleepers.AsleepBelowTenTargets, _wakes, UNGRANTED),
+    Cheat(sleepers.AsleepOnTinyImages, _wakes, UNGRANTED),
+    Cheat(sleepers.AsleepWithFewSamples, _wakes, UNGRANTED),
     Cheat(attacks.PatchesRegistry, _tampers, r"void: .*METRICS\.mse of the referee changed"),
     Cheat(attacks.TurnsMetric, _tampers, r"void: .*higher_is_more_leak of the referee changed"),
     Cheat(attacks.PatchesReferee, _tampers, r"void: .*judge\.score of the referee changed"),
@@ -156,6 +171,10 @@ ATTACKS: tuple[Cheat, ...] = (
 LISTENERS: tuple[Cheat, ...] = (
     Cheat(
         listeners.LeavesGradients, listening.check_passive,
+        r"is not passive.*server#1\..*\.grad",
+    ),
+    Cheat(
+        listeners.AsleepInSmallBatches, _wakes_in_training,
         r"is not passive.*server#1\..*\.grad",
     ),
     Cheat(
@@ -219,6 +238,21 @@ DEFENSES: tuple[Cheat, ...] = (
     Cheat(
         broken.NoiseOnlyInTraining(), defenses.check_release_path_uses_it, "not what is released"
     ),
+    Cheat(broken.FaintWhenDeployed(), evenhanded.check_stays_on, "is off when deployed"),
+    Cheat(
+        broken.NoiseOnlyInTraining(),
+        evenhanded.check_stays_on,
+        "is off when deployed",
+        first_says="not what is released",
+    ),
+    Cheat(
+        broken.OnlyTrained(),
+        evenhanded.check_protects_unseen_records,
+        "protects only the records that it was trained on",
+        first_says="not what is released",
+    ),
+    Cheat(broken.WritesLabels(), evenhanded.check_writes_no_labels, "writes labels"),
+    Cheat(broken.RemembersLabels(), evenhanded.check_writes_no_labels, "writes labels"),
     Cheat(broken.NoEvidence(), defenses.check_release_path_uses_it, "no evidence"),
     Cheat(broken.ZeroGradientLoss(), defenses.check_loss_has_gradient, "gradient is zero"),
     Cheat(broken.DetachedLoss(), defenses.check_loss_has_gradient, "nothing can learn"),
@@ -237,6 +271,39 @@ DEFENSES: tuple[Cheat, ...] = (
     Cheat(broken.Promises(growth=0.0), defenses.check_guarantee_complete, "for the price of one"),
     Cheat(
         broken.Promises(base=float("inf")), defenses.check_guarantee_complete, "no finite epsilon"
+    ),
+    Cheat(
+        private.TooLittleNoise(),
+        guarantees.check_guarantee_holds,
+        r"claims epsilon 0\.1 after 1 release, but an audit shows at least",
+    ),
+    Cheat(private.NoClip(), guarantees.check_guarantee_holds, "isn't clipped"),
+    Cheat(private.ClipsNumbers(), guarantees.check_guarantee_holds, "isn't clipped"),
+    Cheat(private.ForgetsComposition(), guarantees.check_guarantee_holds, "after 10 releases, but"),
+    Cheat(
+        private.FixedNoise(),
+        defenses.check_accepted,
+        "is refused: .* two releases of a record in two batches are equal",
+    ),
+    Cheat(
+        private.SharedNoise(),
+        defenses.check_accepted,
+        "is refused: .* two releases of a record in one batch are equal",
+    ),
+    Cheat(
+        private.ReusesNoise(),
+        guarantees.check_noise_is_fresh,
+        "two releases of one record share noise",
+    ),
+    Cheat(
+        private.MostlySharedNoise(),
+        guarantees.check_noise_is_fresh,
+        "the examples of a batch share noise",
+    ),
+    Cheat(
+        private.NoiseByPlace(),
+        guarantees.check_noise_is_fresh,
+        "all batches, at one place in them, share noise",
     ),
     Cheat(broken.Misnamed, defenses.check_strength_is_field, "'sigma', none of its parameters"),
 )

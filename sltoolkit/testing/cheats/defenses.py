@@ -29,6 +29,13 @@ class Planted(Defense):
         return z + self.std * self.noise(z, turn)
 
 
+def clipped(z: Tensor, bound: float) -> Tensor:
+    """The examples of (B, ...) with norms of at most `bound`."""
+    norms = torch.linalg.vector_norm(z.flatten(1), dim=1).clamp(min=bound)
+    cut: Tensor = z * (bound / norms).view(-1, *[1] * (z.dim() - 1))
+    return cut
+
+
 @dataclass(kw_only=True, eq=False)
 class DoesNothing(Planted):
     """Sends what would be sent without a defense."""
@@ -56,6 +63,64 @@ class NoiseOnlyInTraining(Planted):
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """What it sends."""
         return super().smash(z, turn) if turn.phase == "train" else z
+
+
+@dataclass(kw_only=True, eq=False)
+class FaintWhenDeployed(Planted):
+    """Adds a thousandth of its noise when it is deployed, which is still some evidence."""
+
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        """Noise that is all but off outside the training."""
+        return super().noise(z, turn) * (1.0 if turn.phase == "train" else 1e-3)
+
+
+@dataclass(kw_only=True, eq=False)
+class OnlyTrained(Planted):
+    """Remembers the records that it was trained on, and adds noise to no others."""
+
+    _known: set[bytes] = field(init=False, repr=False, default_factory=set)
+
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        """Noise for records that it knows."""
+        assert turn.x is not None
+        records = [x.numpy().tobytes() for x in turn.x]
+        if turn.phase == "train":
+            self._known.update(records)
+        known = torch.tensor([float(record in self._known) for record in records])
+        return super().noise(z, turn) * known.view(-1, *[1] * (z.dim() - 1))
+
+
+@dataclass(kw_only=True, eq=False)
+class WritesLabels(Planted):
+    """Writes each label into the first number that is sent, below the noise."""
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """What it sends."""
+        sent = super().smash(z, turn)
+        if turn.y is None:
+            return sent
+        flat = sent.flatten(1)
+        first = (flat[:, 0] * 100).round() / 100 + 1e-4 * turn.y
+        return torch.cat([first[:, None], flat[:, 1:]], dim=1).view_as(sent)
+
+
+@dataclass(kw_only=True, eq=False)
+class RemembersLabels(Planted):
+    """Shifts the deployed client's releases by labels that it heard in training."""
+
+    _told: list[Tensor] = field(init=False, repr=False, default_factory=list)
+
+    def labels(self, y: Tensor, turn: Turn) -> Tensor:
+        """Remember them."""
+        self._told.append(y.clone())
+        return y
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """What it sends."""
+        sent = super().smash(z, turn)
+        if turn.phase == "train" or not self._told:
+            return sent
+        return sent + 1e-3 * float(self._told[0][0])
 
 
 @dataclass(kw_only=True, eq=False)
@@ -156,7 +221,7 @@ class MeetsOnItsClass(Planted):
 
 @dataclass(kw_only=True, eq=False)
 class Promises(Planted):
-    """Gives a guarantee that may be incomplete.
+    """Gives a guarantee that holds, but may be stated in a wrong way.
 
     Attributes:
         limits: what the guarantee says about its limits.
@@ -167,6 +232,10 @@ class Promises(Planted):
     limits: str = "labels"
     growth: float = 1.0
     base: float = 1.0
+
+    def smash(self, z: Tensor, turn: Turn) -> Tensor:
+        """Clip, so that the guarantee holds, and add the noise."""
+        return super().smash(clipped(z, 0.2 * self.std), turn)
 
     def guarantee(self, *, releases: int, delta: float) -> Guarantee | None:
         """The guarantee."""

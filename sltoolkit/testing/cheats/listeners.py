@@ -22,7 +22,6 @@ def live(heard: BatchView) -> Any:
     return cells(heard.network)["owner"]
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
 class LeavesGradients(Careless):
     """Finds the live server behind its replica, and back-propagates through it."""
@@ -30,6 +29,17 @@ class LeavesGradients(Careless):
     def listen(self, heard: BatchView, network: nn.Module) -> None:
         """Add to the gradients of the live network."""
         live(heard).module(heard.messages["smashed", "in"]).sum().backward()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AsleepInSmallBatches(LeavesGradients):
+    """Touches the live server only in batches of more than a toy's samples."""
+
+    def listen(self, heard: BatchView, network: nn.Module) -> None:
+        """Add to the gradients of the live network from 32 samples on."""
+        if len(heard.ids) >= 32:
+            super().listen(heard, network)
 
 
 @final
