@@ -46,9 +46,9 @@ SLACK = 1.02
 
 
 def he_whitebox(tv_weight: float) -> WhiteBox:
-    """He, Zhang and Lee's published code; its weights hold for pixels divided by 1/2."""
+    """He, Zhang and Lee's published code: its rate of 0.01 and its weights, on pixels over 1/2."""
     return WhiteBox(
-        steps=5000, lr=0.01, optimizer="amsgrad", schedule="constant", start="gray", box=False,
+        steps=5000, lr=0.005, optimizer="amsgrad", schedule="constant", start="gray", box=False,
         tv_beta=2, tv_weight=tv_weight / 0.5**2, forward="client", window=0,
     )  # fmt: skip
 

@@ -234,6 +234,26 @@ def check_loss_has_gradient(defense: Defense) -> None:
     )
 
 
+def check_own_networks_learn(defense: Defense) -> None:
+    """Every trainable network of the defense's own is another one after a training."""
+    run = seated(defense)
+    own = run.cast.clients[0].defense
+    start = {name: _trainable(network) for name, network in own.learned().items()}
+    witness(run)
+    for name, network in own.learned().items():
+        before, now = start.get(name), _trainable(network)
+        assert not now or before != now, (
+            f"{type(defense).__name__} never trains its own {name}: give its weights to an "
+            f"optimizer, and step it in `step`"
+        )
+
+
+def _trainable(network: nn.Module) -> dict[str, list[float]]:
+    """The values of the weights that may be trained."""
+    weights = network.named_parameters()
+    return {n: p.detach().flatten().tolist() for n, p in weights if p.requires_grad}
+
+
 def check_guarantee_complete(defense: Defense) -> None:
     """A guarantee states every field, has a finite epsilon, and weakens with more releases."""
     name = type(defense).__name__
@@ -264,5 +284,6 @@ CHECKS: tuple[Callable[[Defense], None], ...] = (
     check_masks_are_exact, check_deterministic_per_stream, check_parties_share_no_state,
     check_guarantee_complete, check_says_whether_a_batch_shares_its_draws, check_noise_is_fresh,
     check_guarantee_holds, check_stays_on, check_protects_unseen_records, check_writes_no_labels,
+    check_own_networks_learn,
 )  # fmt: skip
 """The checks of a defense at work."""

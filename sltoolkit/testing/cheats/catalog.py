@@ -263,6 +263,11 @@ DEFENSES: tuple[Cheat, ...] = (
     ),
     Cheat(broken.IgnoresItsStrength(), defenses.check_strength_acts, "ignores its std"),
     Cheat(broken.Unseeded(), defenses.check_deterministic_per_stream, "two runs"),
+    Cheat(
+        broken.NeverTrainsItsNoise(),
+        defenses.check_own_networks_learn,
+        "never trains its own scale",
+    ),
     Cheat(broken.OneForAll(), defenses.check_parties_share_no_state, "two parties share"),
     Cheat(broken.MeetsOnItsClass(), defenses.check_parties_share_no_state, "on its class"),
     Cheat(

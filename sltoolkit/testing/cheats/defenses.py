@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Defense, PartySetup
 from sltoolkit.privacy import Guarantee
@@ -190,6 +190,27 @@ class Unseeded(Planted):
         generator = torch.Generator()
         generator.seed()
         return torch.randn(z.shape, generator=generator)
+
+
+@dataclass(kw_only=True, eq=False)
+class NeverTrainsItsNoise(Planted):
+    """Its noise has weights that are called learned, and that no optimizer ever gets."""
+
+    _scale: nn.Linear | None = field(init=False, repr=False, default=None)
+
+    def begin(self, setup: PartySetup) -> PartySetup:
+        """Make the weights."""
+        self._scale = nn.Linear(1, 1)
+        return setup
+
+    def noise(self, z: Tensor, turn: Turn) -> Tensor:
+        """Scaled normal noise."""
+        assert self._scale is not None
+        return self._scale.weight.abs() * super().noise(z, turn)
+
+    def learned(self) -> Mapping[str, nn.Module]:
+        """The weights that never learn."""
+        return {} if self._scale is None else {"scale": self._scale}
 
 
 @dataclass(kw_only=True, eq=False)

@@ -15,6 +15,7 @@ from support.white_box_views import (
 )
 from torch import Tensor, nn
 
+from sltoolkit.adversary.descent import OPTIMIZERS
 from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.adversary.total_variation import total_variation
 from sltoolkit.attacks.inversion._observation import WhiteBoxView, observe
@@ -90,22 +91,53 @@ def test_the_moving_average_of_the_feature_loss_falls_all_the_way() -> None:
     assert curve[300] < 1e-4 * curve[0]
 
 
-def test_the_published_codes_descent_written_out_gives_the_same_image() -> None:
+def published_descent(
+    client: nn.Module, heard: Tensor, *, deviation: float, steps: int, weight: float
+) -> dict[int, Tensor]:
+    """He, Zhang and Lee's code on one image in their pixels: step -> the image in [0, 1]."""
+
+    def seen(pixels: Tensor) -> Tensor:
+        return pixels * deviation + 0.5
+
+    guess = torch.zeros(1, 1, 8, 8, requires_grad=True)
+    adam = torch.optim.Adam([guess], lr=1e-2, eps=1e-3, amsgrad=True)
+    found = {}
+    for step in range(1, steps + 1):
+        adam.zero_grad()
+        across, down = guess.diff(dim=3).square().sum(), guess.diff(dim=2).square().sum()
+        feature = (client(seen(guess)) - heard).square().mean()
+        (feature + weight * (across + down) / guess.numel()).backward()
+        adam.step()
+        found[step] = seen(guess.detach())
+    return found
+
+
+@pytest.mark.parametrize("deviation", [0.5, 0.226])
+@pytest.mark.parametrize("weight", [0.0, 0.01])
+def test_amsgrad_makes_the_published_codes_steps_in_its_pixels(
+    deviation: float, weight: float
+) -> None:
     x, client = digits(1), conv_client()
     attack = WhiteBox(
-        steps=60, lr=1e-2, optimizer="amsgrad", schedule="constant", start="zero", box=False,
-        tv_weight=0.0, tv_beta=2, forward="client", window=0,
+        steps=500, lr=1e-2 * deviation, optimizer="amsgrad", epsilon=1e-3 / deviation,
+        schedule="constant", start="gray", box=False, tv_weight=weight / deviation**2, tv_beta=2,
+        forward="client", window=0,
     )  # fmt: skip
     view = whitebox_view(client, x, aux=digits(60)[20:])  # so it knows that nothing is withheld
     with torch.no_grad():
         heard = client(x)
-    guess = torch.zeros_like(x, requires_grad=True)
-    adam = torch.optim.Adam([guess], lr=1e-2, eps=1e-3, amsgrad=True)
-    for _ in range(60):
-        adam.zero_grad()
-        ((client(guess) - heard) ** 2).mean().backward()
-        adam.step()
-    assert torch.allclose(images(attack, view), guess, atol=1e-5)
+    loop = published_descent(client, heard, deviation=deviation, steps=500, weight=weight)
+    outcome = attack.run(view, rng=Stream(1))
+    assert sorted(outcome.trace) == [1, 2, 4, 8, 16, 32, 64, 128, 256, 500]
+    for step, images_then in outcome.trace.items():
+        assert torch.allclose(images_then, loop[step], rtol=0, atol=1e-5), step
+    theirs = replace(attack, epsilon=1e-3).run(view, rng=Stream(1))
+    assert not torch.allclose(theirs.images, loop[500], rtol=0, atol=1e-3)
+
+
+def test_the_default_epsilon_is_the_published_one_for_mnist() -> None:
+    assert WhiteBox().epsilon == 1e-3 / 0.5
+    assert OPTIMIZERS["amsgrad"]([torch.zeros(1)]).defaults["eps"] == 1e-3 / 0.5
 
 
 class Neighbors(nn.Module):

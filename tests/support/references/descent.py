@@ -22,16 +22,27 @@ def variation(x: Tensor) -> Tensor:
     return (dx.square().sum() + dy.square().sum()) / x.numel()
 
 
-def invert(client: nn.Module, z: Tensor, shape: tuple[int, ...], weight: float) -> Tensor:
-    """One image (1, ...): 300 steps of AMSGrad with epsilon 1e-3 from gray, without a box."""
-    x = torch.full((1, *shape), 0.5, requires_grad=True)
-    optimizer = torch.optim.Adam([x], lr=0.1, eps=1e-3, amsgrad=True)
+DEVIATIONS = {"he_mnist": 0.5, "he_whitebox": 0.226}
+"""What He et al.'s code divides pixels by, for MNIST and for CIFAR-10."""
+
+
+def invert(
+    client: nn.Module, z: Tensor, shape: tuple[int, ...], weight: float, deviation: float
+) -> Tensor:
+    """One image (1, ...): 300 steps of AMSGrad with epsilon 1e-3 from gray, without a box.
+
+    As in the public code, the leaf is x' = (x - 1/2) / deviation; rate (0.1) and weight are those
+    for x, in [0, 1].
+    """
+    pixels = torch.zeros(1, *shape, requires_grad=True)
+    optimizer = torch.optim.Adam([pixels], lr=0.1 / deviation, eps=1e-3, amsgrad=True)
     for _ in range(300):
         optimizer.zero_grad()
-        loss = (client(x) - z).square().mean() + weight * variation(x)
-        loss.backward(inputs=[x])
+        feature = (client(pixels * deviation + 0.5) - z).square().mean()
+        loss = feature + weight * deviation**2 * variation(pixels)
+        loss.backward(inputs=[pixels])
         optimizer.step()
-    return x.detach()
+    return pixels.detach() * deviation + 0.5
 
 
 def whitebox(name: str) -> Found:
@@ -42,7 +53,8 @@ def whitebox(name: str) -> Found:
         what, weight = terms[facts["cut"]]
         x, _ = targets_of(victim)
         each = smashed(victim, x).split(1)
-        guess = [invert(victim.client.client, z, tuple(x.shape[1:]), weight) for z in each]
+        shape, deviation = tuple(x.shape[1:]), DEVIATIONS[name]
+        guess = [invert(victim.client.client, z, shape, weight, deviation) for z in each]
         note(found, what, scores(torch.cat(guess), x), "psnr_db", "ssim")
     return found
 
