@@ -52,6 +52,7 @@ from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError, lookup, nearest
 from sltoolkit.parties.settings import Training
 from sltoolkit.referee.mount import STANDARD_GRANTS
+from sltoolkit.report.against_undefended import ACCURACY_BUDGET, check_budget
 
 Table = dict[str, Any]
 
@@ -85,6 +86,9 @@ class Spec(BaseModel):
         tune: whether attacks rehearse on each victim, or once per defense on a pilot victim.
         pilot_seed: the pilot's victim seed; never a reported one.
         demonstration: whether every output is marked as a demonstration.
+        accuracy_budget: how much accuracy a defense may lose, in the mean over pairs with
+            undefended victims of the same seeds, before it is unusable; 0.03 is 3 points. Results
+            don't depend on it, only tables and the closing sentence do.
         device: where to compute.
         checkpoint: a safetensors file with the whole model's weights; it is attacked, and nothing
             is trained.
@@ -107,6 +111,7 @@ class Spec(BaseModel):
     tune: Literal["each", "pilot"] = "each"
     pilot_seed: int = 1_000_000
     demonstration: bool = False
+    accuracy_budget: float = ACCURACY_BUDGET
     device: str = "cpu"
     checkpoint: str | None = None
     data: DataSpec
@@ -234,6 +239,7 @@ def _checked(raw: Mapping[str, Any]) -> Spec:
             with at(f"data.{key}"):
                 lookup(DATASETS, named, "data set")
     _check_device(spec.device)
+    check_budget(spec.accuracy_budget)
     for i in range(len(spec.protocols)):
         _check_cut(spec.for_protocol(i), f"protocol[{i}]" * isinstance(spec.protocol, list))
     check_grants(spec.grants, "grants")

@@ -60,6 +60,7 @@ class Victim:
         task: shapes and classes.
         transcript: what was recorded of the training.
         utility: accuracy on `private_holdout`, through the defense.
+        balanced_accuracy: mean over its classes of the accuracy on each, through the defense.
         losses: mean training loss of each epoch.
         costs: bytes on the wire and FLOPs, by party and epoch.
         configured_defense: the defense as configured, before any training: its public parameters.
@@ -82,6 +83,7 @@ class Victim:
     task: Task
     transcript: Transcript
     utility: float
+    balanced_accuracy: float
     losses: tuple[float, ...]
     costs: Measured
     rng: Stream
@@ -120,7 +122,7 @@ class Victim:
         r = self.recipe
         return (
             f"Victim({r.protocol} {r.model} cut at {r.cut}, {r.dataset}, "
-            f"defense {r.defense}, seed {r.seed}: accuracy {self.utility:.3f})"
+            f"defense {r.defense}, seed {r.seed}: {self._usefulness})"
         )
 
     def _repr_html_(self) -> str:
@@ -136,8 +138,17 @@ class Victim:
             "data": repr(self.data),
             "defense": r.defense,
             "seed": r.seed,
-            "accuracy": f"{self.utility:.3f} on {len(self.data.private_holdout)} held-out samples",
+            "usefulness": f"{self._usefulness}; {len(self.data.private_holdout)} held-out samples",
             "on the wire": ", ".join(f"{k} {n / 1e6:.1f} MB" for k, n in sent.items()),
         }
         rows = (f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in shown.items())
         return f"<b>Victim</b><table>{''.join(rows)}</table>"
+
+    @property
+    def _usefulness(self) -> str:
+        """Accuracy beside what a constant guess reaches."""
+        return (
+            f"accuracy {self.utility:.3f} (majority share "
+            f"{self.data.private_holdout.majority_share:.3f}), "
+            f"balanced accuracy {self.balanced_accuracy:.3f}"
+        )

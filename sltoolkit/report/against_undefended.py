@@ -1,0 +1,134 @@
+"""What a defense costs and what it achieves, victim by victim against undefended ones.
+
+A victim is paired with the undefended victim of the same seed, so both begin with the same weights
+and see the same batches. A defense is worth its price if it stays within the *accuracy budget*: how
+much accuracy, and balanced accuracy, it may lose in the mean over pairs.
+"""
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
+
+import pandas as pd
+
+from sltoolkit.errors import SpecError
+from sltoolkit.metrics import Interval, paired_difference, t_interval, worst_case_drop
+from sltoolkit.report.plugin_labels import UNDEFENDED
+from sltoolkit.report.victim_means import NOTHING_MEASURED, by_seed, seed_mean, spread_columns
+
+ACCURACY_BUDGET = 0.03
+"""How much accuracy a defense may lose by default; 1 is everything."""
+
+UTILITIES = {"accuracy": "utility", "balanced_accuracy": "balanced_accuracy"}
+"""The numbers that the budget is about, and the columns of rows that hold them."""
+
+BudgetKept = Literal["yes", "no", "unclear", ""]
+"""Whether a loss stays within the budget: over all of its interval, not even in the mean, in the
+mean only; empty if there is nothing to compare with."""
+
+_ROUNDING = 1e-9  # 0.85 - 0.82 is 3 points
+
+
+def check_budget(budget: float) -> float:
+    """The budget itself.
+
+    Raises:
+        SpecError: if it is no number from 0 to 1.
+    """
+    number = isinstance(budget, int | float) and not isinstance(budget, bool)
+    if not (number and 0 <= budget <= 1):
+        raise SpecError(
+            f"accuracy_budget must be a number from 0 to 1 (3 points are 0.03), got {budget!r}"
+        )
+    return budget
+
+
+def undefended(setting: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a setting without a defense; of the first kind of them if there are several."""
+    rows = setting[setting["defense"].isin(UNDEFENDED)]
+    first = rows[["defense", "defense_params"]].iloc[:1]
+    return rows.merge(first, on=["defense", "defense_params"])
+
+
+def utility_columns(group: pd.DataFrame, plain: pd.DataFrame, budget: float) -> dict[str, Any]:
+    """The columns about the utility of one defense's victims.
+
+    Args:
+        group: the rows of the defense.
+        plain: the rows of the undefended victims in the same setting; may be empty.
+        budget: the accuracy budget.
+
+    Returns:
+        `accuracy` and `balanced_accuracy` (t intervals over victims), `chance` and
+        `balanced_chance`; `accuracy_loss` and `balanced_accuracy_loss` (t intervals over pairs;
+        NaN without a pair, and for undefended victims); `accuracy_budget` and `budget_kept` (see
+        `BudgetKept`); `useless` (no accuracy beyond the majority share and no balanced accuracy
+        that is shown to exceed a constant guess) and `unusable` (useless, or over budget).
+    """
+    own = {name: by_seed(group, column) for name, column in UTILITIES.items()}
+    utility = {name: t_interval(list(seeds.values())) for name, seeds in own.items()}
+    losses = {
+        name: NOTHING_MEASURED if _is_plain(group) else _loss(by_seed(plain, column), own[name])
+        for name, column in UTILITIES.items()
+    }
+    floor = {"chance": float(group["chance"].max())}
+    floor["balanced_chance"] = float(group["balanced_chance"].max())
+    useless = (
+        utility["accuracy"].value <= floor["chance"]
+        and not utility["balanced_accuracy"].low > floor["balanced_chance"]
+    )
+    kept = budget_kept([x for x in losses.values() if not math.isnan(x.value)], budget)
+    line: dict[str, Any] = {}
+    for name in UTILITIES:
+        line |= spread_columns(name, utility[name]) | spread_columns(f"{name}_loss", losses[name])
+    return line | floor | {
+        "accuracy_budget": budget, "budget_kept": kept, "useless": useless,
+        "unusable": useless or kept == "no",
+    }  # fmt: skip
+
+
+def budget_kept(losses: list[Interval], budget: float) -> BudgetKept:
+    """Whether all losses stay within the budget; that a wide interval allows it isn't enough."""
+    if not losses:
+        return ""
+    if any(loss.value > budget + _ROUNDING for loss in losses):
+        return "no"
+    return "yes" if all(loss.high <= budget + _ROUNDING for loss in losses) else "unclear"
+
+
+def drop_columns(
+    group: pd.DataFrame, plain: pd.DataFrame, family: str, metric: str
+) -> dict[str, float]:
+    """By how much the worst case of a family of attacks drops, as `F_drop`, `_low`, `_high`.
+
+    Args:
+        group: the rows of a defense.
+        plain: the rows of the undefended victims in the same setting; may be empty.
+        family: the family of attacks.
+        metric: its primary metric.
+
+    Returns:
+        The interval over pairs of victims; NaN without a pair, and for undefended victims.
+    """
+    drop = NOTHING_MEASURED
+    if not _is_plain(group):
+        drop = worst_case_drop(*(_gains(rows, family, metric) for rows in (plain, group)))
+    return spread_columns(f"{family}_drop", drop)
+
+
+def _is_plain(group: pd.DataFrame) -> bool:
+    return group["defense"].iloc[0] in UNDEFENDED
+
+
+def _loss(plain: Mapping[Hashable, float], own: Mapping[Hashable, float]) -> Interval:
+    pairs = [(plain[seed], own[seed]) for seed in own if seed in plain]
+    return paired_difference(*zip(*pairs, strict=True)) if pairs else NOTHING_MEASURED
+
+
+def _gains(rows: pd.DataFrame, family: str, metric: str) -> dict[str, dict[Hashable, float]]:
+    """Attack -> victim seed -> mean gain."""
+    attacks = rows[rows["family"] == family].groupby("variant", sort=False)
+    return {
+        str(name): {s: seed_mean(own, s, metric, "gain") for s in sorted(set(own["victim_seed"]))}
+        for name, own in attacks
+    }
