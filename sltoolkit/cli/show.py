@@ -85,7 +85,7 @@ def show_finished(finished: Finished) -> int:
     lines = [[_narrow(str(v)) for v in line] for line in shown.itertuples(index=False)]
     demonstration = " (a demonstration, not for claims)" if finished.demonstration else ""
     title = setting_text(table) + shares + demonstration
-    heads = [name.replace("reconstruction", "input") for name in shown]
+    heads = [str(name).replace("reconstruction", "input") for name in shown]
     show_table(title, [dict(zip(heads, line, strict=True)) for line in lines])
     names = ("report.html", "table.csv", "results.csv", "tradeoff.png", "reconstructions.png")
     for name in names:
@@ -184,7 +184,9 @@ def progress_bar() -> Iterator[Report]:
 
 def _for_terminal(shown: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The columns that fit a terminal, and the majority share as a text if all lines share it."""
-    left_out = [c for c in shown if c.endswith((" attack", "(prior)", "/dB", "victims", " lost"))]
+    left_out = [
+        c for c in map(str, shown) if c.endswith((" attack", "(prior)", "/dB", "victims", " lost"))
+    ]
     shown, shares = shown.drop(columns=left_out), ""
     if "balanced accuracy" in shown:
         balanced = shown.pop("balanced accuracy").str.partition(" ")[0]

@@ -112,7 +112,7 @@ def drop_columns(
     """
     drop = NOTHING_MEASURED
     if not _is_plain(group):
-        drop = worst_case_drop(*(_gains(rows, family, metric) for rows in (plain, group)))
+        drop = worst_case_drop(_gains(plain, family, metric), _gains(group, family, metric))
     return spread_columns(f"{family}_drop", drop)
 
 
@@ -121,8 +121,10 @@ def _is_plain(group: pd.DataFrame) -> bool:
 
 
 def _loss(plain: Mapping[Hashable, float], own: Mapping[Hashable, float]) -> Interval:
-    pairs = [(plain[seed], own[seed]) for seed in own if seed in plain]
-    return paired_difference(*zip(*pairs, strict=True)) if pairs else NOTHING_MEASURED
+    shared = [seed for seed in own if seed in plain]
+    if not shared:
+        return NOTHING_MEASURED
+    return paired_difference([plain[s] for s in shared], [own[s] for s in shared])
 
 
 def _gains(rows: pd.DataFrame, family: str, metric: str) -> dict[str, dict[Hashable, float]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from sltoolkit.report.against_undefended import UTILITIES
 from sltoolkit.report.tables import FAMILIES
 from sltoolkit.rows.columns import SETTING, heading
 
@@ -81,6 +82,20 @@ def points(share: float) -> str:
     return f"{text} point{'' if text == '1' else 's'}"
 
 
+def largest_loss(line: Mapping[str, Any]) -> tuple[float, str]:
+    """The mean loss of accuracy or of balanced accuracy, whichever is larger, and its name."""
+    losses = {name: float(line[f"{name}_loss"]) for name in UTILITIES}
+    known = [(loss, name) for name, loss in losses.items() if not math.isnan(loss)]
+    loss, name = max(known, key=lambda pair: pair[0])
+    return loss, name.replace("_", " ")
+
+
+def loss_text(line: Mapping[str, Any]) -> str:
+    """The largest mean loss, such as `3.4 points of accuracy`."""
+    loss, name = largest_loss(line)
+    return f"{points(loss)} of {name}"
+
+
 def utility_texts(line: Mapping[str, Any], summary: pd.DataFrame) -> dict[str, str]:
     """Accuracy, what it is compared with, and what the defense costs, where they are known."""
     texts = {"accuracy": spread(line, "accuracy")}
@@ -139,5 +154,5 @@ def _notes(line: dict[str, Any]) -> str:
     if line["useless"]:
         notes.append("unusable: at the majority share")
     elif line["unusable"]:
-        notes.append(f"unusable: over {points(line['accuracy_budget'])} lost")
+        notes.append(f"unusable: {loss_text(line)} lost")
     return "; ".join(notes)

@@ -11,6 +11,8 @@ from sltoolkit.report.formats import (
     NOTHING,
     gain_digits,
     gain_text,
+    largest_loss,
+    loss_text,
     number,
     points,
     records,
@@ -147,17 +149,11 @@ def _too_dear(judged: Sequence[Line]) -> str:
     useful = [x for x in judged if not x["useless"]]
     if not useful:
         return "no defense leaves victims that do better than the majority share"
-    cheapest = min(useful, key=_loss)
+    cheapest = min(useful, key=lambda x: largest_loss(x)[0])
     return (
         f"no defense stays within the accuracy budget of {points(cheapest['accuracy_budget'])}: "
-        f"the cheapest, {cheapest['label']}, loses {points(_loss(cheapest))}"
+        f"the cheapest, {cheapest['label']}, loses {loss_text(cheapest)}"
     )
-
-
-def _loss(line: Line) -> float:
-    """The mean loss of accuracy or of balanced accuracy, whichever is larger."""
-    losses = (line["accuracy_loss"], line["balanced_accuracy_loss"])
-    return max(loss for loss in losses if not math.isnan(loss))
 
 
 def _gain(line: Line, family: str) -> str:

@@ -122,12 +122,14 @@ class Victim:
         r = self.recipe
         return (
             f"Victim({r.protocol} {r.model} cut at {r.cut}, {r.dataset}, "
-            f"defense {r.defense}, seed {r.seed}: {self._usefulness})"
+            f"defense {r.defense}, seed {r.seed}: accuracy {self.utility:.3f} (majority share "
+            f"{self.data.private_holdout.majority_share:.3f}), balanced accuracy "
+            f"{self.balanced_accuracy:.3f})"
         )
 
     def _repr_html_(self) -> str:
         """The same for a notebook, and what crossed the wire while it was trained."""
-        r = self.recipe
+        r, held = self.recipe, self.data.private_holdout
         smashed = "×".join(map(str, self.task.smashed_shape))
         sent: Counter[str] = Counter()
         for link, count in self.bytes.items():
@@ -138,17 +140,10 @@ class Victim:
             "data": repr(self.data),
             "defense": r.defense,
             "seed": r.seed,
-            "usefulness": f"{self._usefulness}; {len(self.data.private_holdout)} held-out samples",
+            "accuracy": f"{self.utility:.3f} on {len(held)} held-out samples",
+            "majority share": f"{held.majority_share:.3f}",
+            "balanced accuracy": f"{self.balanced_accuracy:.3f}",
             "on the wire": ", ".join(f"{k} {n / 1e6:.1f} MB" for k, n in sent.items()),
         }
         rows = (f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in shown.items())
         return f"<b>Victim</b><table>{''.join(rows)}</table>"
-
-    @property
-    def _usefulness(self) -> str:
-        """Accuracy beside what a constant guess reaches."""
-        return (
-            f"accuracy {self.utility:.3f} (majority share "
-            f"{self.data.private_holdout.majority_share:.3f}), "
-            f"balanced accuracy {self.balanced_accuracy:.3f}"
-        )

@@ -99,7 +99,7 @@ def test_the_end_shows_accuracy_beside_what_a_constant_guess_reaches(
     assert "photos, lenet, cut conv1, vanilla, majority share 0.31" in said
     assert "accuracy (balanced)" in said
     assert "(0.72)" in said
-    assert "unusable: over 10 points lost" in said
+    assert "unusable: 12 points of accuracy lost" in said
     assert "(balanced: 0.69 instead of 0.72)" in said
 
     finished = replace(finished, rows=pd.concat([rows, rows.assign(dataset="other", chance=0.2)]))

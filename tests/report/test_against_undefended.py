@@ -86,7 +86,7 @@ def test_a_budget_is_a_share(wrong: Any) -> None:
 
 
 def test_balanced_accuracy_obeys_the_budget_too() -> None:
-    rare = {"chance": 0.8, "balanced_chance": 0.5}
+    rare: dict[str, Any] = {"chance": 0.8, "balanced_chance": 0.5}
     rows = victims("none", PLAIN, (0.8, 0.7, 0.75), **rare, balanced_accuracy=0.7)
     cheap = (0.815, 0.795, 0.835)
     rows += victims("nopeek", cheap, (0.1, 0.2, 0.1), **rare, balanced_accuracy=0.6)

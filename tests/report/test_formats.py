@@ -12,6 +12,7 @@ from sltoolkit.report.formats import (
     formatted,
     gain_digits,
     gain_text,
+    loss_text,
     number,
     records,
     setting_text,
@@ -73,6 +74,18 @@ def test_a_lower_bound_says_so() -> None:
 def test_errors_need_more_digits_than_shares() -> None:
     assert gain_digits({"f_metric": "mse"}, "f") == 4
     assert gain_digits({"f_metric": "ssim"}, "f") == 2
+
+
+@pytest.mark.parametrize(
+    ("plain", "balanced", "text"),
+    [
+        (0.034, 0.01, "3.4 points of accuracy"),
+        (0.034, 0.244, "24.4 points of balanced accuracy"),
+        (0.01, NAN, "1 point of accuracy"),
+    ],
+)
+def test_the_largest_loss_is_named(plain: float, balanced: float, text: str) -> None:
+    assert loss_text({"accuracy_loss": plain, "balanced_accuracy_loss": balanced}) == text
 
 
 def test_only_columns_that_say_something_are_shown() -> None:

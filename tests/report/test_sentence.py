@@ -43,7 +43,7 @@ def test_no_defense_is_recommended_at_any_price() -> None:
     text = sentence(summary(make_rows(with_labels=False), accuracy_budget=0.01))
     assert "brings" not in text
     assert "no defense stays within the accuracy budget of 1 point" in text
-    assert "the cheapest, gaussian_noise(std=0.5), loses 3 points" in text
+    assert "the cheapest, gaussian_noise(std=0.5), loses 3 points of accuracy" in text
 
     text = sentence(summary(make_rows(with_labels=False), accuracy_budget=0.3))
     assert "gaussian_noise(std=2) brings the gain down to +0.01 [" in text

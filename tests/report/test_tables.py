@@ -139,7 +139,7 @@ def test_a_defense_over_budget_is_unusable_and_yet_a_point_of_the_trade_off() ->
     table = summary(make_rows(with_labels=False).assign(chance=0.1))
     assert list(table["unusable"]) == [False, False, True]
     assert not table["useless"].any()
-    assert formatted(table)["note"].tolist() == ["", "", "unusable: over 3 points lost"]
+    assert formatted(table)["note"].tolist() == ["", "", "unusable: 12 points of accuracy lost"]
     assert formatted(table)["accuracy lost"].iloc[2].startswith("+0.12 [")
     figure = tradeoff_figure(table)
     front = [x for x in figure.axes[0].lines if x.get_linestyle() == "--"]

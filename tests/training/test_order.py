@@ -8,9 +8,9 @@ import pytest
 from sltoolkit import training
 
 ORDER = (
-    "tensor_file", "guarded", "joint_client", "deployed", "member", "averaging", "merging",
-    "mixing", "cast", "casting", "protocol", "run", "releases", "phases", "measured", "recipe",
-    "victim", "checkpoint",
+    "tensor_file", "guarded", "joint_client", "deployed", "utility", "member", "averaging",
+    "merging", "mixing", "cast", "casting", "protocol", "run", "releases", "phases", "measured",
+    "recipe", "victim", "checkpoint",
 )  # fmt: skip
 FOLDER = Path(str(training.__file__)).parent
 
