@@ -6,13 +6,13 @@ much accuracy, and balanced accuracy, it may lose in the mean over pairs.
 """
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import Interval, paired_difference, t_interval, worst_case_drop
+from sltoolkit.metrics import Interval, paired_difference, t_interval, worst_difference
 from sltoolkit.report.plugin_labels import UNDEFENDED
 from sltoolkit.report.victim_means import NOTHING_MEASURED, by_seed, seed_mean, spread_columns
 
@@ -60,16 +60,17 @@ def utility_columns(group: pd.DataFrame, plain: pd.DataFrame, budget: float) -> 
 
     Returns:
         `accuracy` and `balanced_accuracy` (t intervals over victims), `chance` and
-        `balanced_chance`; `accuracy_loss` and `balanced_accuracy_loss` (t intervals over pairs;
+        `balanced_chance`; `pairs`, the victims that share their seed with an undefended one;
+        `accuracy_loss` and `balanced_accuracy_loss` (t intervals over pairs;
         NaN without a pair, and for undefended victims); `accuracy_budget` and `budget_kept` (see
         `BudgetKept`); `useless` (no accuracy beyond the majority share and no balanced accuracy
         that is shown to exceed a constant guess) and `unusable` (useless, or over budget).
     """
     own = {name: by_seed(group, column) for name, column in UTILITIES.items()}
     utility = {name: t_interval(list(seeds.values())) for name, seeds in own.items()}
+    pairs = shared_seeds(group, plain)
     losses = {
-        name: NOTHING_MEASURED if _is_plain(group) else _loss(by_seed(plain, column), own[name])
-        for name, column in UTILITIES.items()
+        name: _loss(by_seed(plain, column), own[name], pairs) for name, column in UTILITIES.items()
     }
     floor = {"chance": float(group["chance"].max())}
     floor["balanced_chance"] = float(group["balanced_chance"].max())
@@ -82,7 +83,7 @@ def utility_columns(group: pd.DataFrame, plain: pd.DataFrame, budget: float) -> 
     for name in UTILITIES:
         line |= spread_columns(name, utility[name]) | spread_columns(f"{name}_loss", losses[name])
     return line | floor | {
-        "accuracy_budget": budget, "budget_kept": kept, "useless": useless,
+        "pairs": len(pairs), "accuracy_budget": budget, "budget_kept": kept, "useless": useless,
         "unusable": useless or kept == "no",
     }  # fmt: skip
 
@@ -99,7 +100,7 @@ def budget_kept(losses: list[Interval], budget: float) -> BudgetKept:
 def drop_columns(
     group: pd.DataFrame, plain: pd.DataFrame, family: str, metric: str
 ) -> dict[str, float]:
-    """By how much the worst case of a family of attacks drops, as `F_drop`, `_low`, `_high`.
+    """By how much the worst case of a family of attacks drops, as `F_drop_low` and `F_drop_high`.
 
     Args:
         group: the rows of a defense.
@@ -108,29 +109,32 @@ def drop_columns(
         metric: its primary metric.
 
     Returns:
-        The interval over pairs of victims; NaN without a pair, and for undefended victims.
+        The ends of the interval over pairs of victims; NaN with fewer than two, and for undefended
+        victims.
     """
-    drop = NOTHING_MEASURED
-    if not _is_plain(group):
-        drop = worst_case_drop(_gains(plain, family, metric), _gains(group, family, metric))
-    return spread_columns(f"{family}_drop", drop)
+    pairs = shared_seeds(group, plain)
+    before, after = (_gains(rows, family, metric, pairs) for rows in (plain, group))
+    low, high = worst_difference(before, after) if before and after else (math.nan, math.nan)
+    return {f"{family}_drop_low": low, f"{family}_drop_high": high}
 
 
-def _is_plain(group: pd.DataFrame) -> bool:
-    return group["defense"].iloc[0] in UNDEFENDED
+def shared_seeds(group: pd.DataFrame, plain: pd.DataFrame) -> list[Hashable]:
+    """The seeds of pairs; none for undefended victims, which are compared with nothing."""
+    own = [] if group["defense"].iloc[0] in UNDEFENDED else sorted(set(group["victim_seed"]))
+    return [seed for seed in own if seed in set(plain["victim_seed"])]
 
 
-def _loss(plain: Mapping[Hashable, float], own: Mapping[Hashable, float]) -> Interval:
-    shared = [seed for seed in own if seed in plain]
-    if not shared:
+def _loss(
+    plain: Mapping[Hashable, float], own: Mapping[Hashable, float], pairs: Sequence[Hashable]
+) -> Interval:
+    if not pairs:
         return NOTHING_MEASURED
-    return paired_difference([plain[s] for s in shared], [own[s] for s in shared])
+    return paired_difference([plain[s] for s in pairs], [own[s] for s in pairs])
 
 
-def _gains(rows: pd.DataFrame, family: str, metric: str) -> dict[str, dict[Hashable, float]]:
-    """Attack -> victim seed -> mean gain."""
+def _gains(
+    rows: pd.DataFrame, family: str, metric: str, seeds: Sequence[Hashable]
+) -> dict[str, list[float]]:
+    """Attack -> mean gain for each of the seeds; NaN for one that it lacks."""
     attacks = rows[rows["family"] == family].groupby("variant", sort=False)
-    return {
-        str(name): {s: seed_mean(own, s, metric, "gain") for s in sorted(set(own["victim_seed"]))}
-        for name, own in attacks
-    }
+    return {str(name): [seed_mean(own, s, metric, "gain") for s in seeds] for name, own in attacks}

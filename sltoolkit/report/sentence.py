@@ -120,7 +120,7 @@ def _defended(judged: Sequence[Line], plain: Line | None, family: str) -> str:
             f"{best['label']} brings the gain down to {rest}, but it is not shown to stay within "
             f"the accuracy budget of {points(best['accuracy_budget'])}"
         )
-    return f"{_why_none(affordable, family)}: {best['label']} leaves {rest}"
+    return f"{_why_none(affordable)}: {best['label']} leaves {rest}"
 
 
 def _least(lines: Sequence[Line], family: str) -> Line:
@@ -133,12 +133,12 @@ def _least(lines: Sequence[Line], family: str) -> Line:
     return min(lines, key=rank)
 
 
-def _why_none(affordable: Sequence[Line], family: str) -> str:
+def _why_none(affordable: Sequence[Line]) -> str:
     """Why no defense is said to bring the gain down."""
-    drops = [(x[f"{family}_drop"], x[f"{family}_drop_low"]) for x in affordable]
-    if all(math.isnan(drop) for drop, _ in drops):
+    pairs = max(x["pairs"] for x in affordable)
+    if pairs == 0:
         return "no defense can be compared with undefended victims of the same seeds"
-    if all(math.isnan(low) for _, low in drops):
+    if pairs == 1:
         return "one pair of victims gives no interval, so no effect is shown"
     budget = points(affordable[0]["accuracy_budget"])
     return f"no defense within the accuracy budget of {budget} is shown to bring the gain down"

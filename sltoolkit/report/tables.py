@@ -34,9 +34,9 @@ def summary(rows: pd.DataFrame, accuracy_budget: float = ACCURACY_BUDGET) -> pd.
     attacks `F` the worst case over attacks: `F_gain`, `_low`, `_high`, `F_metric` (the family's
     primary one), `F_attack`, that attack's mean `F_value` and `F_baseline`, `F_incomplete` (the
     gain is a lower bound), `F_missing` (the attacks that failed, lack a seed, or were only run
-    against other defenses of the setting), and `F_drop`, `_low`, `_high` from undefended victims,
-    paired by seed; `reconstruction_psnr_db` of the same attack; `epsilon`, `delta` and `releases`
-    composed over the most releases that an attack received.
+    against other defenses of the setting), and `F_drop_low` and `_high`, the drop from undefended
+    victims, paired by seed; `reconstruction_psnr_db` of the same attack; `epsilon`, `delta` and
+    `releases` composed over the most releases that an attack received.
 
     Attacker seeds are averaged within a victim seed. With one victim seed, intervals are NaN.
 

@@ -1,78 +1,64 @@
-"""The drop of the worst case: by hand, against paired differences, and its coverage."""
+"""The difference of two worst cases: by hand, against paired differences, and its coverage."""
 
 import math
-from collections.abc import Hashable
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import paired_difference, worst_case_drop
+from sltoolkit.metrics import paired_difference, worst_difference
 
 pytestmark = pytest.mark.golden
 
-WORLDS = 2000
-Side = dict[str, dict[Hashable, float]]
+WORLDS = 1000
+PLAIN, DEFENDED, WEAK = [0.8, 0.7, 0.9], [0.3, 0.1, 0.6], [0.0, 0.01, 0.02]
 
 
-def side(**attacks: tuple[float, ...]) -> Side:
-    return {name: dict(enumerate(gains)) for name, gains in attacks.items()}
+def ends(confidence: float = 0.95) -> tuple[float, float]:
+    one = paired_difference(PLAIN, DEFENDED, confidence)
+    return one.low, one.high
 
 
 def test_with_one_attack_each_it_is_the_paired_difference() -> None:
-    plain, defended = (0.8, 0.7, 0.9), (0.3, 0.1, 0.6)
-    assert worst_case_drop(side(a=plain), side(b=defended)) == paired_difference(plain, defended)
+    assert worst_difference({"a": PLAIN}, {"b": DEFENDED}) == ends()
 
 
 def test_a_second_attack_costs_the_end_that_it_could_feign() -> None:
-    plain, defended = (0.8, 0.7, 0.9), (0.3, 0.1, 0.6)
-    weak = (0.0, 0.01, 0.02)
-    alone = worst_case_drop(side(a=plain), side(b=defended))
-
-    more_plain = worst_case_drop(side(a=plain, w=weak), side(b=defended))
-    assert more_plain.low == pytest.approx(paired_difference(plain, defended, 0.975).low)
-    assert (more_plain.value, more_plain.high) == pytest.approx((alone.value, alone.high))
-
-    more_defended = worst_case_drop(side(a=plain), side(b=defended, w=weak))
-    assert more_defended.high == pytest.approx(paired_difference(plain, defended, 0.975).high)
-    assert (more_defended.value, more_defended.low) == pytest.approx((alone.value, alone.low))
+    low, high = worst_difference({"a": PLAIN, "w": WEAK}, {"b": DEFENDED})
+    assert (low, high) == pytest.approx((ends(0.975)[0], ends()[1]))
+    low, high = worst_difference({"a": PLAIN}, {"b": DEFENDED, "w": WEAK})
+    assert (low, high) == pytest.approx((ends()[0], ends(0.975)[1]))
 
 
-def test_the_drop_is_to_the_strongest_attack_that_is_left() -> None:
-    plain = side(white=(0.8, 0.9), black=(0.5, 0.5))
-    left = side(white=(0.0, 0.1), black=(0.4, 0.4))
-    assert worst_case_drop(plain, left).value == pytest.approx(0.85 - 0.4)
+def test_the_difference_is_to_the_strongest_attack_that_is_left() -> None:
+    before = {"white": [0.8, 0.9, 0.8], "black": [0.5, 0.5, 0.4]}
+    after = {"white": [0.0, 0.1, 0.0], "black": [0.4, 0.4, 0.5]}
+    low, high = worst_difference(before, after)
+    assert low < (0.8 + 0.9 + 0.8) / 3 - (0.4 + 0.4 + 0.5) / 3 < high < 0.8
 
 
-def test_an_attack_that_lacks_a_seed_is_not_judged_by_the_others() -> None:
-    whole = side(a=(0.5, 0.6, 0.7))
-    for broken in ((0.9, math.nan, 0.9), (0.9, 0.9)):
-        found = worst_case_drop(side(a=(0.5, 0.6, 0.7), b=broken), whole)
-        assert found.value == pytest.approx(0)
-        assert math.isnan(worst_case_drop(side(a=broken), whole).value) == math.isnan(sum(broken))
-
-
-def test_only_shared_seeds_are_paired() -> None:
-    plain: Side = {"a": {0: 0.9, 1: 0.8, 2: 0.1}}
-    defended: Side = {"a": {1: 0.4, 0: 0.3, 7: 0.9}}
-    found = worst_case_drop(plain, defended)
-    assert found.value == pytest.approx(0.5)
-    assert found.n == 2
-    assert math.isnan(worst_case_drop(plain, {"a": {9: 0.1}}).value)
-    assert math.isnan(worst_case_drop(plain, {}).value)
+@pytest.mark.parametrize("broken", [[0.9, math.nan, 0.9], [0.9, 0.9]])
+def test_an_attack_that_is_missing_may_be_any_strength(broken: list[float]) -> None:
+    low, high = worst_difference({"a": PLAIN, "x": broken}, {"b": DEFENDED})
+    assert low == pytest.approx(ends(0.975)[0])
+    assert math.isnan(high)
+    low, high = worst_difference({"a": PLAIN}, {"b": DEFENDED, "x": broken})
+    assert math.isnan(low)
+    assert high == pytest.approx(ends(0.975)[1])
+    assert all(map(math.isnan, worst_difference({"x": [math.nan] * 3}, {"b": DEFENDED})))
 
 
 def test_a_single_pair_has_no_interval() -> None:
-    found = worst_case_drop(side(a=(0.9,)), side(a=(0.4,)))
-    assert found.value == pytest.approx(0.5)
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
+    assert all(map(math.isnan, worst_difference({"a": [0.9]}, {"a": [0.4]})))
+    assert all(map(math.isnan, worst_difference({"a": []}, {"a": []})))
 
 
-def test_a_confidence_is_a_probability() -> None:
+def test_what_is_not_there_cannot_be_compared() -> None:
+    with pytest.raises(SpecError, match="at least one attack"):
+        worst_difference({"a": PLAIN}, {})
     with pytest.raises(SpecError, match="strictly between 0 and 1"):
-        worst_case_drop(side(a=(0.9, 0.8)), side(a=(0.4, 0.3)), confidence=1.0)
+        worst_difference({"a": PLAIN}, {"b": DEFENDED}, confidence=1.0)
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -84,16 +70,16 @@ def test_both_ends_cover_at_least_as_often_as_they_say(
     plain: list[float], defended: list[float], seeds: int
 ) -> None:
     rng = np.random.default_rng(seeds)
-    truth, shape = max(plain) - max(defended), (WORLDS, 1, seeds)
-    victim = rng.normal(0, 0.2, shape)  # shared by pairs
+    truth = max(plain) - max(defended)
+    victim = rng.normal(0, 0.2, (WORLDS, 1, seeds))  # shared by pairs
 
-    def drawn(means: list[float]) -> list[Side]:
+    def drawn(means: list[float]) -> list[dict[str, list[float]]]:
         gains = np.asarray(means)[None, :, None] + victim
         gains = gains + rng.normal(0, 0.1, (WORLDS, len(means), seeds))
-        return [{str(i): dict(enumerate(a)) for i, a in enumerate(world)} for world in gains]
+        return [{str(i): a.tolist() for i, a in enumerate(world)} for world in gains]
 
     worlds = zip(drawn(plain), drawn(defended), strict=True)
-    found = [worst_case_drop(a, b) for a, b in worlds]
+    found = np.array([worst_difference(a, b) for a, b in worlds])
     least = float(stats.binom.ppf(0.001, WORLDS, 0.975)) / WORLDS
-    assert np.mean([x.low <= truth for x in found]) >= least
-    assert np.mean([truth <= x.high for x in found]) >= least
+    assert np.mean(found[:, 0] <= truth) >= least
+    assert np.mean(truth <= found[:, 1]) >= least

@@ -9,7 +9,7 @@ import pytest
 from support.rows import line, row
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import Interval, paired_difference, worst_case_drop
+from sltoolkit.metrics import Interval, paired_difference, worst_difference
 from sltoolkit.report.against_undefended import budget_kept, check_budget
 from sltoolkit.report.tables import summary
 
@@ -46,12 +46,11 @@ def test_loss_and_drop_are_paired_by_seed() -> None:
     loss = paired_difference(PLAIN, (0.80, 0.81, 0.83))
     got = [found[f"accuracy_loss{end}"] for end in ("", "_low", "_high")]
     assert got == pytest.approx([loss.value, loss.low, loss.high])
-    drop = worst_case_drop(
-        {"decoder": {0: 0.8, 1: 0.7, 2: 0.75}}, {"decoder": {2: 0.10, 0: 0.11, 1: 0.12}}
-    )
-    got = [found[f"reconstruction_drop{end}"] for end in ("", "_low", "_high")]
-    assert got == pytest.approx([drop.value, drop.low, drop.high])
-    assert math.isnan(found["labels_drop"])
+    drop = worst_difference({"decoder": [0.8, 0.7, 0.75]}, {"decoder": [0.11, 0.12, 0.10]})
+    got = [found[f"reconstruction_drop_{end}"] for end in ("low", "high")]
+    assert got == pytest.approx(drop)
+    assert math.isnan(found["labels_drop_low"])
+    assert found["pairs"] == 3
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,8 @@ def test_without_a_pair_nothing_is_compared() -> None:
         line(summary(pd.DataFrame(victims("none", PLAIN, (0.8, 0.7, 0.75)))), "undefended"),
     ):
         assert math.isnan(found["accuracy_loss"])
-        assert math.isnan(found["reconstruction_drop"])
+        assert math.isnan(found["reconstruction_drop_low"])
+        assert found["pairs"] == 0
         assert (found["budget_kept"], found["unusable"]) == ("", False)
 
 
