@@ -152,7 +152,7 @@ def _notes(line: dict[str, Any]) -> str:
         if line[f"{family}_incomplete"]
     ]
     if line["useless"]:
-        notes.append("unusable: at the majority share")
+        notes.append("unusable: not above the majority share")
     elif line["unusable"]:
         notes.append(f"unusable: {loss_text(line)} lost")
     return "; ".join(notes)

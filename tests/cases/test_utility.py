@@ -42,5 +42,5 @@ def test_an_accuracy_at_the_majority_share_is_called_useless() -> None:
     shown = sl.formatted(table).iloc[0]
     assert shown["majority share"] == shown["accuracy"].partition(" ")[0]
     assert shown["balanced accuracy"] == "0.50 (n=1)"
-    assert shown["note"] == "unusable: at the majority share"
+    assert shown["note"] == "unusable: not above the majority share"
     assert "they have not learned the task" in sentence(table)
