@@ -39,13 +39,13 @@ from sltoolkit.rows.build import attempt_columns, verdict_columns
 from sltoolkit.rows.names import name_of, named
 from sltoolkit.rows.recipes import Cut, recipe_of
 from sltoolkit.training.checkpoint import read_victim, restore_victim
-from sltoolkit.training.deployed import accuracy
 from sltoolkit.training.measured import measure
 from sltoolkit.training.phases import Progress, deploy, phase_of_epochs, run_phases
 from sltoolkit.training.recipe import Recipe
 from sltoolkit.training.releases import releases_heard
 from sltoolkit.training.run import Run, seat_parties, shards_of, with_format
 from sltoolkit.training.secret import victim_stream
+from sltoolkit.training.utility import measure_utility
 from sltoolkit.training.victim import AttachedListener, Victim
 from sltoolkit.wire.codec import Reducer
 from sltoolkit.wire.reducers import REDUCERS
@@ -313,6 +313,7 @@ def _victim(
     *, seconds: float = 0.0, attached: Sequence[AttachedListener] = (),
 ) -> Victim:  # fmt: skip
     deployed, server = deploy(run)
+    measured = measure_utility(deployed, server, run.data.private_holdout, run.rng)
     return Victim(
         recipe=recipe,
         data=run.data,
@@ -321,7 +322,8 @@ def _victim(
         server=server,
         task=run.task,
         transcript=transcript,
-        utility=accuracy(deployed, server, run.data.private_holdout, run.rng),
+        utility=measured.accuracy,
+        balanced_accuracy=measured.balanced_accuracy,
         losses=losses,
         costs=measure(run, seconds=seconds),
         rng=run.rng,

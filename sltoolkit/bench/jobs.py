@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import gc
 import json
-import math
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -28,7 +27,14 @@ from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import ProtocolError, SLToolkitError
 from sltoolkit.parameters.grids import settled
 from sltoolkit.referee.judge import prepare
-from sltoolkit.rows.build import attack_columns, recipe_columns, tuned_text, victim_columns
+from sltoolkit.rows.build import (
+    Columns,
+    attack_columns,
+    guessing_columns,
+    recipe_columns,
+    tuned_text,
+    victim_columns,
+)
 from sltoolkit.rows.columns import Row
 from sltoolkit.rows.environment import environment
 from sltoolkit.training.checkpoint import save_victim
@@ -80,7 +86,7 @@ def _failed(cell: CellPlan, plan: Plan, reason: str) -> dict[str, Any]:
     victim = plan.victims[cell.victim]
     row = Row(
         **recipe_columns(typed_recipe(victim.recipe)), **_cell_columns(cell, plan),
-        chance=_chance(victim), status="failed", reason=reason,
+        **_guessing(victim), status="failed", reason=reason,
     )  # fmt: skip
     return _record([row], reason=reason)
 
@@ -199,12 +205,12 @@ def _cell_columns(cell: CellPlan, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _chance(victim: VictimPlan) -> float:
-    """The accuracy of guessing among the classes; NaN if the data can't be read."""
+def _guessing(victim: VictimPlan) -> Columns:
+    """The columns about constant guesses; none if the data can't be read."""
     try:
-        return 1 / len(split_of(victim.recipe).classes)
+        return guessing_columns(split_of(victim.recipe))
     except SLToolkitError:
-        return math.nan
+        return {}
 
 
 def _made(

@@ -17,6 +17,7 @@ from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.protocols import PROTOCOLS, Protocol
 from sltoolkit.referee.mount import mount_attack
+from sltoolkit.report.against_undefended import ACCURACY_BUDGET
 from sltoolkit.wire.reducers import REDUCERS
 
 
@@ -74,6 +75,7 @@ class Plan:
 
     name: str
     demonstration: bool
+    accuracy_budget: float = ACCURACY_BUDGET
     victims: dict[str, VictimPlan] = field(default_factory=dict)
     cells: dict[str, CellPlan] = field(default_factory=dict)
 
@@ -109,7 +111,9 @@ def plan_of(spec: Spec) -> Plan:
         ThreatModelError: before any training, if an attack can't be mounted in a protocol.
         SpecError: if an attack takes part in the training, and the victim comes from a checkpoint.
     """
-    plan = Plan(name=spec.name, demonstration=spec.demonstration)
+    plan = Plan(
+        name=spec.name, demonstration=spec.demonstration, accuracy_budget=spec.accuracy_budget
+    )
     several = len(spec.protocols) > 1
     for point in spec.points():
         seated = _seated(point, several=several)

@@ -126,8 +126,8 @@ class Finding:
         tolerance: its tolerance.
         source: where the value comes from.
         ours: the measured mean over victims, and its interval.
-        prior: the score of the best baseline or, for utility, of guessing a class; None for a
-            number that the attack itself reports.
+        prior: the score of the best baseline or, for utility, of the best constant guess; None for
+            a number that the attack itself reports.
     """
 
     what: str

@@ -43,12 +43,13 @@ Progress = Callable[[Tick], None]
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Finished:
-    """A finished experiment: its folder, all rows, and how many cells failed."""
+    """A finished experiment: its folder, all rows, how many cells failed, the accuracy budget."""
 
     folder: Path
     rows: pd.DataFrame
     failed: int
     demonstration: bool
+    accuracy_budget: float
 
 
 def load_plan(source: Path | str | Mapping[str, Any]) -> tuple[Spec, Plan]:
@@ -112,18 +113,31 @@ def run_bench(
     return write_report(folder)
 
 
-def write_report(folder: Path) -> Finished:
+def write_report(folder: Path, accuracy_budget: float | None = None) -> Finished:
     """Rebuild table, figures and report from the store, without training.
 
+    Args:
+        folder: the folder of the store.
+        accuracy_budget: how much accuracy a defense may lose before it is unusable; by default
+            what the spec says.
+
     Raises:
+        SpecError: if the budget isn't a number from 0 to 1.
         StoreError: if the folder holds no experiment, or an unfinished one.
     """
     plan, store = stored_plan(folder), Store(folder)
     rows = collect(plan, store)
-    write_all(folder, rows, _pictures(store, rows), demonstration=plan.demonstration)
+    budget = plan.accuracy_budget if accuracy_budget is None else accuracy_budget
+    write_all(
+        folder, rows, _pictures(store, rows), demonstration=plan.demonstration,
+        accuracy_budget=budget,
+    )  # fmt: skip
     cells = [store.cell(c.key) for c in plan.cells.values() if c.reported]
     failed = sum(c["status"] == "failed" for c in cells)
-    return Finished(folder=folder, rows=rows, failed=failed, demonstration=plan.demonstration)
+    return Finished(
+        folder=folder, rows=rows, failed=failed, demonstration=plan.demonstration,
+        accuracy_budget=budget,
+    )  # fmt: skip
 
 
 def collect(plan: Plan, store: Store) -> pd.DataFrame:

@@ -53,6 +53,7 @@ from sltoolkit.data.targets import Targets
 from sltoolkit.errors import SpecError, lookup, nearest
 from sltoolkit.parties.settings import Training
 from sltoolkit.referee.mount import STANDARD_GRANTS
+from sltoolkit.report.against_undefended import ACCURACY_BUDGET, check_budget
 
 Table = dict[str, Any]
 
@@ -91,6 +92,9 @@ class Spec(BaseModel):
         isolate: whether each attack after the fact runs in a process of its own, which gets its
             view and nothing else.
         demonstration: whether every output is marked as a demonstration.
+        accuracy_budget: how much accuracy a defense may lose, in the mean over pairs with
+            undefended victims of the same seeds, before it is unusable; 0.03 is 3 points. Results
+            don't depend on it, only tables and the closing sentence do.
         device: where to compute.
         checkpoint: a safetensors file with the whole model's weights; it is attacked, and nothing
             is trained.
@@ -115,6 +119,7 @@ class Spec(BaseModel):
     pilot_seed: int = 1_000_000
     isolate: bool = False
     demonstration: bool = False
+    accuracy_budget: float = ACCURACY_BUDGET
     device: str = "cpu"
     checkpoint: str | None = None
     data: DataSpec
@@ -242,6 +247,7 @@ def _checked(raw: Mapping[str, Any]) -> Spec:
             with at(f"data.{key}"):
                 lookup(DATASETS, named, "data set")
     _check_device(spec.device)
+    check_budget(spec.accuracy_budget)
     for i in range(len(spec.protocols)):
         _check_cut(spec.for_protocol(i), f"protocol[{i}]" * isinstance(spec.protocol, list))
     check_grants(spec.grants, "grants")

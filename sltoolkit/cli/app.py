@@ -125,6 +125,12 @@ def report(
     figures: Annotated[
         bool, typer.Option("--figures", help="Also draw figures for a paper, as PDF and PNG.")
     ] = False,
+    accuracy_budget: Annotated[
+        float | None,
+        typer.Option(
+            help="How much accuracy a defense may lose, 0.03 for 3 points; by default the spec's."
+        ),
+    ] = None,
 ) -> None:
     """Rebuild table, figures and report of an experiment, without training.
 
@@ -141,7 +147,7 @@ def report(
     from sltoolkit.bench.run import write_report
     from sltoolkit.cli.show import show_finished
 
-    failed = show_finished(write_report(folder))
+    failed = show_finished(write_report(folder, accuracy_budget))
     if figures:
         from sltoolkit.bench.figures import write_figures
 

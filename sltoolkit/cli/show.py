@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -79,13 +80,12 @@ def show_record(record: Record) -> None:
 
 def show_finished(finished: Finished) -> int:
     """Print table, files and closing sentence of an experiment; returns how many cells failed."""
-    console, table = Console(), summary(finished.rows)
-    shown = formatted(table)
-    kept = [c for c in shown.columns if not c.endswith((" attack", "(prior)", "/dB", "victims"))]
-    lines = [[_narrow(str(v)) for v in line] for line in shown[kept].itertuples(index=False)]
+    console, table = Console(), summary(finished.rows, finished.accuracy_budget)
+    shown, shares = _for_terminal(formatted(table))
+    lines = [[_narrow(str(v)) for v in line] for line in shown.itertuples(index=False)]
     demonstration = " (a demonstration, not for claims)" if finished.demonstration else ""
-    title = setting_text(table) + demonstration
-    heads = [name.replace("reconstruction", "input") for name in kept]
+    title = setting_text(table) + shares + demonstration
+    heads = [str(name).replace("reconstruction", "input") for name in shown]
     show_table(title, [dict(zip(heads, line, strict=True)) for line in lines])
     names = ("report.html", "table.csv", "results.csv", "tradeoff.png", "reconstructions.png")
     for name in names:
@@ -182,11 +182,26 @@ def progress_bar() -> Iterator[Report]:
         yield show
 
 
+def _for_terminal(shown: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The columns that fit a terminal, and the majority share as a text if all lines share it."""
+    left_out = [
+        c for c in map(str, shown) if c.endswith((" attack", "(prior)", "/dB", "victims", " lost"))
+    ]
+    shown, shares = shown.drop(columns=left_out), ""
+    if "balanced accuracy" in shown:
+        balanced = shown.pop("balanced accuracy").str.partition(" ")[0]
+        shown["accuracy"] += " (" + balanced + ")"
+        shown = shown.rename(columns={"accuracy": "accuracy (balanced)"})
+    if "majority share" in shown and shown["majority share"].nunique() == 1:
+        shares = f", majority share {shown.pop('majority share').iloc[0]}"
+    return shown, shares
+
+
 def _narrow(text: str) -> str:
     """A number above its interval, so that the table fits a terminal of 80 columns."""
     if "(δ" in text:
         return text.replace(" (", "\n(").replace(", ", ",\n")
-    return text.replace(" [", "\n[").replace(", ", ",")
+    return text.replace(" [", "\n[").replace("] (", "]\n(").replace(", ", ",")
 
 
 def _parameter_text(parameter: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from sltoolkit.errors import DataError
+
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +36,17 @@ class Samples:
         return Samples(
             x=self.x[index], y=self.y[index], ids=self.ids[index], groups=self.groups[index]
         )
+
+    @property
+    def majority_share(self) -> float:
+        """The share of the most frequent class: the accuracy of the best constant guess.
+
+        Raises:
+            DataError: if there are no samples.
+        """
+        if not len(self):
+            raise DataError("the majority's share needs at least one sample, got none")
+        return int(self.y.bincount().max()) / len(self)
 
     def digest(self) -> str:
         """A hash of pixels, labels and ids: 16 hexadecimal digits."""

@@ -4,6 +4,7 @@ All are pure functions. Only the referee calls those that need the truth.
 """
 
 from sltoolkit.metrics.correlation import distance_correlation, unbiased_distance_correlation
+from sltoolkit.metrics.difference import worst_difference
 from sltoolkit.metrics.discrepancy import mk_mmd
 from sltoolkit.metrics.image import mse, mse_affine, psnr_db, ssim
 from sltoolkit.metrics.intervals import (
@@ -45,4 +46,5 @@ __all__ = [
     "t_interval",
     "unbiased_distance_correlation",
     "worst_case",
+    "worst_difference",
 ]

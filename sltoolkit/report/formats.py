@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from sltoolkit.report.against_undefended import UTILITIES
 from sltoolkit.report.tables import FAMILIES
 from sltoolkit.rows.columns import SETTING, heading
 
@@ -75,9 +76,41 @@ def number(value: float, *, signed: bool = False, digits: int = 2) -> str:
     return f"{value:+z.{digits}f}" if signed else f"{value:z.{digits}f}"
 
 
+def points(share: float) -> str:
+    """A share of 1 as percentage points."""
+    text = f"{100 * share:.3g}"
+    return f"{text} point{'' if text == '1' else 's'}"
+
+
+def largest_loss(line: Mapping[str, Any]) -> tuple[float, str]:
+    """The mean loss of accuracy or of balanced accuracy, whichever is larger, and its name."""
+    losses = {name: float(line[f"{name}_loss"]) for name in UTILITIES}
+    known = [(loss, name) for name, loss in losses.items() if not math.isnan(loss)]
+    loss, name = max(known, key=lambda pair: pair[0])
+    return loss, name.replace("_", " ")
+
+
+def loss_text(line: Mapping[str, Any]) -> str:
+    """The largest mean loss, such as `3.4 points of accuracy`."""
+    loss, name = largest_loss(line)
+    return f"{points(loss)} of {name}"
+
+
+def utility_texts(line: Mapping[str, Any], summary: pd.DataFrame) -> dict[str, str]:
+    """Accuracy, what it is compared with, and what the defense costs, where they are known."""
+    texts = {"accuracy": spread(line, "accuracy")}
+    if summary["chance"].notna().any():
+        texts["majority share"] = number(line["chance"])
+    if summary["balanced_accuracy"].notna().any():
+        texts["balanced accuracy"] = spread(line, "balanced_accuracy")
+    if summary["accuracy_loss"].notna().any():
+        texts["accuracy lost"] = spread(line, "accuracy_loss", signed=True)
+    return texts
+
+
 def _line(line: dict[str, Any], summary: pd.DataFrame) -> dict[str, str]:
     texts = {heading(c): str(line[c]) for c in SETTING if summary[c].nunique() > 1}
-    texts |= {"defense": line["label"], "accuracy": spread(line, "accuracy")}
+    texts |= {"defense": line["label"], **utility_texts(line, summary)}
     for family in FAMILIES:
         if (summary[f"{family}_metric"] != "").any() or summary[f"{family}_incomplete"].any():
             texts |= _family(line, family, summary)
@@ -118,4 +151,8 @@ def _notes(line: dict[str, Any]) -> str:
         for family in FAMILIES
         if line[f"{family}_incomplete"]
     ]
-    return "; ".join(notes + ["unusable: accuracy at chance"] * bool(line["unusable"]))
+    if line["useless"]:
+        notes.append("unusable: not above the majority share")
+    elif line["unusable"]:
+        notes.append(f"unusable: {loss_text(line)} lost")
+    return "; ".join(notes)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sltoolkit.errors import StoreError
+from sltoolkit.report.against_undefended import ACCURACY_BUDGET
 from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
 from sltoolkit.report.formats import METRIC_NAMES, formatted, number, records, setting_text, spread
 from sltoolkit.report.sentence import sentence
@@ -20,8 +21,9 @@ from sltoolkit.rows.columns import SETTING, VERSIONS, heading
 
 
 def write_all(
-    folder: Path, rows: pd.DataFrame, images: Mapping[str, Tensor], demonstration: bool
-) -> pd.DataFrame:
+    folder: Path, rows: pd.DataFrame, images: Mapping[str, Tensor], demonstration: bool,
+    accuracy_budget: float = ACCURACY_BUDGET,
+) -> pd.DataFrame:  # fmt: skip
     """Write `results.csv`, `table.csv`, the figures that can be drawn, and `report.html`.
 
     Args:
@@ -29,15 +31,16 @@ def write_all(
         rows: the long form of the results.
         images: the reconstruction figure's rows, name -> (N, C, H, W); empty for no figure.
         demonstration: whether the report says that its numbers are a demonstration, not for claims.
+        accuracy_budget: how much accuracy a defense may lose before it is unusable.
 
     Returns:
         The summary that was written.
 
     Raises:
-        SpecError: if there are no rows, or columns are missing.
+        SpecError: if there are no rows, columns are missing, or the budget is out of range.
         StoreError: if a file can't be written.
     """
-    table, figures = summary(rows), {}
+    table, figures = summary(rows, accuracy_budget), {}
     if images:
         figures["reconstructions"] = _png(reconstruction_figure(images))
     if table[[f"{family}_gain" for family in FAMILIES]].notna().any(axis=None):

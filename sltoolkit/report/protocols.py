@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from sltoolkit.errors import SpecError
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.report.canvas import NORMAL, PAGE, SMALL, Figure, tidy
-from sltoolkit.report.formats import records, spread
+from sltoolkit.report.formats import number, records, spread
 from sltoolkit.report.written_names import written
 
 
@@ -70,6 +70,8 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
     return {
         "protocol": str(line["protocol"]),
         "accuracy": spread(line, "accuracy"),
+        "majority share": number(line["chance"]),
+        "balanced accuracy": spread(line, "balanced_accuracy"),
         "MB per epoch": f"{line['epoch_mb']:.2f}",
         "seconds per epoch": f"{line['epoch_seconds']:.2f}",
         "reconstruction gain": _gain(line, "reconstruction"),
@@ -115,7 +117,10 @@ def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]]) -> None:
         if not math.isnan(low):
             axis.plot([low, high], [y, y], color=_COLOR, linewidth=1.6, alpha=0.4)
         axis.plot([value], [y], "o", color=_COLOR, markersize=3.5)
-    axis.set_title(panel.title, fontsize=NORMAL)
+    shares = {number(line["chance"]) for line in lines if not math.isnan(line["chance"])}
+    beside = f"\n(majority share {', '.join(sorted(shares))})" if shares else ""
+    title = panel.title + (beside if panel.name == "accuracy" else "")
+    axis.set_title(title, fontsize=NORMAL)
     axis.tick_params(labelsize=SMALL)
     if panel.log:
         axis.set_xscale("log")

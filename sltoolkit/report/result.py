@@ -11,6 +11,7 @@ import pandas as pd
 
 from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.referee.judge import Verdict
+from sltoolkit.report.against_undefended import ACCURACY_BUDGET
 from sltoolkit.report.canvas import Figure
 from sltoolkit.report.figures import reconstruction_figure
 from sltoolkit.report.tables import summary
@@ -94,6 +95,16 @@ def _range(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"{low:.3g} to {high:.3g}"
 
 
-def table(results: Sequence[Result]) -> pd.DataFrame:
-    """The privacy/accuracy table over many results: one line per defense, with intervals."""
-    return summary(pd.concat([r.rows() for r in results], ignore_index=True))
+def table(results: Sequence[Result], accuracy_budget: float = ACCURACY_BUDGET) -> pd.DataFrame:
+    """The privacy/accuracy table over many results: one line per defense, with intervals.
+
+    Args:
+        results: from `attack`.
+        accuracy_budget: how much accuracy a defense may lose, in the mean over pairs with
+            undefended victims of the same seeds, before it is unusable; 0.03 is 3 points.
+
+    Raises:
+        SpecError: if there are no results, or the budget isn't a number from 0 to 1.
+    """
+    rows = [r.rows() for r in results]
+    return summary(pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(), accuracy_budget)

@@ -6,7 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from sltoolkit.report.formats import METRIC_NAMES, gain_digits, gain_text, number, records
+from sltoolkit.report.formats import (
+    METRIC_NAMES,
+    NOTHING,
+    gain_digits,
+    gain_text,
+    largest_loss,
+    loss_text,
+    number,
+    points,
+    records,
+)
 from sltoolkit.report.plugin_labels import UNDEFENDED
 from sltoolkit.report.tables import FAMILIES
 from sltoolkit.rows.columns import SETTING
@@ -22,9 +32,12 @@ Line = Mapping[str, Any]
 def sentence(summary: pd.DataFrame) -> str:
     """The undefended leak of each setting, and what the best defense leaves of it, in words.
 
-    The best defense is the one with the smallest worst case among those that are complete and still
-    useful; a gain below 0 counts as 0. The sentence says if an interval contains 0, if an attack is
-    missing, and if a single victim gives no interval.
+    The best defense is the one with the smallest worst case among those that are complete and
+    whose mean loss of accuracy stays within the budget; a gain below 0 counts as 0. That it brings
+    the gain down is only claimed if the paired interval of the drop lies above 0, and a defense
+    whose price is shown to stay within the budget comes before one for which that is unclear. The
+    sentence says if an interval contains 0, if an attack is missing, if a single victim gives no
+    interval, and if undefended victims do no better than the majority share.
     """
     return " ".join(
         _about(list(records(setting)), _where(setting, summary))
@@ -39,7 +52,8 @@ def _about(lines: Sequence[Line], where: str) -> str:
         return f"{where}: no attack was run to its end, so nothing is known of what leaks."
     start = where if plain is None else f"{where}, undefended"
     clauses[1:] = [f"{c[0].upper()}{c[1:]}" if c[:3] in _WORDS else c for c in clauses[1:]]
-    return f"{start}: {'. '.join(clauses)}. {_victims(lines)}{_seen(lines)}"
+    said = [f"{start}: {'. '.join(clauses)}.", "" if plain is None else _warning(plain)]
+    return " ".join(filter(None, [*said, _victims(lines), _seen(lines).strip()]))
 
 
 def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:
@@ -49,12 +63,12 @@ def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:
         return ""
     parts = [] if plain is None else [_leak(plain, family)]
     defended = [x for x in lines if x["defense"] not in UNDEFENDED]
-    usable = [
+    judged = [
         x for x in defended
-        if not (x["unusable"] or x[f"{family}_incomplete"] or math.isnan(x[f"{family}_gain"]))
+        if not (x[f"{family}_incomplete"] or math.isnan(x[f"{family}_gain"]))
     ]  # fmt: skip
-    if usable:
-        parts.append(_left(min(usable, key=lambda x: max(x[f"{family}_gain"], 0)), plain, family))
+    if judged:
+        parts.append(_defended(judged, plain, family))
     unjudged = [x["label"] for x in defended if x[f"{family}_incomplete"]]
     if unjudged:
         parts.append(f"not judged because an attack is missing: {', '.join(unjudged)}")
@@ -71,25 +85,117 @@ def _leak(line: Line, family: str) -> str:
         f"alone; gain {gain_text(line, family)})"
     )
     best, sought = line[f"{family}_attack"], _SOUGHT[family]
+    gain, low = line[f"{family}_gain"], line[f"{family}_gain_low"]
+    if (gain if math.isnan(low) else low) > 0:
+        return f"the {best} attack recovers {sought} {measured}{_caveat(line, family)}"
     if _below(line, family):
         return f"no attack recovers {sought}: {best} does worse than the prior {measured}"
-    if not line[f"{family}_incomplete"] and line[f"{family}_gain_low"] <= 0:
-        return (
-            f"no attack is shown to recover {sought}: {best}, the best, may do no better than the "
-            f"prior {measured}"
-        )
-    return f"the {best} attack recovers {sought} {measured}{_caveat(line, family)}"
+    bound = _caveat(line, family) if line[f"{family}_incomplete"] else ""
+    return (
+        f"no attack is shown to recover {sought}: {best}, the best, may do no better than the "
+        f"prior {measured}{bound}"
+    )
 
 
-def _left(line: Line, plain: Line | None, family: str) -> str:
-    gain = f"{gain_text(line, family)}{_caveat(line, family)}"
-    cost = f"at an accuracy of {number(line['accuracy'])}"
+def _defended(judged: Sequence[Line], plain: Line | None, family: str) -> str:
+    """What the defenses leave of a leak: the best one, if its effect and price are shown."""
+    affordable = [x for x in judged if not x["unusable"]]
+    if not affordable:
+        return _too_dear(judged)
     if plain is None:
-        return f"{line['label']} leaves the {line[f'{family}_attack']} attack {gain} {cost}"
-    cost += f" instead of {number(plain['accuracy'])}"
-    if line[f"{family}_gain"] < plain[f"{family}_gain"]:
-        return f"{line['label']} brings the gain down to {gain} {cost}"
-    return f"no defense brings the gain down: {line['label']} leaves {gain} {cost}"
+        best = _least(affordable, family)
+        return (
+            f"{best['label']} leaves the {best[f'{family}_attack']} attack "
+            f"{_gain(best, family)} {_price(best, plain)} (without undefended victims, neither its "
+            "effect nor its price is known)"
+        )
+    effective = [x for x in affordable if x[f"{family}_drop_low"] > 0]
+    proven = [x for x in effective if x["budget_kept"] == "yes"]
+    best = _least(proven or effective or affordable, family)
+    rest = f"{_gain(best, family)} {_price(best, plain)}"
+    if proven:
+        return f"{best['label']} brings the gain down to {rest}"
+    if effective:
+        return (
+            f"{best['label']} brings the gain down to {rest}, but it is not shown to stay within "
+            f"the accuracy budget of {points(best['accuracy_budget'])}"
+        )
+    return f"{_why_none(affordable)}: {best['label']} leaves {rest}"
+
+
+def _least(lines: Sequence[Line], family: str) -> Line:
+    """The defense with the lowest upper end of the gain; of equal ones, the most accurate."""
+
+    def rank(line: Line) -> tuple[float, float]:
+        gain, high = line[f"{family}_gain"], line[f"{family}_gain_high"]
+        return max(gain if math.isnan(high) else high, 0), -line["accuracy"]
+
+    return min(lines, key=rank)
+
+
+def _why_none(affordable: Sequence[Line]) -> str:
+    """Why no defense is said to bring the gain down."""
+    pairs = max(x["pairs"] for x in affordable)
+    if pairs == 0:
+        return "no defense can be compared with undefended victims of the same seeds"
+    if pairs == 1:
+        return "one pair of victims gives no interval, so no effect is shown"
+    budget = points(affordable[0]["accuracy_budget"])
+    return f"no defense within the accuracy budget of {budget} is shown to bring the gain down"
+
+
+def _too_dear(judged: Sequence[Line]) -> str:
+    """That no defense is worth its price, and what the cheapest one costs."""
+    useful = [x for x in judged if not x["useless"]]
+    if not useful:
+        return "no defense leaves victims that do better than the majority share"
+    cheapest = min(useful, key=lambda x: largest_loss(x)[0])
+    return (
+        f"no defense stays within the accuracy budget of {points(cheapest['accuracy_budget'])}: "
+        f"the cheapest, {cheapest['label']}, loses {loss_text(cheapest)}"
+    )
+
+
+def _gain(line: Line, family: str) -> str:
+    return f"{gain_text(line, family)}{_caveat(line, family)}"
+
+
+def _price(line: Line, plain: Line | None) -> str:
+    """The accuracy, and the balanced accuracy where it differs, beside the undefended one."""
+    shown = [line] if plain is None else [line, plain]
+    plainly, balanced = (
+        [number(x[name]) for x in shown] for name in ("accuracy", "balanced_accuracy")
+    )
+    text = f"at an accuracy of {' instead of '.join(plainly)}"
+    if NOTHING in balanced or balanced == plainly:
+        return text
+    return f"{text} (balanced: {' instead of '.join(balanced)})"
+
+
+def _warning(plain: Line) -> str:
+    """That undefended victims have not learned, so that accuracy says nothing about defenses."""
+    reached = f"an accuracy of {number(plain['accuracy'])}"
+    guessed = f"the majority share of {number(plain['chance'])}"
+    if plain["useless"]:
+        return (
+            f"Warning: undefended victims reach {reached}, and a constant guess reaches {guessed}: "
+            "they have not learned the task, so no price of a defense can be judged by them."
+        )
+    if plain["accuracy"] <= plain["chance"]:
+        return (
+            f"Warning: undefended victims, with {reached}, do no better than {guessed}: that they "
+            f"have learned shows in their balanced accuracy of {number(plain['balanced_accuracy'])}"
+            " only."
+        )
+    beyond = (("accuracy_low", "chance"), ("balanced_accuracy_low", "balanced_chance"))
+    low_ends = [plain[low] - plain[floor] for low, floor in beyond]
+    known = [x for x in low_ends if not math.isnan(x)]
+    if known and max(known) <= 0:
+        return (
+            f"Warning: undefended victims, with {reached}, are not shown to do better than "
+            f"{guessed}, which a constant guess reaches."
+        )
+    return ""
 
 
 def _caveat(line: Line, family: str) -> str:

@@ -10,42 +10,54 @@ from typing import Any
 import pandas as pd
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import KINDS, Interval, t_interval, worst_case
+from sltoolkit.metrics import KINDS, t_interval, worst_case
+from sltoolkit.report.against_undefended import (
+    ACCURACY_BUDGET,
+    check_budget,
+    drop_columns,
+    undefended,
+    utility_columns,
+)
 from sltoolkit.report.plugin_labels import UNDEFENDED, labels
+from sltoolkit.report.victim_means import NOTHING_MEASURED, seed_mean, spread_columns
 from sltoolkit.rows.columns import BLANK, DEFENSE, NEEDED, SETTING, THREAT
 
 FAMILIES = {"reconstruction": "reconstruction", "labels": "labels", "inference": "attribute"}
 """Families of attacks that have a worst case -> what they hand back, a key of `KINDS`."""
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
+def summary(rows: pd.DataFrame, accuracy_budget: float = ACCURACY_BUDGET) -> pd.DataFrame:
     """One line per defense (and its parameters) in each setting, undefended first.
 
-    Columns: the setting and the defense; `label`; `seeds`; `accuracy`, `_low`, `_high` (t interval
-    over victim seeds); `holdout_unseen` (whether that is known to be on unseen data); per family of
+    Columns: the setting and the defense; `label`; `seeds`; those of `utility_columns` (accuracy
+    beside the majority share, what the defense costs, whether it is `unusable`); `holdout_unseen`
+    (whether the accuracy is known to be on unseen data); per family of
     attacks `F` the worst case over attacks: `F_gain`, `_low`, `_high`, `F_metric` (the family's
     primary one), `F_attack`, that attack's mean `F_value` and `F_baseline`, `F_incomplete` (the
-    gain is a lower bound) and `F_missing` (the attacks that failed, lack a seed, or were only run
-    against other defenses of the setting); `reconstruction_psnr_db` of the same attack; `epsilon`,
-    `delta` and `releases` composed over the most releases that an attack received; `chance` if the
-    rows state it, and `unusable` (whether the upper end of the accuracy is at most `chance`).
+    gain is a lower bound), `F_missing` (the attacks that failed, lack a seed, or were only run
+    against other defenses of the setting), and `F_drop_low` and `_high`, the drop from undefended
+    victims, paired by seed; `reconstruction_psnr_db` of the same attack; `epsilon`, `delta` and
+    `releases` composed over the most releases that an attack received.
 
     Attacker seeds are averaged within a victim seed. With one victim seed, intervals are NaN.
 
     Args:
         rows: the long form; a failed cell has status `failed` and no numbers.
+        accuracy_budget: how much accuracy a defense may lose, paired with undefended victims of
+            the same seeds, before it is unusable; from 0 to 1.
 
     Raises:
-        SpecError: if there are no rows, or columns are missing.
+        SpecError: if there are no rows, columns are missing, or the budget is out of range.
     """
+    check_budget(accuracy_budget)
     lines = []
     for _, setting in _settings(prepared(rows)):
         ran = {f: sorted(set(setting.loc[setting["family"] == f, "attack"])) for f in FAMILIES}
         primaries = {f: _primary(setting, f) for f in FAMILIES}
-        lines += [
-            _line(group, ran, primaries)
-            for _, group in setting.groupby(DEFENSE, sort=False)
-        ]  # fmt: skip
+        plain = undefended(setting)
+        for _, group in setting.groupby(DEFENSE, sort=False):
+            utility = utility_columns(group, plain, accuracy_budget)
+            lines.append(_line(group, plain, ran, primaries) | utility)
     table = pd.DataFrame(lines)
     table["label"] = labels(list(table["defense"]), list(table["defense_params"]), lone=2)
     table["order"] = ~table["defense"].isin(UNDEFENDED)
@@ -62,11 +74,11 @@ def details(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for _, cells in ok.groupby(keys, sort=False):
         seeds = sorted(set(cells["victim_seed"]))
-        gain = t_interval([_seed_mean(cells, s, None, "gain") for s in seeds])
+        gain = t_interval([seed_mean(cells, s, None, "gain") for s in seeds])
         lines.append(
             {**{k: cells[k].iloc[0] for k in keys},
              "value": cells["value"].mean(), "baseline": cells["baseline"].mean(),
-             "baseline_name": _joined(cells["baseline_name"]), **_spread("gain", gain),
+             "baseline_name": _joined(cells["baseline_name"]), **spread_columns("gain", gain),
              "seeds": len(seeds), "role": _joined(cells["role"]),
              "knowledge": _joined(cells["knowledge"]), "tuned": _joined(cells["tuned"]),
              "seconds": cells["seconds"].mean()}
@@ -127,20 +139,17 @@ def _primary(setting: pd.DataFrame, family: str) -> str:
 
 
 def _line(
-    group: pd.DataFrame, ran: dict[str, list[str]], primaries: dict[str, str]
+    group: pd.DataFrame, plain: pd.DataFrame, ran: dict[str, list[str]], primaries: dict[str, str]
 ) -> dict[str, Any]:
     seeds = sorted(set(group["victim_seed"]))
-    utility = group.groupby("victim_seed")["utility"].mean()
-    accuracy = t_interval([float(utility[s]) for s in seeds])
     line: dict[str, Any] = {k: group[k].iloc[0] for k in [*SETTING, *DEFENSE]}
-    line |= {"seeds": len(seeds), **_spread("accuracy", accuracy)}
+    line |= {"seeds": len(seeds)}
     line["holdout_unseen"] = bool(group["holdout_unseen"].all())
     for family in FAMILIES:
         cells = group[group["family"] == family]
         line |= _worst(cells, family, primaries[family], ran[family], seeds)
-    upper = accuracy.value if math.isnan(accuracy.high) else accuracy.high
-    chance = float(group["chance"].max())
-    return line | _privacy(group) | {"chance": chance, "unusable": upper <= chance}
+        line |= drop_columns(group, plain, family, primaries[family])
+    return line | _privacy(group)
 
 
 def _worst(
@@ -150,13 +159,12 @@ def _worst(
     attacks = dict(iter(cells.groupby("variant", sort=False)))
     gains: dict[str, list[float]] = {name: [] for name in set(ran) - set(cells["attack"])}
     for name, own in attacks.items():
-        gains[str(name)] = [_seed_mean(own, seed, metric, "gain") for seed in seeds]
+        gains[str(name)] = [seed_mean(own, seed, metric, "gain") for seed in seeds]
     found = worst_case(gains) if gains else None
     own = attacks.get(found.attack, cells.iloc[:0]) if found else cells.iloc[:0]
-    nothing = Interval(value=math.nan, low=math.nan, high=math.nan, n=0)
     line = {
         f"{family}_metric": metric,
-        **_spread(f"{family}_gain", found.interval if found else nothing),
+        **spread_columns(f"{family}_gain", found.interval if found else NOTHING_MEASURED),
         f"{family}_attack": found.attack if found else "",
         f"{family}_value": _mean(own, metric, "value"),
         f"{family}_baseline": _mean(own, metric, "baseline"),
@@ -177,21 +185,8 @@ def _privacy(group: pd.DataFrame) -> dict[str, Any]:
     return {key: float(most[key]) for key in ("epsilon", "delta", "releases")}
 
 
-def _seed_mean(cells: pd.DataFrame, seed: Hashable, metric: str | None, column: str) -> float:
-    """Mean over attacker seeds; NaN if one of them failed, since the others can't replace it."""
-    own = cells[cells["victim_seed"] == seed]
-    if bool((own["status"] == "failed").any()):
-        return math.nan
-    kept = own if metric is None else own[own["metric"] == metric]
-    return float(kept[column].astype(float).mean(skipna=False))
-
-
 def _mean(cells: pd.DataFrame, metric: str, column: str) -> float:
     return float(cells.loc[cells["metric"] == metric, column].astype(float).mean())
-
-
-def _spread(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _joined(values: "pd.Series[Any]") -> str:

@@ -36,7 +36,8 @@ def tradeoff_figure(summary: pd.DataFrame, family: str | None = None) -> Figure:
 
     Bars are the intervals. The line is the Pareto front; on it, a gain below 0 counts as 0, because
     an attacker can fall back on the prior. A hollow point with an arrow is a lower bound, because
-    an attack is missing; a cross is a victim no better than chance. Neither is on the front.
+    an attack is missing; a cross is a victim that does no better than the majority share. Neither
+    is on the front.
 
     Args:
         summary: from `tables.summary`.
@@ -94,7 +95,7 @@ def _panel(
     reference = _chance(drawn)
     axis.set_title(
         f"{written(lines[0]['dataset'])}: {FAMILY_NAMES[family]} leakage\nhypervolume {area:.3f}\n"
-        f"(accuracy above {reference:.2g}, gain below {_WORST_GAIN:g})",
+        f"(accuracy above the majority share, {reference:.2g}; gain below {_WORST_GAIN:g})",
         fontsize=NORMAL,
     )
     metric = next((METRIC_NAMES[m] for x in drawn if (m := x[f"{family}_metric"])), "")
@@ -127,7 +128,7 @@ def _point(axis: Axes, line: Line, family: str, color: str) -> None:
 
 def _style(line: Line, family: str, color: str) -> dict[str, Any]:
     marker, size = ("*", 9) if line["defense"] in UNDEFENDED else ("o", 4.5)
-    if line["unusable"]:
+    if line["useless"]:
         marker, size = "x", 5
     hollow = line[f"{family}_incomplete"]
     return {
@@ -146,7 +147,7 @@ def _front(drawn: Sequence[Line], gain: str) -> tuple[list[tuple[float, float]],
     points = [
         (x["accuracy"], -max(x[gain], 0.0))
         for x in drawn
-        if not (x["unusable"] or x[incomplete])
+        if not (x["useless"] or x[incomplete])
     ]  # fmt: skip
     kept = [p for p, on_front in zip(points, pareto_front(points), strict=True) if on_front]
     area = hypervolume(points, (_chance(drawn), -_WORST_GAIN))
@@ -184,8 +185,9 @@ def _legend(
     if summary[[f"{family}_incomplete" for family in families]].any(axis=None):
         label = "lower bound: an attack is missing"
         handles.append(Line2D([], [], **mark, marker="o", markerfacecolor="white", label=label))
-    if summary["unusable"].any():
-        handles.append(Line2D([], [], **mark, marker="x", label="accuracy at chance"))
+    if summary["useless"].any():
+        label = "no better than the majority share"
+        handles.append(Line2D([], [], **mark, marker="x", label=label))
     if len(colors) > 1:
         handles += [
             Line2D([], [], **{**mark, "color": color}, marker="s", label=written(series))

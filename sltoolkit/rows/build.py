@@ -8,6 +8,7 @@ from typing import Any
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.contracts.attack import AnyAttack, Attack, Listener
 from sltoolkit.contracts.defense import Defense
+from sltoolkit.data.samples import Split
 from sltoolkit.data.targets import Targets
 from sltoolkit.metrics import METRICS, bootstrap_targets, gain
 from sltoolkit.privacy import Guarantee
@@ -39,9 +40,16 @@ def victim_columns(victim: Victim) -> Columns:
         "heterogeneity": victim.heterogeneity,
         "utility": victim.utility,
         "holdout_unseen": victim.holdout_unseen,
-        "chance": 1 / len(victim.data.classes),
+        "balanced_accuracy": victim.balanced_accuracy,
+        **guessing_columns(victim.data),
         "epoch_bytes": sum(victim.costs.tolls.values()) / max(1, len(victim.losses)),
     }
+
+
+def guessing_columns(data: Split) -> Columns:
+    """The columns about constant guesses on the private holdout, which know nothing of an input."""
+    held = data.private_holdout
+    return {"chance": held.majority_share, "balanced_chance": 1 / len(held.y.unique())}
 
 
 def attack_columns(attack: AnyAttack, *, seed: int) -> Columns:

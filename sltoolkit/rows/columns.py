@@ -95,9 +95,27 @@ class Row:
             "trained elsewhere and nobody said on what, the accuracy may be over training data"
         ),
     ] = True
-    chance: Annotated[float, Column("accuracy of guessing among the classes at random, 0 to 1")] = (
-        math.nan
-    )
+    chance: Annotated[
+        float,
+        Column(
+            "accuracy of the best constant guess, which is the majority share: the share of the "
+            "most frequent class of the private holdout, 0 to 1"
+        ),
+    ] = math.nan
+    balanced_accuracy: Annotated[
+        float,
+        Column(
+            "mean over the classes of the private holdout of the deployed system's accuracy on "
+            "each, 0 to 1"
+        ),
+    ] = math.nan
+    balanced_chance: Annotated[
+        float,
+        Column(
+            "balanced accuracy of any constant guess: one over the classes that the private "
+            "holdout has"
+        ),
+    ] = math.nan
     epoch_bytes: Annotated[
         float, Column("mean payload of one epoch, all links together", "bytes")
     ] = math.nan

@@ -148,6 +148,7 @@ def another_world(victim: Victim, granted: frozenset[str]) -> Iterator[Victim]:
         with asked.by_referee():
             yield replace(
                 victim, rng=Stream(4321).child("elsewhere"), losses=(), utility=0.0,
+                balanced_accuracy=0.0,
                 recipe=replace(victim.recipe, dataset="", split="", seed=-1),
                 costs=Measured(tolls={}, flops={}),
             )  # fmt: skip

@@ -41,6 +41,7 @@ def victim_record(victim: Victim) -> dict[str, Any]:
     return {
         "recipe": victim.recipe.record(),
         "utility": victim.utility,
+        "balanced_accuracy": victim.balanced_accuracy,
         "losses": list(victim.losses),
         "baselines": [
             [seen, hops, *found]
@@ -86,6 +87,7 @@ def restore_victim(
             untrained,
             recipe=Recipe.from_record(record["recipe"]),
             utility=record["utility"],
+            balanced_accuracy=record["balanced_accuracy"],
             losses=tuple(record["losses"]),
             costs=_costs_from(record["costs"]),
             heterogeneity=record["heterogeneity"],

@@ -1,7 +1,7 @@
-"""A client as deployed, what it releases, and the deployed system's accuracy."""
+"""A client as deployed, and what it releases."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -100,22 +100,6 @@ def settle(initial: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     # opacus wraps a module as `_module`; what is deployed is the plain network
     module.load_state_dict({name.removeprefix("_module."): value for name, value in state.items()})
     return module.eval().requires_grad_(False)
-
-
-def accuracy(
-    members: Sequence[Deployed], server: nn.Module, samples: Samples, rng: Stream, batch: int = 512
-) -> float:
-    """Mean accuracy of the members on `samples`, on the same path that is attacked."""
-    hits = 0
-    with torch.no_grad():
-        for k, member in enumerate(members):
-            own = member.replica()
-            for x, y in zip(samples.x.split(batch), samples.y.split(batch), strict=True):
-                stream = rng.child(f"utility{k}")
-                logits = server(own.smash(x, stream, hops=len(own.hops))[1])
-                logits = own.tail(logits) if own.tail is not None else logits
-                hits += int((logits.argmax(1) == y).sum())
-    return hits / (len(members) * len(samples))
 
 
 def evidence(member: Deployed, x: Tensor, rng: Stream) -> dict[str, float]:

@@ -60,6 +60,7 @@ class Victim:
         task: shapes and classes.
         transcript: what was recorded of the training.
         utility: accuracy on `private_holdout`, through the defense.
+        balanced_accuracy: mean over its classes of the accuracy on each, through the defense.
         losses: mean training loss of each epoch.
         costs: bytes on the wire and FLOPs, by party and epoch.
         configured_defense: the defense as configured, before any training: its public parameters.
@@ -83,6 +84,7 @@ class Victim:
     task: Task
     transcript: Transcript
     utility: float
+    balanced_accuracy: float
     losses: tuple[float, ...]
     costs: Measured
     rng: Stream
@@ -122,14 +124,16 @@ class Victim:
         r = self.recipe
         return (
             f"Victim({r.protocol} {r.model} cut at {r.cut}, {r.dataset}, "
-            f"defense {r.defense}, seed {r.seed}: accuracy {self.utility:.3f}"
+            f"defense {r.defense}, seed {r.seed}: accuracy {self.utility:.3f} (majority share "
+            f"{self.data.private_holdout.majority_share:.3f}), balanced accuracy "
+            f"{self.balanced_accuracy:.3f}"
             + ("" if self.holdout_unseen else ", maybe over training data")
             + ")"
         )
 
     def _repr_html_(self) -> str:
         """The same for a notebook, and what crossed the wire while it was trained."""
-        r = self.recipe
+        r, held = self.recipe, self.data.private_holdout
         smashed = "×".join(map(str, self.task.smashed_shape))
         sent: Counter[str] = Counter()
         for link, count in self.bytes.items():
@@ -140,10 +144,12 @@ class Victim:
             "data": repr(self.data),
             "defense": r.defense,
             "seed": r.seed,
-            "accuracy": f"{self.utility:.3f} on {len(self.data.private_holdout)} "
+            "accuracy": f"{self.utility:.3f} on {len(held)} "
             + (
                 "held-out samples" if self.holdout_unseen else "samples it may have been trained on"
             ),
+            "majority share": f"{held.majority_share:.3f}",
+            "balanced accuracy": f"{self.balanced_accuracy:.3f}",
             "on the wire": ", ".join(f"{k} {n / 1e6:.1f} MB" for k, n in sent.items()),
         }
         rows = (f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in shown.items())

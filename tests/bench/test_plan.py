@@ -85,8 +85,10 @@ def test_the_same_spec_gives_the_same_keys() -> None:
 
 
 def test_a_plan_survives_being_written_down() -> None:
-    plan = planned(tune="pilot", attack=[{"name": "whitebox", "grants": ["client_weights"]}])
+    attack = [{"name": "whitebox", "grants": ["client_weights"]}]
+    plan = planned(tune="pilot", attack=attack, accuracy_budget=0.1)
     assert plan_from_json(plan.to_json()) == plan
+    assert plan.cells == planned(tune="pilot", attack=attack).cells  # no result depends on it
 
 
 CHANGED: dict[str, dict[str, Any]] = {

@@ -90,6 +90,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         r"attack\[0\]\.role: .*did you mean 'server'",
     ),
     "grant": ({"grants": ["client_weight"]}, r"grants\[0\]: .*did you mean 'client_weights'"),
+    "accuracy budget": (
+        {"accuracy_budget": 3}, r"^accuracy_budget must be a number from 0 to 1 .*, got 3"
+    ),
+    "accuracy budget in words": ({"accuracy_budget": "3 %"}, "accuracy_budget: .*'3 %'"),
     "no attack": ({"attack": []}, "attack: .*at least 1"),
     "no seed": ({"seeds": []}, "seeds: .*at least 1"),
     "a seed twice": ({"seeds": [3, 3]}, "seeds holds the same seed twice"),

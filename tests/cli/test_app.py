@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -208,6 +209,9 @@ def test_bench_writes_results_and_report_rebuilds_them(tmp_path: Path) -> None:
     (out / "report.html").unlink()
     assert call("report", out).exit_code == 0
     assert (out / "report.html").read_text(encoding="utf-8") == page
+    assert call("report", out, "--accuracy-budget", "0.5").exit_code == 0
+    assert "0.5" in set(pd.read_csv(out / "table.csv", dtype=str)["accuracy_budget"])
+    assert "from 0 to 1" in mistake(call("report", out, "--accuracy-budget", "3"))
     assert "victims to train: 0 of 1" in call("bench", spec, "--out", out, "--dry-run").stdout
 
 

@@ -1,15 +1,19 @@
 """What the commands print: every value of a record, and a hint at more."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from support.experiment import tiny
+from support.rows import make_rows
 
-from sltoolkit.bench.run import Tick
+from sltoolkit.bench.run import Finished, Tick
 from sltoolkit.cli.show import (
     cut_records,
     progress_bar,
     show_entries,
+    show_finished,
     show_plan,
     show_record,
     show_table,
@@ -80,6 +84,27 @@ def test_a_plan_counts_what_is_to_do(tmp_path: Path, capsys: pytest.CaptureFixtu
         "tiny: the experiment is valid", "victims to train: 4 of 4", "attacks to run: 4 of 4"
     ]  # fmt: skip
     assert not (tmp_path / "nothing there yet").exists()
+
+
+def test_the_end_shows_accuracy_beside_what_a_constant_guess_reaches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = make_rows(with_labels=False).assign(chance=0.31, balanced_chance=0.1)
+    rows = rows.assign(balanced_accuracy=rows["utility"] - 0.1)
+    finished = Finished(
+        folder=tmp_path, rows=rows, failed=0, demonstration=False, accuracy_budget=0.1
+    )
+    assert show_finished(finished) == 0
+    said = capsys.readouterr().out
+    assert "photos, lenet, cut conv1, vanilla, majority share 0.31" in said
+    assert "accuracy (balanced)" in said
+    assert "(0.72)" in said
+    assert "unusable: 12 points of accuracy lost" in said
+    assert "(balanced: 0.69 instead of 0.72)" in said
+
+    finished = replace(finished, rows=pd.concat([rows, rows.assign(dataset="other", chance=0.2)]))
+    show_finished(finished)
+    assert "majority share  " in capsys.readouterr().out  # several: a column of its own
 
 
 def test_cuts_are_facts_in_the_order_of_the_network() -> None:

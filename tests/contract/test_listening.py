@@ -42,7 +42,9 @@ def test_it_reconstructs_better_than_chance_because_it_listened(seed: int) -> No
     assert error < 0.8 * unheard
     assert result.outcome.diagnostics["rounds"] == LONG.epochs * 3
     assert result.verdict.knowledge == ("aux", "client_arch", "smashed")
-    assert result.verdict.releases == LONG.epochs + 1  # every training epoch, and the answer about a target
+    assert (
+        result.verdict.releases == LONG.epochs + 1
+    )  # every training epoch, and the answer about a target
 
 
 def test_the_attackers_seed_decides_and_the_victims_does_not_move() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sltoolkit.data.samples import Samples, Split
+from sltoolkit.errors import DataError
 
 
 def samples(n: int = 6, *, first: int = 0) -> Samples:
@@ -66,6 +67,12 @@ def test_the_hash_ignores_how_pixels_lie_in_memory() -> None:
     last = base.x.contiguous(memory_format=torch.channels_last)
 
     assert replace(base, x=last).digest() == base.digest()
+
+
+def test_the_majority_share_is_that_of_the_most_frequent_class() -> None:
+    assert replace(samples(4), y=torch.tensor([2, 0, 2, 2])).majority_share == 0.75
+    with pytest.raises(DataError, match="at least one sample"):
+        _ = samples(6)[:0].majority_share
 
 
 def test_a_split_keeps_the_hashes_of_its_parts() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.experiment import comparable, same_tensors, tiny, toml
+from support.experiment import comparable, majority_share, same_tensors, tiny, toml
 from typer.testing import CliRunner
 
 from sltoolkit.bench import engine as engines
@@ -62,7 +62,7 @@ def test_an_experiment_gives_every_row_and_every_file(reference: Finished) -> No
     cells = rows[["defense", "attack", "victim_seed"]].drop_duplicates()
     assert len(cells) == 2 * 2 * 2
     assert set(rows["experiment"]) == {"tiny"}
-    assert set(rows["chance"]) == {0.1}
+    assert set(rows["chance"]) == {majority_share()}
     assert rows.groupby("cell").split.nunique().eq(1).all()
     for name in FILES:
         assert (reference.folder / name).stat().st_size > 0
@@ -126,6 +126,19 @@ def test_a_report_is_rebuilt_from_the_store_alone(
     monkeypatch.setattr("sltoolkit.bench.keys._environment", lambda: ("a later version",))
     assert write_report(folder).failed == 0
     assert contents(folder) == before
+
+
+def test_another_accuracy_budget_needs_no_training(
+    reference: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(reference, tmp_path)
+    monkeypatch.setattr("sltoolkit.api.train", forbidden)
+    assert write_report(folder).accuracy_budget == 0.03
+    assert write_report(folder, accuracy_budget=0.5).accuracy_budget == 0.5
+    assert set(pd.read_csv(folder / "table.csv")["accuracy_budget"]) == {0.5}
+    monkeypatch.setattr(engines, "execute", forbidden)
+    assert run_bench(tiny(accuracy_budget=0.2), folder).accuracy_budget == 0.2
+    assert set(pd.read_csv(folder / "table.csv")["accuracy_budget"]) == {0.2}
 
 
 def test_an_unfinished_experiment_is_not_reported(reference: Finished, tmp_path: Path) -> None:

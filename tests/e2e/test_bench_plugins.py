@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from contract.example_hijacker import Hijack
 from contract.example_listener import PseudoClient
-from support.experiment import comparable, tiny
+from support.experiment import comparable, majority_share, tiny
 from support.rogues import GIVEN, Nosy, Rogue
 
 from sltoolkit import api
@@ -69,7 +69,7 @@ def test_an_attack_that_fails_is_a_row_with_the_reason_and_harms_no_other(
         assert len(found) == 1
         assert found.pop().startswith(reason)
     assert failed[["value", "gain"]].isna().all(axis=None)
-    assert set(failed["chance"]) == {0.1}
+    assert set(failed["chance"]) == {majority_share()}
     others = rows[rows.status == "ok"][reference.rows.columns]
     assert comparable(others) == comparable(reference.rows[reference.rows.victim_seed == 0])
     table = pd.read_csv(tmp_path / "table.csv")

@@ -12,6 +12,7 @@ from sltoolkit.report.formats import (
     formatted,
     gain_digits,
     gain_text,
+    loss_text,
     number,
     records,
     setting_text,
@@ -75,8 +76,20 @@ def test_errors_need_more_digits_than_shares() -> None:
     assert gain_digits({"f_metric": "ssim"}, "f") == 2
 
 
+@pytest.mark.parametrize(
+    ("plain", "balanced", "text"),
+    [
+        (0.034, 0.01, "3.4 points of accuracy"),
+        (0.034, 0.244, "24.4 points of balanced accuracy"),
+        (0.01, NAN, "1 point of accuracy"),
+    ],
+)
+def test_the_largest_loss_is_named(plain: float, balanced: float, text: str) -> None:
+    assert loss_text({"accuracy_loss": plain, "balanced_accuracy_loss": balanced}) == text
+
+
 def test_only_columns_that_say_something_are_shown() -> None:
-    complete = formatted(summary(make_rows(with_labels=False)))
+    complete = formatted(summary(make_rows(with_labels=False), accuracy_budget=0.2))
     assert not [
         c for c in map(str, complete) if c.startswith(("label", "attribute", "epsilon", "note"))
     ]

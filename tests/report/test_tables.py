@@ -128,10 +128,23 @@ def test_victims_at_chance_are_unusable_and_off_the_front() -> None:
     rows = make_rows(with_labels=False).assign(chance=0.1)
     rows.loc[rows.defense_params == json.dumps(STRONG[1]), "utility"] = 0.09
     table = summary(rows)
+    assert list(table["useless"]) == [False, False, True]
     assert list(table["unusable"]) == [False, False, True]
     front = [x for x in tradeoff_figure(table).axes[0].lines if x.get_linestyle() == "--"]
     assert min(np.asarray(front[0].get_xdata())) > 0.5
     assert "gaussian_noise(std=2) brings" not in sentence(table)
+
+
+def test_a_defense_over_budget_is_unusable_and_yet_a_point_of_the_trade_off() -> None:
+    table = summary(make_rows(with_labels=False).assign(chance=0.1))
+    assert list(table["unusable"]) == [False, False, True]
+    assert not table["useless"].any()
+    assert formatted(table)["note"].tolist() == ["", "", "unusable: 12 points of accuracy lost"]
+    assert formatted(table)["accuracy lost"].iloc[2].startswith("+0.12 [")
+    figure = tradeoff_figure(table)
+    front = [x for x in figure.axes[0].lines if x.get_linestyle() == "--"]
+    assert min(np.asarray(front[0].get_xdata())) == pytest.approx(0.70)
+    assert "accuracy above the majority share, 0.1" in figure.axes[0].get_title()
 
 
 def test_undefended_comes_first_and_settings_stay_apart() -> None:

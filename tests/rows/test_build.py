@@ -1,8 +1,9 @@
 """Rows from victims and verdicts: what identifies them, and what is left out."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
+import torch
 from support.toys import CUT, QUICK, TARGETS, network, split
 
 import sltoolkit as sl
@@ -10,6 +11,7 @@ from sltoolkit.contracts.attack import NoAttack
 from sltoolkit.rows.build import (
     attack_columns,
     attempt_columns,
+    guessing_columns,
     recipe_columns,
     rows_of,
     tuned_text,
@@ -33,9 +35,19 @@ def test_a_victims_columns_are_its_recipe_and_what_was_measured(victim: sl.Victi
     assert set(found) <= set(COLUMNS)
     assert (found["victim_seed"], found["cut"], found["defense"]) == (5, CUT, "dp_activations")
     assert found["training"] == asdict(QUICK)
-    assert (found["chance"], found["utility"]) == (1 / 3, victim.utility)
+    assert (found["utility"], found["balanced_accuracy"]) == (
+        victim.utility, victim.balanced_accuracy,
+    )  # fmt: skip
+    assert found.items() >= guessing_columns(victim.data).items()
     assert found["epoch_bytes"] == sum(victim.bytes.values()) / QUICK.epochs
     assert found["train_seconds"] == victim.costs.seconds > 0
+
+
+def test_constant_guesses_are_measured_on_the_private_holdout() -> None:
+    data, held = split(), split().private_holdout
+    rare = replace(held, y=(torch.arange(len(held)) == 0).long())
+    found = guessing_columns(replace(data, private_holdout=rare))
+    assert found == {"chance": 1 - 1 / len(held), "balanced_chance": 1 / 2}
 
 
 def test_what_was_trained_elsewhere_has_no_settings_of_a_training() -> None:

@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
+from sltoolkit.data import load
+
 VOLATILE = ["seconds", "peak_mb", "train_seconds", "commit"]
 """Columns that may differ between two runs; the commit, too, if there is one in between."""
 
@@ -34,6 +36,11 @@ _SPEC: Spec = {
 def tiny(**changes: Any) -> Spec:
     """The experiment with other values of its top-level keys; two victims per defense."""
     return {**copy.deepcopy(_SPEC), **changes}
+
+
+def majority_share() -> float:
+    """The accuracy of the best constant guess in the tiny experiment."""
+    return load(**_SPEC["data"]).private_holdout.majority_share
 
 
 def toml(spec: Spec) -> str:

@@ -1,4 +1,4 @@
-"""A client as deployed: its path, its copies and its accuracy."""
+"""A client as deployed: its path and its copies."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from sltoolkit.contracts.defense import Defense, NoDefense
 from sltoolkit.data.samples import Samples
 from sltoolkit.defenses import GaussianNoise
 from sltoolkit.streams import Stream
-from sltoolkit.training.deployed import Deployed, accuracy, evidence, settle
+from sltoolkit.training.deployed import Deployed, evidence, settle
 from sltoolkit.wire.reducers import HalfPrecision
 from sltoolkit.wire.turn import Turn
 
@@ -101,27 +101,6 @@ def test_a_replica_shares_nothing_and_holds_no_private_sample() -> None:
     assert len(member.samples) == 6
     assert member.client.get_parameter("weight").abs().sum() > 0
     assert member.hops[0].get_parameter("weight").abs().sum() > 0
-
-
-@pytest.mark.parametrize("batch", [1, 4, 512])
-def test_accuracy_is_the_share_of_hits_over_all_members(batch: int) -> None:
-    always_first = nn.Linear(3, 3)
-    nn.init.zeros_(always_first.weight)
-    always_first.bias.data = torch.tensor([1.0, 0.0, 0.0])
-
-    members = [deployed(), deployed()]
-
-    held = samples(torch.tensor([0, 0, 0, 1, 2, 1]))
-    assert accuracy(members, always_first, held, Stream(0), batch) == 0.5
-
-
-def test_with_a_tail_the_server_answers_in_between() -> None:
-    tail = nn.Linear(3, 3)
-    nn.init.zeros_(tail.weight)
-    tail.bias.data = torch.tensor([0.0, 0.0, 1.0])
-    member = replace(deployed(), tail=tail)
-
-    assert accuracy([member], nn.Identity(), samples(), Stream(0)) == pytest.approx(1 / 3)
 
 
 def test_a_defense_is_seen_to_act_and_none_is_not() -> None:

@@ -8,8 +8,9 @@ import pytest
 from sltoolkit import training
 
 ORDER = (
-    "tensor_file", "guarded", "joint_client", "deployed", "member", "averaging", "merging",
-    "mixing", "secret", "cast", "casting", "protocol", "run", "releases", "phases", "measured",
+    "tensor_file", "guarded", "joint_client", "deployed", "utility", "member", "averaging",
+    "merging", "mixing", "secret", "cast", "casting", "protocol", "run", "releases", "phases",
+    "measured",
     "recipe", "victim", "checkpoint",
 )  # fmt: skip
 FOLDER = Path(str(training.__file__)).parent

@@ -19,3 +19,5 @@ def test_a_victim_shows_what_crossed_the_wire(victim: sl.Victim) -> None:
     assert f"smashed {sent / 1e6:.1f} MB" in shown
     assert "4×8×8 per sample" in shown
     assert f"{victim.utility:.3f} on 18 held-out samples" in shown
+    assert "majority share</th><td>0.333<" in shown
+    assert f"balanced accuracy</th><td>{victim.balanced_accuracy:.3f}<" in shown
