@@ -128,7 +128,7 @@ def check_disjoint(data: Split) -> None:
 
 
 def _compact(samples: Samples) -> Tensor:
-    _, numbers = torch.unique(samples.groups, return_inverse=True)
+    numbers: Tensor = torch.unique(samples.groups, return_inverse=True)[1]
     return numbers
 
 

@@ -29,9 +29,8 @@ def test_the_documented_layout_is_taken_as_it_is(shape: tuple[int, ...]) -> None
     "shape", [(32, 32, 3), (28, 28, 1), (8, 8, 8), (9, 8, 2), (28, 28), (32, 64), (64, 32), (8, 9)]
 )
 def test_an_odd_shape_asks_for_the_layout(shape: tuple[int, ...]) -> None:
-    for x in (RNG.random((5, *shape)), torch.rand(5, *shape)):
-        with pytest.raises(DataError, match=f"mine: x has shape .*{shape[0]} channels.*layout="):
-            documented(x, "mine", layout=None)
+    with pytest.raises(DataError, match=f"mine: x has shape .*{shape[0]} channels.*layout="):
+        documented(RNG.random((5, *shape)), "mine", layout=None)
 
 
 LAYOUTS: list[tuple[Layout, tuple[int, ...], tuple[int, ...]]] = [
