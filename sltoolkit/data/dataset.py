@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sltoolkit.data.npz import Array, channels_first
+from sltoolkit.data.layout import Array, channels_first
 from sltoolkit.data.pool import Pool, from_arrays
 from sltoolkit.errors import DataError
 
@@ -61,7 +61,10 @@ def from_dataset(
         inputs.append(x)
         labels.append(y)
     x = channels_first(np.stack(inputs), name, fix="give tensors of shape (C, H, W), C 1, 3 or 4")
-    return from_arrays(x, np.array(labels), name=name, classes=classes, groups=groups)
+    return from_arrays(
+        x, np.array(labels), name=name, classes=classes, groups=groups,
+        layout="NCHW" if x.ndim == 4 else None,
+    )  # fmt: skip
 
 
 def _sample(sample: Any, where: str) -> tuple[Array, int]:

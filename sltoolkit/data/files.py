@@ -18,7 +18,8 @@ import numpy as np
 import pooch
 from PIL import Image
 
-from sltoolkit.data.npz import Array, class_names, joined, nchw, read_arrays
+from sltoolkit.data.layout import Array, nchw
+from sltoolkit.data.npz import class_names, joined, read_arrays
 from sltoolkit.data.pool import Pool, from_arrays
 from sltoolkit.errors import DataError
 

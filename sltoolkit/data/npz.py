@@ -3,20 +3,14 @@
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from sltoolkit.data.layout import Array, ImageLayout, channels_first, check_layout
 from sltoolkit.data.pool import Pool, from_arrays
-from sltoolkit.errors import DataError, SpecError
-
-Array = np.ndarray[Any, Any]
-Layout = Literal["NCHW", "NHWC"]
-
-CHANNELS = (1, 3, 4)
-"""Numbers of channels by which a layout is recognized: gray, RGB, RGBA."""
+from sltoolkit.errors import DataError
 
 KEYS: tuple[tuple[str, ...], ...] = (
     ("x", "y"),
@@ -28,11 +22,11 @@ KEYS: tuple[tuple[str, ...], ...] = (
 """Sets of array names, inputs and labels in turn; the first set that a file holds is read."""
 
 
-def npz(path: Path | str, *, layout: Layout | None = None) -> Pool:
+def npz(path: Path | str, *, layout: ImageLayout | None = None) -> Pool:
     """The data set in an `.npz` file.
 
     The arrays are named as in `KEYS`; a test part is appended to its training part. Inputs are
-    images of four dimensions, gray images (N, H, W) or features (N, d), uint8 or float in [0, 1].
+    images of four dimensions, gray images (N, H, W), uint8 or float in [0, 1], or features (N, d).
     An array `classes` gives the class names. The pool's name is the file's.
 
     Args:
@@ -45,15 +39,15 @@ def npz(path: Path | str, *, layout: Layout | None = None) -> Pool:
         DataError: if the file is missing or damaged, holds Python objects or other array names, its
             layout can't be told, or `from_arrays` refuses its arrays.
     """
-    if layout not in (None, *get_args(Layout)):
-        raise SpecError(f"layout is {layout!r}, expected 'NCHW', 'NHWC' or None")
+    check_layout(layout, ImageLayout)
     path = Path(path)
     arrays = read_arrays(path, KEYS, optional=("classes",))
     classes = class_names(arrays.pop("classes"), path) if "classes" in arrays else None
     parts = list(arrays.values())
     x, y = joined(parts[0::2], path), joined(parts[1::2], path)
     x = channels_first(x, str(path), layout=layout, fix="pass layout='NCHW' or layout='NHWC'")
-    return from_arrays(x, y, name=path.stem, classes=classes)
+    stated: ImageLayout | None = "NCHW" if x.ndim == 4 else None
+    return from_arrays(x, y, name=path.stem, classes=classes, layout=stated)
 
 
 def read_arrays(
@@ -99,48 +93,6 @@ def class_names(names: Array, path: Path) -> tuple[str, ...]:
     if names.ndim != 1:
         raise DataError(f"{path}: classes has shape {names.shape}, expected one name per class")
     return tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names.tolist())
-
-
-def channels_first(x: Array, where: str, *, layout: Layout | None = None, fix: str) -> Array:
-    """Images as (N, C, H, W), contiguous; features (N, d) as they are.
-
-    Args:
-        x: (N, C, H, W), (N, H, W, C), (N, H, W) or (N, d).
-        where: the source, for errors.
-        layout: the order of axes in images of four dimensions; by default told by the channels.
-        fix: what the user can do if the layout can't be told, for errors.
-
-    Raises:
-        DataError: if the layout can't be told, or there are other numbers of dimensions.
-    """
-    if x.ndim == 2:
-        return x
-    if x.ndim == 3:
-        return x[:, None]
-    if x.ndim != 4:
-        raise DataError(
-            f"{where}: inputs have shape {x.shape}, expected images (N, C, H, W), (N, H, W, C), "
-            "(N, H, W), or features (N, d)"
-        )
-    if layout is None:
-        first, last = x.shape[1] in CHANNELS, x.shape[3] in CHANNELS
-        if first == last:
-            which = "both" if first else "neither"
-            raise DataError(
-                f"{where}: inputs have shape {x.shape}, where {which} of the places for channels "
-                f"hold 1, 3 or 4, so their layout can't be told; {fix}"
-            )
-        layout = "NCHW" if first else "NHWC"
-    return x if layout == "NCHW" else nchw(x)
-
-
-def nchw(x: Array) -> Array:
-    """Images (N, H, W, C) as (N, C, H, W), contiguous.
-
-    The memory layout must not depend on the file, because convolutions choose their algorithm by
-    the layout, and different algorithms round differently.
-    """
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
 def joined(parts: Sequence[Array], path: Path) -> Array:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sltoolkit.data.dataset import MapStyle, from_dataset
 from sltoolkit.data.folders import folder
-from sltoolkit.data.npz import Array, npz
+from sltoolkit.data.layout import Array
+from sltoolkit.data.npz import npz
 from sltoolkit.data.overlap import copied_rows
 from sltoolkit.data.pool import PARTS, Pool, from_arrays
 from sltoolkit.data.samples import Samples, Split

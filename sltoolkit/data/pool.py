@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sltoolkit.data.layout import Layout, documented
 from sltoolkit.data.samples import Samples
 from sltoolkit.errors import DataError
 
@@ -41,21 +42,25 @@ def from_arrays(
     x: np.ndarray | Tensor, y: np.ndarray | Tensor, *, name: str = "arrays",
     classes: Sequence[str] | None = None, groups: np.ndarray | Tensor | None = None,
     ids: np.ndarray | Tensor | None = None, parts: np.ndarray | Tensor | None = None,
+    layout: Layout | None = None,
 ) -> Pool:  # fmt: skip
     """A pool from arrays in memory.
 
     Args:
         x: images (N, C, H, W) or signals (N, C, L), uint8 or float in [0, 1]; or features (N, d),
-            float.
+            uint8 or float, which are taken as they are: only pixels and signals are divided by 255.
         y: class indices, (N,) integers.
         name: the data set's name, in errors and rows.
         classes: class names; by default the numbers 0 to max(y).
         groups: (N,) integers; samples of one person, patient or photograph share one.
         ids: (N,) source ids; by default 0 to N-1.
         parts: as in `Pool`.
+        layout: the order of the axes of images and signals, if it is another one or the shape
+            leaves doubts: `NCHW`, `NHWC`, `NHW` (gray images) or `NCL` (signals).
 
     Raises:
-        DataError: if shapes don't fit, values are out of range or not numbers, or labels are wrong.
+        DataError: if shapes don't fit or suggest another layout, values are out of range or not
+            numbers, or labels are wrong.
     """
     pixels, labels = torch.as_tensor(x), torch.as_tensor(y)
     if pixels.ndim not in (2, 3, 4) or len(pixels) == 0:
@@ -68,7 +73,7 @@ def from_arrays(
             f"{name}: y has shape {tuple(labels.shape)}, expected ({len(pixels)},): one class "
             "index per sample"
         )
-    pixels = _scaled(pixels, name)
+    pixels = _scaled(documented(pixels, name, layout=layout), name)
     labels = _class_indices(labels, name, classes)
     count = int(labels.max()) + 1
     names = tuple(classes) if classes is not None else tuple(map(str, range(count)))
@@ -88,7 +93,7 @@ def from_arrays(
 
 def _scaled(x: Tensor, name: str) -> Tensor:
     if x.dtype == torch.uint8:
-        return x.float() / 255
+        return x.float() / 255 if x.ndim > 2 else x.float()
     if not x.is_floating_point():
         raise DataError(f"{name}: x has type {x.dtype}, expected uint8 or float")
     bad = int((~torch.isfinite(x)).sum())

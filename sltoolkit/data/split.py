@@ -174,8 +174,9 @@ def _check_sizes(
 
 
 def _absent(pool: Pool, absent: list[int], train: int) -> str:
-    names = ", ".join(pool.classes[c] for c in absent)
-    if not set(absent) & set(pool.samples.y.tolist()):
+    never = [c for c in absent if c not in set(pool.samples.y.tolist())]
+    names = ", ".join(pool.classes[c] for c in never or absent)
+    if never:
         return (
             f"{pool.name}: no sample at all is of class {names}, of {len(pool.classes)} classes: "
             "number the classes that occur from 0 on, without gaps"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sltoolkit.data.files import fetch, read_checked
-from sltoolkit.data.npz import Array
+from sltoolkit.data.layout import Array
 from sltoolkit.data.pool import Pool, from_arrays
 from sltoolkit.errors import DataError
 

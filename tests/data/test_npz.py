@@ -9,7 +9,8 @@ import pytest
 import torch
 from support.images import LABELS, NCHW, NHWC, PIXELS, RNG
 
-from sltoolkit.data.npz import Layout, npz
+from sltoolkit.data.layout import ImageLayout
+from sltoolkit.data.npz import npz
 from sltoolkit.errors import DataError, SpecError
 
 
@@ -70,7 +71,7 @@ def test_an_ambiguous_layout_is_asked_for(
 
     with pytest.raises(DataError, match=rf"mine\.npz.*{which} of the places.*layout='NCHW'"):
         npz(path)
-    expected: dict[Layout, np.ndarray] = {"NCHW": x, "NHWC": x.transpose(0, 3, 1, 2)}
+    expected: dict[ImageLayout, np.ndarray] = {"NCHW": x, "NHWC": x.transpose(0, 3, 1, 2)}
     for layout, images in expected.items():
         found = npz(path, layout=layout).samples.x
         assert found.equal(torch.from_numpy(images).float())

@@ -160,6 +160,14 @@ def test_a_class_without_training_samples_is_refused() -> None:
     assert any("no training sample of class 1" in m for m in messages)
 
 
+@pytest.mark.parametrize(("labels", "missing"), [((1, 2), "0"), ((3, 5), "0, 1, 2, 4")])
+def test_labels_that_leave_numbers_out_are_explained(labels: tuple[int, int], missing: str) -> None:
+    y = np.where(np.arange(60) % 2, *labels)
+    pool = from_arrays(np.random.default_rng(0).random((60, 3)), y)
+    with pytest.raises(DataError, match=f"no sample at all is of class {missing}, of .*from 0 on"):
+        split(pool, train=30, holdout=10, aux=10)
+
+
 def test_overlap_in_a_split_of_your_own_is_caught() -> None:
     s = noise_pool().samples
     shared = {"name": "own", "classes": ("a", "b", "c"), "private_train": s[:20]}
