@@ -49,8 +49,9 @@ def test_everybody_must_run_the_same_versions() -> None:
     assert plan != plan_of(recipe_of(spec(seeds=[8])))
 
 
-def test_a_seated_run_trains_the_victim_that_one_process_trains() -> None:
-    recipe = recipe_of(spec())
+@pytest.mark.parametrize("salt", ["", "pepper"])
+def test_a_seated_run_trains_the_victim_that_one_process_trains(salt: str) -> None:
+    recipe = recipe_of(spec(salt=salt))
     recipe["training"]["epochs"] = 2
 
     run, epochs = seated(recipe, device=torch.device("cpu"))
