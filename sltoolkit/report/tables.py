@@ -27,8 +27,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     `F_baseline`, `F_incomplete` (the gain is a lower bound) and `F_missing` (the attacks that
     failed, lack a seed, or were only run against other defenses of the setting);
     `reconstruction_psnr_db` of the same attack; `epsilon`, `delta` and `releases` composed over
-    the most releases that an attack received; `chance` if the rows state it, and `unusable`
-    (whether the upper end of the accuracy is at most `chance`).
+    the most releases that an attack received; `trained_only` (whether some attack learned far less
+    about records that the victim trained on than about others); `chance` if the rows state it, and
+    `unusable` (whether the upper end of the accuracy is at most `chance`).
 
     Attacker seeds are averaged within a victim seed. With one victim seed, intervals are NaN.
 
@@ -139,6 +140,7 @@ def _line(
         line |= _worst(cells, family, primaries[family], ran[family], seeds)
     upper = accuracy.value if math.isnan(accuracy.high) else accuracy.high
     chance = float(group["chance"].max())
+    line["trained_only"] = bool(group["trained_only"].eq(True).any())
     return line | _privacy(group) | {"chance": chance, "unusable": upper <= chance}
 
 
