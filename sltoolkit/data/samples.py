@@ -1,6 +1,7 @@
 """Samples with source ids, and the three disjoint parts of a data set."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -47,6 +48,13 @@ class Samples:
         if not len(self):
             raise DataError("the majority's share needs at least one sample, got none")
         return int(self.y.bincount().max()) / len(self)
+
+    @staticmethod
+    def joined(parts: Iterable["Samples"]) -> "Samples":
+        """The samples of all parts, one part after the other."""
+        columns = zip(*(vars(part).values() for part in parts), strict=True)
+        x, y, ids, groups = map(torch.cat, columns)
+        return Samples(x=x, y=y, ids=ids, groups=groups)
 
     def digest(self) -> str:
         """A hash of pixels, labels and ids: 16 hexadecimal digits."""

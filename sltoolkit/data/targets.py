@@ -1,6 +1,6 @@
 """The private records that an attack is asked about, and the hints that it may get."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, final
 
 import torch
@@ -24,7 +24,8 @@ class Targets:
 
     count: Annotated[int, Parameter("targets of reconstruction attacks", least=1)] = 64
     part: Annotated[
-        Literal["private_holdout", "private_train"], Parameter("which part these are from")
+        Literal["private_holdout", "private_train", "both"],
+        Parameter("which part these are from; half of them from either with `both`"),
     ] = "private_holdout"
     releases: Annotated[
         int,
@@ -52,6 +53,11 @@ class Targets:
             SpecError: saying what was expected and what was found.
         """
         check_parameters(self)
+        if self.part == "both" and self.count % (2 * self.batch):
+            raise SpecError(
+                f"targets.count {self.count} is no multiple of {2 * self.batch}: half of the "
+                "targets are from either part, in batches of targets.batch"
+            )
         if self.count % self.batch:
             raise SpecError(
                 f"targets.count {self.count} is no multiple of targets.batch {self.batch}: "
@@ -68,8 +74,14 @@ def image_targets(data: Split, held: Samples, targets: Targets) -> Samples:
         targets: how many, and from which part.
 
     Raises:
-        DataError: if the part is too small.
+        DataError: if a part is too small.
     """
+    if targets.part == "both":
+        half = targets.count // 2
+        return Samples.joined(
+            image_targets(data, held, replace(targets, count=half, part=part))
+            for part in ("private_train", "private_holdout")
+        )
     part = held if targets.part == "private_train" else data.private_holdout
     if targets.count > len(part):
         raise DataError(

@@ -13,6 +13,7 @@ from sltoolkit.metrics.intervals import (
     bootstrap_targets,
     envelope,
     paired_difference,
+    surely_below,
     t_interval,
     worst_case,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "primary",
     "psnr_db",
     "ssim",
+    "surely_below",
     "t_interval",
     "unbiased_distance_correlation",
     "worst_case",

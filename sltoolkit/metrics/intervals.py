@@ -13,6 +13,7 @@ from typing import final
 import numpy as np
 import torch
 from scipy.special import stdtrit
+from torch import Tensor
 
 from sltoolkit.errors import SpecError
 from sltoolkit.shapes import PerTarget
@@ -187,6 +188,28 @@ def envelope(per_target_by_attack: Mapping[str, PerTarget]) -> PerTarget:
     if len({len(values) for values in per_target_by_attack.values()}) != 1:
         raise SpecError("an envelope needs at least one attack, all on the same targets")
     return torch.stack(list(per_target_by_attack.values())).amax(0)
+
+
+def surely_below(first: Tensor, second: Tensor, confidence: float = 0.999) -> bool:
+    """Whether one group's mean is below another's beyond chance, by Welch's one-sided t test.
+
+    Args:
+        first: the group that may be below, (N,); at least two numbers.
+        second: the other group, (M,); a smaller group than two tells nothing.
+        confidence: the probability that equal groups aren't told apart.
+
+    Raises:
+        SpecError: a confidence outside (0, 1).
+    """
+    alpha = _alpha(confidence)
+    if min(len(first), len(second)) < 2:
+        return False
+    apart = float(second.double().mean() - first.double().mean())
+    spread, other = (float(g.double().var()) / len(g) for g in (first, second))
+    if spread + other == 0:
+        return apart > 0
+    freedom = (spread + other) ** 2 / (spread**2 / (len(first) - 1) + other**2 / (len(second) - 1))
+    return apart > float(stdtrit(freedom, 1 - alpha)) * math.sqrt(spread + other)
 
 
 def _alpha(confidence: float) -> float:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, final
 
+import torch
 from torch import Tensor
 
 from sltoolkit.adversary.rehearsal import rehearsed
@@ -14,7 +15,7 @@ from sltoolkit.contracts.attack import AnyAttack, Attack, Role
 from sltoolkit.contracts.grants import view_of
 from sltoolkit.contracts.knowledge import Release
 from sltoolkit.contracts.outcomes import AttributeGuess, Outcome, Reconstruction
-from sltoolkit.data.samples import Samples
+from sltoolkit.data.samples import Split
 from sltoolkit.data.targets import Targets
 from sltoolkit.errors import ThreatModelError
 from sltoolkit.referee.apart import attacker_stream
@@ -109,7 +110,7 @@ def judge(
     outcome, before = _outcome(victim, attack, view, seed=seed, isolated=isolated)
     seconds = time.perf_counter() - start
     queries = _queries(view)
-    truth = _truth(asked, attack, outcome, victim.data.private_holdout)
+    truth = _truth(asked, attack, outcome, victim.data)
     with nullcontext() if outcome.model is None else intact(name):  # which runs while it is scored
         scored = score(outcome, truth)
     baselines, retrieval_score = baselines_of(victim, attack, mount, targets, outcome, truth)
@@ -187,7 +188,7 @@ def _queries(view: Any) -> int:
     return release.queries if isinstance(release, Release) else 0
 
 
-def _truth(asked: Asked, attack: AnyAttack, outcome: Outcome, held_out: Samples) -> Truth:
+def _truth(asked: Asked, attack: AnyAttack, outcome: Outcome, data: Split) -> Truth:
     """The truth that an outcome of this type is compared with."""
     if isinstance(outcome, Reconstruction):
         about = asked.records
@@ -195,4 +196,7 @@ def _truth(asked: Asked, attack: AnyAttack, outcome: Outcome, held_out: Samples)
         about = attributed(attack, asked.labeled)
     else:
         about = asked.labeled
-    return Truth(x=about.x, y=about.y, ids=about.ids, batch=asked.targets.batch, held_out=held_out)
+    return Truth(
+        x=about.x, y=about.y, ids=about.ids, batch=asked.targets.batch,
+        trained=torch.isin(about.ids, data.private_train.ids), held_out=data.private_holdout,
+    )  # fmt: skip

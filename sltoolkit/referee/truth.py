@@ -22,6 +22,7 @@ class Truth:
         y: their labels, or the attribute that the attack guesses, (N,).
         ids: their ids, (N,).
         batch: how many consecutive targets were in the batch of one update, in unknown order.
+        trained: whether the victim trained on each of them, (N,) bool; None where nobody asks.
         held_out: samples that no party learned from, for judging stolen models; None if there are
             none.
     """
@@ -30,6 +31,7 @@ class Truth:
     y: Tensor
     ids: Tensor
     batch: int = 1
+    trained: Tensor | None = None
     held_out: Samples | None = None
 
 

@@ -63,7 +63,7 @@ class Result:
         parts = [
             f"{row.metric} {row.value:.3g} (prior alone {row.baseline:.3g})" for row in self.records
         ]
-        return f"{self._headline}: " + ", ".join(parts)
+        return f"{self._headline}: " + ", ".join(parts) + self._warning
 
     def _repr_html_(self) -> str:
         """The metrics and their baselines, as a notebook shows them."""
@@ -81,8 +81,19 @@ class Result:
         knows = ", ".join(self.verdict.knowledge)
         return (
             f"<b>{escape(self._headline)}</b>"
-            f"<br>{n} targets; the {escape(role)} knows {escape(knows)}"
+            f"<br>{n} targets; the {escape(role)} knows {escape(knows)}{escape(self._warning)}"
             + str(pd.DataFrame(shown).to_html(index=False, border=0))
+        )
+
+    @property
+    def _warning(self) -> str:
+        """What tells of a defense that protects only the records it was trained on."""
+        told = [row.metric for row in self.records if row.trained_only]
+        if not told:
+            return ""
+        return (
+            "; far less leaks about records that the victim trained on than about others "
+            f"({told[0]}), so the defense may protect only the former"
         )
 
     @property

@@ -53,7 +53,20 @@ def _about(lines: Sequence[Line], where: str) -> str:
     start = where if plain is None else f"{where}, undefended"
     clauses[1:] = [f"{c[0].upper()}{c[1:]}" if c[:3] in _WORDS else c for c in clauses[1:]]
     said = [f"{start}: {'. '.join(clauses)}.", "" if plain is None else _warning(plain)]
-    return " ".join(filter(None, [*said, _victims(lines), _seen(lines).strip()]))
+    return " ".join(
+        filter(None, [*said, _of_trained_only(lines), _victims(lines), _seen(lines).strip()])
+    )
+
+
+def _of_trained_only(lines: Sequence[Line]) -> str:
+    """A warning of defenses that seem to protect nothing but the records they were trained on."""
+    named = ", ".join(line["label"] for line in lines if line["trained_only"])
+    if not named:
+        return ""
+    return (
+        "Warning: far less leaks about records that the victim trained on than about others with "
+        f"{named}, which may protect only the former."
+    )
 
 
 def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:

@@ -31,7 +31,8 @@ def summary(rows: pd.DataFrame, accuracy_budget: float = ACCURACY_BUDGET) -> pd.
 
     Columns: the setting and the defense; `label`; `seeds`; those of `utility_columns` (accuracy
     beside the majority share, what the defense costs, whether it is `unusable`); `holdout_unseen`
-    (whether the accuracy is known to be on unseen data); per family of
+    (whether the accuracy is known to be on unseen data); `trained_only` (whether some attack
+    learned far less about records that the victim trained on than about others); per family of
     attacks `F` the worst case over attacks: `F_gain`, `_low`, `_high`, `F_metric` (the family's
     primary one), `F_attack`, that attack's mean `F_value` and `F_baseline`, `F_incomplete` (the
     gain is a lower bound), `F_missing` (the attacks that failed, lack a seed, or were only run
@@ -149,6 +150,7 @@ def _line(
         cells = group[group["family"] == family]
         line |= _worst(cells, family, primaries[family], ran[family], seeds)
         line |= drop_columns(group, plain, family, primaries[family])
+    line["trained_only"] = bool(group["trained_only"].eq(True).any())
     return line | _privacy(group)
 
 

@@ -5,12 +5,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.contracts.attack import AnyAttack, Attack, Listener
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.data.samples import Split
 from sltoolkit.data.targets import Targets
-from sltoolkit.metrics import METRICS, bootstrap_targets, gain
+from sltoolkit.metrics import METRICS, Metric, bootstrap_targets, gain, surely_below
 from sltoolkit.privacy import Guarantee
 from sltoolkit.referee.judge import Verdict
 from sltoolkit.rows.columns import Row
@@ -153,8 +156,25 @@ def _score_columns(metric: str, verdict: Verdict) -> Columns:
         "ci_low": low,
         "ci_high": high,
         "n": judged,
+        **_columns_by_kind(about, values.float(), verdict.truth.trained, priors[name]),
         "baseline": priors[name],
         "baseline_name": name,
         "gain": gain(about, value, priors[name]),
         "retrieval": verdict.retrieval_score.get(metric, math.nan),
+    }
+
+
+def _columns_by_kind(
+    metric: Metric, values: Tensor, trained: Tensor | None, prior: float
+) -> Columns:
+    """The columns about targets that the victim trained on and others, if there are both."""
+    if trained is None or trained.shape != values.shape or trained.all() or not trained.any():
+        return {}
+    leak = gain(metric, values, torch.tensor(prior))
+    own, others = leak[trained.cpu()], leak[~trained.cpu()]
+    far = float(own.mean()) < float(others.mean()) / 2
+    return {
+        "value_trained": float(values[trained.cpu()].mean()),
+        "value_unseen": float(values[~trained.cpu()].mean()),
+        "trained_only": float(others.mean()) > 0 and far and surely_below(own, others),
     }

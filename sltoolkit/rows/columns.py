@@ -185,6 +185,24 @@ class Row:
     ] = math.nan
     ci_high: Annotated[float, Column("upper end of that interval", "of the metric")] = math.nan
     n: Annotated[float, Column("targets that were scored")] = math.nan
+    value_trained: Annotated[
+        float,
+        Column(
+            "mean over the targets that the victim trained on, if there are others, too",
+            "of the metric",
+        ),
+    ] = math.nan
+    value_unseen: Annotated[
+        float, Column("mean over those others, which no party trained on", "of the metric")
+    ] = math.nan
+    trained_only: Annotated[
+        bool | None,
+        Column(
+            "whether far less leaks about targets that the victim trained on than about others "
+            "(less than half of the gain, at 99.9 % confidence), so that only the former seem to "
+            "be protected; empty without targets of both kinds"
+        ),
+    ] = None
     baseline: Annotated[float, Column("mean score of the best baseline", "of the metric")] = (
         math.nan
     )

@@ -92,10 +92,7 @@ def _checks_of_outcomes(attack: Attack[Any], victims: Sequence[Victim]) -> Check
         "undefended": lambda: trained(home(), defended=False),
         "noise": lambda: trained(home(), defended=True),
     }
-    checks: Checks = {
-        "well_formed": lambda: _mounted(home),
-        "awake": lambda: check_awake(attack, home()),
-    }
+    checks: Checks = {"well_formed": lambda: _mounted(home)}
     if victims:
         made = {f"victim{k}": partial(lambda v: v, victim) for k, victim in enumerate(victims)}
         checks = {
@@ -104,6 +101,8 @@ def _checks_of_outcomes(attack: Attack[Any], victims: Sequence[Victim]) -> Check
         }
     for name, make in made.items():
         checks |= {f"{check}-{name}": run for check, run in _checks_on(attack, make).items()}
+    if not victims:
+        checks["awake"] = lambda: check_awake(attack, home())
     return checks
 
 

@@ -53,3 +53,25 @@ def test_training_targets_are_of_what_the_client_held() -> None:
     held = data.private_train[torch.arange(10, 20)]
     found = image_targets(data, held, replace(TARGETS, part="private_train"))
     assert set(found.ids.tolist()) <= set(range(10, 20))
+
+
+@pytest.mark.parametrize(("count", "batch"), [(2, 1), (8, 2), (12, 3)])
+def test_targets_of_both_kinds_are_half_trained_and_half_held_out(count: int, batch: int) -> None:
+    data = split()
+    held = data.private_train[torch.arange(10, 20)]
+    both = replace(TARGETS, part="both", count=count, batch=batch)
+    found = image_targets(data, held, both)
+
+    seen, unseen = (
+        image_targets(data, held, replace(both, count=count // 2, part=part))
+        for part in ("private_train", "private_holdout")
+    )
+    assert found.ids.tolist() == [*seen.ids.tolist(), *unseen.ids.tolist()]
+    assert torch.equal(found.x, torch.cat([seen.x, unseen.x]))
+    assert set(seen.ids.tolist()) <= set(held.ids.tolist())
+
+
+@pytest.mark.parametrize(("count", "batch"), [(3, 1), (6, 2)])
+def test_two_kinds_of_targets_need_two_halves(count: int, batch: int) -> None:
+    with pytest.raises(SpecError, match=f"targets.count {count} is no multiple of {2 * batch}"):
+        Targets(part="both", count=count, batch=batch)

@@ -19,6 +19,7 @@ from sltoolkit.metrics import (
     bootstrap_targets,
     envelope,
     paired_difference,
+    surely_below,
     t_interval,
     worst_case,
 )
@@ -239,3 +240,23 @@ def test_what_cannot_be_an_interval_is_refused() -> None:
     for attacks in ({}, {"a": torch.zeros(2), "b": torch.zeros(3)}):
         with pytest.raises(SpecError, match="same targets"):
             envelope(attacks)
+
+
+def test_a_group_is_surely_below_another_as_scipy_says() -> None:
+    g = torch.Generator().manual_seed(0)
+    decided = set()
+    for n, m, apart in ((3, 9, 0.5), (20, 6, 1.5), (12, 12, 0.0), (12, 12, 3.0), (2, 2, 40.0)):
+        a, b = torch.randn(n, generator=g), 2 * torch.randn(m, generator=g) + apart
+        for confidence in (0.9, 0.999):
+            p = stats.ttest_ind(a.double(), b.double(), equal_var=False, alternative="less").pvalue
+            assert surely_below(a, b, confidence) == (p < 1 - confidence)
+            decided.add(surely_below(a, b, confidence))
+    assert decided == {True, False}
+
+
+def test_groups_without_spread_or_of_one_number() -> None:
+    low, high = torch.zeros(3), torch.ones(4)
+    assert surely_below(low, high)
+    assert not surely_below(high, low)
+    assert not surely_below(low, low)
+    assert not surely_below(low[:1], high)

@@ -161,3 +161,16 @@ def test_a_missing_attack_makes_no_leak_out_of_none(seeds: int) -> None:
     text = sentence(summary(fail(rows, "none", "whitebox", 0)))
     assert "undefended: no attack is shown to recover the inputs: decoder, the best, " in text
     assert "(a lower bound, without whitebox)" in text
+
+
+def test_sentence_warns_of_a_defense_that_protects_only_trained_records() -> None:
+    rows = make_rows()
+    assert "Warning: far less" not in sentence(summary(rows))
+    strong = rows["defense_params"].str.contains("2.0")
+    rows["trained_only"] = None
+    rows.loc[strong & (rows["victim_seed"] == 1), "trained_only"] = True
+    text = sentence(summary(rows))
+    assert (
+        "Warning: far less leaks about records that the victim trained on than about others with "
+        "gaussian_noise(std=2), which may protect only the former. From 3 victims each."
+    ) in text

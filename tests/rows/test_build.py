@@ -1,6 +1,7 @@
 """Rows from victims and verdicts: what identifies them, and what is left out."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from sltoolkit.rows.build import (
     victim_columns,
 )
 from sltoolkit.rows.columns import COLUMNS, Row
+from sltoolkit.testing.cheats.defenses import OnlyTrained
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +90,40 @@ def test_rows_of_an_attack_share_all_but_the_metric(victim: sl.Victim) -> None:
 def test_chosen_parameters_are_written_in_alphabetical_order() -> None:
     assert tuned_text({"steps": 30, "lr": 0.1}) == "lr=0.1,steps=30"
     assert tuned_text({}) == ""
+
+
+BOTH = sl.Targets(part="both", count=24, labels=12, hints=2)
+
+
+def _judged(defense: sl.Defense | None, targets: sl.Targets = BOTH) -> sl.Result:
+    victim = sl.train(network, split(), cut=CUT, defense=defense, training=QUICK, targets=targets)
+    return sl.attack(victim, sl.Regression())
+
+
+def test_a_defense_that_protects_only_trained_records_is_flagged() -> None:
+    found = _judged(OnlyTrained(std=8.0))
+    rows = {row.metric: row for row in found.records}
+
+    for metric in ("psnr_db", "mse"):
+        row, scores = rows[metric], found.verdict.scores[metric]
+        assert row.value_trained == pytest.approx(float(scores[:12].mean()))
+        assert row.value_unseen == pytest.approx(float(scores[12:].mean()))
+        assert row.target_set == "both"
+        assert row.trained_only
+    assert "far less leaks about records that the victim trained on" in repr(found)
+    assert "far less leaks about records" in found._repr_html_()
+
+
+@pytest.mark.parametrize("defense", [None, sl.GaussianNoise(std=0.5), sl.GaussianNoise(std=8.0)])
+def test_an_even_handed_victim_is_not_flagged(defense: sl.Defense | None) -> None:
+    found = _judged(defense)
+    assert [row.trained_only for row in found.records] == [False] * len(found.records)
+    assert "far less" not in repr(found)
+
+
+@pytest.mark.parametrize("part", ["private_train", "private_holdout"])
+def test_targets_of_one_kind_tell_nothing_of_the_other(part: Any) -> None:
+    found = _judged(OnlyTrained(std=8.0), replace(BOTH, part=part, count=12))
+    for row in found.records:
+        assert row.trained_only is None
+        assert row.value_trained != row.value_trained

@@ -31,6 +31,7 @@ VARIED: dict[str, Any] = {
     "protocol": {"name": "vanilla", "labels_at": "server", "clients": 2, "handover": "none"},
     "partition": {"name": "shards", "per_client": 2},
     "reducer": {"name": "half"},
+    "targets": {"count": 4, "labels": 32, "part": "both"},
     "defense": [{"name": "dp_activations"}],
     "attack": [{"name": "retrieval"}, {"name": "rogue", "how": "raise"}],
     "sweep": {"training.lr": [0.01]},

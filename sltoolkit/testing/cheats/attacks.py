@@ -64,7 +64,8 @@ def resized(values: Tensor, view: ReleaseView) -> Reconstruction:
     """Arbitrary numbers in the shape of images."""
     n, shape = view.smashed.shape[1], view.task.input_shape
     size = n * math.prod(shape)
-    flat = values.detach().flatten().repeat(size)[:size]
+    flat = values.detach().flatten()[:size]
+    flat = flat.repeat(math.ceil(size / len(flat)))[:size]
     return Reconstruction(images=flat.reshape(n, *shape).clone())
 
 
