@@ -43,7 +43,11 @@ _PROBES = 64
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WhiteBoxView:
-    """What the white box needs, and what it can use besides."""
+    """What the white box needs, and what it can use besides.
+
+    A decoder that it trains on aux and releases learns from the labels, too, if the seat sees those
+    of the targets.
+    """
 
     smashed: Tensor
     client_weights: nn.Module
@@ -51,6 +55,7 @@ class WhiteBoxView:
     aux: Aux | None
     release: Release | None
     mechanism: Callable[[Stream], Defense] | None
+    labels: Tensor | None = None
 
 
 @final
