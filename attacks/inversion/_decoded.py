@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from sltoolkit.attacks.inversion._observation import StandIn, WhiteBoxView
+from sltoolkit.attacks.inversion._observation import WhiteBoxView
 from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.attacks.inversion.decoder import Decoder
 from sltoolkit.contracts.defense import Task
@@ -12,30 +12,21 @@ from sltoolkit.errors import ThreatModelError
 from sltoolkit.metrics.losses import LOSSES, Loss, objectives
 from sltoolkit.streams import Stream
 
-DECODER = Decoder(budget=0)
-"""The decoder with its first setting: it is trained often, so it doesn't rehearse besides."""
-
 FEWEST_SAMPLES = 6
 """A rehearsal takes up to half of aux, and a decoder needs three samples."""
 
 
-def decodable(view: WhiteBoxView) -> bool:
-    """Whether a decoder can be trained in this view, and also in a rehearsal on it.
-
-    Behind a network that stands in for the client it can't: queries are answered by further
-    stand-ins. A decoder that learned from their answers would look better in a rehearsal, where
-    they play the client, than it is on the targets.
-    """
+def decodable(view: WhiteBoxView, decoder: Decoder) -> bool:
+    """Whether the decoder can be trained in this view, and also in a rehearsal on it."""
     return (
         view.aux is not None
         and view.release is not None
         and len(view.aux.x) >= FEWEST_SAMPLES
-        and not isinstance(view.client_weights, StandIn)
-        and DECODER.refuses(view.task) is None
+        and decoder.refuses(view.task) is None
     )
 
 
-def answers(view: WhiteBoxView) -> Callable[[Stream], Tensor]:
+def answers(view: WhiteBoxView, decoder: Decoder) -> Callable[[Stream], Tensor]:
     """From a stream to a decoder's answers to what was heard, (N, ...).
 
     Each stream trains one decoder, when it first asks; streams of the same seed and path share it.
@@ -44,13 +35,13 @@ def answers(view: WhiteBoxView) -> Callable[[Stream], Tensor]:
 
     def answer(rng: Stream) -> Tensor:
         if rng.seed not in known:
-            known[rng.seed] = decoded(view, rng)
+            known[rng.seed] = decoded(view, decoder, rng)
         return known[rng.seed]
 
     return answer
 
 
-def decoded(view: WhiteBoxView, rng: Stream) -> Tensor:
+def decoded(view: WhiteBoxView, decoder: Decoder, rng: Stream) -> Tensor:
     """What the decoder attack reconstructs from the same view, (N, ...).
 
     Raises:
@@ -65,7 +56,7 @@ def decoded(view: WhiteBoxView, rng: Stream) -> Tensor:
     seen = LabeledQueryView(
         smashed=view.smashed, release=view.release, aux=view.aux, task=view.task, labels=view.labels
     )
-    return DECODER.run(seen, rng=rng).images
+    return decoder.run(seen, rng=rng).images
 
 
 def distance(task: Task) -> Loss:

@@ -47,7 +47,7 @@ from torch import Tensor
 from sltoolkit.adversary.descended import Descended
 from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Chunk, Descent, Window
 from sltoolkit.adversary.total_variation import has_neighbors, total_variation
-from sltoolkit.attacks.inversion._decoded import DECODER, answers, decodable, distance
+from sltoolkit.attacks.inversion._decoded import answers, decodable, distance
 from sltoolkit.attacks.inversion._observation import (
     Observation,
     OpenForward,
@@ -55,6 +55,7 @@ from sltoolkit.attacks.inversion._observation import (
     forwards,
     suitable_kernels,
 )
+from sltoolkit.attacks.inversion.decoder import Decoder
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
@@ -139,6 +140,10 @@ class WhiteBox(Attack[WhiteBoxView]):
             least=0, most=1, grid=PULLS,
         ),
     ] = None  # fmt: skip
+    decoder_steps: Annotated[
+        int | None,
+        Parameter("the most steps of the decoder's training; None: the decoder's own", least=1),
+    ] = None
     box: Annotated[
         bool, Parameter("whether inputs are kept in [0, 1]; feature vectors never are")
     ] = True
@@ -158,8 +163,8 @@ class WhiteBox(Attack[WhiteBoxView]):
 
     @classmethod
     def smoke(cls) -> Self:
-        """Three steps."""
-        return cls(steps=3)
+        """Three steps, and two of the decoder."""
+        return cls(steps=3, decoder_steps=2)
 
     def __post_init__(self) -> None:
         """Refuse senseless parameters; without a decoder there is no pull.
@@ -177,9 +182,18 @@ class WhiteBox(Attack[WhiteBoxView]):
             )
         object.__setattr__(self, "pull", 0.0)
 
+    def without_decoder(self) -> Self:
+        """The attack with a start at the mean, if its start is open.
+
+        For attacks whose queries are answered by other networks than the targets' client. In their
+        rehearsals these networks play the client. A decoder that learned from the same networks
+        would look far better there than it is on the targets.
+        """
+        return self if self.start is not None or self.pull else replace(self, start="mean")
+
     def refuses(self, task: Task) -> str | None:
         """Refuse what a decoder refuses, if it must start from one."""
-        return DECODER.refuses(task) if self.start == "decoder" else None
+        return self._decoder().refuses(task) if self.start == "decoder" else None
 
     def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
         """Descend on all targets of the view.
@@ -198,7 +212,7 @@ class WhiteBox(Attack[WhiteBoxView]):
         Args:
             view: what the attack holds.
         """
-        answer = answers(view)
+        answer = answers(view, self._decoder())
         return lambda setting, rng: setting._run(view, answer, rng)
 
     def _run(
@@ -270,7 +284,11 @@ class WhiteBox(Attack[WhiteBoxView]):
             return (self.start,)
         if self.pull:
             return ("decoder",)
-        return ("mean", "decoder") if decodable(view) else ("mean",)
+        return ("mean", "decoder") if decodable(view, self._decoder()) else ("mean",)
+
+    def _decoder(self) -> Decoder:
+        """The decoder with its first setting: it is trained often, and doesn't rehearse besides."""
+        return Decoder(steps=self.decoder_steps, budget=0)
 
     def _settled(self, x: Tensor, task: Task) -> Tensor:
         """Inputs (N, ...) in their range, if that is known and to be kept."""
