@@ -102,12 +102,12 @@ def test_images_are_compared_by_ssim_which_they_are_judged_by() -> None:
     x = digits(40).repeat_interleave(2, 2).repeat_interleave(2, 3)
     stage = staged(whitebox_view(nn.Identity(), x[:4], aux=x[4:]), Stream(0))
     assert stage is not None
-    noise = 0.1 * torch.randn(1, *x.shape[1:], generator=seeded(3))
+    noise = 0.2 * torch.randn(1, *x.shape[1:], generator=seeded(3))
     grainy, pale = _Added(pattern=noise, contrast=1.0), _Added(pattern=0 * noise, contrast=0.6)
     seen, truth = stage
     errors = [error(a.run(seen, rng=Stream(1)).images, truth) for a in (grainy, pale)]
-    assert errors[0] < errors[1]
-    assert rehearse([grainy, pale], *stage, rng=Stream(1)) is pale
+    assert errors[1] < errors[0]
+    assert rehearse([pale, grainy], *stage, rng=Stream(1)) is grainy
 
 
 @final
@@ -161,7 +161,7 @@ def test_what_is_given_is_not_chosen() -> None:
     view = whitebox_view(conv_client(), digits(1))
     assert not FIXED.rehearses
     assert FIXED.candidates(view) == [FIXED] == FIXED.refinements(FIXED, view)
-    for name in OPEN:
+    for name in OPEN - {"pull"}:  # from the mean there is none
         none: dict[str, Any] = {name: None}
         left = replace(FIXED, **none)
         assert left.rehearses

@@ -17,7 +17,7 @@ from support.white_box_views import (
     seeded,
     whitebox_view,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 import sltoolkit as sl
 from sltoolkit.adversary.rehearsal import rehearsed
@@ -26,7 +26,7 @@ from sltoolkit.attacks.inversion._decoded import distance
 from sltoolkit.attacks.inversion._observation import WhiteBoxView
 from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.attacks.inversion.decoder import Decoder
-from sltoolkit.attacks.inversion.whitebox import PULLS, WhiteBox
+from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError, ThreatModelError
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.golden
 OWN = digits(100)[40:]
 SHORT = WhiteBox(
     start="decoder", pull=0.5, tv_weight=1e-2, tv_beta=1, forward="client", lr=0.1, steps=20,
-    decoder_steps=30,
+    decoder_steps=8,
 )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ class Linear:
         view = replace(whitebox_view(client, self.x), smashed=self.z[None])
         attack = WhiteBox(
             start="decoder", pull=weight / (1 + weight), optimizer="sgd", schedule="constant",
-            lr=1 / (2 / 6 + 2 * weight / 16), steps=40, window=0,
+            lr=1 / (2 / 6 + 2 * weight / 16), steps=4, window=0,
         )  # fmt: skip
         with answering(answers):
             return images(attack, view)
@@ -145,7 +145,7 @@ def test_the_answer_is_the_decoder_attacks_bit_for_bit(labels: Tensor | None) ->
     view = replace(whitebox_view(conv_client(), digits(4), aux=OWN, repeats=2), labels=labels)
     assert view.aux is not None
     assert view.release is not None
-    alone = Decoder(steps=30, budget=0).run(
+    alone = Decoder(steps=8, budget=0).run(
         LabeledQueryView(
             smashed=view.smashed, release=view.release, aux=view.aux, task=view.task, labels=labels
         ),
@@ -167,17 +167,17 @@ def test_a_rehearsal_trains_one_decoder_for_all_and_finds_what_each_finds_alone(
 ) -> None:
     trained = counted(monkeypatch)
     view = whitebox_view(conv_client(), digits(4), aux=OWN)
-    settings = [replace(SHORT, pull=pull) for pull in PULLS]
+    settings = [replace(SHORT, pull=pull) for pull in (0.0, 0.1, 1.0)]
     run = SHORT.settings_on(view)
     together = [run(setting, Stream(3)).images for setting in settings]
     assert len(trained) == 1
     alone = [setting.run(view, rng=Stream(3)).images for setting in settings]
     assert all(map(torch.equal, together, alone))
     trained.clear()
-    outcome = rehearsed(replace(SHORT, pull=None, steps=None, lr=None), view, rng=Stream(0))
-    assert set(outcome.tuned) == {"pull", "steps", "lr"}
+    outcome = rehearsed(replace(SHORT, pull=None, lr=None), view, rng=Stream(0))
+    assert set(outcome.tuned) == {"pull", "lr"}
     assert len(trained) == 2  # on own samples, and on the targets
-    assert all(decoder.steps == 30 for decoder in trained)
+    assert all(decoder.steps == 8 for decoder in trained)
 
 
 def test_another_stream_trains_another_decoder() -> None:
@@ -236,20 +236,18 @@ def test_without_a_decoder_leaves_what_is_given() -> None:
 
 def test_the_rehearsal_trusts_the_better_of_the_two() -> None:
     """A bad decoder of a client that hides nothing, and a good one behind much noise."""
-    own = torch.randn(40, 12, generator=seeded(8)).double()
-    targets = torch.randn(8, 12, generator=seeded(9)).double()
+    own, targets = torch.randn(48, 12, generator=seeded(8)).split([40, 8])
+    client = linear_client(orthogonal(12, 12, 7)).float()
 
     def chosen(std: float) -> float:
         noise = seeded(0)
 
         def release(x: Tensor) -> Tensor:
-            z = linear_client(orthogonal(12, 12, 7))(x)
-            sent: Tensor = z + std * torch.randn(z.shape, generator=noise).double()
-            return sent
+            z: Tensor = client(x)
+            return z + std * torch.randn(z.shape, generator=noise)
 
-        view = whitebox_view(nn.Identity(), targets, aux=own, release=release)
-        view = replace(view, client_weights=linear_client(orthogonal(12, 12, 7)))
-        attack = WhiteBox(start="decoder", steps=60, lr=0.1, decoder_steps=200)
+        view = whitebox_view(client, targets, aux=own, release=release)
+        attack = WhiteBox(start="decoder", steps=60, lr=0.1, decoder_steps=100)
         return float(rehearsed(attack, view, rng=Stream(0)).tuned["pull"])
 
     assert chosen(0.0) < 0.1
