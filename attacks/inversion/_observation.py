@@ -7,6 +7,7 @@ zero (by a ReLU) stays in the loss.
 """
 
 import copy
+from abc import ABC
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,10 +41,9 @@ Network = Callable[[Tensor], Tensor]
 _PROBES = 64
 
 
-@final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WhiteBoxView:
-    """What the white box needs, and what it can use besides."""
+class KnownClient(ABC):
+    """What attacks on a known client need, and what they can use besides."""
 
     smashed: Tensor
     client_weights: nn.Module
@@ -51,6 +51,20 @@ class WhiteBoxView:
     aux: Aux | None
     release: Release | None
     mechanism: Callable[[Stream], Defense] | None
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UnlabeledView(KnownClient):
+    """The view of an attack that has no use for labels."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WhiteBoxView(KnownClient):
+    """The white box's view: its decoder uses the targets' labels if the seat sees them."""
+
+    labels: Tensor | None = None
 
 
 @final
@@ -90,7 +104,7 @@ class Observation:
     weights: Tensor
 
     @classmethod
-    def of(cls, view: WhiteBoxView, forward: Forward | None, *, rng: Stream) -> Self:
+    def of(cls, view: KnownClient, forward: Forward | None, *, rng: Stream) -> Self:
         """The observation in a white box's view.
 
         Args:
@@ -119,7 +133,7 @@ class Observation:
         return squared_error(self.network(guess.clone()), self.z[rows], self.weights[rows])
 
 
-def forwards(given: Forward | None, view: WhiteBoxView) -> tuple[Forward, ...]:
+def forwards(given: Forward | None, view: KnownClient) -> tuple[Forward, ...]:
     """The values of `forward` to compare: the given one, or both if the mechanism is known."""
     if given is not None or view.mechanism is None:
         return (given or "client",)

@@ -54,6 +54,7 @@ class ColludingView:
     aux: Aux | None
     release: Release | None
     mechanism: Callable[[Stream], Defense] | None
+    labels: Tensor | None
 
 
 @final
@@ -89,14 +90,16 @@ class Colluding(Attack[ColludingView]):
         Raises:
             ThreatModelError: if `inversion.forward` asks for a mechanism that is not granted.
         """
-        release = view.release
+        release, inversion = view.release, self.inversion
         if release is None and view.peer_samples is not None:
+            inversion = inversion.without_decoder()
             release = released(view.peer_weights.eval(), view.mechanism, rng.child("peer"))
         seen = WhiteBoxView(
             smashed=view.smashed, client_weights=_held(view), task=view.task,
             aux=_pooled(view.aux, view.peer_samples), release=release, mechanism=view.mechanism,
+            labels=view.labels,
         )  # fmt: skip
-        inversion = tuned(self.inversion, seen, rng=rng.child("rehearsal"))
+        inversion = tuned(inversion, seen, rng=rng.child("rehearsal"))
         found = inversion.run(seen, rng=rng)
         return replace(found, tuned=chosen(self, replace(self, inversion=inversion)))
 

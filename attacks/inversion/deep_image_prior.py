@@ -39,9 +39,10 @@ from sltoolkit.adversary.descended import Descended
 from sltoolkit.adversary.descent import Chunk, Descent, Window, constant
 from sltoolkit.adversary.total_variation import total_variation
 from sltoolkit.attacks.inversion._observation import (
+    KnownClient,
     Observation,
     OpenForward,
-    WhiteBoxView,
+    UnlabeledView,
     forwards,
     suitable_kernels,
 )
@@ -64,7 +65,7 @@ _SMALLEST = 8
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class DeepImagePrior(Attack[WhiteBoxView]):
+class DeepImagePrior(Attack[KnownClient]):
     """Reconstruct images by fitting a network per image to what was heard.
 
     Parameters that are None are chosen by rehearsal. Without aux and release there is no rehearsal;
@@ -73,7 +74,7 @@ class DeepImagePrior(Attack[WhiteBoxView]):
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper", "colluding")
     family: ClassVar[Family] = "reconstruction"
-    view: ClassVar[type] = WhiteBoxView
+    view: ClassVar[type] = UnlabeledView
     citation: ClassVar[str] = "Ulyanov, Vedaldi, Lempitsky 2018, Deep image prior (CVPR)"
 
     steps: Annotated[int, Parameter("maximum number of steps", least=1)] = 2000
@@ -98,13 +99,13 @@ class DeepImagePrior(Attack[WhiteBoxView]):
             return f"a U-Net draws images of at least 8x8 pixels, not {task.input_shape}"
         return None
 
-    def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
+    def candidates(self, view: KnownClient) -> Sequence[Self]:
         """Every combination of a forward model and a TV weight."""
         models = forwards(self.forward, view)
         weights = TV_WEIGHTS if self.tv_weight is None else (self.tv_weight,)
         return [replace(self, forward=f, tv_weight=w) for f, w in product(models, weights)]
 
-    def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
+    def run(self, view: KnownClient, *, rng: Stream) -> Reconstruction:
         """Fit a network to every target of the view.
 
         The diagnostics are means over targets: the final `feature_loss` and the `steps` made.

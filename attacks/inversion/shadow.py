@@ -16,6 +16,7 @@ through a network that is not quite the client, so its rehearsal must do so, too
 from other random weights, play the client, with the defense if its public parameters (mechanism)
 are known. (If the first shadow's own answers were inverted, hardly any smoothing would seem best.)
 How much two shadows differ is luck, so three shadows play the client, each for every third sample.
+The white box doesn't start from a decoder unless it is asked to (`WhiteBox.without_decoder`).
 
 Departures from the paper (text P, published code C):
 1. As in C, the shadow learns by Adam with AMSGrad and epsilon 1e-3, at a rate that is halved nine
@@ -127,8 +128,8 @@ class Shadow(Attack[ShadowView]):
         )
         with part(0.3):
             shadow, accuracy = self._train(view, own, check, rng.child("shadow"))
-        release = None
-        if self.rehearses:
+        release, inversion = None, self.inversion.without_decoder()
+        if inversion.rehearses:
             with part(0.4):
                 streams = [rng.child(f"rival{number}") for number in range(RIVALS)]
                 rivals = [self._train(view, own, check, stream)[0] for stream in streams]
@@ -138,7 +139,7 @@ class Shadow(Attack[ShadowView]):
             release=release, mechanism=view.mechanism,
         )  # fmt: skip
         stream = rng.child("inversion")
-        inversion = tuned(self.inversion, seen, rng=stream.child("rehearsal"))
+        inversion = tuned(inversion, seen, rng=stream.child("rehearsal"))
         found = inversion.run(seen, rng=stream)
         return replace(
             found,

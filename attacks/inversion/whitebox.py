@@ -11,6 +11,14 @@ with f the client and TV the total variation with exponent beta (`total_variatio
 descend at once, each on its own, until its loss stands still or the steps are spent (`descent`).
 Feature vectors have no neighbors and no TV.
 
+Behind dense layers much of an image leaves no trace in its smashed data, and a decoder d, which has
+learned what images look like, beats such a descent. An attacker with own samples and queries can
+train one (`decoder`), and then has both: it starts at d(z) and adds a pull towards it,
+    ... + pull / (1 - pull) * L(x, d(z)),
+where L is the loss that the decoder is trained with, MSE + (1 - SSIM) for images. A pull of 0 only
+starts there, and a pull of 1 is the decoder's answer itself. The rehearsal compares both starts and
+a range of pulls.
+
 Adaptive: releases are averaged, and withheld channels are left out of the loss (`_observation`). If
 the defense's public parameters (mechanism) are known, the rehearsal also tries the defended client
 as f, computed as the mean of a few draws.
@@ -28,9 +36,9 @@ Departures from the paper (text P, published code C; they differ from each other
 4. TV, rate and steps are chosen by rehearsal on the attacker's own samples. P and C state them per
    cut. Its TV weights are 1/s^2 times as large here.
 5. A target stops when its loss hasn't fallen by a thousandth within `window` steps (0: never).
+6. Neither has the start at a decoder's answer and the pull (`start="mean"` is without).
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,6 +50,7 @@ from torch import Tensor
 from sltoolkit.adversary.descended import Descended
 from sltoolkit.adversary.descent import OPTIMIZERS, RATES, Chunk, Descent, Window
 from sltoolkit.adversary.total_variation import has_neighbors, total_variation
+from sltoolkit.attacks.inversion._decoded import answers, decodable, distance
 from sltoolkit.attacks.inversion._observation import (
     Observation,
     OpenForward,
@@ -49,10 +58,18 @@ from sltoolkit.attacks.inversion._observation import (
     forwards,
     suitable_kernels,
 )
+from sltoolkit.attacks.inversion.decoder import Decoder
 from sltoolkit.contracts.attack import Attack, Family, Role
+from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.errors import SpecError
 from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
+
+Start = Literal["mean", "gray", "zero", "decoder"]
+
+Prior = Callable[[Tensor, Tensor], Tensor]
+"""What the loss adds to feature errors: from inputs (M, ...) and the targets' rows (M,) to (M,)."""
 
 SMOOTHNESS = (
     (1, 1e-2), (1, 0.0), (1, 1e-3), (1, 1e-1), (1, 1.0), (1, 3.0), (1, 10.0),
@@ -65,6 +82,13 @@ The weights span orders of magnitude because feature errors do. With exponent 2,
 noise: when 1.0 was the largest, noise of std 2 looked like a perfect defense (SSIM 0.04 on
 photographs, where 10.0 gives 0.37).
 """
+
+BESIDE_PULL = ((1, 1e-2), (1, 0.0), (1, 1e-1))
+"""The TV terms that a rehearsal combines with every pull below 1; it takes most of their part.
+"""
+
+PULLS = (1e-2, 1e-3, 1e-1, 0.5, 0.9, 0.0, 1.0)
+"""The pulls that a rehearsal compares, from nothing to everything; the first is the default."""
 
 SCHEDULES = ((0.2, 300), (0.05, 1000), (0.01, 5000))
 """Initial rates and steps: a rehearsal tries the next while slower is better; C has 5,000, too."""
@@ -111,9 +135,25 @@ class WhiteBox(Attack[WhiteBoxView]):
         Parameter("the step size falls to zero along a `cosine`, or is `constant`"),
     ] = "cosine"
     start: Annotated[
-        Literal["mean", "gray", "zero"],
-        Parameter("start at the `mean` of aux (1/2 without aux), at 1/2 (`gray`), or at `zero`"),
-    ] = "mean"
+        Start | None,
+        Parameter(
+            "start at the `mean` of aux (1/2 without aux), at 1/2 (`gray`), at `zero`, or at the "
+            "answers of a `decoder` trained on aux",
+            grid=("mean", "decoder"),
+        ),
+    ] = None
+    pull: Annotated[
+        float | None,
+        Parameter(
+            "pull towards the decoder's answers, as a share: its weight is pull / (1 - pull), and "
+            "1 means these answers themselves",
+            least=0, most=1, grid=PULLS,
+        ),
+    ] = None  # fmt: skip
+    decoder_steps: Annotated[
+        int | None,
+        Parameter("the most steps of the decoder's training; None: the decoder's own", least=1),
+    ] = None
     box: Annotated[
         bool, Parameter("whether inputs are kept in [0, 1]; feature vectors never are")
     ] = True
@@ -133,8 +173,37 @@ class WhiteBox(Attack[WhiteBoxView]):
 
     @classmethod
     def smoke(cls) -> Self:
-        """Three steps."""
-        return cls(steps=3)
+        """Three steps, and two of the decoder."""
+        return cls(steps=3, decoder_steps=2)
+
+    def __post_init__(self) -> None:
+        """Refuse senseless parameters; without a decoder there is no pull.
+
+        Raises:
+            SpecError: saying what was expected and what was found.
+        """
+        super().__post_init__()
+        if self.start in (None, "decoder"):
+            return
+        if self.pull:
+            raise SpecError(
+                f"{type(self).__name__}: pull={self.pull} pulls towards a decoder's answers, and "
+                f"start={self.start!r} has none; use start='decoder' or pull=0"
+            )
+        object.__setattr__(self, "pull", 0.0)
+
+    def without_decoder(self) -> Self:
+        """The attack with a start at the mean, if its start is open.
+
+        For attacks whose queries are answered by other networks than the targets' client. In their
+        rehearsals these networks play the client. A decoder that learned from the same networks
+        would look far better there than it is on the targets.
+        """
+        return self if self.start is not None or self.pull else replace(self, start="mean")
+
+    def refuses(self, task: Task) -> str | None:
+        """Refuse what a decoder refuses, if it must start from one."""
+        return self._decoder().refuses(task) if self.start == "decoder" else None
 
     def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
         """Descend on all targets of the view.
@@ -142,24 +211,47 @@ class WhiteBox(Attack[WhiteBoxView]):
         The diagnostics are means over targets: the final `feature_loss` and the `steps` made.
 
         Raises:
-            ThreatModelError: if `forward` asks for a mechanism that is not granted.
+            ThreatModelError: if `forward` asks for a mechanism that is not granted, or `start` for
+                a decoder without aux and release.
         """
+        return self.settings_on(view)(self, rng)
+
+    def settings_on(self, view: WhiteBoxView) -> Callable[[Self, Stream], Reconstruction]:
+        """From a setting and a stream to the outcome; settings share the decoder that is trained.
+
+        Args:
+            view: what the attack holds.
+        """
+        answer = answers(view, self._decoder())
+        return lambda setting, rng: setting._run(view, answer, rng)
+
+    def _run(
+        self, view: WhiteBoxView, answer: Callable[[Stream], Tensor], rng: Stream
+    ) -> Reconstruction:
         fixed = self.candidates(view)[0]
         heard = Observation.of(view, fixed.forward, rng=rng)
+        toward = answer(rng.fresh("decoder")) if fixed.start == "decoder" else None
         with rng.child("descent").scope(), suitable_kernels(heard.client):
-            found = fixed._descend(heard, view)
+            if toward is not None and fixed.pull == 1:
+                return _unmoved(toward, heard)
+            toward = None if toward is None else fixed._settled(toward, view.task).to(heard.z.dtype)
+            prior = fixed._prior(view.task, toward)
+            found = fixed._descend(heard, view, prior, toward)
             images = found.leaves[0]
-            smooth = fixed._weight(images) * _variation(images, fixed.tv_beta)
-        return found.reconstruction(images, smooth=smooth)
+            everybody = torch.arange(len(images), device=images.device)
+        return found.reconstruction(images, smooth=prior(images, everybody))
 
     def candidates(self, view: WhiteBoxView) -> Sequence[Self]:
-        """Every combination of a forward model and a TV term, with the first rate and steps."""
-        terms = self._smoothness() if has_neighbors(view.task.input_shape) else [(1, 0.0)]
+        """Every forward model with every start, pull and TV, and the first rate and steps."""
         lr, steps = self._schedules()[0]
         return [
-            replace(self, tv_weight=weight, tv_beta=beta, forward=forward, lr=lr, steps=steps)
-            for forward, (beta, weight) in itertools.product(forwards(self.forward, view), terms)
-        ]
+            replace(
+                self, start=start, pull=pull, tv_weight=weight, tv_beta=beta, forward=forward,
+                lr=lr, steps=steps,
+            )
+            for forward in forwards(self.forward, view)
+            for start, pull, (beta, weight) in self._priors(view)
+        ]  # fmt: skip
 
     def refinements(self, best: Self, view: WhiteBoxView) -> Sequence[Self]:
         """The best candidate with ever slower descents."""
@@ -188,26 +280,65 @@ class WhiteBox(Attack[WhiteBoxView]):
         make = OPTIMIZERS[self.optimizer]
         return partial(make, eps=self.epsilon) if self.optimizer == "amsgrad" else make
 
-    def _start(self, view: WhiteBoxView) -> Tensor:
-        """The common starting point, of the input's shape."""
+    def _priors(self, view: WhiteBoxView) -> list[tuple[Start, float, tuple[int, float]]]:
+        """The starts, pulls and TV terms that agree with the given parameters."""
+        smooth = self._smoothness() if has_neighbors(view.task.input_shape) else [(1, 0.0)]
+        beside = [term for term in BESIDE_PULL if term in smooth] or smooth
+        pulls = PULLS if self.pull is None else (self.pull,)
+        found: list[tuple[Start, float, tuple[int, float]]] = []
+        for start in self._starts(view):
+            if start == "decoder":
+                found += [(start, pull, term) for pull in pulls for term in _kept(beside, pull)]
+            else:
+                found += [(start, 0.0, term) for term in smooth]
+        return found
+
+    def _starts(self, view: WhiteBoxView) -> tuple[Start, ...]:
+        """The starts that agree with the given parameters."""
+        if self.start is not None:
+            return (self.start,)
+        if self.pull:
+            return ("decoder",)
+        return ("mean", "decoder") if decodable(view, self._decoder()) else ("mean",)
+
+    def _decoder(self) -> Decoder:
+        """The decoder with its first setting: it is trained often, and doesn't rehearse besides."""
+        return Decoder(steps=self.decoder_steps, budget=0)
+
+    def _settled(self, x: Tensor, task: Task) -> Tensor:
+        """Inputs (N, ...) in their range, if that is known and to be kept."""
+        return x.clamp(0, 1) if self.box and task.bounded else x
+
+    def _common_start(self, view: WhiteBoxView) -> Tensor:
+        """The starting point of all targets, of the input's shape, if no decoder gives one."""
         if self.start == "mean" and view.aux is not None:
             return view.aux.x.mean(0)
         gray = 0.5 if self.start != "zero" and view.task.bounded else 0.0
         return view.smashed.new_full(view.task.input_shape, gray)
 
-    def _weight(self, x: Tensor) -> float:
-        """The weight of the total variation; 0 if inputs (N, ...) have none."""
-        return (self.tv_weight or 0.0) if has_neighbors(x.shape[1:]) else 0.0
+    def _prior(self, task: Task, toward: Tensor | None) -> Prior:
+        """TV and the pull, as far as they have weights."""
+        smoothing = (self.tv_weight or 0.0) if has_neighbors(task.input_shape) else 0.0
+        pull = 0.0 if toward is None or self.pull is None else self.pull / (1 - self.pull)
 
-    def _descend(self, heard: Observation, view: WhiteBoxView) -> Descended:
-        """Descend on inputs (N, ...) whose smashed data approach z, all from one start."""
-        start = self._start(view)
-        smoothing = self._weight(start[None])
+        def prior(x: Tensor, rows: Tensor) -> Tensor:
+            added = x.new_zeros(len(x))
+            if smoothing:
+                added = added + smoothing * total_variation(x, beta=self.tv_beta or 1)
+            if pull and toward is not None:
+                added = added + pull * distance(task)(x, toward[rows])
+            return added
+
+        return prior
+
+    def _descend(
+        self, heard: Observation, view: WhiteBoxView, prior: Prior, toward: Tensor | None
+    ) -> Descended:
+        """Descend on inputs (N, ...) whose smashed data approach z."""
+        start = self._common_start(view) if toward is None else toward
 
         def objective(leaves: list[Tensor], rows: Tensor) -> Tensor:
-            (x,) = leaves
-            loss = heard.feature_loss(x, rows)
-            return loss + smoothing * _variation(x, self.tv_beta) if smoothing else loss
+            return heard.feature_loss(leaves[0], rows) + prior(leaves[0], rows)
 
         def clamp(leaves: list[Tensor]) -> None:
             leaves[0].clamp_(0, 1)
@@ -221,10 +352,20 @@ class WhiteBox(Attack[WhiteBoxView]):
             chunk=self.chunk,
             settle=clamp if self.box and view.task.bounded else None,
         )
-        first = start.to(heard.z.dtype).expand(len(heard.z), *start.shape)
+        first = start.to(heard.z.dtype).expand(len(heard.z), *view.task.input_shape)
         return how.run(objective, [first])
 
 
-def _variation(x: Tensor, beta: int | None) -> Tensor:
-    """The total variation (N,); 0 for inputs that have none."""
-    return total_variation(x, beta=beta or 1) if has_neighbors(x.shape[1:]) else x.new_zeros(())
+def _kept(terms: list[tuple[int, float]], pull: float) -> list[tuple[int, float]]:
+    """The TV terms to combine with a pull: any one where all is pull, which ignores it."""
+    return terms[:1] if pull == 1 else terms
+
+
+def _unmoved(answers: Tensor, heard: Observation) -> Reconstruction:
+    """The decoder's answers (N, ...) as they are."""
+    with torch.no_grad():
+        everybody = torch.arange(len(answers), device=answers.device)
+        loss = heard.feature_loss(answers.to(heard.z.dtype), everybody)
+    return Reconstruction(
+        images=answers, diagnostics={"feature_loss": float(loss.mean()), "steps": 0.0}
+    )

@@ -1,15 +1,15 @@
 """Rehearsal: how an attacker chooses its hyper-parameters without the truth.
 
 The attacker attacks samples of its own, released through the same defended client, and keeps the
-setting that recovers them best. The only fact about the targets that enters the choice is the
-number of their releases.
+setting that recovers them best, by the metric that the attack is judged by (`metrics.losses`). The
+only fact about the targets that enters the choice is the number of their releases.
 
 An attack declares what it compares, and the harness rehearses. First it runs each of the attack's
 `candidates` (all combinations of what matters most) once, on `SAMPLES` samples. Then it runs the
 `refinements` of the best candidate, one after another, until one is not better than the one before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from sltoolkit.adversary.comparison import first_among_equals
 from sltoolkit.contracts.attack import Attack
 from sltoolkit.contracts.outcomes import Outcome, Reconstruction
 from sltoolkit.errors import SpecError
+from sltoolkit.metrics.losses import reconstruction_error
 from sltoolkit.parameters import grids
 from sltoolkit.progress import part
 from sltoolkit.streams import Stream
@@ -62,13 +63,15 @@ def tuned(attack: A, view: Any, *, rng: Stream) -> A:
     own = _own_view(attack, view, rng.child("stage"))
     if own is None:
         return attack
+    seen, truth = own
+    run = attack.settings_on(seen)
     with part(0.5):
-        errors = _trials(options, *own, rng=rng)
+        errors = _trials(options, run, truth, rng=rng)
     first = first_among_equals(errors)
     best, errors = options[first], errors[first]
     for finer in attack.refinements(best, view)[1:]:
         with part(0.2):
-            (found,) = _trials([finer], *own, rng=rng)
+            (found,) = _trials([finer], run, truth, rng=rng)
         if first_among_equals(torch.stack([errors, found])) == 0:
             break
         best, errors = finer, found
@@ -122,7 +125,7 @@ def staged(view: V, rng: Stream) -> tuple[V, Tensor] | None:
 
 
 def rehearse(candidates: Sequence[A], view: Any, truth: Tensor, *, rng: Stream) -> A:
-    """The candidate with the least mean squared error; of those about as good, the first.
+    """The candidate with the least `reconstruction_error`; of those about as good, the first.
 
     What counts as equally good is decided by `comparison.first_among_equals`.
 
@@ -135,17 +138,20 @@ def rehearse(candidates: Sequence[A], view: Any, truth: Tensor, *, rng: Stream) 
     Raises:
         SpecError: if a candidate reconstructs nothing.
     """
-    return candidates[first_among_equals(_trials(candidates, view, truth, rng=rng))]
+    run = candidates[0].settings_on(view)
+    return candidates[first_among_equals(_trials(candidates, run, truth, rng=rng))]
 
 
-def _trials(candidates: Sequence[A], view: Any, truth: Tensor, *, rng: Stream) -> Tensor:
-    """Each candidate's mean squared error on each sample, (candidates, n)."""
-    errors = [truth.new_zeros((0, len(truth)))]
+def _trials(
+    candidates: Sequence[A], run: Callable[[A, Stream], Outcome], truth: Tensor, *, rng: Stream
+) -> Tensor:
+    """Each candidate's error on each sample, (candidates, n)."""
+    errors = []
     for number, candidate in enumerate(candidates):
         stream = rng.fresh("candidate")
         with stream.scope(), part(1 / (len(candidates) - number)):
-            outcome = candidate.run(view, rng=stream)
+            outcome = run(candidate, stream)
         if not isinstance(outcome, Reconstruction):
             raise SpecError(f"{type(candidate).__name__} reconstructs nothing: it can't rehearse")
-        errors.append((outcome.images - truth).square().flatten(1).mean(1)[None])
-    return torch.cat(errors)
+        errors.append(reconstruction_error(outcome.images, truth))
+    return torch.stack(errors)

@@ -109,6 +109,14 @@ class Attack(_Adversary[V], ABC):
     def run(self, view: V, *, rng: Stream) -> Outcome:
         """Attack what the view holds; all randomness comes from `rng`."""
 
+    def settings_on(self, view: V) -> Callable[[Self, Stream], Outcome]:
+        """How settings of this attack run on one view: from a setting and a stream to the outcome.
+
+        The outcome is that of the setting's own `run`. An attack whose settings have a costly part
+        in common computes it here once for all of them; by default they have none.
+        """
+        return lambda setting, rng: setting.run(view, rng=rng)
+
     def candidates(self, view: V) -> Sequence[Self]:
         """The settings that a rehearsal compares, the default first; one if there is no choice.
 

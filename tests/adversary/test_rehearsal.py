@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, final
 
 import pytest
 import torch
-from support.white_box_views import conv_client, digits, seeded, whitebox_view
+from support.white_box_views import conv_client, digits, error, seeded, whitebox_view
 from torch import Tensor, nn
 from tuned import PUBLISHED, SLACK, at_cuts, pairs, summary
 
@@ -26,7 +26,7 @@ from sltoolkit.streams import Stream
 
 pytestmark = pytest.mark.golden
 
-OPEN = {"steps", "lr", "tv_weight", "tv_beta", "forward"}
+OPEN = {"steps", "lr", "tv_weight", "tv_beta", "forward", "start", "pull"}
 """The open parameters of the white box."""
 
 FIXED = WhiteBox().candidates(whitebox_view(conv_client(), digits(1)))[0]
@@ -98,6 +98,35 @@ def test_of_candidates_that_differ_within_noise_the_first_is_taken() -> None:
     assert choice(0.08) == 1
 
 
+def test_images_are_compared_by_ssim_which_they_are_judged_by() -> None:
+    x = digits(40).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    stage = staged(whitebox_view(nn.Identity(), x[:4], aux=x[4:]), Stream(0))
+    assert stage is not None
+    noise = 0.2 * torch.randn(1, *x.shape[1:], generator=seeded(3))
+    grainy, pale = _Added(pattern=noise, contrast=1.0), _Added(pattern=0 * noise, contrast=0.6)
+    seen, truth = stage
+    errors = [error(a.run(seen, rng=Stream(1)).images, truth) for a in (grainy, pale)]
+    assert errors[1] < errors[0]
+    assert rehearse([pale, grainy], *stage, rng=Stream(1)) is grainy
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Added(Attack[WhiteBoxView]):
+    """Adds a pattern to the truth, at less contrast."""
+
+    roles: ClassVar[tuple[Role, ...]] = ("server",)
+    family: ClassVar[Family] = "reconstruction"
+    view: ClassVar[type] = WhiteBoxView
+    citation: ClassVar[str] = "none 2000"
+
+    pattern: Tensor
+    contrast: float
+
+    def run(self, view: WhiteBoxView, *, rng: Stream) -> Reconstruction:
+        return Reconstruction(images=self.contrast * view.smashed[0] + self.pattern)
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class _Off(Attack[WhiteBoxView]):
@@ -132,7 +161,7 @@ def test_what_is_given_is_not_chosen() -> None:
     view = whitebox_view(conv_client(), digits(1))
     assert not FIXED.rehearses
     assert FIXED.candidates(view) == [FIXED] == FIXED.refinements(FIXED, view)
-    for name in OPEN:
+    for name in OPEN - {"pull"}:  # from the mean there is none
         none: dict[str, Any] = {name: None}
         left = replace(FIXED, **none)
         assert left.rehearses

@@ -63,8 +63,8 @@ def images(victim: sl.Victim, attack: sl.Attack[Any]) -> torch.Tensor:
 def test_with_one_network_for_all_it_is_the_white_box(protocol: Protocol) -> None:
     victim = trained(protocol)
     assert torch.equal(
-        images(victim, Colluding(inversion=sl.WhiteBox(steps=20, lr=0.1))),
-        images(victim, sl.WhiteBox(steps=20, lr=0.1)),
+        images(victim, Colluding(inversion=sl.WhiteBox(steps=20, lr=0.1, decoder_steps=20))),
+        images(victim, sl.WhiteBox(steps=20, lr=0.1, decoder_steps=20)),
     )
 
 
@@ -91,9 +91,10 @@ def test_the_colluder_brings_its_own_network_and_samples() -> None:
     verdict = sl.attack(
         victim, Colluding(inversion=sl.WhiteBox(steps=30, lr=0.1)), grants=()
     ).verdict
-    assert {"peer_samples", "peer_weights", "smashed"} == set(verdict.knowledge)
+    assert {"labels", "peer_samples", "peer_weights", "smashed"} == set(verdict.knowledge)
     assert set(verdict.outcome.tuned) == {
-        "inversion.tv_weight", "inversion.tv_beta", "inversion.forward",
+        "inversion.tv_weight", "inversion.tv_beta", "inversion.forward", "inversion.start",
+        "inversion.pull",
     }  # fmt: skip
 
 
