@@ -72,7 +72,7 @@ DESCENT = InvertingGradients(steps=1200)
 
 
 PUBLISHED: dict[str, Mapping[str, AnyAttack]] = {
-    "decoder": dict.fromkeys(CUTS, Decoder(epochs=50, lr=1e-3, design="mirror", blocks=1)),
+    "decoder": dict.fromkeys(CUTS, Decoder(lr=1e-3, design="mirror", blocks=1, loss="mse")),
     "deep_image_prior": dict.fromkeys(CUTS, replace(UNTRAINED, tv_weight=0.0, forward="client")),
     "fora": dict.fromkeys(CUTS, ALIGNING),
     "fsha": dict.fromkeys(CUTS, HIJACKING),

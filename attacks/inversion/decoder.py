@@ -220,7 +220,7 @@ class Decoder(Attack[LabeledQueryView]):
         first, spent = self._affordable(view)[0][1], sum(c for _, c in self._affordable(view))
         cost = _operations(best._settings(view.task)[0], view)
         length = steps_for(len(view.aux.x), self.batch_size)
-        longer = [best]
+        longer: list[Self] = [best]
         for times in LONGER:
             spent += times * cost
             if spent > self.budget * first:

@@ -16,7 +16,7 @@ from sltoolkit.metrics.image import SSIM_C1, SSIM_C2, SSIM_MIN_SIDE, band
 from sltoolkit.metrics.registry import METRICS, primary
 from sltoolkit.shapes import Batch, Images, PerTarget
 
-Objective = Literal["both", "ssim", "mse"]
+Objective = Literal["both", "mse", "ssim"]
 """What a reconstruction minimizes: `mse`, `ssim` (1 - SSIM), or `both` (their sum)."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -51,7 +51,7 @@ def both(guess: Images, x: Images) -> PerTarget:
     return squared_error(guess, x) + dissimilarity(guess, x)
 
 
-LOSSES: Mapping[Objective, Loss] = {"both": both, "ssim": dissimilarity, "mse": squared_error}
+LOSSES: Mapping[Objective, Loss] = {"both": both, "mse": squared_error, "ssim": dissimilarity}
 """Losses by the name of the objective."""
 
 
@@ -64,7 +64,7 @@ def objectives(shape: tuple[int, ...]) -> tuple[Objective, ...]:
     Args:
         shape: the shape of one input, without the batch.
     """
-    return ("both", "ssim", "mse") if primary("reconstruction", shape).name == "ssim" else ("mse",)
+    return ("both", "mse", "ssim") if primary("reconstruction", shape).name == "ssim" else ("mse",)
 
 
 def reconstruction_error(guess: Batch, x: Batch) -> PerTarget:

@@ -45,7 +45,8 @@ NOISE = sl.GaussianNoise(std=1.0)
             "mse",
         ),
         (sl.UnSplit(rounds=20, input_steps=20, client_steps=20, window=0), "mse_affine"),
-        (sl.Decoder(epochs=8, width=8, lr=1e-2), "mse"), (sl.Regression(draws=2), "mse"),
+        (sl.Decoder(steps=60, width=8, lr=1e-2, loss="mse", budget=0), "mse"),
+        (sl.Regression(draws=2), "mse"),
         (sl.Retrieval(distance="euclidean"), "mse"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
@@ -71,7 +72,9 @@ def test_a_decoder_that_learns_from_a_learned_defense_beats_one_that_does_not() 
             smashed=released_targets(nopeek, targets, 1), release=taught_by.release(Stream(3)),
             aux=Aux(x=aux.x, y=aux.y), task=nopeek.task, labels=None,
         )  # fmt: skip
-        found = sl.Decoder(epochs=10, width=8, lr=1e-2).run(view, rng=Stream(0))
+        found = sl.Decoder(steps=60, width=8, lr=1e-2, loss="mse", budget=0).run(
+            view, rng=Stream(0)
+        )
         return float((found.images - targets.x).square().mean())
 
     assert error(nopeek) < 0.7 * error(plain)

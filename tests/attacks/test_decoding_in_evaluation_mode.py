@@ -34,7 +34,7 @@ def test_the_decoder_attack() -> None:
 
     def run(some: Tensor) -> Tensor:
         view = view_of(LabeledQueryView, client, some, aux, labels=None)
-        return Decoder(epochs=2, width=4).run(view, rng=Stream(0)).images
+        return Decoder(steps=4, width=4, budget=0).run(view, rng=Stream(0)).images
 
     torch.testing.assert_close(run(x), torch.cat([run(one[None]) for one in x]))
 

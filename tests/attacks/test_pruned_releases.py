@@ -49,7 +49,7 @@ def run(attack: Any, view: Any, *, per_batch: bool, **more: Any) -> tuple[Recons
 @pytest.mark.parametrize(
     ("attack", "view", "more", "passes"),
     [
-        (sl.Decoder(epochs=12, width=8, lr=1e-2), LabeledQueryView, {"labels": None}, 12),
+        (sl.Decoder(steps=60, width=8, lr=1e-2), LabeledQueryView, {"labels": None}, 12),
         (sl.Regression(draws=2), QueryView, {}, 2),
         (sl.Retrieval(distance="euclidean"), QueryView, {}, 1),
     ],

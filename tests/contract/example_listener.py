@@ -12,7 +12,8 @@ from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerStat
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
-from sltoolkit.networks.inverse import fit_inverse, inverse_network
+from sltoolkit.networks.fitting import Fit, fit_inverse
+from sltoolkit.networks.inverse import inverse_network
 from sltoolkit.streams import Stream
 
 
@@ -41,7 +42,7 @@ class PseudoClient(Listener[SubstituteSetup]):
 
     Attributes:
         lr: learning rate of the pseudo-client.
-        epochs: epochs of the decoder's training.
+        steps: steps of the decoder's training.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
@@ -51,7 +52,7 @@ class PseudoClient(Listener[SubstituteSetup]):
     citation: ClassVar[str] = "Gao & Zhang 2023, PCAT (USENIX Security)"
 
     lr: float = 0.01
-    epochs: int = 60
+    steps: int = 120
 
     def open(self, setup: SubstituteSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """Begin to listen."""
@@ -84,7 +85,8 @@ class _PseudoClientEar(ListenerState):
         with torch.no_grad():
             z = self.client(self.aux.x)
         blank = inverse_network(self.task.smashed_shape, self.task.input_shape, width=8)
-        decoder = fit_inverse(z, self.aux.x, network=blank, epochs=self.attack.epochs)
+        how = Fit(steps=self.attack.steps)
+        decoder = fit_inverse(blank, lambda rows: z[rows], self.aux.x, how=how)
         with torch.no_grad():
             images = decoder(view.smashed.mean(0))
         return Reconstruction(images=images, diagnostics={"rounds": float(self.rounds)})

@@ -9,18 +9,32 @@ from support.query_views import gaussian_channel, gaussian_minimum, noisy, view_
 from support.white_box_views import conv_client, digits, error, seeded
 from torch import Tensor, nn
 
+from sltoolkit.adversary.inverse_training import steps_for
 from sltoolkit.adversary.rehearsal import rehearsed
 from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.attacks.inversion.decoder import SETTINGS, Decoder
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
+from sltoolkit.metrics.image import ssim
 from sltoolkit.networks.decoders import FAMILIES
-from sltoolkit.networks.inverse import decode, fit_inverse, inverse_error, inverse_network
+from sltoolkit.networks.fitting import (
+    Fit,
+    HeldOut,
+    cross_validated,
+    decode,
+    fit_inverse,
+    inverse_error,
+    squared_error,
+)
+from sltoolkit.networks.inverse import inverse_network
 from sltoolkit.networks.layers import centered
 from sltoolkit.streams import Stream
 
 pytestmark = pytest.mark.golden
+
+ReLU1 = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
+"""A client for images of 12 pixels."""
 
 EACH = pytest.mark.parametrize("family", FAMILIES)
 
@@ -36,7 +50,7 @@ def test_the_scalar_gaussian_decoder_is_one_half() -> None:
     with Stream(0).scope():
         x = torch.randn(4000, 1)
         line = nn.Linear(1, 1)  # Sigma = A = sigma = 1: the optimum is W = 1/2 with error 1/2
-        fit_inverse(lambda _: x + torch.randn_like(x), x, network=line, epochs=20)
+        fit_inverse(line, lambda _: x + torch.randn_like(x), x, how=Fit(steps=20 * 63))
         fresh = torch.randn(100_000, 1)
         reached = inverse_error(line, fresh + torch.randn_like(fresh), fresh)
     assert abs(line.weight.item() - 0.5) < 0.03
@@ -47,7 +61,7 @@ def test_the_attack_finds_the_posterior_mean_of_the_scalar_gaussian() -> None:
     aux = torch.randn(3000, 1, generator=seeded(0))
     x = torch.linspace(-1, 1, 21)[:, None]
     view = decoder_view(noisy(nn.Identity(), 1.0), x, aux)
-    guess = Decoder(epochs=12, lr=3e-3, width=2).run(view, rng=Stream(0)).images
+    guess = Decoder(steps=500, lr=3e-3, width=2).run(view, rng=Stream(0)).images
     within = view.smashed[0].abs() < 1.5  # farther out, the network has seen few samples
     assert (guess - view.smashed[0] / 2)[within].square().mean() < 0.1**2
 
@@ -61,8 +75,9 @@ def test_decoders_reach_the_linear_gaussian_optimum_and_do_not_beat_it() -> None
         def heard(inputs: Tensor) -> Tensor:
             return inputs @ a.T + sigma * torch.randn(len(inputs), 4)
 
-        line = fit_inverse(lambda _: heard(x), x, network=nn.Linear(4, 6), epochs=15)
-        curve = fit_inverse(lambda _: heard(x), x, epochs=5)
+        line = fit_inverse(nn.Linear(4, 6), lambda _: heard(x), x, how=Fit(steps=15 * 125))
+        blank = inverse_network((4,), (6,), mean=x.mean(0))
+        curve = fit_inverse(blank, lambda _: heard(x), x, how=Fit(steps=5 * 125))
         z = heard(fresh)
     assert inverse_error(line, z, fresh) < 1.02 * minimum
     best = (z @ optimal.T - fresh).square().mean(1)
@@ -82,7 +97,7 @@ def test_every_family_beats_the_mean_image_and_on_shuffled_pairs_does_not(
 ) -> None:
     x, aux, client = digits(100), digits(900)[100:], conv_client()
     mean = aux.mean(0, keepdim=True).expand_as(x)
-    attack = Decoder(design=family, blocks=1, width=8, lr=1e-2, epochs=6)
+    attack = Decoder(design=family, blocks=1, width=8, lr=1e-2, steps=72)
     g = seeded(6)
     y, labels = torch.randint(10, (800,), generator=g), torch.randint(10, (100,), generator=g)
 
@@ -217,7 +232,7 @@ def test_signals_are_decoded() -> None:
 
 def test_every_epoch_is_trained_on_a_fresh_release() -> None:
     view = decoder_view(conv_client(), digits(4), digits(100), repeats=3)
-    Decoder(epochs=2, width=4).run(view, rng=Stream(0))
+    Decoder(steps=4, width=4).run(view, rng=Stream(0))
     assert view.release.queries == 3 * (10 + 2 * 90)
 
 
@@ -226,26 +241,54 @@ def test_the_decoder_needs_something_to_learn_from() -> None:
         Decoder().run(decoder_view(conv_client(), digits(4), digits(2)), rng=Stream(0))
 
 
-def test_the_epoch_that_does_best_on_held_out_pairs_is_kept() -> None:
+def test_the_step_that_does_best_on_held_out_pairs_is_kept() -> None:
     x = torch.randn(200, 2, generator=seeded(0))
-    network = nn.Linear(2, 2)
-    seen: list[float] = []
+    network, passes = nn.Linear(2, 2), 0
 
-    def pairs(epoch: int) -> Tensor:
-        if epoch:
-            seen.append(inverse_error(network, x, x))
-        return x if epoch < 3 else -x  # from the fourth epoch on the pairs are wrong
+    def pairs(rows: Tensor) -> Tensor:
+        nonlocal passes
+        passes += 1
+        return x[rows] if passes <= 6 else -x[rows]  # from the seventh pass on they are wrong
 
+    held = HeldOut(x, x, None, squared_error)
     with Stream(0).scope():
         network.reset_parameters()
-        fit_inverse(pairs, x, network=network, epochs=6, lr=0.1, held_out=(x, x))
-    assert inverse_error(network, x, x) == min(seen)
-    assert seen[-1] > min(seen)
+        fit_inverse(network, pairs, x, how=Fit(steps=80, lr=0.1), held_out=held)
+    assert inverse_error(network, x, x) == min(held.errors.values()) == held.errors[held.best]
+    assert list(held.errors.values())[-1] > min(held.errors.values())
+    assert max(held.errors) < 80  # it stopped early
+
+
+def test_a_few_samples_get_as_many_steps_as_many_and_are_all_learned_from() -> None:
+    few = decoder_view(conv_client(), digits(4), digits(30))
+    Decoder(width=2, budget=0, held_out=0).run(few, rng=Stream(0))
+    assert few.release.queries == 1000 * 30
+    assert steps_for(30, 64) == steps_for(1000, 64) == 1000
+    assert steps_for(10_000, 64) == 30 * 157  # no fewer passes than before over many samples
+
+
+def test_cross_validation_finds_when_a_few_noisy_samples_begin_to_mislead() -> None:
+    x = torch.randn(24, 1, generator=seeded(0))
+    z = x + 2 * torch.randn(24, 30, generator=seeded(1))  # 30 units can learn 24 samples by heart
+
+    def build() -> nn.Module:
+        return nn.Linear(30, 1)
+
+    with Stream(0).scope():
+        how = Fit(steps=2000, lr=1e-2)
+        errors = cross_validated(build, lambda rows: z[rows], x, how=how)
+        best = min(errors, key=errors.__getitem__)
+        fresh = torch.randn(5000, 1)
+        heard = fresh + 2 * torch.randn(5000, 30)
+        stopped = fit_inverse(build(), lambda rows: z[rows], x, how=how, until=best)
+        full = fit_inverse(build(), lambda rows: z[rows], x, how=how)
+    assert best < max(errors)
+    assert inverse_error(stopped, heard, fresh) < inverse_error(full, heard, fresh)
 
 
 def test_reconstructions_are_deterministic_per_stream() -> None:
     view = decoder_view(conv_client(), digits(4), digits(60))
-    attack = Decoder(epochs=2, width=4)
+    attack = Decoder(steps=4, width=4)
     first, second, other = (attack.run(view, rng=Stream(s)) for s in (0, 0, 1))
     assert isinstance(first, Reconstruction)
     assert torch.equal(first.images, second.images)
@@ -254,14 +297,44 @@ def test_reconstructions_are_deterministic_per_stream() -> None:
 
 def test_the_budget_says_how_many_settings_are_rehearsed() -> None:
     view = decoder_view(conv_client(), digits(4), digits(60))
-    alone = Decoder().candidates(view)
-    assert [(c.design, c.blocks, c.width, c.lr) for c in alone] == [("mirror", 1, 16, 3e-3)]
+    alone = Decoder(budget=0).candidates(view)
+    assert [(c.design, c.blocks, c.width, c.lr, c.loss) for c in alone] == [
+        ("mirror", 1, 16, 3e-3, "mse")  # SSIM needs larger images
+    ]
     counts = [len(Decoder(budget=b).candidates(view)) for b in (0, 1.5, 8, 1e4)]
     assert counts[0] == counts[1] == 1
     assert counts == sorted(counts)
-    assert 2 < counts[2] < counts[3] == len(SETTINGS)
+    assert 2 <= counts[2] < counts[3] == len({replace(s, loss="mse") for s in SETTINGS})
     largest = Decoder(budget=1e4).candidates(view)[-1]
     assert (largest.design, largest.blocks, largest.width) == ("res_norm", 8, 64)
+
+
+def test_the_losses_are_rehearsed_by_default_and_lengths_with_more_budget() -> None:
+    view = decoder_view(ReLU1, torch.rand(4, 1, 12, 12), torch.rand(60, 1, 12, 12))
+    options = Decoder().candidates(view)
+    assert [c.loss for c in options] == ["both", "mse", "ssim"]
+    assert {(c.design, c.width, c.lr) for c in options} == {("mirror", 16, 3e-3)}
+    assert list(Decoder().refinements(options[0], view)) == [options[0]]
+    longer = Decoder(budget=100, design="mirror", blocks=1, width=16, lr=3e-3)
+    best = longer.candidates(view)[0]
+    assert [c.steps for c in longer.refinements(best, view)] == [None, 3000, 9000]
+    given = replace(longer, steps=50)
+    assert list(given.refinements(best, view)) == [best]
+
+
+def test_images_are_decoded_by_the_loss_that_they_are_judged_by() -> None:
+    x = torch.rand(80, 1, 12, 12, generator=seeded(0))
+    view = decoder_view(ReLU1, x[:20], x[20:])
+    guesses = {
+        loss: Decoder(loss=loss, steps=60, width=4, budget=0).run(view, rng=Stream(0)).images
+        for loss in ("mse", "ssim", "both")
+    }
+    likeness = {loss: float(ssim(guess, x[:20]).mean()) for loss, guess in guesses.items()}
+    assert likeness["ssim"] > likeness["mse"] < likeness["both"]
+    assert error(guesses["ssim"], x[:20]) > error(guesses["mse"], x[:20])
+    features = Task(input_shape=(6,), smashed_shape=(4,), classes=2)
+    assert "11 pixels" in str(Decoder(loss="both").refuses(features))
+    assert Decoder(loss="mse").refuses(features) is None
 
 
 def test_what_is_given_is_not_rehearsed() -> None:
@@ -271,17 +344,18 @@ def test_what_is_given_is_not_rehearsed() -> None:
     assert {c.blocks for c in mine} == {0, 4, 8}
     features = decoder_view(nn.Identity(), digits(4).flatten(1), digits(60).flatten(1))
     assert {c.design for c in Decoder(budget=1e4).candidates(features)} == {"mirror"}
-    assert not Decoder(design="mirror", blocks=1, width=8, lr=1e-2, budget=9).rehearses
+    fixed = Decoder(design="mirror", blocks=1, width=8, lr=1e-2, loss="mse", steps=9, budget=9)
+    assert not fixed.rehearses
     with pytest.raises(SpecError, match="conv_norm"):
         Decoder(design="convnorm")  # type: ignore[arg-type]
 
 
 def test_what_was_tuned_reproduces_the_attack() -> None:
     view = decoder_view(conv_client(), digits(4), digits(100))
-    attack = Decoder(epochs=3, budget=3.0, width=4)
+    attack = Decoder(steps=6, budget=3.0, width=4)
     first = rehearsed(attack, view, rng=Stream(0))
     assert isinstance(first, Reconstruction)
-    assert set(first.tuned) == {"design", "blocks", "lr"}
+    assert set(first.tuned) == {"design", "blocks", "lr", "loss"}
     chosen: dict[str, Any] = dict(first.tuned)
     again = rehearsed(replace(attack, **chosen), view, rng=Stream(0))
     assert isinstance(again, Reconstruction)

@@ -11,12 +11,12 @@ pytestmark = pytest.mark.golden
 
 Attacks = dict[str, sl.Attack[Any]]
 ATTACKS: Attacks = {
-    "decoder": sl.Decoder(epochs=12, width=8),
+    "decoder": sl.Decoder(steps=80, width=8, loss="mse", budget=0),
     "regression": sl.Regression(draws=2),
     "retrieval": sl.Retrieval(),
 }
 ON_PHOTOGRAPHS: Attacks = {
-    "decoder": sl.Decoder(epochs=10, width=8, lr=1e-2, batch_size=16),
+    "decoder": sl.Decoder(steps=90, width=8, lr=1e-2, batch_size=16, loss="mse", budget=0),
     "regression": sl.Regression(draws=2, reach=0),  # comparing windows takes half a minute
     "retrieval": sl.Retrieval(),
 }
@@ -66,7 +66,7 @@ def test_strong_noise_is_answered_with_the_class_by_who_sees_labels() -> None:
         "lenet", data, cut="conv1", defense=sl.GaussianNoise(std=300.0),
         training=sl.Training(epochs=1), targets=sl.Targets(count=60),
     )  # fmt: skip
-    verdict = sl.attack(victim, sl.Decoder(epochs=12, width=8)).verdict
+    verdict = sl.attack(victim, sl.Decoder(steps=60, width=8, loss="mse", budget=0)).verdict
     assert "labels" in verdict.knowledge
     reached = float(verdict.scores["mse"].mean())
     assert reached < 0.8 * verdict.baselines["mse"]["mean_image"]
