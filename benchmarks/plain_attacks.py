@@ -125,7 +125,8 @@ class PlainUnSplit(Plain, Attack[UnSplitView]):
         x = torch.full((len(z), *view.task.input_shape), 0.5, requires_grad=True)
 
         def error() -> Tensor:
-            guess = functional_call(clones, dict(zip(names, weights, strict=True)), (x.clone(),))
+            own = dict(zip(names, weights, strict=True))
+            guess: Tensor = functional_call(clones, own, (x.clone(),))
             return (guess - z).square().flatten(1).mean(1).sum()
 
         turns = adam([x], RATE), adam(weights, RATE)

@@ -189,5 +189,6 @@ def slope_penalty(D: Callable[[Tensor], Tensor], z: Tensor, codes: Tensor) -> Te
     """The mean squared excess of the critic's slope over 1, at random points between both."""
     share = torch.rand(len(z), *(1,) * (z.dim() - 1))
     point = (share * z + (1 - share) * codes).requires_grad_()
-    (slope,) = torch.autograd.grad(D(point).sum(), point, create_graph=True)
-    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    slope: Tensor = torch.autograd.grad(D(point).sum(), point, create_graph=True)[0]
+    norms: Tensor = slope.flatten(1).norm(dim=1)
+    return (norms - 1).square().mean()
