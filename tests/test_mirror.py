@@ -36,6 +36,7 @@ ABOUT_SEVERAL = {
     "attacks/test_in_place_clients": "all attacks on clients that work in place",
     "attacks/test_leaks_and_collapses": "all attacks before and behind noise",
     "attacks/test_pruned_releases": "all attacks behind pruned channels",
+    "attacks/test_what_decoders_minimize": "all attacks on a training that train a decoder",
     "costs/test_formulas": "the published formulas beside each other",
     "data/test_cifar": "readers of one data set's files",
     "defenses/test_each_acts": "every defense is seen to act",

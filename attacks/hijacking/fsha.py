@@ -6,10 +6,11 @@ a similar domain. It needs neither the client's network nor labels.
 
 Idea (Pasquini et al. 2021, section 4): make the client's network f encode like a pilot f~ that
 the attacker can invert. With aux samples x', each step descends on
-    pilot and decoder:  L = || d(f~(x')) - x' ||^2,
+    pilot and decoder:  L = loss(d(f~(x')), x'),
     critic D:           L_D = E[D(f~(x'))] - E[D(z)] + penalty E[(|| grad D(z^) || - 1)^2],
 and sends the client the gradient at z of L_f = E[D(z)], times `scale`. Here z^ lies at a random
-point between codes and smashed data (Gulrajani et al. 2017). With `loss="bce"` the losses are
+point between codes and smashed data (Gulrajani et al. 2017), and L is a loss by which
+reconstructions are judged (`sltoolkit.metrics.losses`). With `loss="bce"` the other losses are
 L_D = (BCE(D(f~(x')), 1) + BCE(D(z), 0)) / 2 and L_f = BCE(D(z), 1). At the end d(z), in evaluation
 mode, is the reconstruction. The task is never learned.
 
@@ -25,7 +26,7 @@ Departures from the paper (P) and its public code (C):
 3. The critic strides down to sides of 4 (P). C overwrites its strided layers by a plain one
    (`shrink=False`).
 4. Images are in [0, 1] for client and pilot alike (P: both in [-1, 1]), and the decoder's tanh is
-   moved to that range. So the loss is a quarter of P's, which makes no difference to Adam.
+   moved to that range. So the squared error is a quarter of P's, which makes no difference to Adam.
 5. Strides, widths and the number of layers follow from the shapes; for the paper's shapes they are
    the paper's. Feature vectors and dense cuts, which P doesn't have, get linear layers.
 6. If smashed data are never negative (a cut behind a ReLU), the pilot ends in a ReLU, too
@@ -36,16 +37,19 @@ Departures from the paper (P) and its public code (C):
    with Adam's 1e-3 outruns a critic of 1e-4, and its smashed data diverge; `scale` can't slow it
    down. So by default a rehearsal chooses rates of 1e-3 and more, the critic makes three steps per
    batch, and the penalty weighs 10. The first two of the three steps come before P's joint step.
+9. A rehearsal compares losses of the decoder. P minimizes the squared error (`decoder_loss="mse"`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sltoolkit.adversary.learner import Learner, learn
+from sltoolkit.adversary.objectives import DecoderLoss, loss_of, unfit, with_objectives
+from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.attacks.hijacking._hijacker import Hijacking, Trio
 from sltoolkit.contracts.attack import Family
 from sltoolkit.contracts.defense import Task
@@ -61,9 +65,9 @@ from sltoolkit.parameters.parameter import Parameter
 class FSHA(Hijacking):
     """Reconstruct inputs by drawing the client into a space of codes that the attacker inverts.
 
-    If `lr` or `critic_lr` is None, a training rehearsal chooses it when the first batch is heard.
-    By default it compares four settings; each hijacks 450 batches
-    (`sltoolkit.adversary.training_rehearsal`).
+    If `lr`, `critic_lr` or `decoder_loss` is None, a training rehearsal chooses it when the first
+    batch is heard. By default it compares four settings and, for images, two further losses of the
+    decoder; each hijacks 450 batches (`sltoolkit.adversary.training_rehearsal`).
     """
 
     family: ClassVar[Family] = "reconstruction"
@@ -75,16 +79,33 @@ class FSHA(Hijacking):
     critic_lr: Annotated[
         float | None, Parameter("learning rate of the critic", above=0, grid=(3e-3, 1e-3))
     ] = None
+    decoder_loss: DecoderLoss = None
+
+    @classmethod
+    def paper(cls) -> Self:
+        """The published rates and loss, for clients that learn at 1e-5 for 10,000 batches."""
+        return replace(super().paper(), decoder_loss="mse")
 
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, one critic step, and the first rates that a rehearsal compares."""
-        return cls(width=4, blocks=1, critic_steps=1, lr=1e-3, critic_lr=3e-3)
+        """Narrow networks, one critic step, the first rates that a rehearsal compares, and MSE."""
+        return cls(
+            width=4, blocks=1, critic_steps=1, lr=1e-3, critic_lr=3e-3, decoder_loss="mse"
+        )  # fmt: skip
+
+    def refuses(self, task: Task) -> str | None:
+        """Refuse a loss that doesn't suit the inputs."""
+        return unfit(self.decoder_loss, task.input_shape, name="decoder_loss")
+
+    def candidates(self, setup: TrainingSetup) -> Sequence[Self]:
+        """Every combination of open rates; further losses with the first of them."""
+        return with_objectives(self, setup.task.input_shape, name="decoder_loss")
 
     def step(self, trio: Trio, z: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """The paper's step: L is the mean squared error of the reconstructions of aux samples."""
+        """The paper's step: L is the mean loss of the reconstructions of aux samples."""
         codes = trio.codes(x)
-        L = functional.mse_loss(trio.reader(codes), x)
+        loss = loss_of(self.decoder_loss, tuple(x.shape[1:]))
+        L = loss(trio.reader(codes), x).mean()
         return hijack(self, trio, L, codes.detach(), z)
 
     def pilot(self, task: Task, signed: bool) -> nn.Module:

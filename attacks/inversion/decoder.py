@@ -46,6 +46,7 @@ from sltoolkit.adversary.inverse_training import (
     steps_for,
     trained_inverse,
 )
+from sltoolkit.adversary.objectives import unfit
 from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.contracts.attack import Attack, Family, Role
 from sltoolkit.contracts.defense import Task
@@ -179,12 +180,7 @@ class Decoder(Attack[LabeledQueryView]):
         """Refuse inputs or smashed data with more than two spatial axes, and an unfit loss."""
         if max(len(task.input_shape), len(task.smashed_shape)) > 3:
             return "its networks are for (C, H, W), (C, L) and (d,), not for volumes"
-        if self.loss not in (None, *objectives(task.input_shape)):
-            return (
-                f"its loss {self.loss!r} is for images with sides of at least 11 pixels, and "
-                f"inputs have the shape {task.input_shape}; use loss='mse' or leave it open"
-            )
-        return None
+        return unfit(self.loss, task.input_shape)
 
     def run(self, view: LabeledQueryView, *, rng: Stream) -> Reconstruction:
         """Train on aux, then decode the mean of the targets' releases.

@@ -7,11 +7,11 @@ queries, and neither the client's architecture nor the server's network.
 Idea (Xu et al. 2024): smashed data betray what the client's network prefers to represent. For each
 heard batch, and equally many aux samples x', three networks take a step, in this order:
     substitute f^:  a MK-MMD^2(f^(x'), z) + (1 - a) E[D(f^(x'))],
-    decoder d:      || d(f^(x')) - x' ||^2, with f^ after its step,
+    decoder d:      loss(d(f^(x')), x'), with f^ after its step,
     critic D:       E[D(z)] - E[D(f^(x'))] + 1000 E[(|| grad D(z^) || - 1)^2],
 with z^ at a random point between both; D sees the f^(x') of the first line. At the end x = d(z).
-MK-MMD sums five Gaussian kernels (`sltoolkit.metrics.discrepancy`). R releases of a target are
-averaged.
+MK-MMD sums five Gaussian kernels (`sltoolkit.metrics.discrepancy`). The loss is one by which
+reconstructions are judged (`sltoolkit.metrics.losses`). R releases of a target are averaged.
 
 If the defense's public parameters (mechanism) are known, f^ sends through its own copy of the
 defense. So defended codes are aligned with defended ones, and d learns to decode those. Otherwise
@@ -24,7 +24,7 @@ critic off.
 Departures from the paper's public code:
 1. The authors make 40,000 steps at 1e-4 (D: 3e-4); victims here train for hundreds of batches. So a
    rehearsal may choose larger rates, `repeats` allows several steps per batch, and after the
-   training d learns from the finished f^ in evaluation mode for `polish` epochs. The code has
+   training d learns from the finished f^ in evaluation mode for `polish` steps. The code has
    repeats=1 and polish=0.
 2. Targets are released by the deployed client in evaluation mode. The code attacks what the client
    sends in training mode.
@@ -34,6 +34,7 @@ Departures from the paper's public code:
 4. Aux samples are drawn with replacement. A batch of one sample is not learned from.
 5. Images are in [0, 1] for f^, d and the client. The code has all of them in [-1, 1].
 6. The critic strides down to sides of 4, and MK-MMD lacks the code's constant 2 / (n - 1).
+7. A rehearsal compares losses. The authors minimize the squared error (`loss="mse"`).
 """
 
 import copy
@@ -44,9 +45,9 @@ from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sltoolkit.adversary.learner import Learner, Losses, learn
+from sltoolkit.adversary.objectives import DecoderLoss, loss_of, unfit, with_objectives
 from sltoolkit.adversary.own_defense import OwnDefense
 from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
 from sltoolkit.contracts.defense import Defense, Task
@@ -59,6 +60,12 @@ from sltoolkit.networks.substitutes import pooled_substitute, transposed_decoder
 from sltoolkit.parameters.grids import given
 from sltoolkit.parameters.parameter import Parameter
 from sltoolkit.streams import Stream
+
+POLISH_STEPS = 300
+"""The final steps that the decoder needs even with a few samples."""
+
+POLISH_PASSES = 20
+"""The final passes over many samples that it needs."""
 
 
 @final
@@ -84,10 +91,10 @@ class FORAView:
 class FORA(Listener[FORASetup]):
     """Reconstruct inputs with the inverse of a substitute that was aligned with the client.
 
-    If `mmd_share`, `lr` or `critic_lr` is None, a training rehearsal chooses it when the first
-    batch is heard. By default it compares six settings; each listens to 450 batches
-    (`sltoolkit.adversary.training_rehearsal`). The rehearsal's victims learn the task, for which it
-    needs labels of aux samples; `paper()` needs none.
+    If `mmd_share`, `lr`, `critic_lr` or `loss` is None, a training rehearsal chooses it when the
+    first batch is heard. By default it compares six settings and, for images, two further losses;
+    each listens to 450 batches (`sltoolkit.adversary.training_rehearsal`). The rehearsal's victims
+    learn the task, for which it needs labels of aux samples; `paper()` needs none.
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server", "eavesdropper")
@@ -114,6 +121,7 @@ class FORA(Listener[FORASetup]):
     critic_lr: Annotated[
         float | None, Parameter("learning rate of the critic", above=0, grid=(3e-4, 3e-3))
     ] = 3e-4
+    loss: DecoderLoss = None
     penalty: Annotated[float, Parameter("weight of the gradient penalty", least=0)] = 1000.0
     repeats: Annotated[int, Parameter("steps per heard batch", least=1)] = 1
     width: Annotated[
@@ -122,19 +130,28 @@ class FORA(Listener[FORASetup]):
     ] = 256
     blocks: Annotated[int, Parameter("residual blocks of the critic", least=0)] = 6
     polish: Annotated[
-        int, Parameter("final epochs of the decoder on the finished substitute", least=0)
-    ] = 20
-    polish_lr: Annotated[float, Parameter("initial learning rate of these epochs", above=0)] = 2e-3
+        int | None,
+        Parameter(
+            "final steps of the decoder on the finished substitute; None: 300, or 20 passes over "
+            "aux if these are more",
+            least=0,
+        ),
+    ] = None
+    polish_lr: Annotated[float, Parameter("initial learning rate of these steps", above=0)] = 2e-3
 
     @classmethod
     def paper(cls) -> Self:
-        """The authors' rates and weights; there is no rehearsal."""
-        return cls(mmd_share=0.8, lr=1e-4)
+        """The authors' rates, weights and loss; there is no rehearsal."""
+        return cls(mmd_share=0.8, lr=1e-4, loss="mse")
 
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, one epoch at the end, and the authors' rates and weights."""
+        """Narrow networks, one step at the end, and the authors' rates, weights and loss."""
         return replace(cls.paper(), width=4, blocks=1, polish=1)
+
+    def refuses(self, task: Task) -> str | None:
+        """Refuse a loss that doesn't suit the inputs."""
+        return unfit(self.loss, task.input_shape)
 
     def usable(self, heard: BatchView, before: int) -> bool:
         """Whether the batch has at least two smashed data: BatchNorm can't learn from one."""
@@ -147,8 +164,11 @@ class FORA(Listener[FORASetup]):
         return Alignment(aligned, rng)
 
     def candidates(self, setup: FORASetup) -> Sequence[Self]:
-        """Every combination of open parameters; without a critic, only one of its rates."""
-        options = super().candidates(setup)
+        """Every combination of open rates and weights; further losses with the first of them.
+
+        Without a critic, only one of its rates is compared.
+        """
+        options = with_objectives(self, setup.task.input_shape)
         first = options[0].critic_lr
         return [s for s in options if s.mmd_share != 1 or s.critic_lr == first]
 
@@ -165,12 +185,14 @@ class Aligned:
 
     Attributes:
         own: the inputs of the aux samples, (N, ...).
+        loss: what d minimizes.
     """
 
     def __init__(self, attack: FORA, setup: FORASetup, first: Tensor, rng: Stream) -> None:
         task, self.own = setup.task, setup.aux.x
         self.attack, signed = attack, bool((first < 0).any())
         self.mmd_share, lr, critic_lr = given(attack.mmd_share, attack.lr, attack.critic_lr)
+        self.loss = loss_of(attack.loss, task.input_shape)
         self.substitute = Learner(
             pooled_substitute(task.input_shape, task.smashed_shape, signed=signed), self.own, lr
         )
@@ -205,7 +227,7 @@ class Aligned:
         learn((judged, [self.substitute]))
         with torch.no_grad():
             fresh = self.codes(x)
-        error = functional.mse_loss(self.decoder(fresh), x)
+        error = self.loss(self.decoder(fresh), x).mean()
         learn((error, [self.decoder]))
         self.losses.note(mmd=unlike, decoder_loss=error)
         if critic is not None:
@@ -224,8 +246,10 @@ class Aligned:
         decoder = copy.deepcopy(self.decoder.network)
         codes = decode(copy.deepcopy(self.substitute.network), self.own)
         defense = OwnDefense(self._mechanism, self._rng.fresh("defense"))
-        steps = self.attack.polish * math.ceil(len(self.own) / BATCH)
-        how = Fit(steps=steps, lr=self.attack.polish_lr)
+        steps = self.attack.polish
+        if steps is None:
+            steps = max(POLISH_STEPS, POLISH_PASSES * math.ceil(len(self.own) / BATCH))
+        how = Fit(steps=steps, lr=self.attack.polish_lr, loss=self.loss)
         return fit_inverse(
             decoder, lambda rows: defense.apart(codes[rows], self.own[rows], draws=releases),
             self.own, how=how,

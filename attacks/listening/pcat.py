@@ -8,11 +8,13 @@ queries.
 Idea (Gao and Zhang 2023, section 4 and algorithm 2). For every batch (z, y) of the training:
     x', y'  are aux samples with the labels of the batch (label alignment),
     f^  follows  min CE(f_s(f^(x')), y'),  f_s as it is now,
-    d   follows  min mean ||d(f^(x')) - x'||^2,
-and at the end x = d(z). This x is refined by descending on  mean over units (f^(x) - z)^2  with f^
-frozen. f_s learns only from the honest gradients, so no client can notice the attack. In a U-shape
-no labels are heard: x' are drawn at random, a pseudo-tail turns the server's features into logits,
-and pseudo-tail(f_s(z)) guesses the victim's labels.
+    d   follows  min loss(d(f^(x')), x'),
+and at the end x = d(z). The loss is one by which reconstructions are judged
+(`sltoolkit.metrics.losses`). This x is refined by descending on
+mean over units (f^(x) - z)^2  with f^ frozen. f_s learns only from the honest gradients, so no
+client can notice the attack. In a U-shape no labels are heard: x' are drawn at random, a
+pseudo-tail turns the server's features into logits, and pseudo-tail(f_s(z)) guesses the victim's
+labels.
 
 R releases of a target are averaged. If the defense's public parameters (mechanism) are known, f^
 sends through its own copy of the defense, as the victim does. Otherwise it can only imitate what
@@ -28,22 +30,26 @@ Departures from the paper:
 3. Refined images (and signals) stay in [0, 1]. The paper doesn't state the steps and the rate of
    the refinement.
 4. Labels of the batch that no aux sample has are left out.
+5. A rehearsal compares losses. The paper minimizes the squared error (`loss="mse"`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sltoolkit.adversary.descended import Descended
 from sltoolkit.adversary.descent import Descent, constant, squared_error
 from sltoolkit.adversary.learner import learn
+from sltoolkit.adversary.objectives import DecoderLoss, loss_of, unfit, with_objectives
 from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.attacks.listening._substitute import Batch, Substitute, SubstituteView
 from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
+from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.metrics.losses import Loss
 from sltoolkit.networks.fitting import decode
 from sltoolkit.parameters.grids import given
 from sltoolkit.parameters.parameter import Parameter
@@ -55,9 +61,9 @@ from sltoolkit.streams import Stream
 class PCAT(Listener[TrainingSetup]):
     """Reconstruct inputs with a pseudo-client that was trained beside the victim.
 
-    If `lr`, `decoder_lr` or `refine_steps` is None, a training rehearsal chooses it when the first
-    batch is heard. By default it compares four settings; each listens to 450 batches
-    (`sltoolkit.adversary.training_rehearsal`).
+    If `lr`, `decoder_lr`, `refine_steps` or `loss` is None, a training rehearsal chooses it when
+    the first batch is heard. By default it compares four settings and, for images, two further
+    losses; each listens to 450 batches (`sltoolkit.adversary.training_rehearsal`).
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
@@ -76,6 +82,7 @@ class PCAT(Listener[TrainingSetup]):
     decoder_lr: Annotated[
         float | None, Parameter("learning rate of the decoder", above=0, grid=(5e-4, 2e-3))
     ] = None
+    loss: DecoderLoss = None
     late_start: Annotated[
         int,
         Parameter("heard batches that it skips first, while f_s knows little", least=0),
@@ -94,13 +101,17 @@ class PCAT(Listener[TrainingSetup]):
 
     @classmethod
     def paper(cls) -> Self:
-        """The rates of Zhu et al.; there is no rehearsal."""
-        return cls(lr=1e-3, decoder_lr=5e-4)
+        """The rates of Zhu et al. and the paper's loss; there is no rehearsal."""
+        return cls(lr=1e-3, decoder_lr=5e-4, loss="mse")
 
     @classmethod
     def smoke(cls) -> Self:
-        """A narrow decoder, two refining steps, and the rates of Zhu et al."""
+        """A narrow decoder, two refining steps, and the rates and loss of `paper()`."""
         return replace(cls.paper(), width=4, refine_steps=2)
+
+    def refuses(self, task: Task) -> str | None:
+        """Refuse a loss that doesn't suit the inputs."""
+        return unfit(self.loss, task.input_shape)
 
     def usable(self, heard: BatchView, before: int) -> bool:
         """Whether the late start is over and the batch has at least two smashed data."""
@@ -109,6 +120,10 @@ class PCAT(Listener[TrainingSetup]):
     def open(self, setup: TrainingSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """Make pseudo-client and decoder."""
         return PseudoClient(self, setup, first, rng)
+
+    def candidates(self, setup: TrainingSetup) -> Sequence[Self]:
+        """Every combination of open rates and steps; further losses with the first of them."""
+        return with_objectives(self, setup.task.input_shape)
 
 
 @final
@@ -121,6 +136,7 @@ class PseudoClient(ListenerState):
 
     def __init__(self, attack: PCAT, setup: TrainingSetup, first: BatchView, rng: Stream) -> None:
         self._attack, self._bounded = attack, setup.task.bounded
+        self._loss = loss_of(attack.loss, setup.task.input_shape)
         lr, decoder_lr = given(attack.lr, attack.decoder_lr)
         self.substitute = Substitute(
             setup, Batch.of(first), conditional=False, lr=lr, decoder_lr=decoder_lr,
@@ -137,7 +153,7 @@ class PseudoClient(ListenerState):
             else:
                 x, y = substitute.draw(len(batch.z))
             if len(y) > 1:
-                step(substitute, batch, x, y)
+                step(substitute, batch, x, y, loss=self._loss)
 
     def finish(self, view: SubstituteView) -> Reconstruction:
         """Decode the targets, and refine the decoded images."""
@@ -168,12 +184,12 @@ def _into_range(leaves: list[Tensor]) -> None:
     leaves[0].clamp_(0, 1)
 
 
-def step(substitute: Substitute, batch: Batch, x: Tensor, y: Tensor) -> None:
+def step(substitute: Substitute, batch: Batch, x: Tensor, y: Tensor, *, loss: Loss) -> None:
     """One step of the pseudo-client, then of the decoder, on aux samples x (B, ...), y (B,)."""
     task = substitute.task_loss(batch.server, substitute.codes(x), y)
     learn((task, substitute.imitators))
     with torch.no_grad():
         codes = substitute.codes(x)
-    error = functional.mse_loss(substitute.decoder(codes), x)
+    error = loss(substitute.decoder(codes), x).mean()
     learn((error, [substitute.decoder]))
     substitute.losses.note(task_loss=task, decoder_loss=error)

@@ -8,12 +8,12 @@ grant.
 Idea (Zhu et al. 2025). After every honest step of the training, with the z of that step:
     e    follows  CE(g(e(x')), y') + lambda1 * BCE(D_e(e(x'), y'), real),
     D_e  follows  BCE(D_e(z, y), real) + BCE(D_e(e(x'), y'), fake),
-    d    follows  ||d(e(x'), y') - x'||^2 + lambda2 * BCE(D_d(d(z, y), y), real),
+    d    follows  loss(d(e(x'), y'), x') + lambda2 * BCE(D_d(d(z, y), y), real),
     D_d  follows  BCE(D_d(x', y'), real) + BCE(D_d(d(z, y), y), fake),
-with g frozen in inference mode, a mean over pixels in the squared error, and in the lines of d and
-D_d the simulator e after its own step. The simulator learns to send what g can read. D_e makes its
-codes look like the client's own, and D_d makes decoded images look like samples. At the end
-x = d(z, y).
+with g frozen in inference mode, and in the lines of d and D_d the simulator e after its own step.
+The loss is one by which reconstructions are judged (`sltoolkit.metrics.losses`). The simulator
+learns to send what g can read. D_e makes its codes look like the client's own, and D_d makes
+decoded images look like samples. At the end x = d(z, y).
 
 In a U-shape the server hears no labels. Then decoder and critics see no labels, a tail simulator
 learns the task's loss together with e, and y' is drawn anew from all classes with probability
@@ -38,19 +38,23 @@ Departures from the paper and its code:
    beginning of VGG-16 with BatchNorm (`sltoolkit.networks.substitutes`).
 3. Targets are released by the deployed client in evaluation mode. The code attacks what the client
    sends in training mode.
+4. A rehearsal compares losses. The paper minimizes the squared error, a mean over pixels
+   (`loss="mse"`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sltoolkit.adversary.learner import Learner, learn
+from sltoolkit.adversary.objectives import DecoderLoss, loss_of, unfit, with_objectives
 from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.attacks.listening._substitute import Batch, Substitute, SubstituteView
 from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerState, Role
+from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.networks.critics import as_real, binary_loss, feature_critic, image_critic
 from sltoolkit.networks.fitting import decode
@@ -64,9 +68,9 @@ from sltoolkit.streams import Stream
 class SDAR(Listener[TrainingSetup]):
     """Reconstruct inputs with a simulator that was trained beside the victim, and its decoder.
 
-    If `lr`, `decoder_lr` or `lambda1` is None, a training rehearsal chooses it when the first batch
-    is heard. By default it compares four settings; each listens to 450 batches
-    (`sltoolkit.adversary.training_rehearsal`).
+    If `lr`, `decoder_lr`, `lambda1` or `loss` is None, a training rehearsal chooses it when the
+    first batch is heard. By default it compares four settings and, for images, two further losses;
+    each listens to 450 batches (`sltoolkit.adversary.training_rehearsal`).
     """
 
     roles: ClassVar[tuple[Role, ...]] = ("server",)
@@ -101,6 +105,7 @@ class SDAR(Listener[TrainingSetup]):
     decoder_lr: Annotated[
         float | None, Parameter("learning rate of the decoder", above=0, grid=(5e-4, 2e-3))
     ] = None
+    loss: DecoderLoss = None
     repeats: Annotated[int, Parameter("steps per heard batch", least=1)] = 1
     width: Annotated[int, Parameter("channels of the decoder at full resolution", least=1)] = 16
     critic_width: Annotated[int, Parameter("width of the simulator's critic", least=1)] = 8
@@ -108,13 +113,17 @@ class SDAR(Listener[TrainingSetup]):
 
     @classmethod
     def paper(cls) -> Self:
-        """The paper's rates; there is no rehearsal."""
-        return cls(lr=1e-3, decoder_lr=5e-4)
+        """The paper's rates and loss; there is no rehearsal."""
+        return cls(lr=1e-3, decoder_lr=5e-4, loss="mse")
 
     @classmethod
     def smoke(cls) -> Self:
-        """Narrow networks, and the paper's rates."""
+        """Narrow networks, and the paper's rates and loss."""
         return replace(cls.paper(), width=4, critic_width=2, image_critic_width=2)
+
+    def refuses(self, task: Task) -> str | None:
+        """Refuse a loss that doesn't suit the inputs."""
+        return unfit(self.loss, task.input_shape)
 
     def usable(self, heard: BatchView, before: int) -> bool:
         """Whether the batch has at least two smashed data."""
@@ -123,6 +132,10 @@ class SDAR(Listener[TrainingSetup]):
     def open(self, setup: TrainingSetup, first: BatchView, *, rng: Stream) -> ListenerState:
         """Make simulator, decoder and critics."""
         return Simulation(self, setup, first, rng)
+
+    def candidates(self, setup: TrainingSetup) -> Sequence[Self]:
+        """Every combination of open rates and weights; further losses with the first of them."""
+        return with_objectives(self, setup.task.input_shape)
 
 
 @final
@@ -138,7 +151,7 @@ class Simulation(ListenerState):
     def __init__(self, attack: SDAR, setup: TrainingSetup, first: BatchView, rng: Stream) -> None:
         task, like = setup.task, setup.aux.x
         self._lambda1, lr, decoder_lr = given(attack.lambda1, attack.lr, attack.decoder_lr)
-        self._attack = attack
+        self._attack, self._loss = attack, loss_of(attack.loss, task.input_shape)
         self.substitute = Substitute(
             setup, Batch.of(first), conditional=attack.conditional, lr=lr, decoder_lr=decoder_lr,
             width=attack.width, rng=rng.child("client"),
@@ -202,7 +215,7 @@ class Simulation(ListenerState):
         with torch.no_grad():
             codes = substitute.codes(x)
         own, private = substitute.with_labels(y), substitute.with_labels(batch.y)
-        error = functional.mse_loss(substitute.decoder(codes, *own), x)
+        error = self._loss(substitute.decoder(codes, *own), x).mean()
         substitute.losses.note(decoder_loss=error)
         if self.image_critic is None:
             learn((error, [substitute.decoder]))

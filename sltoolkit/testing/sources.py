@@ -53,7 +53,7 @@ ATTACKS = Rules(
     rooms=GROUND | {
         "contracts", "adversary", "networks", "attacks", "wire.message", "parties.stages",
         "parties.honest", "progress", "metrics.image", "metrics.correlation",
-        "metrics.discrepancy",
+        "metrics.discrepancy", "metrics.losses",
     },
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from support.rehearsal import TASK, first, setup
 from support.toys import GRANTS, SHAPE, victim
 from torch import Tensor, nn
 
-from sltoolkit.adversary import training_rehearsal
+from sltoolkit.adversary import own_victim, training_rehearsal
 from sltoolkit.adversary.training_setup import TrainingSetup
 from sltoolkit.api import attack
 from sltoolkit.attacks.hijacking._hijacker import HijackView
@@ -95,7 +95,7 @@ def hijack(*toward: float, rate: float = 0.05) -> Puller:
     batches.clear()
     candidates = [Puller(toward=t) for t in toward]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_rehearsal, "LR", rate)
+        patch.setattr(own_victim, "LR", rate)
         return training_rehearsal.rehearse_hijacking(
             candidates,
             hijack_setup(),

@@ -20,7 +20,7 @@ IMPORTS = {
     "sltoolkit/adversary/own_defense.py": {
         "sltoolkit.wire.turn": "makes its own turns for its copy of the defense"
     },
-    "sltoolkit/adversary/training_rehearsal.py": {
+    "sltoolkit/adversary/own_victim.py": {
         "sltoolkit.models.resize": "draws the weights of a granted architecture anew"
     },
 }

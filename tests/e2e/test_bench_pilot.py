@@ -13,8 +13,12 @@ from sltoolkit.bench.spec import Spec
 from sltoolkit.bench.store import Store
 from sltoolkit.bench.todo import jobs_of
 
-LISTENER: dict[str, Any] = {"name": "pcat", "decoder_lr": 5e-4, "width": 4, "refine_steps": 0}
-HIJACKER: dict[str, Any] = {"name": "fsha", "critic_lr": 1e-3, "width": 4, "blocks": 1}
+LISTENER: dict[str, Any] = {
+    "name": "pcat", "decoder_lr": 5e-4, "loss": "mse", "width": 4, "refine_steps": 0,
+}  # fmt: skip
+HIJACKER: dict[str, Any] = {
+    "name": "fsha", "critic_lr": 1e-3, "decoder_loss": "mse", "width": 4, "blocks": 1,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

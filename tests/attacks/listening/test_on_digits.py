@@ -99,7 +99,7 @@ def test_who_knows_how_smashed_data_are_distorted_finds_more() -> None:
     # measured on four victims: 0.64 to 0.70, 0.33 to 0.49 and 0.71 to 0.83 of the others' errors
     pcat = PCAT(width=8, lr=1e-3, decoder_lr=2e-3, refine_steps=0)
     sdar = replace(NARROW, lr=2e-3)
-    fora = FORA(width=8, blocks=1, mmd_share=1.0, lr=1e-2, critic_lr=1e-3, polish=5)
+    fora = FORA(width=8, blocks=1, mmd_share=1.0, lr=1e-2, critic_lr=1e-3, polish=40)
 
     def found(*more: str) -> list[float]:
         known = ("aux", "client_arch", *more)

@@ -164,7 +164,7 @@ def test_a_rehearsal_is_learned_from_all_the_way_and_the_late_start_remains() ->
         )
     assert steps == [2.0] * 4 * training_rehearsal.VICTIMS  # four settings, each of which learned
     assert None not in (best.lr, best.decoder_lr)
-    assert best == replace(attack, lr=best.lr, decoder_lr=best.decoder_lr)
+    assert best == replace(attack, lr=best.lr, decoder_lr=best.decoder_lr, loss="mse")
 
 
 def test_refined_signals_stay_in_range() -> None:
