@@ -89,7 +89,8 @@ def train(
             samples are dealt out in turn.
         reducer: a lossy codec on the wire, or its name; None sends messages unchanged.
         defense: a defense, its name, or None.
-        seed: the victim's seed, for initialization, batches, dropout and the defense's noise.
+        seed: the victim's seed, for initialization, batches, dropout, the defense's noise and the
+            draw of the targets.
         training: epochs, batch size, optimizer.
         targets: which records attacks will be asked about.
         listeners: attacks that listen to the training.
@@ -131,7 +132,7 @@ def train(
     placed = with_format(parts, data.to(device), training)
     shards = shards_of(placed, protocol, partition, rng)
     held = placed.private_train if protocol.alike else shards[0]
-    transcript = Transcript(_recording(held, defense, targets, training.epochs))
+    transcript = Transcript(_recording(held, defense, targets, training.epochs, seed))
     run = seat_parties(
         parts, placed, protocol=protocol, defense=defense, training=training, rng=rng,
         partition=partition, wire=Wire(codec=reducer.begin() if reducer else None),
@@ -206,7 +207,7 @@ def frozen(
             need `Vanilla(labels_at="server")`.
         defense: a defense in front of the wire, its name, or None; a defense that acts by training
             the client is refused.
-        seed: the seed of the defense's noise.
+        seed: the seed of the defense's noise and of the draw of the targets.
         targets: which records attacks will be asked about.
         device: where to compute.
 
@@ -227,7 +228,7 @@ def frozen(
         )
     rng = Stream(seed).child("victim")
     held = data.private_train if protocol.alike else shards_of(data, protocol, None, rng)[0]
-    transcript = Transcript(_recording(held, defense, targets, 1))
+    transcript = Transcript(_recording(held, defense, targets, 1, seed))
     run = seat_parties(
         parts, data, protocol=protocol, defense=defense, training=None,
         rng=rng, ears=[transcript], given=True,
@@ -314,8 +315,10 @@ def _victim(
     )
 
 
-def _recording(held: Samples, defense: Defense, targets: Targets, epochs: int) -> Recording:
-    known, hinted = label_targets(held, targets)
+def _recording(
+    held: Samples, defense: Defense, targets: Targets, epochs: int, seed: int
+) -> Recording:  # fmt: skip
+    known, hinted = label_targets(held, targets, seed=seed)
     training = [e for e, name in enumerate(phase_of_epochs(defense, epochs)) if name == "train"]
     wanted = training[:1] if targets.epoch == "first" else training[-1:]
     return Recording(

@@ -14,7 +14,7 @@ from sltoolkit.errors import DataError, SpecError
 @pytest.mark.parametrize("hints", [0, 1, 3])
 def test_hints_are_not_among_the_targets(hints: int) -> None:
     held = split().private_train
-    known, hinted = label_targets(held, replace(TARGETS, labels=20, hints=hints))
+    known, hinted = label_targets(held, replace(TARGETS, labels=20, hints=hints), seed=0)
     assert len(known) == 20
     assert hinted.y.bincount(minlength=3).tolist() == [hints] * 3
     assert not set(known.ids.tolist()) & set(hinted.ids.tolist())
@@ -22,7 +22,7 @@ def test_hints_are_not_among_the_targets(hints: int) -> None:
 
 def test_too_many_targets_are_refused() -> None:
     with pytest.raises(DataError, match=r"19 targets asked for.*only 18"):
-        image_targets(split(), split().private_train, Targets(count=19))
+        image_targets(split(), split().private_train, Targets(count=19), seed=0)
 
 
 @pytest.mark.parametrize("name", ["count", "releases", "labels", "hints"])
@@ -34,15 +34,29 @@ def test_impossible_targets_are_refused(name: str) -> None:
 
 def test_the_draw_is_a_function_of_the_sizes_alone() -> None:
     here, there = split(), split(seed=5)
-    a, b = (image_targets(d, d.private_train, TARGETS) for d in (here, there))
+    a, b = (image_targets(d, d.private_train, TARGETS, seed=0) for d in (here, there))
     assert torch.equal(a.ids, b.ids)
     assert not torch.equal(a.x, b.x)
+
+
+def test_every_victim_seed_draws_its_own_targets_unless_a_draw_is_named() -> None:
+    data = split()
+    for drawn in (
+        lambda asked, seed: image_targets(data, data.private_train, asked, seed=seed),
+        lambda asked, seed: label_targets(data.private_train, asked, seed=seed)[0],
+        lambda asked, seed: label_targets(data.private_train, asked, seed=seed)[1],
+    ):
+        assert torch.equal(drawn(TARGETS, 1).ids, drawn(TARGETS, 1).ids)
+        assert not torch.equal(drawn(TARGETS, 0).ids, drawn(TARGETS, 1).ids)
+        named = replace(TARGETS, draw=1)
+        for seed in (0, 1, 2):
+            assert torch.equal(drawn(named, seed).ids, drawn(TARGETS, 1).ids)
 
 
 def test_fewer_targets_are_the_first_of_more() -> None:
     data = split()
     few, many = (
-        image_targets(data, data.private_train, replace(TARGETS, count=n)) for n in (4, 12)
+        image_targets(data, data.private_train, replace(TARGETS, count=n), seed=0) for n in (4, 12)
     )
     assert torch.equal(many.ids[:4], few.ids)
     assert len(set(many.ids.tolist())) == 12
@@ -51,5 +65,5 @@ def test_fewer_targets_are_the_first_of_more() -> None:
 def test_training_targets_are_of_what_the_client_held() -> None:
     data = split()
     held = data.private_train[torch.arange(10, 20)]
-    found = image_targets(data, held, replace(TARGETS, part="private_train"))
+    found = image_targets(data, held, replace(TARGETS, part="private_train"), seed=0)
     assert set(found.ids.tolist()) <= set(range(10, 20))

@@ -62,6 +62,23 @@ def test_t_interval_covers_as_often_as_it_says(seeds: int) -> None:
     assert np.mean(hits) < 0.97  # nor is it wider than it needs to be
 
 
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_interval_over_victims_covers_only_if_every_victim_has_its_own_targets(
+    seeds: int,
+) -> None:
+    """Gains have effects of the victim, of the target, and of both together."""
+    rng, shape = np.random.default_rng(seeds), (WORLDS, seeds, TARGETS)
+    both = 0.7 + rng.normal(0, 0.3, (WORLDS, seeds, 1)) + rng.normal(0, 0.5, shape)
+    own = both + rng.normal(0, TARGET_SD, shape)
+    shared = both + rng.normal(0, TARGET_SD, (WORLDS, 1, TARGETS))
+    rate = {
+        name: np.mean([covers(t_interval(w.mean(-1).tolist()), 0.7) for w in worlds])
+        for name, worlds in (("own", own), ("shared", shared))
+    }
+    assert at_least(0.95) <= rate["own"] < 0.97
+    assert rate["shared"] < 0.9
+
+
 def test_hierarchical_bootstrap_of_three_seeds_covers_far_too_little() -> None:
     """Resampling seeds, then targets within them: why the toolkit uses t over seed means."""
     rng = np.random.default_rng(0)
