@@ -68,6 +68,7 @@ _HOMES = {
     "sltoolkit.parties.settings": ("Training",),
     "sltoolkit.referee.mount": ("STANDARD_GRANTS",),
     "sltoolkit.report.attacks": ("attack_table",),
+    "sltoolkit.report.comparisons": ("comparisons", "formatted_comparisons"),
     "sltoolkit.report.figures": ("reconstruction_figure", "tradeoff_figure"),
     "sltoolkit.report.formats": ("formatted",),
     "sltoolkit.report.histograms": ("class_histograms",),

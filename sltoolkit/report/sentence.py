@@ -6,7 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from sltoolkit.report.formats import METRIC_NAMES, gain_digits, gain_text, number, records
+from sltoolkit.report.formats import (
+    METRIC_NAMES,
+    gain_digits,
+    gain_text,
+    leak_text,
+    number,
+    records,
+)
 from sltoolkit.report.plugin_labels import UNDEFENDED
 from sltoolkit.report.tables import FAMILIES
 from sltoolkit.rows.columns import SETTING
@@ -22,9 +29,9 @@ Line = Mapping[str, Any]
 def sentence(summary: pd.DataFrame) -> str:
     """The undefended leak of each setting, and what the best defense leaves of it, in words.
 
-    The best defense is the one with the smallest worst case among those that are complete and still
-    useful; a gain below 0 counts as 0. The sentence says if an interval contains 0, if an attack is
-    missing, and if a single victim gives no interval.
+    The best defense is the one whose worst case has the smallest upper end among those that are
+    complete and still useful; a gain below 0 counts as 0. The sentence says if an interval contains
+    0, if an attack is missing, and if the intervals are about one network.
     """
     return " ".join(
         _about(list(records(setting)), _where(setting, summary))
@@ -51,10 +58,12 @@ def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:
     defended = [x for x in lines if x["defense"] not in UNDEFENDED]
     usable = [
         x for x in defended
-        if not (x["unusable"] or x[f"{family}_incomplete"] or math.isnan(x[f"{family}_gain"]))
+        if not (x["unusable"] or math.isnan(x[f"{family}_gain_high"]))
     ]  # fmt: skip
     if usable:
-        parts.append(_left(min(usable, key=lambda x: max(x[f"{family}_gain"], 0)), plain, family))
+        parts.append(
+            _left(min(usable, key=lambda x: max(x[f"{family}_gain_high"], 0)), plain, family)
+        )
     unjudged = [x["label"] for x in defended if x[f"{family}_incomplete"]]
     if unjudged:
         parts.append(f"not judged because an attack is missing: {', '.join(unjudged)}")
@@ -62,10 +71,11 @@ def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:
 
 
 def _leak(line: Line, family: str) -> str:
-    if math.isnan(line[f"{family}_gain"]):
+    if math.isnan(line[f"{family}_gain_low"]):
         return f"no attack on {_SOUGHT[family]} was run to its end ({_missing(line, family)})"
     digits = gain_digits(line, family)
-    value, prior = (number(line[f"{family}_{x}"], digits=digits) for x in ("value", "baseline"))
+    prior = number(line[f"{family}_baseline"], digits=digits)
+    value = leak_text(line, f"{family}_value", line[f"{family}_metric"], digits)
     measured = (
         f"({METRIC_NAMES[line[f'{family}_metric']]} {value} against {prior} from the prior "
         f"alone; gain {gain_text(line, family)})"
@@ -87,7 +97,7 @@ def _left(line: Line, plain: Line | None, family: str) -> str:
     if plain is None:
         return f"{line['label']} leaves the {line[f'{family}_attack']} attack {gain} {cost}"
     cost += f" instead of {number(plain['accuracy'])}"
-    if line[f"{family}_gain"] < plain[f"{family}_gain"]:
+    if line[f"{family}_gain_high"] < plain[f"{family}_gain_high"]:
         return f"{line['label']} brings the gain down to {gain} {cost}"
     return f"no defense brings the gain down: {line['label']} leaves {gain} {cost}"
 
@@ -114,7 +124,7 @@ def _missing(line: Line, family: str) -> str:
 def _victims(lines: Sequence[Line]) -> str:
     counts = sorted({int(line["seeds"]) for line in lines})
     if counts == [1]:
-        return "From one victim, so without intervals: another victim may differ a lot."
+        return "From one victim, with intervals over its targets: another victim may differ a lot."
     return f"From {' to '.join(str(c) for c in {counts[0]: 0, counts[-1]: 0})} victims each."
 
 

@@ -4,14 +4,16 @@ The input is the long form of results: one metric of one cell per row, failed ce
 """
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import KINDS, Interval, t_interval, worst_case
+from sltoolkit.metrics import KINDS, Over, t_interval
 from sltoolkit.report.plugin_labels import UNDEFENDED, labels
+from sltoolkit.report.repetitions import interval, over
+from sltoolkit.report.worst import attacks_of, worst_gain, worst_value
 from sltoolkit.rows.columns import BLANK, DEFENSE, NEEDED, SETTING, THREAT
 
 FAMILIES = {"reconstruction": "reconstruction", "labels": "labels", "inference": "attribute"}
@@ -22,15 +24,19 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per defense (and its parameters) in each setting, undefended first.
 
     Columns: the setting and the defense; `label`; `seeds`; `accuracy`, `_low`, `_high` (t interval
-    over victim seeds); per family of attacks `F` the worst case over attacks: `F_gain`, `_low`,
-    `_high`, `F_metric` (the family's primary one), `F_attack`, that attack's mean `F_value` and
-    `F_baseline`, `F_incomplete` (the gain is a lower bound) and `F_missing` (the attacks that
-    failed, lack a seed, or were only run against other defenses of the setting);
-    `reconstruction_psnr_db` of the same attack; `epsilon`, `delta` and `releases` composed over
-    the most releases that an attack received; `chance` if the rows state it, and `unusable`
-    (whether the upper end of the accuracy is at most `chance`).
+    over victim seeds, NaN for one); `interval_over`: what the intervals of attacks are over,
+    `victims` or, for one network, its `targets`; per family of attacks `F` the worst case over
+    attacks: `F_gain_low` and `F_gain_high`, the ends of the interval for the largest mean gain,
+    `F_value_low` and `F_value_high`, the same for the metric itself, `F_metric` (the family's
+    primary one), `F_attack` (which has the largest mean gain) and its mean `F_baseline`,
+    `F_incomplete` (there is no upper end) and `F_missing` (the attacks that failed, lack a seed, or
+    were only run against other defenses of the setting); `reconstruction_psnr_db_low` and `_high`;
+    `epsilon`, `delta` and `releases` composed over the most releases that an attack received;
+    `chance` if the rows state it, and `unusable` (whether the upper end of the accuracy is at most
+    `chance`).
 
-    Attacker seeds are averaged within a victim seed. With one victim seed, intervals are NaN.
+    A worst case has no point: the largest of several means is too large on average. Rank defenses
+    by the upper end. Attacker seeds are averaged within a victim seed.
 
     Args:
         rows: the long form; a failed cell has status `failed` and no numbers.
@@ -41,7 +47,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for _, setting in _settings(prepared(rows)):
         ran = {f: sorted(set(setting.loc[setting["family"] == f, "attack"])) for f in FAMILIES}
-        primaries = {f: _primary(setting, f) for f in FAMILIES}
+        primaries = {f: primary_metric(setting, f) for f in FAMILIES}
         lines += [
             _line(group, ran, primaries)
             for _, group in setting.groupby(DEFENSE, sort=False)
@@ -54,7 +60,10 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def details(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per defense, attack and metric: means over victim seeds, the gain's t interval."""
+    """One line per defense, attack and metric: means over victim seeds, the gain's interval.
+
+    `interval_over` is what the interval is over: `victims` or, for one network, its `targets`.
+    """
     frame = prepared(rows)
     frame["label"] = labels(list(frame["defense"]), list(frame["defense_params"]), lone=2)
     keys = [*SETTING, "label", "family", "variant", "metric"]
@@ -62,11 +71,13 @@ def details(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for _, cells in ok.groupby(keys, sort=False):
         seeds = sorted(set(cells["victim_seed"]))
-        gain = t_interval([_seed_mean(cells, s, None, "gain") for s in seeds])
+        repeated = over(cells)
+        gain = interval(cells, seeds, str(cells["metric"].iloc[0]), "gain", repeated)
         lines.append(
             {**{k: cells[k].iloc[0] for k in keys},
              "value": cells["value"].mean(), "baseline": cells["baseline"].mean(),
-             "baseline_name": _joined(cells["baseline_name"]), **_spread("gain", gain),
+             "baseline_name": _joined(cells["baseline_name"]), "gain": gain.value,
+             "gain_low": gain.low, "gain_high": gain.high, "interval_over": repeated,
              "seeds": len(seeds), "role": _joined(cells["role"]),
              "knowledge": _joined(cells["knowledge"]), "tuned": _joined(cells["tuned"]),
              "seconds": cells["seconds"].mean()}
@@ -121,7 +132,8 @@ def _variants(setting: pd.DataFrame) -> list[str]:
     return names
 
 
-def _primary(setting: pd.DataFrame, family: str) -> str:
+def primary_metric(setting: pd.DataFrame, family: str) -> str:
+    """The metric that a family of attacks is judged by in a setting; empty without results."""
     seen = set(setting.loc[setting["family"] == family, "metric"])
     return next((metric for metric in KINDS[FAMILIES[family]] if metric in seen), "")
 
@@ -131,40 +143,52 @@ def _line(
 ) -> dict[str, Any]:
     seeds = sorted(set(group["victim_seed"]))
     utility = group.groupby("victim_seed")["utility"].mean()
-    accuracy = t_interval([float(utility[s]) for s in seeds])
+    accuracy = t_interval([float(utility[s]) for s in seeds], within=(0.0, 1.0))
     line: dict[str, Any] = {k: group[k].iloc[0] for k in [*SETTING, *DEFENSE]}
-    line |= {"seeds": len(seeds), **_spread("accuracy", accuracy)}
+    line |= {
+        "seeds": len(seeds), "interval_over": over(group), "accuracy": accuracy.value,
+        "accuracy_low": accuracy.low, "accuracy_high": accuracy.high,
+    }  # fmt: skip
     for family in FAMILIES:
-        cells = group[group["family"] == family]
-        line |= _worst(cells, family, primaries[family], ran[family], seeds)
+        attacks = attacks_of(group[group["family"] == family], ran[family])
+        line |= _worst(attacks, family, primaries[family], seeds, line["interval_over"])
     upper = accuracy.value if math.isnan(accuracy.high) else accuracy.high
     chance = float(group["chance"].max())
     return line | _privacy(group) | {"chance": chance, "unusable": upper <= chance}
 
 
 def _worst(
-    cells: pd.DataFrame, family: str, metric: str, ran: Sequence[str], seeds: Sequence[Hashable]
-) -> dict[str, Any]:
-    """The worst case over a family's attacks, and further columns about the worst attack."""
-    attacks = dict(iter(cells.groupby("variant", sort=False)))
-    gains: dict[str, list[float]] = {name: [] for name in set(ran) - set(cells["attack"])}
-    for name, own in attacks.items():
-        gains[str(name)] = [_seed_mean(own, seed, metric, "gain") for seed in seeds]
-    found = worst_case(gains) if gains else None
-    own = attacks.get(found.attack, cells.iloc[:0]) if found else cells.iloc[:0]
-    nothing = Interval(value=math.nan, low=math.nan, high=math.nan, n=0)
+    attacks: Mapping[str, pd.DataFrame], family: str, metric: str, seeds: Sequence[Hashable],
+    repeated: Over,
+) -> dict[str, Any]:  # fmt: skip
+    """The worst case over a family's attacks, and what belongs to it."""
+    found = worst_gain(attacks, seeds, metric, repeated) if attacks else None
+    own = attacks.get(found.attack) if found else None
     line = {
         f"{family}_metric": metric,
-        **_spread(f"{family}_gain", found.interval if found else nothing),
+        f"{family}_gain_low": found.low if found else math.nan,
+        f"{family}_gain_high": found.high if found else math.nan,
+        **_values(attacks, f"{family}_value", metric, seeds, repeated),
         f"{family}_attack": found.attack if found else "",
-        f"{family}_value": _mean(own, metric, "value"),
-        f"{family}_baseline": _mean(own, metric, "baseline"),
+        f"{family}_baseline": math.nan if own is None else _mean(own, metric, "baseline"),
         f"{family}_incomplete": bool(found and found.incomplete),
         f"{family}_missing": ", ".join(found.missing) if found else "",
     }
     if family == "reconstruction":
-        line[f"{family}_psnr_db"] = _mean(own, "psnr_db", "value")
+        measured = any((own["metric"] == "psnr_db").any() for own in attacks.values())
+        psnr = "psnr_db" if measured else ""
+        line |= _values(attacks, f"{family}_psnr_db", psnr, seeds, repeated)
     return line
+
+
+def _values(
+    attacks: Mapping[str, pd.DataFrame], name: str, metric: str, seeds: Sequence[Hashable],
+    repeated: Over,
+) -> dict[str, float]:  # fmt: skip
+    """The ends of the interval for the metric itself, under the attack that leaks most."""
+    known = attacks and metric
+    low, high = worst_value(attacks, seeds, metric, repeated) if known else (math.nan, math.nan)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _privacy(group: pd.DataFrame) -> dict[str, Any]:
@@ -176,21 +200,8 @@ def _privacy(group: pd.DataFrame) -> dict[str, Any]:
     return {key: float(most[key]) for key in ("epsilon", "delta", "releases")}
 
 
-def _seed_mean(cells: pd.DataFrame, seed: Hashable, metric: str | None, column: str) -> float:
-    """Mean over attacker seeds; NaN if one of them failed, since the others can't replace it."""
-    own = cells[cells["victim_seed"] == seed]
-    if bool((own["status"] == "failed").any()):
-        return math.nan
-    kept = own if metric is None else own[own["metric"] == metric]
-    return float(kept[column].astype(float).mean(skipna=False))
-
-
 def _mean(cells: pd.DataFrame, metric: str, column: str) -> float:
     return float(cells.loc[cells["metric"] == metric, column].astype(float).mean())
-
-
-def _spread(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _joined(values: "pd.Series[Any]") -> str:

@@ -39,18 +39,20 @@ def test_the_draw_is_a_function_of_the_sizes_alone() -> None:
     assert not torch.equal(a.x, b.x)
 
 
-def test_every_victim_seed_draws_its_own_targets_unless_a_draw_is_named() -> None:
+@pytest.mark.parametrize("kind", ["images", "labels", "hints"])
+def test_every_victim_seed_draws_its_own_targets_unless_a_draw_is_named(kind: str) -> None:
     data = split()
-    for drawn in (
-        lambda asked, seed: image_targets(data, data.private_train, asked, seed=seed),
-        lambda asked, seed: label_targets(data.private_train, asked, seed=seed)[0],
-        lambda asked, seed: label_targets(data.private_train, asked, seed=seed)[1],
-    ):
-        assert torch.equal(drawn(TARGETS, 1).ids, drawn(TARGETS, 1).ids)
-        assert not torch.equal(drawn(TARGETS, 0).ids, drawn(TARGETS, 1).ids)
-        named = replace(TARGETS, draw=1)
-        for seed in (0, 1, 2):
-            assert torch.equal(drawn(named, seed).ids, drawn(TARGETS, 1).ids)
+
+    def ids(asked: Targets, seed: int) -> list[int]:
+        known, hinted = label_targets(data.private_train, asked, seed=seed)
+        images = image_targets(data, data.private_train, asked, seed=seed)
+        found: list[int] = {"images": images, "labels": known, "hints": hinted}[kind].ids.tolist()
+        return found
+
+    assert ids(TARGETS, 1) == ids(TARGETS, 1)
+    assert ids(TARGETS, 0) != ids(TARGETS, 1)
+    named = replace(TARGETS, draw=1)
+    assert [ids(named, seed) for seed in (0, 1, 2)] == [ids(TARGETS, 1)] * 3
 
 
 def test_fewer_targets_are_the_first_of_more() -> None:

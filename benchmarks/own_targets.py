@@ -1,6 +1,6 @@
 """How often the interval over victims covers the mean over targets: shared targets against own.
 
-Run with `python benchmarks/coverage.py [--small]`; one thread, seven minutes; it needs
+Run with `python benchmarks/own_targets.py [--small]`; one thread, seven minutes; it needs
 MNIST under `SLTOOLKIT_DATA`. The cells are real: victims on MNIST, attacked by `regression`. Every
 victim is asked about all 480 held-out targets, and the truth is the mean over all victims and
 targets. Then experiments are drawn: few victims with few targets, either the same for all victims
