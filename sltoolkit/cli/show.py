@@ -109,7 +109,9 @@ def _show_comparisons(finished: Finished) -> None:
     if pairs.empty or pairs["pairs"].max() < 2:
         return
     shown = formatted_comparisons(pairs[pairs["attack"] == WORST])
-    kept = [c for c in shown.columns if c not in ("attack", "interval over", "pairs")]
+    hidden = {"attack", "interval over", "pairs"}
+    hidden |= {"metric"} if pairs["metric"].nunique() == 1 else set()  # for 80 columns
+    kept = [c for c in shown.columns if c not in hidden]
     lines = [[_narrow(str(v)) for v in line] for line in shown[kept].itertuples(index=False)]
     title = "differences within pairs of victims (worst case over attacks)"
     show_table(title, [dict(zip(kept, line, strict=True)) for line in lines])

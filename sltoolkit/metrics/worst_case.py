@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import torch
 from scipy.special import ndtri
 
@@ -209,8 +210,8 @@ def _worst(
 ) -> WorstCase:  # fmt: skip
     return WorstCase(
         attack=max(means, key=lambda attack: means[attack], default=""),
-        low=clipped(max(lows, default=math.nan), within),
-        high=math.nan if missing else clipped(max(highs), within),
+        low=clipped(float(np.max(lows, initial=-math.inf)) if means else math.nan, within),
+        high=math.nan if missing else clipped(float(np.max(highs)), within),
         n=n if means else 0,
         over=over,
         missing=tuple(sorted(missing)),

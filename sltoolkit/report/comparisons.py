@@ -109,7 +109,7 @@ def equally_accurate(own: System, weaker: Sequence[System]) -> System:
         attack: _on_the_line(high.gains[attack], low.gains[attack], share, steps)
         for attack in high.gains.keys() & low.gains.keys()
     }
-    label = f"{high.label} and, for {share:.0%}, {low.label}"
+    label = f"{high.label} and for {share:.0%} {low.label}"
     return System(label=label, accuracy=mixed, gains=gains)
 
 

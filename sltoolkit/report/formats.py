@@ -107,7 +107,10 @@ def _line(line: dict[str, Any], summary: pd.DataFrame) -> dict[str, str]:
     notes = _notes(line)
     if any(_notes(other) for other in records(summary)):
         texts["note"] = notes
-    return texts | {"interval over": line["interval_over"], "victims": str(line["seeds"])}
+    one = " (one network)" * (line["interval_over"] == "targets" and line["seeds"] > 1)
+    return texts | {
+        "interval over": line["interval_over"], "victims": f"{line['seeds']}{one}"
+    }  # fmt: skip
 
 
 def _family(line: dict[str, Any], family: str, summary: pd.DataFrame) -> dict[str, str]:

@@ -123,8 +123,9 @@ def _missing(line: Line, family: str) -> str:
 
 def _victims(lines: Sequence[Line]) -> str:
     counts = sorted({int(line["seeds"]) for line in lines})
-    if counts == [1]:
-        return "From one victim, with intervals over its targets: another victim may differ a lot."
+    if all(line["interval_over"] == "targets" for line in lines):
+        one = "victim" if counts == [1] else "network"
+        return f"From one {one}, with intervals over its targets: another victim may differ a lot."
     return f"From {' to '.join(str(c) for c in {counts[0]: 0, counts[-1]: 0})} victims each."
 
 

@@ -63,17 +63,19 @@ def _worst(
     repeated: Over, *, leaks_upward: bool,
 ) -> WorstCase:  # fmt: skip
     sign = 1 if leaks_upward else -1
+    ranges = [bounds(own, seeds, metric, column) for own in attacks.values() if len(own)]
+    ends = [sign * end for limits in ranges or [UNBOUNDED] for end in limits]
+    within = (min(ends), max(ends))
     if repeated == "targets":
         return worst_case_of_network(
             {a: _turned(interval(own, seeds, metric, column, "targets"), sign)
-             for a, own in attacks.items()}
+             for a, own in attacks.items()},
+            within=within,
         )  # fmt: skip
-    ranges = [bounds(own, seeds, metric, column) for own in attacks.values() if len(own)]
-    ends = [sign * end for limits in ranges or [UNBOUNDED] for end in limits]
     return worst_case(
         {a: [sign * m for m in seed_means(own, seeds, metric, column)]
          for a, own in attacks.items()},
-        within=(min(ends), max(ends)),
+        within=within,
     )  # fmt: skip
 
 

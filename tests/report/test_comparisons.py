@@ -63,7 +63,7 @@ def test_every_defense_is_compared_with_none_in_pairs() -> None:
 def test_a_defense_is_compared_with_noise_of_equal_accuracy() -> None:
     table = comparisons(with_nopeek(cost=0.075))  # half way between .79 and .70
     found = of(table, "nopeek(weight=1)", EQUAL, "whitebox")
-    reference = "gaussian_noise(std=0.5) and, for 50%, gaussian_noise(std=2)"
+    reference = "gaussian_noise(std=0.5) and for 50% gaussian_noise(std=2)"
     assert found["reference"] == reference
     assert found["accuracy"] == pytest.approx(0)
     between = (np.mean(GAINS["weak", "whitebox"]) + np.mean(GAINS["strong", "whitebox"])) / 2
