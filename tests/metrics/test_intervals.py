@@ -171,7 +171,7 @@ def test_the_bootstrap_of_leak_auc_covers_the_truth() -> None:
         0.0,
         [],
     )
-    truth, hits = float(stats.norm.cdf(1 / math.sqrt(2))), []
+    truth, hits = float(stats.norm.cdf(1 / math.sqrt(2))), list[bool]()
     for _ in range(150):
         y = torch.arange(80) % 2
         score = torch.randn(80, generator=generator) + y

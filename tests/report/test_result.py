@@ -32,7 +32,8 @@ def test_a_result_shows_each_metric_beside_the_prior_and_the_knowledge(victim: s
     for row in result.rows().to_dict("records"):
         assert f"<td>{row['metric']}</td>" in shown
         assert f"<td>{row['baseline']:.3g} ({row['baseline_name']})</td>" in shown
-        assert f"<td>{row['ci_low']:.3g} to {row['ci_high']:.3g}</td>" in shown
+        for low, high in (("ci_low", "ci_high"), ("gain_low", "gain_high")):
+            assert f"<td>{row[low]:.3g} to {row[high]:.3g}</td>" in shown
     assert "the server knows aux, labels, release, smashed" in shown
 
 
