@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from sltoolkit.protocols import *  # noqa: F403
     from sltoolkit.referee.mount import STANDARD_GRANTS as STANDARD_GRANTS
     from sltoolkit.report.attacks import attack_table as attack_table
+    from sltoolkit.report.comparisons import comparisons as comparisons
+    from sltoolkit.report.comparisons import formatted_comparisons as formatted_comparisons
     from sltoolkit.report.figures import reconstruction_figure as reconstruction_figure
     from sltoolkit.report.figures import tradeoff_figure as tradeoff_figure
     from sltoolkit.report.formats import formatted as formatted
@@ -68,6 +70,7 @@ _HOMES = {
     "sltoolkit.parties.settings": ("Training",),
     "sltoolkit.referee.mount": ("STANDARD_GRANTS",),
     "sltoolkit.report.attacks": ("attack_table",),
+    "sltoolkit.report.comparisons": ("comparisons", "formatted_comparisons"),
     "sltoolkit.report.figures": ("reconstruction_figure", "tradeoff_figure"),
     "sltoolkit.report.formats": ("formatted",),
     "sltoolkit.report.histograms": ("class_histograms",),

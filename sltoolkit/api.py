@@ -90,8 +90,9 @@ def train(
             samples are dealt out in turn.
         reducer: a lossy codec on the wire, or its name; None sends messages unchanged.
         defense: a defense, its name, or None.
-        seed: the victim's seed, for initialization, batches, dropout and the defense's noise. All
-            of these depend on the private samples, too, so that trying seeds redraws nothing.
+        seed: the victim's seed, for initialization, batches, dropout, the defense's noise and the
+            draw of the targets. All but the last depend on the private samples, too, so that trying
+            seeds redraws nothing.
         salt: a text that they depend on as well; where others own the private samples (a public
             data set), a long random one keeps the noise from being drawn again.
         training: epochs, batch size, optimizer.
@@ -135,7 +136,7 @@ def train(
     placed = with_format(parts, data.to(device), training)
     shards = shards_of(placed, protocol, partition, rng)
     held = placed.private_train if protocol.alike else shards[0]
-    transcript = Transcript(_recording(held, defense, targets, training.epochs))
+    transcript = Transcript(_recording(held, defense, targets, training.epochs, seed))
     run = seat_parties(
         parts, placed, protocol=protocol, defense=defense, training=training, rng=rng,
         partition=partition, wire=Wire(codec=reducer.begin() if reducer else None),
@@ -214,7 +215,8 @@ def frozen(
             need `Vanilla(labels_at="server")`.
         defense: a defense in front of the wire, its name, or None; a defense that acts by training
             the client is refused.
-        seed: the seed of the defense's noise, which depends on the private samples, too.
+        seed: the seed of the defense's noise, which depends on the private samples, too, and of
+            the draw of the targets.
         salt: as for `train`.
         targets: which records attacks will be asked about.
         device: where to compute.
@@ -236,7 +238,7 @@ def frozen(
         )
     rng = victim_stream(seed, data, salt=salt)
     held = data.private_train if protocol.alike else shards_of(data, protocol, None, rng)[0]
-    transcript = Transcript(_recording(held, defense, targets, 1))
+    transcript = Transcript(_recording(held, defense, targets, 1, seed))
     run = seat_parties(
         parts, data, protocol=protocol, defense=defense, training=None,
         rng=rng, ears=[transcript], given=True,
@@ -334,8 +336,10 @@ def _victim(
     )
 
 
-def _recording(held: Samples, defense: Defense, targets: Targets, epochs: int) -> Recording:
-    known, hinted = label_targets(held, targets)
+def _recording(
+    held: Samples, defense: Defense, targets: Targets, epochs: int, seed: int
+) -> Recording:  # fmt: skip
+    known, hinted = label_targets(held, targets, seed=seed)
     training = [e for e, name in enumerate(phase_of_epochs(defense, epochs)) if name == "train"]
     wanted = training[:1] if targets.epoch == "first" else training[-1:]
     return Recording(

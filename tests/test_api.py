@@ -221,11 +221,13 @@ def test_a_table_has_a_line_per_defense() -> None:
     assert isinstance(table, pd.DataFrame)
     assert list(table["defense"]) == ["none", "gaussian_noise"]
     assert (table["seeds"] == 2).all()
-    assert table[["accuracy", "reconstruction_gain", "labels_gain"]].notna().all().all()
+    ends = [f"{f}_gain_{end}" for f in ("reconstruction", "labels") for end in ("low", "high")]
+    assert table[["accuracy", *ends]].notna().all().all()
+    assert set(table["interval_over"]) == {"targets"}  # one victim each
 
 
 def test_hints_are_gradients_and_labels_of_the_same_records(victim: sl.Victim) -> None:
-    _, hinted = label_targets(victim.client.samples, TARGETS)
+    _, hinted = label_targets(victim.client.samples, TARGETS, seed=victim.recipe.seed)
     record = victim.transcript.record(Link("server", "client", "smashed_grad"))
     hints = Hints(smashed_grad=rows_of(record, hinted.ids), y=hinted.y)
     assert hints.smashed_grad.shape == (6, 4, 8, 8)
@@ -270,3 +272,16 @@ def test_names_of_layers_survive_the_cut() -> None:
     victim = sl.train(nn.Sequential(layers), split(), cut="b", **SETTINGS)
     assert set(victim.client.client.state_dict()) == {"b.weight", "b.bias"}
     assert set(victim.server.state_dict()) == {"c.weight", "c.bias"}
+
+
+def test_victims_of_one_seed_share_their_targets_and_those_of_two_seeds_do_not() -> None:
+    def asked(seed: int, **options: Any) -> list[int]:
+        options = {"targets": TARGETS, **options}
+        made = sl.train(network, split(), cut=CUT, seed=seed, training=QUICK, **options)
+        ids: list[int] = sl.attack(made, sl.Regression.smoke()).verdict.truth.ids.tolist()
+        return ids
+
+    assert asked(1) == asked(1, defense=sl.GaussianNoise(std=0.5))
+    assert asked(1) != asked(2)
+    fixed = sl.Targets(count=6, labels=12, hints=2, draw=1)
+    assert asked(2, targets=fixed) == asked(1)

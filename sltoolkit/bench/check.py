@@ -47,7 +47,8 @@ def _check(recipe: Table) -> None:
     split, protocol = given["data"], given["protocol"]
     with at("protocol"):
         held = shards_of(split, protocol, given["partition"], Stream(0))[0]
-    image_targets(split, split.private_train if protocol.alike else held, given["targets"])
+    held = split.private_train if protocol.alike else held
+    image_targets(split, held, given["targets"], seed=recipe["seed"])
     with at(f"defense {recipe['defense'].get('name', 'chain')!r}"):
         seat_parties(
             parts, split, protocol=protocol, defense=given["defense"],

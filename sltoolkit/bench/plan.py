@@ -13,6 +13,7 @@ from sltoolkit.bench.spec import Spec, Table
 from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Attack, Listener, NoAttack
 from sltoolkit.data.partition import PARTITIONS
 from sltoolkit.data.samples import Split
+from sltoolkit.data.targets import Targets
 from sltoolkit.defenses import DEFENSES
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.protocols import PROTOCOLS, Protocol
@@ -228,6 +229,7 @@ def _victim(
         *([REDUCERS[point.reducer["name"]]] if point.reducer["name"] != "none" else []),
         models.MODELS[point.model["name"]].factory,
         Split,
+        Targets,
     ]
     files = {"checkpoint": digest_of(point.checkpoint), "data": digest_of(_own_file(point))}
     victim = VictimPlan(recipe=recipe, key=key_of([recipe, files], sources), swept=_swept(point))

@@ -19,6 +19,7 @@ from sltoolkit.bench.store import Store
 from sltoolkit.cli.options import Record
 from sltoolkit.data.registry import data_root, pool
 from sltoolkit.models import build, profile_cuts
+from sltoolkit.report.comparisons import WORST, comparisons, formatted_comparisons
 from sltoolkit.report.formats import formatted, setting_text
 from sltoolkit.report.sentence import sentence
 from sltoolkit.report.tables import failures, summary
@@ -87,7 +88,11 @@ def show_finished(finished: Finished) -> int:
     title = setting_text(table) + shares + demonstration
     heads = [str(name).replace("reconstruction", "input") for name in shown]
     show_table(title, [dict(zip(heads, line, strict=True)) for line in lines])
-    names = ("report.html", "table.csv", "results.csv", "tradeoff.png", "reconstructions.png")
+    _show_comparisons(finished)
+    names = (
+        "report.html", "table.csv", "comparisons.csv", "results.csv", "tradeoff.png",
+        "reconstructions.png",
+    )  # fmt: skip
     for name in names:
         if (finished.folder / name).exists():
             console.print(Text(str(finished.folder / name)), soft_wrap=True)
@@ -96,6 +101,20 @@ def show_finished(finished: Finished) -> int:
         console.print(Text(f"failed: {name}: {reason}"))
     console.print(Text(f"\n{sentence(table)}"))
     return finished.failed
+
+
+def _show_comparisons(finished: Finished) -> None:
+    """Print what each defense changes in the worst case, if there are pairs of victims."""
+    pairs = comparisons(finished.rows)
+    if pairs.empty or pairs["pairs"].max() < 2:
+        return
+    shown = formatted_comparisons(pairs[pairs["attack"] == WORST])
+    hidden = {"attack", "interval over", "pairs"}
+    hidden |= {"metric"} if pairs["metric"].nunique() == 1 else set()  # for 80 columns
+    kept = [c for c in shown.columns if c not in hidden]
+    lines = [[_narrow(str(v)) for v in line] for line in shown[kept].itertuples(index=False)]
+    title = "differences within pairs of victims (worst case over attacks)"
+    show_table(title, [dict(zip(kept, line, strict=True)) for line in lines])
 
 
 def show_plan(spec: Path | Mapping[str, Any], folder: Path) -> None:

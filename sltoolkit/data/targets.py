@@ -16,7 +16,11 @@ from sltoolkit.streams import Stream
 @final
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """The targets of all attacks on a victim; they are the same for all victims on a split.
+    """The targets of all attacks on a victim, and how they are drawn.
+
+    Every victim seed draws its own targets, the same for all attacks, defenses, models and cuts of
+    that seed, so comparisons of these are paired, and an interval over victims covers targets that
+    were not drawn. `draw` names one draw for all victims: then intervals are about these targets.
 
     Nobody can know the order of the targets in the batch of an update, so where a batch holds
     several, all reconstructions are judged in the best order of each batch.
@@ -45,6 +49,10 @@ class Targets:
     epoch: Annotated[
         Literal["first", "last"], Parameter("epoch of the training in which gradients are recorded")
     ] = "last"
+    draw: Annotated[
+        int | None,
+        Parameter("number of a draw that all victims share; None: one for each seed", least=0),
+    ] = None
 
     def __post_init__(self) -> None:
         """Refuse senseless targets.
@@ -65,13 +73,14 @@ class Targets:
             )
 
 
-def image_targets(data: Split, held: Samples, targets: Targets) -> Samples:
-    """The reconstruction targets, a fixed draw.
+def image_targets(data: Split, held: Samples, targets: Targets, *, seed: int) -> Samples:
+    """The reconstruction targets.
 
     Args:
         data: the split.
         held: the training samples of the client under attack.
-        targets: how many, and from which part.
+        targets: how many, from which part, and of which draw.
+        seed: the victim's seed, which draws unless `targets.draw` is given.
 
     Raises:
         DataError: if a part is too small.
@@ -79,7 +88,7 @@ def image_targets(data: Split, held: Samples, targets: Targets) -> Samples:
     if targets.part == "both":
         half = targets.count // 2
         return Samples.joined(
-            image_targets(data, held, replace(targets, count=half, part=part))
+            image_targets(data, held, replace(targets, count=half, part=part), seed=seed)
             for part in ("private_train", "private_holdout")
         )
     part = held if targets.part == "private_train" else data.private_holdout
@@ -88,12 +97,18 @@ def image_targets(data: Split, held: Samples, targets: Targets) -> Samples:
             f"{targets.count} targets asked for, but {targets.part} of {data.name} has only "
             f"{len(part)} samples: lower targets.count or enlarge the part"
         )
-    return part[_draw(part, "images")[: targets.count]]
+    return part[_drawn(part, "images", targets, seed)[: targets.count]]
 
 
-def label_targets(held: Samples, targets: Targets) -> tuple[Samples, Samples]:
-    """The label attacks' targets and the hints, disjoint, from what the client trained on."""
-    order = _draw(held, "labels")
+def label_targets(held: Samples, targets: Targets, *, seed: int) -> tuple[Samples, Samples]:
+    """The label attacks' targets and the hints, disjoint, from what the client trained on.
+
+    Args:
+        held: the training samples of the client under attack.
+        targets: how many of either, and of which draw.
+        seed: the victim's seed, which draws unless `targets.draw` is given.
+    """
+    order = _drawn(held, "labels", targets, seed)
     y = held.y[order].cpu()
     picked = torch.zeros(len(order), dtype=torch.bool)
     for c in y.unique():
@@ -101,6 +116,8 @@ def label_targets(held: Samples, targets: Targets) -> tuple[Samples, Samples]:
     return held[order[~picked][: targets.labels]], held[order[picked]]
 
 
-def _draw(samples: Samples, purpose: str) -> Tensor:
-    g = Stream(0).child("targets").fresh(purpose).torch()
+def _drawn(samples: Samples, purpose: str, targets: Targets, seed: int) -> Tensor:
+    """The indices of the samples in a random order: an order, so that few are the first of many."""
+    draw = seed if targets.draw is None else targets.draw
+    g = Stream(draw).child("targets").fresh(purpose).torch()
     return torch.randperm(len(samples), generator=g).to(samples.x.device)

@@ -1,22 +1,31 @@
-"""Intervals over victims, and the worst case over attacks.
+"""Confidence intervals of a mean: over victims, or over the targets of one network.
 
 The victim's seed is the unit of repetition: equally accurate victims differ by many dB, so an
-interval that resamples only targets is about one fixed victim, and a bootstrap of a handful of
+interval that resamples only targets is about one fixed network, and a bootstrap of a handful of
 seeds is far too narrow (72 % coverage instead of 95 at three seeds).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 from torch import Tensor
 
 from sltoolkit.errors import SpecError
 from sltoolkit.shapes import PerTarget
+
+Over = Literal["victims", "targets"]
+"""What was repeated: victims were trained anew, or one network was asked about many targets."""
+
+Range = tuple[float, float]
+"""The smallest and the largest possible value."""
+
+UNBOUNDED: Range = (-math.inf, math.inf)
 
 
 @final
@@ -26,42 +35,29 @@ class Interval:
 
     Attributes:
         value: the estimate.
-        low: the lower end; NaN for a single repetition.
-        high: the upper end; NaN for a single repetition.
-        n: the number of repetitions behind it (victim seeds, or targets of one victim).
+        low: the lower end; NaN for a single victim whose targets weren't resampled.
+        high: the upper end; NaN likewise.
+        n: the number of repetitions behind it (victim seeds, or targets of one network).
+        over: what was repeated.
     """
 
     value: float
     low: float
     high: float
     n: int
+    over: Over = "victims"
 
 
-@final
-@dataclass(frozen=True, kw_only=True)
-class WorstCase:
-    """The most that any attack gains.
-
-    Attributes:
-        attack: the attack with the largest mean gain; empty when no attack is complete.
-        interval: the interval for the largest true mean gain.
-        incomplete: whether an attack lacks a result. The value is then a lower bound: the missing
-            attack may leak any amount, so the upper end bounds the complete attacks only.
-        missing: the attacks that lack a result, sorted.
-    """
-
-    attack: str
-    interval: Interval
-    incomplete: bool
-    missing: tuple[str, ...]
-
-
-def t_interval(seed_means: Sequence[float], confidence: float = 0.95) -> Interval:
+def t_interval(
+    seed_means: Sequence[float], confidence: float = 0.95, *, within: Range = UNBOUNDED
+) -> Interval:
     """Student's t interval of a mean over victim seeds.
 
     Args:
         seed_means: one number per victim seed, already averaged over targets.
         confidence: the probability of covering the true mean.
+        within: the range of the mean. Ends beyond it are cut off, which loses no coverage, since
+            the true mean lies in the range.
 
     Returns:
         The interval. With one seed its ends are NaN; with a NaN among the means all of it is,
@@ -70,9 +66,9 @@ def t_interval(seed_means: Sequence[float], confidence: float = 0.95) -> Interva
     Raises:
         SpecError: no seeds, or a confidence outside (0, 1).
     """
-    alpha = _alpha(confidence)
-    value, margin = _mean_and_margin(seed_means, alpha / 2)
-    return Interval(value=value, low=value - margin, high=value + margin, n=len(seed_means))
+    value, margin = mean_and_margin(seed_means, alpha_of(confidence) / 2)
+    low, high = clipped(value - margin, within), clipped(value + margin, within)
+    return Interval(value=value, low=low, high=high, n=len(seed_means))
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -93,101 +89,75 @@ def bootstrap_targets(
     confidence: float = 0.95,
     resamples: int = 2000,
 ) -> Interval:
-    """The percentile bootstrap of a mean over targets, for one *stated, fixed* victim.
+    """The percentile bootstrap of a mean over targets, for one *stated, fixed* network.
 
-    It says nothing about another victim trained in the same way; that is `t_interval`.
+    It says nothing about another victim trained in the same way; that is `t_interval`. It lies
+    within the range of the numbers.
 
     Args:
         per_target: (n,), one number per target.
         rng: draws the resamples.
-        confidence: the probability of covering the victim's true mean.
+        confidence: the probability of covering the network's true mean.
         resamples: the number of resamples.
 
     Raises:
         SpecError: no targets, or a confidence outside (0, 1).
     """
-    alpha, n = _alpha(confidence), len(per_target)
+    values = per_target.detach().double().cpu().numpy()
+    return _bootstrap(
+        lambda drawn: float(values[drawn].mean()), len(values), rng, confidence, resamples
+    )
+
+
+def bootstrap_set(
+    metric: Callable[[Tensor, Tensor], Tensor],
+    recovered: Tensor,
+    truth: Tensor,
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 500,
+) -> Interval:
+    """The same for a metric of a whole set of targets, such as leak AUC.
+
+    Args:
+        metric: a function of (what was recovered, the truth), both with one row per target.
+        recovered: (n, ...).
+        truth: (n, ...).
+        rng: draws the resamples.
+        confidence: the probability of covering the network's true value.
+        resamples: the number of resamples. Those for which the metric isn't defined, since they
+            hold a single class, are left out.
+
+    Raises:
+        SpecError: no targets, a confidence outside (0, 1), or a metric that isn't defined for these
+            targets.
+    """
+
+    def score(drawn: NDArray[np.int64]) -> float:
+        rows = torch.from_numpy(drawn)
+        try:
+            return float(metric(recovered[rows], truth[rows]))
+        except SpecError:
+            return math.nan
+
+    recovered, truth = recovered.detach().cpu(), truth.detach().cpu()
+    metric(recovered, truth)
+    return _bootstrap(score, len(truth), rng, confidence, resamples)
+
+
+def _bootstrap(
+    score: Callable[[NDArray[np.int64]], float], n: int, rng: np.random.Generator,
+    confidence: float, resamples: int,
+) -> Interval:  # fmt: skip
+    """The percentile bootstrap of a score of n targets, which are given by their indices."""
+    alpha = alpha_of(confidence)
     if n == 0:
         raise SpecError("an interval needs at least one target")
-    values = per_target.detach().double().cpu().numpy()
-    means = [values[rng.integers(n, size=n)].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, [alpha / 2, 1 - alpha / 2])
-    return Interval(value=float(values.mean()), low=float(low), high=float(high), n=n)
-
-
-def worst_case(gains: Mapping[str, Sequence[float]], confidence: float = 0.95) -> WorstCase:
-    """The largest mean gain over attacks, with an interval for the largest *true* mean gain.
-
-    The largest of several noisy means is too large on average, so its own t interval would be
-    wrong. With mu_a an attack's true mean gain and alpha = 1 - confidence:
-
-    - The upper end is max_a U_a, with U_a the one-sided (1 - alpha/2) t bound of each attack. It
-      needs no correction for several attacks: let a* have the largest true gain; max_a U_a lies
-      below mu_a* only if U_a* does, which has probability alpha/2.
-    - The lower end is max_a L_a, with L_a one-sided at alpha / (2 A) for A attacks (Bonferroni):
-      it lies above max_a mu_a only if some L_a lies above its own mu_a.
-
-    Both hold however the attacks depend on one another, as they do when they share victims.
-
-    An attack with fewer seeds than another, or with a seed that isn't finite, has failed
-    somewhere. It isn't judged by its surviving seeds. The other attacks then give a lower bound,
-    which is marked incomplete.
-
-    Args:
-        gains: attack -> its mean gain (over targets) for each victim seed, in the same order;
-            NaN for a cell that failed.
-        confidence: the probability of covering max_a mu_a.
-
-    Returns:
-        The worst case. Its value and ends are NaN when no attack is complete; only the ends are
-        when there is one seed.
-
-    Raises:
-        SpecError: no attacks, or a confidence outside (0, 1).
-    """
-    alpha = _alpha(confidence)
-    if not gains:
-        raise SpecError("a worst case needs at least one attack")
-    seeds = max(map(len, gains.values()))
-    complete = {
-        attack: values
-        for attack, values in gains.items()
-        if len(values) == seeds > 0 and all(map(math.isfinite, values))
-    }
-    missing = tuple(sorted(gains.keys() - complete.keys()))
-    if not complete:
-        nothing = Interval(value=math.nan, low=math.nan, high=math.nan, n=0)
-        return WorstCase(attack="", interval=nothing, incomplete=True, missing=missing)
-    upper = {a: _mean_and_margin(v, alpha / 2) for a, v in complete.items()}
-    lower = {a: _mean_and_margin(v, alpha / (2 * len(gains))) for a, v in complete.items()}
-    attack = max(upper, key=lambda a: upper[a][0])
-    interval = Interval(
-        value=upper[attack][0],
-        low=max(mean - margin for mean, margin in lower.values()),
-        high=max(mean + margin for mean, margin in upper.values()),
-        n=seeds,
-    )
-    return WorstCase(attack=attack, interval=interval, incomplete=bool(missing), missing=missing)
-
-
-def envelope(per_target_by_attack: Mapping[str, PerTarget]) -> PerTarget:
-    """The largest gain per target over attacks: an *oracle*, which no attacker can choose.
-
-    Even over useless attacks it shows a large 'leak', so it is shown only beside the same
-    envelope over the baselines, and never as a worst case.
-
-    Args:
-        per_target_by_attack: attack -> (n,) gains of the same targets, higher = more leak.
-
-    Returns:
-        (n,); NaN for a target that some attack has no number for.
-
-    Raises:
-        SpecError: no attacks, or different numbers of targets.
-    """
-    if len({len(values) for values in per_target_by_attack.values()}) != 1:
-        raise SpecError("an envelope needs at least one attack, all on the same targets")
-    return torch.stack(list(per_target_by_attack.values())).amax(0)
+    scores = [score(rng.integers(n, size=n)) for _ in range(resamples)]
+    low, high = np.nanquantile(scores, [alpha / 2, 1 - alpha / 2])
+    value = score(np.arange(n))
+    return Interval(value=value, low=float(low), high=float(high), n=n, over="targets")
 
 
 def surely_below(first: Tensor, second: Tensor, confidence: float = 0.999) -> bool:
@@ -201,7 +171,7 @@ def surely_below(first: Tensor, second: Tensor, confidence: float = 0.999) -> bo
     Raises:
         SpecError: a confidence outside (0, 1).
     """
-    alpha = _alpha(confidence)
+    alpha = alpha_of(confidence)
     if min(len(first), len(second)) < 2:
         return False
     apart = float(second.double().mean() - first.double().mean())
@@ -212,14 +182,23 @@ def surely_below(first: Tensor, second: Tensor, confidence: float = 0.999) -> bo
     return apart > float(stdtrit(freedom, 1 - alpha)) * math.sqrt(spread + other)
 
 
-def _alpha(confidence: float) -> float:
+def alpha_of(confidence: float) -> float:
+    """The probability of missing the truth.
+
+    Raises:
+        SpecError: if the confidence isn't a probability.
+    """
     if not 0 < confidence < 1:
         raise SpecError(f"a confidence lies strictly between 0 and 1, got {confidence}")
     return 1 - confidence
 
 
-def _mean_and_margin(values: Sequence[float], tail: float) -> tuple[float, float]:
-    """A mean, and how far above it its one-sided t bound with error probability `tail` lies."""
+def mean_and_margin(values: Sequence[float], tail: float) -> tuple[float, float]:
+    """A mean, and how far above it its one-sided t bound with error probability `tail` lies.
+
+    Raises:
+        SpecError: no values.
+    """
     n = len(values)
     if n == 0:
         raise SpecError("an interval needs at least one victim seed")
@@ -228,3 +207,8 @@ def _mean_and_margin(values: Sequence[float], tail: float) -> tuple[float, float
         return mean, math.nan
     standard_error = float(np.std(values, ddof=1)) / math.sqrt(n)
     return mean, -float(stdtrit(n - 1, tail)) * standard_error
+
+
+def clipped(value: float, within: Range) -> float:
+    """The nearest number in the range; NaN stays NaN."""
+    return value if math.isnan(value) else min(max(value, within[0]), within[1])

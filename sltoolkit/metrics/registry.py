@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sltoolkit.errors import lookup
 from sltoolkit.metrics.image import SSIM_MIN_SIDE, mse, mse_affine, psnr_db, ssim
+from sltoolkit.metrics.intervals import Range
 from sltoolkit.metrics.labels import accuracy, leak_auc
 
 Number = TypeVar("Number", float, Tensor)
@@ -107,3 +108,16 @@ def gain(metric: Metric, value: Number, baseline: Number) -> Number:
         baseline: the value of a baseline without the release, in the same form.
     """
     return value - baseline if metric.higher_is_more_leak else baseline - value
+
+
+def gain_range(metric: Metric, baseline: Range) -> Range:
+    """The smallest and the largest gain that the metric's bounds allow beyond a baseline.
+
+    Args:
+        metric: gives bounds and direction.
+        baseline: the range in which the baseline's mean lies, such as its confidence interval.
+    """
+    low, high = baseline
+    if metric.higher_is_more_leak:
+        return metric.lower_bound - high, metric.upper_bound - low
+    return low - metric.upper_bound, high - metric.lower_bound

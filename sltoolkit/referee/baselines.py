@@ -203,21 +203,21 @@ def _image_scores(victim: Victim, mount: Mount, targets: Targets) -> Baselines:
     smashed = released_targets(victim, images, targets.releases, mount.hops)
     release = victim.release(victim.rng.fresh("baselines"), hops=mount.hops)
     labels = images.y if mount.sees_labels else None
-    table: dict[str, dict[str, float]] = {}
+    table: dict[str, dict[str, list[float]]] = {}
     aux, task = victim.data.aux, victim.task_at(mount.hops)
     for name, guess in image_baselines(release, smashed, aux, labels, task, rng).items():
-        for metric, value in score(Reconstruction(images=guess()), truth).means.items():
-            table.setdefault(metric, {})[name] = value
+        for metric, scores in score(Reconstruction(images=guess()), truth).listed.items():
+            table.setdefault(metric, {})[name] = scores
     for metric, guesses in constant_guesses(aux, len(images), labels, task).items():
         for name, constant in guesses.items():
-            table[metric][name] = score(Reconstruction(images=constant), truth).means[metric]
+            table[metric][name] = score(Reconstruction(images=constant), truth).listed[metric]
     retrieved = Reconstruction(images=nearest_aux(release, smashed, aux))
     return table, score(retrieved, truth).means
 
 
 def _guess_scores(
     victim: Victim, attack: AnyAttack, outcome: Outcome, truth: Truth
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, list[float]]]:
     """The scores of guessing by the frequencies in the private data alone."""
     own: Samples = victim.data.private_train
     guessed: type[LabelGuess | AttributeGuess] = LabelGuess
@@ -227,14 +227,16 @@ def _guess_scores(
     guess = guessed(
         scores=prior_scores(_frequencies(own.y, values), len(truth.y)).to(truth.y.device)
     )
-    return {metric: {"class_prior": mean} for metric, mean in score(guess, truth).means.items()}
+    return {metric: {"class_prior": each} for metric, each in score(guess, truth).listed.items()}
 
 
-def _most_frequent_class(victim: Victim, metric: str, y: Tensor) -> dict[str, dict[str, float]]:
-    """The score, for labels y (N,), of always guessing the private data's most frequent class."""
+def _most_frequent_class(
+    victim: Victim, metric: str, y: Tensor
+) -> dict[str, dict[str, list[float]]]:
+    """The scores, for labels y (N,), of always guessing the private data's most frequent class."""
     frequencies = _frequencies(victim.data.private_train.y, len(victim.data.classes))
     guess = prior_scores(frequencies, len(y)).to(y.device)
-    return {metric: {"class_prior": float(METRICS[metric].function(guess, y).mean())}}
+    return {metric: {"class_prior": METRICS[metric].function(guess, y).flatten().tolist()}}
 
 
 def _frequencies(y: Tensor, values: int) -> Tensor:

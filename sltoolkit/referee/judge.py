@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, final
@@ -41,7 +41,8 @@ class Verdict:
         knowledge: the grants that were filled, sorted.
         scores: metric -> one number per target, (N,), or () for a metric of the whole set.
         progress: step -> metric -> mean score of what the attack had after that step.
-        baselines: metric -> prior-only baseline -> its mean score.
+        prior_scores: metric -> prior-only baseline -> its score of each target (one number for a
+            metric of the whole set).
         retrieval_score: metric -> mean score of the retrieval attack, which hears the wire and is
             shown for comparison.
         isolated: whether the attack ran in a process of its own.
@@ -60,7 +61,7 @@ class Verdict:
     knowledge: tuple[str, ...]
     scores: Mapping[str, Tensor]
     progress: Mapping[int, Mapping[str, float]]
-    baselines: Mapping[str, Mapping[str, float]]
+    prior_scores: Mapping[str, Mapping[str, Sequence[float]]]
     retrieval_score: Mapping[str, float]
     isolated: bool
     releases: int
@@ -68,6 +69,14 @@ class Verdict:
     queries: int
     seconds: float
     peak_mb: float
+
+    @property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Metric -> prior-only baseline -> its mean score."""
+        return {
+            metric: {name: float(torch.tensor(each).mean()) for name, each in priors.items()}
+            for metric, priors in self.prior_scores.items()
+        }
 
 
 def judge(
@@ -113,7 +122,7 @@ def judge(
     truth = _truth(asked, attack, outcome, victim.data)
     with nullcontext() if outcome.model is None else intact(name):  # which runs while it is scored
         scored = score(outcome, truth)
-    baselines, retrieval_score = baselines_of(victim, attack, mount, targets, outcome, truth)
+    prior_scores, retrieval_score = baselines_of(victim, attack, mount, targets, outcome, truth)
     received = _releases_received(victim, attack, mount, targets)
     in_training = victim.releases_heard[mount.role]
     return Verdict(
@@ -123,7 +132,7 @@ def judge(
         knowledge=tuple(sorted(mount.filled | before)),
         scores=scored.scores,
         progress=progress(outcome, truth),
-        baselines=baselines,
+        prior_scores=prior_scores,
         retrieval_score=retrieval_score,
         isolated=isolated,
         releases=received,

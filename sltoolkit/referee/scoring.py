@@ -30,6 +30,11 @@ class Scored:
     scores: Mapping[str, Tensor]
 
     @property
+    def listed(self) -> dict[str, list[float]]:
+        """Metric -> one number per target, or one alone for a metric of the whole set."""
+        return {metric: each.float().flatten().tolist() for metric, each in self.scores.items()}
+
+    @property
     def means(self) -> dict[str, float]:
         """Metric -> mean over the targets."""
         return {metric: float(each.float().mean()) for metric, each in self.scores.items()}

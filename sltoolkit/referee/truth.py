@@ -59,10 +59,11 @@ def asked_about(victim: Victim, targets: Targets, family: Family) -> Asked:
     Raises:
         DataError: if there are fewer than `targets.count`.
     """
-    labeled, hinted = label_targets(victim.client.samples, targets)
+    labeled, hinted = label_targets(victim.client.samples, targets, seed=victim.recipe.seed)
     records = labeled
     if family == "reconstruction":
-        records = image_targets(victim.data, victim.client.samples, targets)
+        held = victim.client.samples
+        records = image_targets(victim.data, held, targets, seed=victim.recipe.seed)
     return Asked(records=records, labeled=labeled, hinted=hinted, targets=targets)
 
 

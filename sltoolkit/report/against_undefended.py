@@ -14,7 +14,8 @@ import pandas as pd
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics import Interval, paired_difference, t_interval, worst_difference
 from sltoolkit.report.plugin_labels import UNDEFENDED
-from sltoolkit.report.victim_means import NOTHING_MEASURED, by_seed, seed_mean, spread_columns
+from sltoolkit.report.repetitions import seed_means
+from sltoolkit.report.victim_means import NOTHING_MEASURED, by_seed, spread_columns
 
 ACCURACY_BUDGET = 0.03
 """How much accuracy a defense may lose by default; 1 is everything."""
@@ -67,7 +68,7 @@ def utility_columns(group: pd.DataFrame, plain: pd.DataFrame, budget: float) -> 
         that is shown to exceed a constant guess) and `unusable` (useless, or over budget).
     """
     own = {name: by_seed(group, column) for name, column in UTILITIES.items()}
-    utility = {name: t_interval(list(seeds.values())) for name, seeds in own.items()}
+    utility = {name: t_interval(list(seeds.values()), within=(0, 1)) for name, seeds in own.items()}
     pairs = shared_seeds(group, plain)
     losses = {
         name: _loss(by_seed(plain, column), own[name], pairs) for name, column in UTILITIES.items()
@@ -137,4 +138,4 @@ def _gains(
 ) -> dict[str, list[float]]:
     """Attack -> mean gain for each of the seeds; NaN for one that it lacks."""
     attacks = rows[rows["family"] == family].groupby("variant", sort=False)
-    return {str(name): [seed_mean(own, s, metric, "gain") for s in seeds] for name, own in attacks}
+    return {str(name): seed_means(own, seeds, metric, "gain") for name, own in attacks}

@@ -7,9 +7,10 @@ from typing import Any, cast
 import pandas as pd
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import KINDS, t_interval
+from sltoolkit.metrics import KINDS, Interval
 from sltoolkit.report.formats import records, spread
 from sltoolkit.report.knowledge import knowledge_of, knowledge_text, strength
+from sltoolkit.report.repetitions import Measured, interval, over
 from sltoolkit.report.tables import prepared
 from sltoolkit.rows.columns import DEFENSE, SETTING
 
@@ -20,7 +21,8 @@ WINNER = "*"
 def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per reconstruction attack and knowledge, and one for the prior; a column per cut.
 
-    A cell is the mean of the primary metric over victims with its 95 % t interval. It is marked
+    A cell is the mean of the primary metric over victims with its 95 % t interval; a single
+    network's interval is over its targets and says so. A cell is marked
     with `WINNER` if the mean is better than the prior alone and no attack that knows the same or
     less has a better one. If an attack failed on some victims, the cell says on how many it ran.
 
@@ -54,10 +56,11 @@ def attack_table(rows: pd.DataFrame) -> pd.DataFrame:
         for (known, name), own in _attacks(here):
             rivals = [gain for (other, _), gain in gains.items() if other <= known]
             mark = WINNER * (gains[known, name] == max(0.0, *rivals) > 0)
-            values = _means(own, "value")
-            survived = f" ({len(values)} of {victims} victims)" * (len(values) < victims)
-            lines.setdefault((known, name), {})[str(cut)] = _text(values, metric) + mark + survived
-        prior[str(cut)] = _text(_means(here, "baseline"), metric)
+            found = _interval(own, metric, "value")
+            ran = own["victim_seed"].nunique()
+            survived = f" ({ran} of {victims} victims)" * (ran < victims)
+            lines.setdefault((known, name), {})[str(cut)] = _text(found, metric) + mark + survived
+        prior[str(cut)] = _text(_interval(here, metric, "baseline"), metric)
     ordered = sorted(lines, key=lambda key: (strength(key[0]), key[1]))
     said = {(knowledge_text(known), name): lines[known, name] for known, name in ordered}
     table = pd.DataFrame.from_dict({**said, ("", "prior alone"): prior}, orient="index")
@@ -78,7 +81,12 @@ def _means(rows: pd.DataFrame, column: str) -> list[float]:
     return [float(m) for m in rows.groupby("victim_seed")[column].mean()]
 
 
-def _text(values: list[float], metric: str) -> str:
-    found = t_interval(values)
-    line = {"x": found.value, "x_low": found.low, "x_high": found.high, "seeds": found.n}
-    return spread(line, "x", digits=4 if metric == "mse" else 2)
+def _interval(rows: pd.DataFrame, metric: str, column: Measured) -> Interval:
+    seeds = sorted(set(rows["victim_seed"]))
+    return interval(rows, seeds, metric, column, over(rows))
+
+
+def _text(found: Interval, metric: str) -> str:
+    line = {"x": found.value, "x_low": found.low, "x_high": found.high, "seeds": 1}
+    text = spread(line, "x", digits=4 if metric == "mse" else 2)
+    return f"{text} over targets" if text.endswith("]") and found.over == "targets" else text

@@ -28,9 +28,10 @@ _PRIOR = Style(color="0.45", linestyle="-.", marker="")
 def curves_figure(chart: Chart) -> Figure:
     """Draw a chart: as wide as a column with one column of panels, else as wide as a page.
 
-    Bands are t intervals over victims; on an axis without order they are bars, and a single victim
-    has none. The dash-dotted line is the best prior-only baseline. Panels by defense share a
-    legend. Panels by knowledge hold different methods, so each has its own legend.
+    Bands are t intervals over victims, or bootstraps over the targets of one network, which the
+    title then says; on an axis without order they are bars. The dash-dotted line is the best
+    prior-only baseline. Panels by defense share a legend. Panels by knowledge hold different
+    methods, so each has its own legend.
     """
     panels = list(dict.fromkeys(line.panel for line in chart.lines))
     columns = _COLUMNS.get(len(panels), 3 if len(panels) < 7 else 4)
@@ -54,7 +55,8 @@ def curves_figure(chart: Chart) -> Figure:
         axes[0].set_ylabel(_leaking(chart.metric), fontsize=NORMAL)
     for axis in grid.flat[max(0, len(panels) - columns) : len(panels)]:
         axis.set_xlabel(AXES[chart.axis], fontsize=NORMAL)
-    setting = _folded(written(chart.setting), _LETTERS if columns > 1 else _LETTERS // 2)
+    title = written(chart.setting) + ", intervals over targets" * chart.over_targets
+    setting = _folded(title, _LETTERS if columns > 1 else _LETTERS // 2)
     figure.suptitle(setting, fontsize=NORMAL)
     below = {"": _PRIOR} if chart.by_knowledge else looks
     figure.legend(

@@ -6,11 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from sltoolkit.metrics import METRICS
 from sltoolkit.report.against_undefended import UTILITIES
 from sltoolkit.report.tables import FAMILIES
 from sltoolkit.rows.columns import SETTING, heading
 
 NOTHING = "–"
+UNKNOWN = "?"
 
 METRIC_NAMES = {
     "ssim": "SSIM", "mse": "MSE", "psnr_db": "PSNR/dB", "label_accuracy": "label accuracy",
@@ -24,8 +26,9 @@ FAMILY_NAMES = {"reconstruction": "reconstruction", "labels": "label", "inferenc
 def formatted(summary: pd.DataFrame) -> pd.DataFrame:
     """The summary as strings, for a terminal or a page; columns without information are left out.
 
-    A gain that is only a lower bound reads `≥ +0.71 [+0.65, ?]`; a single victim seed has no
-    interval and reads `0.71 (n=1)`.
+    A worst case is an interval, headed by its upper end: `≤ +0.71 [≥ +0.65]`; it reads
+    `≤ ? [≥ +0.65]` if an attack is missing. An accuracy of a single victim seed has no interval and
+    reads `0.71 (n=1)`.
     """
     return pd.DataFrame([_line(line, summary) for line in records(summary)], dtype=object)
 
@@ -56,12 +59,30 @@ def spread(line: Mapping[str, Any], name: str, *, signed: bool = False, digits: 
 
 
 def gain_text(line: Mapping[str, Any], family: str) -> str:
-    """The worst case over a family's attacks; a lower bound when an attack is missing."""
-    text = spread(line, f"{family}_gain", signed=True, digits=gain_digits(line, family))
-    if not line[f"{family}_incomplete"] or text == NOTHING:
-        return text
-    head, comma, _ = text.rpartition(", ")
-    return f"≥ {head}{comma}?]" if comma else f"≥ {text}"
+    """The interval of the worst case over a family's attacks, headed by its upper end."""
+    low, high = (line[f"{family}_gain_{end}"] for end in ("low", "high"))
+    return at_most(low, high, gain_digits(line, family))
+
+
+def at_most(low: float, high: float, digits: int) -> str:
+    """An interval without a point, headed by its upper end; an end that is NaN is unknown."""
+    if math.isnan(low) and math.isnan(high):
+        return NOTHING
+    least, most = (
+        UNKNOWN if math.isnan(end) else number(end, signed=True, digits=digits)
+        for end in (low, high)
+    )
+    return f"≤ {most} [≥ {least}]"
+
+
+def leak_text(line: Mapping[str, Any], name: str, metric: str, digits: int) -> str:
+    """The end of a metric's interval at which most leaks: `≤ 0.81`, or `≥ 0.004` for MSE."""
+    sign, end = ("≤", "high") if METRICS[metric].higher_is_more_leak else ("≥", "low")
+    other = line[f"{name}_low" if end == "high" else f"{name}_high"]
+    if math.isnan(other):
+        return NOTHING
+    value = line[f"{name}_{end}"]
+    return f"{sign} {UNKNOWN if math.isnan(value) else number(value, digits=digits)}"
 
 
 def gain_digits(line: Mapping[str, Any], family: str) -> int:
@@ -119,7 +140,10 @@ def _line(line: dict[str, Any], summary: pd.DataFrame) -> dict[str, str]:
     notes = _notes(line)
     if any(_notes(other) for other in records(summary)):
         texts["note"] = notes
-    return texts | {"victims": str(line["seeds"])}
+    one = " (one network)" * (line["interval_over"] == "targets" and line["seeds"] > 1)
+    return texts | {
+        "interval over": line["interval_over"], "victims": f"{line['seeds']}{one}"
+    }  # fmt: skip
 
 
 def _family(line: dict[str, Any], family: str, summary: pd.DataFrame) -> dict[str, str]:
@@ -127,14 +151,15 @@ def _family(line: dict[str, Any], family: str, summary: pd.DataFrame) -> dict[st
     name = METRIC_NAMES[metrics.pop()] if len(metrics) == 1 else ""
     title = f"{FAMILY_NAMES[family]} gain"
     digits = gain_digits(line, family)
-    value, prior = (number(line[f"{family}_{x}"], digits=digits) for x in ("value", "baseline"))
+    metric, prior = line[f"{family}_metric"], number(line[f"{family}_baseline"], digits=digits)
+    value = leak_text(line, f"{family}_value", metric, digits) if metric else NOTHING
     texts = {
         f"{title} ({name})" if name else title: gain_text(line, family),
         f"{FAMILY_NAMES[family]} attack": line[f"{family}_attack"] or NOTHING,
         f"{name or 'value'} (prior)": NOTHING if value == NOTHING else f"{value} ({prior})",
     }
-    if family == "reconstruction" and summary["reconstruction_psnr_db"].notna().any():
-        texts["PSNR/dB"] = number(line["reconstruction_psnr_db"], digits=1)
+    if family == "reconstruction" and summary["reconstruction_psnr_db_low"].notna().any():
+        texts["PSNR/dB"] = leak_text(line, "reconstruction_psnr_db", "psnr_db", digits=1)
     return texts
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sltoolkit.errors import StoreError
 from sltoolkit.report.against_undefended import ACCURACY_BUDGET
+from sltoolkit.report.comparisons import comparisons, formatted_comparisons
 from sltoolkit.report.figures import reconstruction_figure, tradeoff_figure
 from sltoolkit.report.formats import METRIC_NAMES, formatted, number, records, setting_text, spread
 from sltoolkit.report.sentence import sentence
@@ -24,7 +25,7 @@ def write_all(
     folder: Path, rows: pd.DataFrame, images: Mapping[str, Tensor], demonstration: bool,
     accuracy_budget: float = ACCURACY_BUDGET,
 ) -> pd.DataFrame:  # fmt: skip
-    """Write `results.csv`, `table.csv`, the figures that can be drawn, and `report.html`.
+    """Write `results.csv`, `table.csv`, `comparisons.csv`, what can be drawn, and `report.html`.
 
     Args:
         folder: the folder of these files; it is made if it is missing.
@@ -43,13 +44,15 @@ def write_all(
     table, figures = summary(rows, accuracy_budget), {}
     if images:
         figures["reconstructions"] = _png(reconstruction_figure(images))
-    if table[[f"{family}_gain" for family in FAMILIES]].notna().any(axis=None):
+    if table[[f"{family}_gain_low" for family in FAMILIES]].notna().any(axis=None):
         figures["tradeoff"] = _png(tradeoff_figure(table))
-    page = _page(rows, table, figures, demonstration)
+    pairs = comparisons(rows)
+    page = _page(rows, table, pairs, figures, demonstration)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         rows.to_csv(folder / "results.csv", index=False)
         table.to_csv(folder / "table.csv", index=False)
+        pairs.to_csv(folder / "comparisons.csv", index=False)
         for name, png in figures.items():
             (folder / f"{name}.png").write_bytes(png)
         (folder / "report.html").write_text(page, encoding="utf-8")
@@ -67,8 +70,9 @@ def write_report(
 
 
 def _page(
-    rows: pd.DataFrame, table: pd.DataFrame, figures: Mapping[str, bytes], demonstration: bool
-) -> str:
+    rows: pd.DataFrame, table: pd.DataFrame, pairs: pd.DataFrame, figures: Mapping[str, bytes],
+    demonstration: bool,
+) -> str:  # fmt: skip
     environment = Environment(
         loader=PackageLoader("sltoolkit", "report"),
         autoescape=select_autoescape(),
@@ -84,6 +88,7 @@ def _page(
         sentence=sentence(table),
         table=_cells(formatted(table)),
         images={k: base64.b64encode(png).decode() for k, png in figures.items()},
+        comparisons=_cells(formatted_comparisons(pairs)),
         details=_cells(_details(rows)),
         failures=_cells(_readable(failed)),
         settings=_settings(rows),
@@ -116,6 +121,7 @@ def _detail(line: dict[str, Any], varying: list[str]) -> dict[str, str]:
         "value": number(line["value"], digits=digits),
         "prior alone": f"{number(line['baseline'], digits=digits)} {line['baseline_name']}",
         "gain": spread(line, "gain", signed=True, digits=digits),
+        "interval over": line["interval_over"],
         "victims": str(line["seeds"]),
         "seconds": number(line["seconds"], digits=1),
     }

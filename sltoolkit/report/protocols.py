@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from sltoolkit.errors import SpecError
 from sltoolkit.protocols import PROTOCOLS
 from sltoolkit.report.canvas import NORMAL, PAGE, SMALL, Figure, tidy
-from sltoolkit.report.formats import number, records, spread
+from sltoolkit.report.formats import gain_text, number, records, spread
 from sltoolkit.report.written_names import written
 
 
@@ -81,16 +81,15 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _gain(line: Mapping[str, Any], family: str) -> str:
-    if math.isnan(line[f"{family}_gain"]):
-        return "-"
-    return spread(line, f"{family}_gain", signed=True)
+    return "-" if math.isnan(line[f"{family}_gain_low"]) else gain_text(line, family)
 
 
 def protocol_figure(table: pd.DataFrame) -> Figure:
     """Draw a panel of dots per quantity, with a row per protocol and intervals over victims.
 
-    Gains are over the prior alone. If a gain is missing, the figure says why: labels that are sent
-    need no attack, and other targets were not attacked in these results.
+    Gains are over the prior alone; the dot is the upper end of their interval. If a gain is
+    missing, the figure says why: labels that are sent need no attack, an attack is missing, so that
+    there is no upper end, or other targets were not attacked in these results.
     """
     lines = list(records(table))
     height = 0.2 * len(lines) + 0.8
@@ -106,8 +105,8 @@ def protocol_figure(table: pd.DataFrame) -> Figure:
 def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]]) -> None:
     tidy(axis)
     for y, line in enumerate(lines):
-        value = float(line[panel.name])
         low, high = (float(line.get(panel.name + end, math.nan)) for end in ("_low", "_high"))
+        value = float(line.get(panel.name, high))
         if math.isnan(value):
             axis.annotate(
                 _why_nothing(panel, line), (0.06, y), xycoords=("axes fraction", "data"),
@@ -135,4 +134,6 @@ def _why_nothing(panel: _Panel, line: Mapping[str, Any]) -> str:
     kind = PROTOCOLS.get(str(line["protocol"]))  # None for a protocol that isn't registered
     if panel.name == "labels_gain" and kind is not None and kind().labels_travel:
         return "labels are sent"
+    if math.isfinite(line.get(f"{panel.name}_low", math.nan)):
+        return "an attack is missing"
     return "not attacked here"

@@ -74,6 +74,7 @@ class Result:
                 "95% over targets": _range(row.ci_low, row.ci_high),
                 "prior alone": f"{row.baseline:.3g} ({row.baseline_name})",
                 "gain": f"{row.gain:+.3g}",
+                "95% of the gain": _range(row.gain_low, row.gain_high),
             }
             for row in self.records
         ]

@@ -12,6 +12,7 @@ from sltoolkit.report.formats import (
     gain_digits,
     gain_text,
     largest_loss,
+    leak_text,
     loss_text,
     number,
     points,
@@ -32,12 +33,12 @@ Line = Mapping[str, Any]
 def sentence(summary: pd.DataFrame) -> str:
     """The undefended leak of each setting, and what the best defense leaves of it, in words.
 
-    The best defense is the one with the smallest worst case among those that are complete and
-    whose mean loss of accuracy stays within the budget; a gain below 0 counts as 0. That it brings
-    the gain down is only claimed if the paired interval of the drop lies above 0, and a defense
+    The best defense is the one whose worst case has the smallest upper end among those that are
+    complete and whose mean loss of accuracy stays within the budget; a gain below 0 counts as 0.
+    That it brings the gain down is only claimed if the paired interval of the drop lies above 0, and a defense
     whose price is shown to stay within the budget comes before one for which that is unclear. The
-    sentence says if an interval contains 0, if an attack is missing, if a single victim gives no
-    interval, and if undefended victims do no better than the majority share.
+    sentence says if an interval contains 0, if an attack is missing, if the intervals are
+    about one network, and if undefended victims do no better than the majority share.
     """
     return " ".join(
         _about(list(records(setting)), _where(setting, summary))
@@ -78,7 +79,7 @@ def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:
     defended = [x for x in lines if x["defense"] not in UNDEFENDED]
     judged = [
         x for x in defended
-        if not (x[f"{family}_incomplete"] or math.isnan(x[f"{family}_gain"]))
+        if not (x[f"{family}_incomplete"] or math.isnan(x[f"{family}_gain_high"]))
     ]  # fmt: skip
     if judged:
         parts.append(_defended(judged, plain, family))
@@ -89,17 +90,17 @@ def _family(lines: Sequence[Line], plain: Line | None, family: str) -> str:
 
 
 def _leak(line: Line, family: str) -> str:
-    if math.isnan(line[f"{family}_gain"]):
+    if math.isnan(line[f"{family}_gain_low"]):
         return f"no attack on {_SOUGHT[family]} was run to its end ({_missing(line, family)})"
     digits = gain_digits(line, family)
-    value, prior = (number(line[f"{family}_{x}"], digits=digits) for x in ("value", "baseline"))
+    prior = number(line[f"{family}_baseline"], digits=digits)
+    value = leak_text(line, f"{family}_value", line[f"{family}_metric"], digits)
     measured = (
         f"({METRIC_NAMES[line[f'{family}_metric']]} {value} against {prior} from the prior "
         f"alone; gain {gain_text(line, family)})"
     )
     best, sought = line[f"{family}_attack"], _SOUGHT[family]
-    gain, low = line[f"{family}_gain"], line[f"{family}_gain_low"]
-    if (gain if math.isnan(low) else low) > 0:
+    if line[f"{family}_gain_low"] > 0:
         return f"the {best} attack recovers {sought} {measured}{_caveat(line, family)}"
     if _below(line, family):
         return f"no attack recovers {sought}: {best} does worse than the prior {measured}"
@@ -140,8 +141,7 @@ def _least(lines: Sequence[Line], family: str) -> Line:
     """The defense with the lowest upper end of the gain; of equal ones, the most accurate."""
 
     def rank(line: Line) -> tuple[float, float]:
-        gain, high = line[f"{family}_gain"], line[f"{family}_gain_high"]
-        return max(gain if math.isnan(high) else high, 0), -line["accuracy"]
+        return max(line[f"{family}_gain_high"], 0), -line["accuracy"]
 
     return min(lines, key=rank)
 
@@ -232,8 +232,9 @@ def _missing(line: Line, family: str) -> str:
 
 def _victims(lines: Sequence[Line]) -> str:
     counts = sorted({int(line["seeds"]) for line in lines})
-    if counts == [1]:
-        return "From one victim, so without intervals: another victim may differ a lot."
+    if all(line["interval_over"] == "targets" for line in lines):
+        one = "victim" if counts == [1] else "network"
+        return f"From one {one}, with intervals over its targets: another victim may differ a lot."
     return f"From {' to '.join(str(c) for c in {counts[0]: 0, counts[-1]: 0})} victims each."
 
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan, nan
 from typing import Any, final
 
 import pandas as pd
 
-from sltoolkit.metrics import KINDS, Interval, t_interval
+from sltoolkit.metrics import KINDS, Interval
 from sltoolkit.report.formats import records
 from sltoolkit.report.knowledge import knowledge_of, knowledge_text, strength
 from sltoolkit.report.plugin_labels import labels
+from sltoolkit.report.repetitions import Measured, interval, over
 from sltoolkit.report.tables import prepared
 from sltoolkit.rows.columns import SETTING
 
@@ -71,6 +73,12 @@ class Chart:
     by_knowledge: bool = False
 
     @property
+    def over_targets(self) -> bool:
+        """Whether an interval is over the targets of one network, and not over victims."""
+        found = (point for line in self.lines if line.method for point in line.points.values())
+        return any(point.over == "targets" and not isnan(point.low) for point in found)
+
+    @property
     def places(self) -> list[Place]:
         """Everything on the axis, numbers in ascending order."""
         found = list(dict.fromkeys(p for line in self.lines for p in line.points))
@@ -122,7 +130,7 @@ def _stepped(
 ) -> pd.DataFrame:
     """A row for every step of an attack that was scored, in place of the row for its end."""
     stepped = [
-        {**row, "place": float(step), "value": scores[metric]}
+        {**row, "place": float(step), "value": scores[metric], "ci_low": nan, "ci_high": nan}
         for row in frame.to_dict("records")
         for step, scores in progress.get(str(row["cell"]), {}).items()
     ]
@@ -134,23 +142,23 @@ def _charts(frame: pd.DataFrame, axis: str, metric: str) -> Iterator[Chart]:
         if part["place"].nunique() < 2:
             continue
         lines = [
-            Line(panel=str(panel), method=str(method), points=_points(group, "value"))
+            Line(panel=str(panel), method=str(method), points=_points(group, metric, "value"))
             for panel, own in part.groupby("panel", sort=False)
             for method, group in own.groupby("variant", sort=False)
         ]
         prior = [
-            Line(panel=str(panel), method="", points=_points(own, "baseline"))
+            Line(panel=str(panel), method="", points=_points(own, metric, "baseline"))
             for panel, own in part.groupby("panel", sort=False)
         ]
         yield Chart(axis=axis, setting=_words(part), metric=metric, lines=[*lines, *prior])
 
 
-def _points(group: pd.DataFrame, column: str) -> dict[Place, Interval]:
-    """Means over victim seeds; attacker seeds are averaged within each victim seed."""
+def _points(group: pd.DataFrame, metric: str, column: Measured) -> dict[Place, Interval]:
+    """Means with their intervals; attacker seeds are averaged within each victim seed."""
     found = {}
     for place, own in group.groupby("place", sort=False):
-        means = own.groupby("victim_seed")[column].mean().tolist()
-        found[place] = t_interval(means)
+        seeds = sorted(set(own["victim_seed"]))
+        found[place] = interval(own, seeds, metric, column, over(own))
     return found  # type: ignore[return-value]
 
 

@@ -4,13 +4,13 @@ The input is the long form of results: one metric of one cell per row, failed ce
 """
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import KINDS, t_interval, worst_case
+from sltoolkit.metrics import KINDS, Over
 from sltoolkit.report.against_undefended import (
     ACCURACY_BUDGET,
     check_budget,
@@ -19,7 +19,8 @@ from sltoolkit.report.against_undefended import (
     utility_columns,
 )
 from sltoolkit.report.plugin_labels import UNDEFENDED, labels
-from sltoolkit.report.victim_means import NOTHING_MEASURED, seed_mean, spread_columns
+from sltoolkit.report.repetitions import interval, over
+from sltoolkit.report.worst import attacks_of, worst_gain, worst_value
 from sltoolkit.rows.columns import BLANK, DEFENSE, NEEDED, SETTING, THREAT
 
 FAMILIES = {"reconstruction": "reconstruction", "labels": "labels", "inference": "attribute"}
@@ -32,15 +33,19 @@ def summary(rows: pd.DataFrame, accuracy_budget: float = ACCURACY_BUDGET) -> pd.
     Columns: the setting and the defense; `label`; `seeds`; those of `utility_columns` (accuracy
     beside the majority share, what the defense costs, whether it is `unusable`); `holdout_unseen`
     (whether the accuracy is known to be on unseen data); `trained_only` (whether some attack
-    learned far less about records that the victim trained on than about others); per family of
-    attacks `F` the worst case over attacks: `F_gain`, `_low`, `_high`, `F_metric` (the family's
-    primary one), `F_attack`, that attack's mean `F_value` and `F_baseline`, `F_incomplete` (the
-    gain is a lower bound), `F_missing` (the attacks that failed, lack a seed, or were only run
-    against other defenses of the setting), and `F_drop_low` and `_high`, the drop from undefended
-    victims, paired by seed; `reconstruction_psnr_db` of the same attack; `epsilon`, `delta` and
-    `releases` composed over the most releases that an attack received.
+    learned far less about records that the victim trained on than about others); `interval_over`:
+    what the intervals of attacks are over, `victims` or, for one network, its `targets`; per family
+    of attacks `F` the worst case over attacks: `F_gain_low` and `F_gain_high`, the ends of the
+    interval for the largest mean gain, `F_value_low` and `F_value_high`, the same for the metric
+    itself, `F_metric` (the family's primary one), `F_attack` (which has the largest mean gain) and
+    its mean `F_baseline`, `F_incomplete` (there is no upper end), `F_missing` (the attacks that
+    failed, lack a seed, or were only run against other defenses of the setting), and `F_drop_low`
+    and `_high`, the drop from undefended victims, paired by seed; `reconstruction_psnr_db_low` and
+    `_high`; `epsilon`, `delta` and `releases` composed over the most releases that an attack
+    received.
 
-    Attacker seeds are averaged within a victim seed. With one victim seed, intervals are NaN.
+    A worst case has no point: the largest of several means is too large on average. Rank defenses
+    by the upper end. Attacker seeds are averaged within a victim seed.
 
     Args:
         rows: the long form; a failed cell has status `failed` and no numbers.
@@ -54,7 +59,7 @@ def summary(rows: pd.DataFrame, accuracy_budget: float = ACCURACY_BUDGET) -> pd.
     lines = []
     for _, setting in _settings(prepared(rows)):
         ran = {f: sorted(set(setting.loc[setting["family"] == f, "attack"])) for f in FAMILIES}
-        primaries = {f: _primary(setting, f) for f in FAMILIES}
+        primaries = {f: primary_metric(setting, f) for f in FAMILIES}
         plain = undefended(setting)
         for _, group in setting.groupby(DEFENSE, sort=False):
             utility = utility_columns(group, plain, accuracy_budget)
@@ -67,7 +72,10 @@ def summary(rows: pd.DataFrame, accuracy_budget: float = ACCURACY_BUDGET) -> pd.
 
 
 def details(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per defense, attack and metric: means over victim seeds, the gain's t interval."""
+    """One line per defense, attack and metric: means over victim seeds, the gain's interval.
+
+    `interval_over` is what the interval is over: `victims` or, for one network, its `targets`.
+    """
     frame = prepared(rows)
     frame["label"] = labels(list(frame["defense"]), list(frame["defense_params"]), lone=2)
     keys = [*SETTING, "label", "family", "variant", "metric"]
@@ -75,11 +83,13 @@ def details(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for _, cells in ok.groupby(keys, sort=False):
         seeds = sorted(set(cells["victim_seed"]))
-        gain = t_interval([seed_mean(cells, s, None, "gain") for s in seeds])
+        repeated = over(cells)
+        gain = interval(cells, seeds, str(cells["metric"].iloc[0]), "gain", repeated)
         lines.append(
             {**{k: cells[k].iloc[0] for k in keys},
              "value": cells["value"].mean(), "baseline": cells["baseline"].mean(),
-             "baseline_name": _joined(cells["baseline_name"]), **spread_columns("gain", gain),
+             "baseline_name": _joined(cells["baseline_name"]), "gain": gain.value,
+             "gain_low": gain.low, "gain_high": gain.high, "interval_over": repeated,
              "seeds": len(seeds), "role": _joined(cells["role"]),
              "knowledge": _joined(cells["knowledge"]), "tuned": _joined(cells["tuned"]),
              "seconds": cells["seconds"].mean()}
@@ -134,7 +144,8 @@ def _variants(setting: pd.DataFrame) -> list[str]:
     return names
 
 
-def _primary(setting: pd.DataFrame, family: str) -> str:
+def primary_metric(setting: pd.DataFrame, family: str) -> str:
+    """The metric that a family of attacks is judged by in a setting; empty without results."""
     seen = set(setting.loc[setting["family"] == family, "metric"])
     return next((metric for metric in KINDS[FAMILIES[family]] if metric in seen), "")
 
@@ -144,38 +155,48 @@ def _line(
 ) -> dict[str, Any]:
     seeds = sorted(set(group["victim_seed"]))
     line: dict[str, Any] = {k: group[k].iloc[0] for k in [*SETTING, *DEFENSE]}
-    line |= {"seeds": len(seeds)}
+    line |= {"seeds": len(seeds), "interval_over": over(group)}
     line["holdout_unseen"] = bool(group["holdout_unseen"].all())
     for family in FAMILIES:
-        cells = group[group["family"] == family]
-        line |= _worst(cells, family, primaries[family], ran[family], seeds)
+        attacks = attacks_of(group[group["family"] == family], ran[family])
+        line |= _worst(attacks, family, primaries[family], seeds, line["interval_over"])
         line |= drop_columns(group, plain, family, primaries[family])
     line["trained_only"] = bool(group["trained_only"].eq(True).any())
     return line | _privacy(group)
 
 
 def _worst(
-    cells: pd.DataFrame, family: str, metric: str, ran: Sequence[str], seeds: Sequence[Hashable]
-) -> dict[str, Any]:
-    """The worst case over a family's attacks, and further columns about the worst attack."""
-    attacks = dict(iter(cells.groupby("variant", sort=False)))
-    gains: dict[str, list[float]] = {name: [] for name in set(ran) - set(cells["attack"])}
-    for name, own in attacks.items():
-        gains[str(name)] = [seed_mean(own, seed, metric, "gain") for seed in seeds]
-    found = worst_case(gains) if gains else None
-    own = attacks.get(found.attack, cells.iloc[:0]) if found else cells.iloc[:0]
+    attacks: Mapping[str, pd.DataFrame], family: str, metric: str, seeds: Sequence[Hashable],
+    repeated: Over,
+) -> dict[str, Any]:  # fmt: skip
+    """The worst case over a family's attacks, and what belongs to it."""
+    found = worst_gain(attacks, seeds, metric, repeated) if attacks else None
+    own = attacks.get(found.attack) if found else None
     line = {
         f"{family}_metric": metric,
-        **spread_columns(f"{family}_gain", found.interval if found else NOTHING_MEASURED),
+        f"{family}_gain_low": found.low if found else math.nan,
+        f"{family}_gain_high": found.high if found else math.nan,
+        **_values(attacks, f"{family}_value", metric, seeds, repeated),
         f"{family}_attack": found.attack if found else "",
-        f"{family}_value": _mean(own, metric, "value"),
-        f"{family}_baseline": _mean(own, metric, "baseline"),
+        f"{family}_baseline": math.nan if own is None else _mean(own, metric, "baseline"),
         f"{family}_incomplete": bool(found and found.incomplete),
         f"{family}_missing": ", ".join(found.missing) if found else "",
     }
     if family == "reconstruction":
-        line[f"{family}_psnr_db"] = _mean(own, "psnr_db", "value")
+        measured = any((own["metric"] == "psnr_db").any() for own in attacks.values())
+        psnr = "psnr_db" if measured else ""
+        line |= _values(attacks, f"{family}_psnr_db", psnr, seeds, repeated)
     return line
+
+
+def _values(
+    attacks: Mapping[str, pd.DataFrame], name: str, metric: str, seeds: Sequence[Hashable],
+    repeated: Over,
+) -> dict[str, float]:  # fmt: skip
+    """The ends of the interval for the metric itself, under the attack that leaks most."""
+    known = attacks and metric
+    low, high = worst_value(attacks, seeds, metric, repeated) if known else (math.nan, math.nan)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _privacy(group: pd.DataFrame) -> dict[str, Any]:

@@ -34,10 +34,11 @@ Line = Mapping[str, Any]
 def tradeoff_figure(summary: pd.DataFrame, family: str | None = None) -> Figure:
     """Utility against the worst attack's gain: a row per data set, a panel per family of attacks.
 
-    Bars are the intervals. The line is the Pareto front; on it, a gain below 0 counts as 0, because
-    an attacker can fall back on the prior. A hollow point with an arrow is a lower bound, because
-    an attack is missing; a cross is a victim that does no better than the majority share. Neither
-    is on the front.
+    A mark is the upper end of the gain's interval, which defenses are ranked by, and the bar goes
+    down to its lower end. The line is the Pareto front of the upper ends; on it, a gain below 0
+    counts as 0, because an attacker can fall back on the prior. A hollow mark with an arrow is a
+    lower end without an upper one, because an attack is missing; a cross is a victim that does no
+    better than the majority share. Neither is on the front.
 
     Args:
         summary: from `tables.summary`.
@@ -47,7 +48,7 @@ def tradeoff_figure(summary: pd.DataFrame, family: str | None = None) -> Figure:
         SpecError: if no attack has a result to draw.
     """
     asked = FAMILIES if family is None else (family,)
-    families = [f for f in asked if summary[f"{f}_gain"].notna().any()]
+    families = [f for f in asked if summary[f"{f}_gain_low"].notna().any()]
     if not families:
         raise SpecError("no attack was run to its end, so there is no trade-off to draw")
     datasets = list(dict.fromkeys(summary["dataset"]))
@@ -84,12 +85,11 @@ def _panel(
     axis: Axes, lines: Sequence[Line], family: str, colors: Mapping[str, str]
 ) -> list[Labeled]:  # fmt: skip
     """Draw one panel; returns the labels of its points."""
-    gain = f"{family}_gain"
-    drawn = [x for x in lines if math.isfinite(x["accuracy"]) and math.isfinite(x[gain])]
+    drawn = [x for x in lines if math.isfinite(x["accuracy"]) and math.isfinite(_mark(x, family))]
     for line in drawn:
         _point(axis, line, family, colors[_series(line)])
     axis.axhline(0, color="0.5", lw=0.8, ls=":", zorder=1)
-    front, area = _front(drawn, gain)
+    front, area = _front(drawn, family)
     axis.plot(*zip(*front, strict=True), color="0.35", lw=1.2, ls="--", drawstyle="steps-pre",
               zorder=1) if front else None  # fmt: skip
     reference = _chance(drawn)
@@ -99,27 +99,31 @@ def _panel(
         fontsize=NORMAL,
     )
     metric = next((METRIC_NAMES[m] for x in drawn if (m := x[f"{family}_metric"])), "")
-    gained = f"worst attack's gain over the prior alone\n({metric}; lower is better)"
+    gained = f"worst attack's gain over the prior alone,\nat most ({metric}; lower is better)"
     axis.set_ylabel(gained, fontsize=NORMAL)
     axis.set_xlabel("accuracy (higher is better)" + _left_out(lines, drawn), fontsize=NORMAL)
     axis.tick_params(labelsize=SMALL)
     axis.margins(0.12)
     tidy(axis)
-    return [(x["accuracy"], x[gain], x["mark"]) for x in drawn]
+    return [(x["accuracy"], _mark(x, family), x["mark"]) for x in drawn]
+
+
+def _mark(line: Line, family: str) -> float:
+    """Where a defense is drawn: at the upper end, or at the lower one if there is no other."""
+    end = "low" if line[f"{family}_incomplete"] else "high"
+    return float(line[f"{family}_gain_{end}"])
 
 
 def _point(axis: Axes, line: Line, family: str, color: str) -> None:
-    x, y = line["accuracy"], line[f"{family}_gain"]
-    lower_bound = line[f"{family}_incomplete"]
-    up = 0.0 if lower_bound else _bar(line[f"{family}_gain_high"] - y)
+    x, y = line["accuracy"], _mark(line, family)
     axis.errorbar(
         x, y,
         xerr=[[_bar(x - line["accuracy_low"])], [_bar(line["accuracy_high"] - x)]],
-        yerr=[[_bar(y - line[f"{family}_gain_low"])], [up]],
+        yerr=[[_bar(y - line[f"{family}_gain_low"])], [0.0]],
         ecolor=color, elinewidth=0.9, capsize=2, alpha=0.55, fmt="none", zorder=2,
     )  # fmt: skip
     axis.plot(x, y, zorder=3, **_style(line, family, color))
-    if lower_bound:
+    if line[f"{family}_incomplete"]:
         axis.annotate(
             "", (x, y), (0, 18), textcoords="offset points",
             arrowprops={"arrowstyle": "<-", "color": color},
@@ -141,14 +145,13 @@ def _bar(length: float) -> float:
     return 0.0 if math.isnan(length) else max(length, 0.0)
 
 
-def _front(drawn: Sequence[Line], gain: str) -> tuple[list[tuple[float, float]], float]:
-    """(accuracy, gain) along the front, and its hypervolume."""
-    incomplete = gain.replace("_gain", "_incomplete")
+def _front(drawn: Sequence[Line], family: str) -> tuple[list[tuple[float, float]], float]:
+    """(accuracy, upper end of the gain) along the front, and its hypervolume."""
     points = [
-        (x["accuracy"], -max(x[gain], 0.0))
+        (x["accuracy"], -max(_mark(x, family), 0.0))
         for x in drawn
-        if not (x["useless"] or x[incomplete])
-    ]  # fmt: skip
+        if not (x["useless"] or x[f"{family}_incomplete"])
+    ]
     kept = [p for p, on_front in zip(points, pareto_front(points), strict=True) if on_front]
     area = hypervolume(points, (_chance(drawn), -_WORST_GAIN))
     return sorted((utility, -privacy) for utility, privacy in kept), area
@@ -182,8 +185,10 @@ def _legend(
     """Explain marks and colors below all panels."""
     handles: list[Artist] = [Line2D([], [], color="0.35", lw=1.2, ls="--", label="Pareto front")]
     mark: dict[str, Any] = {"color": "0.3", "ls": "none", "markersize": 5}
+    repeated = " or ".join(sorted(set(summary["interval_over"])))
+    handles.append(Line2D([], [], color="0.3", lw=0.9, label=f"95 % interval over {repeated}"))
     if summary[[f"{family}_incomplete" for family in families]].any(axis=None):
-        label = "lower bound: an attack is missing"
+        label = "lower end: an attack is missing"
         handles.append(Line2D([], [], **mark, marker="o", markerfacecolor="white", label=label))
     if summary["useless"].any():
         label = "no better than the majority share"

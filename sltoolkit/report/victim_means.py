@@ -10,15 +10,6 @@ from sltoolkit.metrics import Interval
 NOTHING_MEASURED = Interval(value=math.nan, low=math.nan, high=math.nan, n=0)
 
 
-def seed_mean(cells: pd.DataFrame, seed: Hashable, metric: str | None, column: str) -> float:
-    """Mean over attacker seeds; NaN if one of them failed, since the others can't replace it."""
-    own = cells[cells["victim_seed"] == seed]
-    if bool((own["status"] == "failed").any()):
-        return math.nan
-    kept = own if metric is None else own[own["metric"] == metric]
-    return float(kept[column].astype(float).mean(skipna=False))
-
-
 def by_seed(rows: pd.DataFrame, column: str) -> dict[Hashable, float]:
     """Victim seed -> a number of the victim itself, which all its rows share if they have it."""
     return {seed: float(v) for seed, v in rows.groupby("victim_seed")[column].mean().items()}

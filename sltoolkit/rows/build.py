@@ -11,9 +11,18 @@ from torch import Tensor
 from sltoolkit.attacks import ATTACKS
 from sltoolkit.contracts.attack import AnyAttack, Attack, Listener
 from sltoolkit.contracts.defense import Defense
+from sltoolkit.contracts.outcomes import AttributeGuess, LabelGuess
 from sltoolkit.data.samples import Split
 from sltoolkit.data.targets import Targets
-from sltoolkit.metrics import METRICS, Metric, bootstrap_targets, gain, surely_below
+from sltoolkit.metrics import (
+    METRICS,
+    Interval,
+    Metric,
+    bootstrap_set,
+    bootstrap_targets,
+    gain,
+    surely_below,
+)
 from sltoolkit.privacy import Guarantee
 from sltoolkit.referee.judge import Verdict
 from sltoolkit.rows.columns import Row
@@ -38,6 +47,7 @@ def victim_columns(victim: Victim) -> Columns:
     """The columns about a trained victim: its recipe, its utility, what its training cost."""
     return {
         **recipe_columns(victim.recipe),
+        "network": victim.network,
         "train_seconds": victim.costs.seconds,
         "reducer_error": victim.reducer_error,
         "heterogeneity": victim.heterogeneity,
@@ -144,22 +154,26 @@ def _score_columns(metric: str, verdict: Verdict) -> Columns:
     priors = verdict.baselines[metric]
     best = max if about.higher_is_more_leak else min
     name = best(priors, key=lambda k: priors[k])
-    low = high = math.nan
-    judged = len(verdict.truth.ids)
+    prior = torch.tensor(verdict.prior_scores[metric][name])
     if values.ndim == 1:
-        judged = len(values)
-        interval = bootstrap_targets(values.float(), Stream(0).fresh("bootstrap").numpy())
-        low, high = interval.low, interval.high
+        own = _over_targets(values.float())
+        gained = _over_targets(gain(about, values.float(), prior))
+        low, high = gained.low, gained.high
+    else:
+        own = _over_whole_set(about, verdict)
+        low, high = sorted(gain(about, end, priors[name]) for end in (own.low, own.high))
     return {
         "metric": metric,
         "value": value,
-        "ci_low": low,
-        "ci_high": high,
-        "n": judged,
+        "ci_low": own.low,
+        "ci_high": own.high,
+        "n": own.n,
         **_columns_by_kind(about, values.float(), verdict.truth.trained, priors[name]),
         "baseline": priors[name],
         "baseline_name": name,
         "gain": gain(about, value, priors[name]),
+        "gain_low": low,
+        "gain_high": high,
         "retrieval": verdict.retrieval_score.get(metric, math.nan),
     }
 
@@ -178,3 +192,17 @@ def _columns_by_kind(
         "value_unseen": float(values[~trained.cpu()].mean()),
         "trained_only": float(others.mean()) > 0 and far and surely_below(own, others),
     }
+
+
+def _over_targets(values: Tensor) -> Interval:
+    """The bootstrap over this victim's targets; the same resamples for all numbers of a victim."""
+    return bootstrap_targets(values, Stream(0).fresh("bootstrap").numpy())
+
+
+def _over_whole_set(metric: Metric, verdict: Verdict) -> Interval:
+    """The same for a metric of the whole set, for which the prior's score has no spread."""
+    outcome = verdict.outcome
+    if not isinstance(outcome, LabelGuess | AttributeGuess):
+        raise TypeError(f"{metric.name} is a metric of guesses, got {type(outcome).__name__}")
+    rng = Stream(0).fresh("bootstrap").numpy()
+    return bootstrap_set(metric.function, outcome.scores, verdict.truth.y, rng)

@@ -59,6 +59,9 @@ class Row:
         str,
         Column("short hash of the salt that these depend on, too; empty without a salt"),
     ] = ""
+    network: Annotated[
+        str, Column("hash of the deployed weights: victims with the same one are one network")
+    ] = ""
     training: Annotated[
         Mapping[str, Any] | None,
         Column("settings of the training; empty for a victim that was trained elsewhere"),
@@ -214,6 +217,11 @@ class Row:
             "of the metric",
         ),
     ] = math.nan
+    gain_low: Annotated[
+        float,
+        Column("lower end of its 95 % interval over the targets of this victim", "of the metric"),
+    ] = math.nan
+    gain_high: Annotated[float, Column("upper end of that interval", "of the metric")] = math.nan
     retrieval: Annotated[
         float, Column("mean score of the attack `retrieval`, for comparison", "of the metric")
     ] = math.nan

@@ -56,8 +56,9 @@ class Asked:
 
 def asked_about(victim: Victim) -> Asked:
     """The victim's own targets and hints."""
-    known, hinted = label_targets(victim.client.samples, victim.targets)
-    images = image_targets(victim.data, victim.client.samples, victim.targets)
+    held, seed = victim.client.samples, victim.recipe.seed
+    known, hinted = label_targets(held, victim.targets, seed=seed)
+    images = image_targets(victim.data, held, victim.targets, seed=seed)
     return Asked(images=images, known=known, hinted=hinted)
 
 

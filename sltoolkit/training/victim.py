@@ -1,8 +1,10 @@
 """A trained victim: the deployed networks and defense, and what its training let out."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from html import escape
 from typing import Any, final
 
@@ -22,8 +24,9 @@ from sltoolkit.training.recipe import Recipe
 from sltoolkit.wire.message import Link, by_link
 from sltoolkit.wire.transcript import Transcript
 
-Baselines = tuple[dict[str, dict[str, float]], dict[str, float]]
-"""Metric -> prior-only baseline -> mean score; and metric -> score of the retrieval attack."""
+Baselines = tuple[dict[str, dict[str, list[float]]], dict[str, float]]
+"""Metric -> prior-only baseline -> its score of each target (one number for a metric of the whole
+set); and metric -> mean score of the retrieval attack."""
 
 
 @final
@@ -106,6 +109,18 @@ class Victim:
     def client(self) -> Deployed:
         """The client under attack: the first of the deployed ones."""
         return self.deployed[0]
+
+    @cached_property
+    def network(self) -> str:
+        """A hash of the deployed weights, 16 hexadecimal digits; the same for the same networks."""
+        h = hashlib.sha256()
+        held = [module for m in self.deployed for module in (m.client, *m.hops, m.tail)]
+        for module in (m for m in (*held, self.server) if m is not None):
+            for name, value in module.state_dict().items():
+                h.update(name.encode())
+                plain = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+                h.update(plain.numpy().tobytes())
+        return h.hexdigest()[:16]
 
     def release(self, rng: Stream, *, hops: int = 0) -> Release:
         """An oracle over a copy of the deployed client; its noise comes from `rng`."""

@@ -65,7 +65,8 @@ def test_sixteen_releases_give_more_away_than_one(attack: Any, metric: str) -> N
 
 def test_a_decoder_that_learns_from_a_learned_defense_beats_one_that_does_not() -> None:
     plain, nopeek = trained(None), trained(sl.NoPeek(weight=4.0))
-    aux, targets = plain.data.aux, image_targets(plain.data, plain.client.samples, TARGETS)
+    held, aux = plain.client.samples, plain.data.aux
+    targets = image_targets(plain.data, held, TARGETS, seed=plain.recipe.seed)
 
     def error(taught_by: sl.Victim) -> float:
         view = LabeledQueryView(

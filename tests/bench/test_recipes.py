@@ -26,6 +26,7 @@ from sltoolkit.bench.spec import Table, load_spec
 from sltoolkit.defenses import GaussianNoise
 from sltoolkit.errors import SpecError
 from sltoolkit.models import build
+from sltoolkit.referee.truth import asked_about
 from sltoolkit.streams import Stream
 from sltoolkit.training.checkpoint import save_victim, victim_tensors
 
@@ -147,3 +148,15 @@ def test_networks_for_a_protocol_in_which_nobody_learns_are_trained_before() -> 
     assert victim.holdout_unseen
     fresh = arguments(own)["model"]().state_dict()
     assert not torch.equal(victim.client.client.state_dict()["fc1.weight"], fresh["fc1.weight"])
+
+
+def test_victims_of_one_seed_are_asked_about_the_same_targets_behind_all_defenses() -> None:
+    plan = load_plan(tiny())[1]
+    asked: dict[int, set[tuple[int, ...]]] = {}
+    for planned in plan.victims.values():
+        recipe = planned.recipe
+        made = make_victim({**recipe, "training": {**recipe["training"], "epochs": 0}})
+        records = asked_about(made, made.targets, "reconstruction").records
+        asked.setdefault(recipe["seed"], set()).add(tuple(records.ids.tolist()))
+    assert set(map(len, asked.values())) == {1}  # two defenses, one set of targets
+    assert asked[0] != asked[1]

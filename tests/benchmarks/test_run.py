@@ -17,6 +17,7 @@ SLOW = (
     "unsplit_batch", "whitebox_batch",
     *(f"tuned {name}" for name in ("decoder", "fsha", "inverting_gradients", "pcat")),
 )  # fmt: skip
+ON_MNIST = ("he_mnist", "own_targets")
 
 
 def run(command: str, folder: Path, **environment: str) -> str:
@@ -48,12 +49,13 @@ def test_a_slow_one_runs(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_one_on_mnist_runs(shared_data: Path, tmp_path: Path) -> None:
-    assert run("he_mnist", tmp_path, SLTOOLKIT_DATA=str(shared_data))
+@pytest.mark.parametrize("command", ON_MNIST)
+def test_one_on_mnist_runs(command: str, shared_data: Path, tmp_path: Path) -> None:
+    assert run(command, tmp_path, SLTOOLKIT_DATA=str(shared_data))
 
 
 def test_none_is_left_out() -> None:
-    named = {command.split()[0] for command in (*FAST, *SLOW)} | {"he_mnist"} | HELPERS
+    named = {command.split()[0] for command in (*FAST, *SLOW, *ON_MNIST)} | HELPERS
     assert named == {file.stem for file in FOLDER.glob("*.py")}
 
 

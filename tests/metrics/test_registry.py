@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sltoolkit.errors import SpecError
-from sltoolkit.metrics import KINDS, METRICS, applicable, gain, primary
+from sltoolkit.metrics import KINDS, METRICS, applicable, gain, gain_range, primary
 
 pytestmark = pytest.mark.golden
 
@@ -76,4 +76,9 @@ def test_gain_is_positive_when_more_leaks_than_the_baseline() -> None:
     assert gain(METRICS["mse"], 0.01, 0.06) == pytest.approx(0.05)
     assert gain(METRICS["ssim"], 0.7, 0.2) == pytest.approx(0.5)
     assert gain(METRICS["psnr_db"], 12.0, 13.0) == pytest.approx(-1.0)
+
+
+def test_a_gain_is_bounded_by_the_metric_and_the_baseline() -> None:
+    assert gain_range(METRICS["ssim"], (0.1, 0.3)) == (-1.3, 0.9)
+    assert gain_range(METRICS["mse"], (0.1, 0.3)) == (-0.9, 0.3)
     assert gain(METRICS["leak_auc"], 0.4, 0.5) == pytest.approx(-0.1)

@@ -61,7 +61,7 @@ def test_label_attacks_are_compared_with_the_class_prior(private_labels: Victim)
     verdict = judge(
         private_labels, SaysLabels(answer=lambda _: LabelGuess(scores=torch.zeros(12, 3))), seed=0
     )
-    known, _ = label_targets(private_labels.client.samples, TARGETS)
+    known, _ = label_targets(private_labels.client.samples, TARGETS, seed=0)
     prior = private_labels.data.private_train.y.bincount().argmax()
     assert verdict.baselines["leak_auc"] == {"class_prior": 0.5}
     share = (known.y == prior).float().mean()

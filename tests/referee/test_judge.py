@@ -18,12 +18,14 @@ from sltoolkit.protocols import Vanilla
 from sltoolkit.referee.judge import judge
 
 
-def test_targets_are_the_same_for_all_victims_and_seeds() -> None:
-    whom = [victim(), victim(seed=4), victim(GaussianNoise(), protocol=Vanilla(clients=2))]
-    verdicts = [judge(v, Says(answer=mean_of_aux), seed=s) for s, v in enumerate(whom)]
-    for verdict in verdicts[1:]:
-        assert torch.equal(verdict.truth.ids, verdicts[0].truth.ids)
-    assert (verdicts[0].truth.ids >= 1000).all()  # held out
+def test_targets_depend_on_the_victims_seed_alone() -> None:
+    same = [victim(), victim(GaussianNoise(), protocol=Vanilla(clients=2))]
+    verdicts = [judge(v, Says(answer=mean_of_aux), seed=s) for s, v in enumerate(same)]
+    assert torch.equal(verdicts[1].truth.ids, verdicts[0].truth.ids)
+    other = judge(victim(seed=4), Says(answer=mean_of_aux), seed=0)
+    assert not torch.equal(other.truth.ids, verdicts[0].truth.ids)
+    for verdict in (*verdicts, other):
+        assert (verdict.truth.ids >= 1000).all()  # held out
 
 
 def test_targets_can_be_training_records() -> None:

@@ -28,7 +28,7 @@ def images(*shape: int, fill: float = 0.5) -> Callable[[Any], Outcome]:
 
 def truth_of(whom: Victim) -> Tensor:
     """The truth, as only the referee has it."""
-    return image_targets(whom.data, whom.client.samples, TARGETS).x
+    return image_targets(whom.data, whom.client.samples, TARGETS, seed=whom.recipe.seed).x
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_noise_scores_a_loss_in_every_metric(undefended: Victim) -> None:
 
 
 def test_guessing_every_label_gains_what_the_prior_leaves(private_labels: Victim) -> None:
-    known, _ = label_targets(private_labels.client.samples, TARGETS)
+    known, _ = label_targets(private_labels.client.samples, TARGETS, seed=0)
     scores = nn.functional.one_hot(known.y, 3).double()
     rows = attack(private_labels, SaysLabels(answer=lambda _: LabelGuess(scores=scores))).rows()
     assert rows.set_index("metric").loc["leak_auc", "gain"] == 0.5

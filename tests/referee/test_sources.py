@@ -48,7 +48,7 @@ def recorded(victim: sl.Victim, defense: Any, reducer: Any) -> torch.Tensor:
     me, host = run.cast.clients[0], run.cast.server
     me.party.learn(False)
     host.party.learn(False)
-    targets = image_targets(victim.data, victim.client.samples, victim.targets)
+    targets = image_targets(victim.data, victim.client.samples, victim.targets, seed=0)
     turn = Turn(
         ids=targets.ids, x=targets.x, y=targets.y, step=0, epoch=0, phase="release",
         rng=victim.rng.fresh("targets"),

@@ -44,7 +44,7 @@ def cells(errors: pd.DataFrame) -> dict[tuple[str, str, str], str]:
 def test_it_shows_means_and_intervals_and_marks_the_best_at_its_knowledge() -> None:
     table, found, strong = (
         cells(rows()),
-        t_interval([0.9, 1.0]),
+        t_interval([0.9, 1.0], within=(-1.0, 1.0)),
         "the client's weights, own samples",
     )
     assert table[strong, "whitebox", "conv1"] == f"0.95 [{found.low:.2f}, {found.high:.2f}]*"
@@ -52,6 +52,13 @@ def test_it_shows_means_and_intervals_and_marks_the_best_at_its_knowledge() -> N
     assert table[strong, "deep_image_prior", "conv2"].endswith("*")
     assert table["queries, own samples", "decoder", "conv2"].startswith("0.50 [")
     assert table["", "prior alone", "conv1"] == "0.10 [0.10, 0.10]"
+
+
+def test_the_interval_of_one_network_is_over_its_targets_and_says_so() -> None:
+    one = rows()[lambda r: r["victim_seed"] == 0].assign(ci_low=0.25, ci_high=0.75)
+    for frame in (one, rows().assign(network="a", ci_low=0.25, ci_high=0.75)):
+        found = cells(frame)["the client's weights, own samples", "whitebox", "conv2"]
+        assert found.endswith(" [0.25, 0.75] over targets")
 
 
 def test_where_less_is_more_leak_the_least_is_the_best() -> None:

@@ -89,3 +89,12 @@ def test_titles_name_what_was_varied_besides_in_words() -> None:
     ]  # fmt: skip
     title = curves_figure(only(rows)).get_suptitle().replace("\n", " ")
     assert title == "MNIST, LeNet, cut conv1, vanilla, own samples from Fashion-MNIST"
+
+
+def test_a_figure_says_if_its_bands_are_over_the_targets_of_one_network() -> None:
+    one = [row(cut=c, ci_low=0.4, ci_high=0.6) for c in "ab"]
+    several = [row(cut=c, victim_seed=s) for c in "ab" for s in range(2)]
+    titles = [
+        curves_figure(only(rows)).get_suptitle().replace("\n", " ") for rows in (one, several)
+    ]
+    assert ["intervals over targets" in title for title in titles] == [True, False]

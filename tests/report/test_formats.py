@@ -9,9 +9,11 @@ from support.rows import fail, make_rows
 
 from sltoolkit.report.formats import (
     NOTHING,
+    at_most,
     formatted,
     gain_digits,
     gain_text,
+    leak_text,
     loss_text,
     number,
     records,
@@ -57,18 +59,30 @@ def test_a_number_has_its_interval_or_says_that_it_has_none(
     assert spread({**dict(zip(names, interval, strict=True)), "seeds": 1}, "x") == text
 
 
-def gain(incomplete: bool, value: float = 0.5, low: float = 0.25) -> dict[str, Any]:
-    return {
-        "f_gain": value, "f_gain_low": low, "f_gain_high": 0.75, "f_incomplete": incomplete,
-        "f_metric": "ssim", "seeds": 3,
-    }  # fmt: skip
+def gain(low: float, high: float) -> dict[str, Any]:
+    return {"f_gain_low": low, "f_gain_high": high, "f_metric": "ssim"}
 
 
-def test_a_lower_bound_says_so() -> None:
-    assert gain_text(gain(False), "f") == "+0.50 [+0.25, +0.75]"
-    assert gain_text(gain(True), "f") == "≥ +0.50 [+0.25, ?]"
-    assert gain_text(gain(True, low=NAN), "f") == "≥ +0.50 (n=3)"
-    assert gain_text(gain(True, value=NAN), "f") == NOTHING
+def test_a_worst_case_is_headed_by_its_upper_end_and_an_unknown_end_says_so() -> None:
+    assert gain_text(gain(0.25, 0.75), "f") == "≤ +0.75 [≥ +0.25]"
+    assert gain_text(gain(0.25, NAN), "f") == "≤ ? [≥ +0.25]"
+    assert at_most(NAN, 0.75, 2) == "≤ +0.75 [≥ ?]"
+    assert gain_text(gain(NAN, NAN), "f") == NOTHING
+
+
+def test_a_metric_is_shown_at_the_end_at_which_most_leaks() -> None:
+    line = {
+        "x_low": 0.25,
+        "x_high": 0.75,
+        "y_low": NAN,
+        "y_high": NAN,
+        "z_low": 0.25,
+        "z_high": NAN,
+    }
+    assert leak_text(line, "x", "ssim", 2) == "≤ 0.75"
+    assert leak_text(line, "x", "mse", 4) == "≥ 0.2500"
+    assert leak_text(line, "y", "ssim", 2) == NOTHING
+    assert leak_text(line, "z", "ssim", 2) == "≤ ?"
 
 
 def test_errors_need_more_digits_than_shares() -> None:

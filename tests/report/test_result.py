@@ -32,18 +32,21 @@ def test_a_result_shows_each_metric_beside_the_prior_and_the_knowledge(victim: s
     for row in result.rows().to_dict("records"):
         assert f"<td>{row['metric']}</td>" in shown
         assert f"<td>{row['baseline']:.3g} ({row['baseline_name']})</td>" in shown
-        assert f"<td>{row['ci_low']:.3g} to {row['ci_high']:.3g}</td>" in shown
+        for low, high in (("ci_low", "ci_high"), ("gain_low", "gain_high")):
+            assert f"<td>{row[low]:.3g} to {row[high]:.3g}</td>" in shown
     assert "the server knows aux, labels, release, smashed" in shown
 
 
-def test_a_metric_of_the_whole_set_shows_no_interval_over_targets() -> None:
+def test_a_metric_of_the_whole_set_has_its_interval_over_targets_too() -> None:
     private = sl.Vanilla(labels_at="server")
     victim = sl.train(
         network, split(), cut=CUT, protocol=private, training=sl.Training(epochs=1), targets=TARGETS
     )
     result = sl.attack(victim, sl.Direction(), grants=("hints",))
-    assert result.rows().set_index("metric")["ci_low"].isna()["leak_auc"]
-    assert "nan" not in result._repr_html_()
+    found = result.rows().set_index("metric").loc["leak_auc"]
+    assert 0 <= found["ci_low"] <= found["value"] <= found["ci_high"] <= 1
+    assert found["gain_low"] == found["ci_low"] - found["baseline"]
+    assert f"<td>{found['ci_low']:.3g} to {found['ci_high']:.3g}</td>" in result._repr_html_()
 
 
 def test_what_users_name_is_escaped() -> None:

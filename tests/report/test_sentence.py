@@ -25,8 +25,8 @@ def test_sentence_names_the_leak_the_best_defense_and_its_price() -> None:
     rows = with_accuracy(make_rows(), "strong", CHEAP)
     text = sentence(summary(rows))
     assert text.startswith("Cut after conv1, undefended: the whitebox attack recovers the inputs")
-    assert "SSIM 0.92 against 0.10 from the prior alone; gain +0.82 [" in text
-    assert "gaussian_noise(std=2) brings the gain down to +0.01 [" in text
+    assert "SSIM ≤ 0.97 against 0.10 from the prior alone; gain ≤ +0.87 [≥ +0.75])" in text
+    assert "gaussian_noise(std=2) brings the gain down to ≤ +0.10 [≥ -" in text
     assert "an interval that contains 0: no leak is shown" in text
     assert "at an accuracy of 0.81 instead of 0.82. The norm attack recovers the labels" in text
     # the label leak is the same everywhere

@@ -18,19 +18,24 @@ def test_a_point_is_the_mean_over_victims_with_its_t_interval() -> None:
     assert (chart.axis, chart.metric, method.panel, method.method) == (
         "cut", "ssim", "undefended", "decoder",
     )  # fmt: skip
-    assert dict(method.points) == {cut: t_interval(v) for cut, v in values.items()}
+    assert dict(method.points) == {
+        cut: t_interval(v, within=(-1.0, 1.0)) for cut, v in values.items()
+    }
     assert [i.value for i in prior.points.values()] == pytest.approx([0.1, 0.1])
     assert chart.places == ["conv1", "relu2"]  # in the order of the spec, not of the alphabet
 
 
 def test_attacker_seeds_count_as_one_victim() -> None:
     rows = [
-        row(cut=cut, attacker_seed=a, value=v)
+        row(cut=cut, attacker_seed=a, value=v, n=16, ci_low=v - 0.1, ci_high=v + 0.1)
         for cut in ("a", "b") for a, v in enumerate((0.2, 0.4))
     ]  # fmt: skip
-    interval = only(rows).lines[0].points["a"]
+    chart = only(rows)
+    interval = chart.lines[0].points["a"]
     assert interval.value == pytest.approx(0.3)
-    assert interval.n == 1
+    assert (interval.n, interval.over) == (16, "targets")  # one network
+    assert (interval.low, interval.high) == pytest.approx((0.2, 0.4))
+    assert chart.over_targets
 
 
 def test_amounts_are_numbers_in_ascending_order_and_other_sweeps_stay_apart() -> None:
@@ -49,6 +54,7 @@ def test_steps_come_from_what_the_referee_scored_on_the_way() -> None:
     progress = {"c": {"1": {"ssim": 0.2, "mse": 9.0}, "8": {"ssim": 0.45, "mse": 9.0}}}
     chart = only([row()], progress)
     assert chart.axis == "step"
+    assert not chart.over_targets  # only the end of the attack has an interval
     assert {p: i.value for p, i in chart.lines[0].points.items()} == {1.0: 0.2, 8.0: 0.45}
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from sltoolkit.metrics import Interval
-from sltoolkit.report.victim_means import by_seed, seed_mean, spread_columns
+from sltoolkit.report.victim_means import by_seed, spread_columns
 
 NAN = math.nan
 CELLS = pd.DataFrame(
@@ -18,13 +18,6 @@ CELLS = pd.DataFrame(
         "utility": [0.8, 0.8, 0.7, NAN, NAN],
     }
 )
-
-
-def test_attacker_seeds_are_averaged_unless_one_failed() -> None:
-    assert seed_mean(CELLS, 0, "ssim", "gain") == pytest.approx(0.3)
-    assert math.isnan(seed_mean(CELLS, 1, "ssim", "gain"))
-    assert math.isnan(seed_mean(CELLS, 2, "ssim", "gain"))
-    assert seed_mean(CELLS, 2, None, "gain") == pytest.approx(0.1)
 
 
 def test_a_failed_attack_does_not_hide_a_number_of_its_victim() -> None:

@@ -9,6 +9,7 @@ from support.toys import CUT, QUICK, TARGETS, network, split
 
 import sltoolkit as sl
 from sltoolkit.contracts.attack import NoAttack
+from sltoolkit.metrics import bootstrap_targets
 from sltoolkit.rows.build import (
     attack_columns,
     attempt_columns,
@@ -19,6 +20,7 @@ from sltoolkit.rows.build import (
     victim_columns,
 )
 from sltoolkit.rows.columns import COLUMNS, Row
+from sltoolkit.streams import Stream
 from sltoolkit.testing.cheats.defenses import OnlyTrained
 
 
@@ -85,6 +87,23 @@ def test_rows_of_an_attack_share_all_but_the_metric(victim: sl.Victim) -> None:
         assert row.baseline == priors[row.baseline_name]
         assert row.retrieval == result.verdict.retrieval_score[str(row.metric)]
         assert row.ci_low <= row.value <= row.ci_high
+        assert row.gain_low <= row.gain <= row.gain_high
+    by_metric = {str(row.metric): row for row in rows}
+    scores = result.verdict.scores["mse"]
+    prior = torch.tensor(result.verdict.prior_scores["mse"][by_metric["mse"].baseline_name])
+    want = bootstrap_targets(prior - scores, Stream(0).fresh("bootstrap").numpy())
+    found = by_metric["mse"]
+    assert [found.gain_low, found.gain_high] == pytest.approx([want.low, want.high], rel=1e-5)
+    shifted = prior.mean() - by_metric["mse"].ci_high
+    assert by_metric["mse"].gain_low != pytest.approx(float(shifted))  # pairs count
+
+
+def test_victims_that_share_a_network_have_rows_that_say_so(victim: sl.Victim) -> None:
+    whole = network()
+    one, same = (sl.frozen(whole[:4], whole[4:], split(), seed=s, targets=TARGETS) for s in (0, 1))
+    assert victim_columns(one)["network"] == victim_columns(same)["network"] != ""
+    other = sl.frozen(network()[:4], whole[4:], split(), targets=TARGETS)
+    assert len({v.network for v in (one, other, victim)}) == 3
 
 
 def test_chosen_parameters_are_written_in_alphabetical_order() -> None:

@@ -15,7 +15,8 @@ SGD = Training(epochs=1, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.9, 
 
 
 def heard_of(victim: Victim) -> tuple[Updates, Samples]:
-    samples = image_targets(victim.data, victim.client.samples, victim.targets)
+    held, seed = victim.client.samples, victim.recipe.seed
+    samples = image_targets(victim.data, held, victim.targets, seed=seed)
     return released_updates(victim, samples, victim.targets), samples
 
 

@@ -28,6 +28,7 @@ from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.attacks.inversion.decoder import Decoder
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.contracts.defense import Task
+from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.metrics.losses import LOSSES
@@ -195,9 +196,8 @@ def test_without_a_pull_from_the_mean_no_decoder_is_trained(
     trained = counted(monkeypatch)
     view = whitebox_view(conv_client(), digits(4), aux=OWN)
     plain = replace(SHORT, start="mean", pull=0.0)
-    assert torch.equal(
-        images(plain, view), images(plain, replace(view, aux=replace(view.aux, y=0 * view.aux.y)))
-    )
+    unlabeled = Aux(x=OWN, y=torch.ones(len(OWN), dtype=torch.int64))
+    assert torch.equal(images(plain, view), images(plain, replace(view, aux=unlabeled)))
     assert WhiteBox(steps=2).candidates(view)[0].start == "mean"
     WhiteBox(steps=2).run(view, rng=Stream(0))
     assert trained == []

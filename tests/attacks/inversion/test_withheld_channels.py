@@ -136,7 +136,7 @@ def test_a_colluders_network_stands_in_where_releases_are_not_its_own(
     view = ColludingView(
         smashed=release(TARGETS), peer_weights=peer,
         task=sl.contracts.defense.Task(input_shape=(1, 8, 8), smashed_shape=(96,), classes=10),
-        peer_samples=AUX if private else None, aux=AUX,
+        peer_samples=AUX if private else None, aux=AUX, labels=None,
         release=release if granted else None,
         mechanism=(lambda _: Defense()) if mechanism else None,
     )  # fmt: skip

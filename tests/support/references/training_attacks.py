@@ -233,7 +233,7 @@ def fsha_property() -> Found:
             return functional.binary_cross_entropy_with_logits(read, has)
 
         _hijack(honest, victim, pilot, reader, wrong)
-        known, _ = label_targets(victim.data.private_train, victim.targets)
+        known, _ = label_targets(victim.data.private_train, victim.targets, seed=victim.recipe.seed)
         x, y = known.x, known.y
         with torch.no_grad():
             said = reader(honest.client.eval()(x)).flatten() > 0

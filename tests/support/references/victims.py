@@ -53,7 +53,8 @@ def victims(name: str, *, trained: bool = True) -> Iterator[tuple[dict[str, Any]
 
 def targets_of(victim: Victim) -> tuple[Tensor, Tensor]:
     """The targets (N, ...) and their labels (N,)."""
-    found = image_targets(victim.data, victim.data.private_train, victim.targets)
+    held, seed = victim.data.private_train, victim.recipe.seed
+    found = image_targets(victim.data, held, victim.targets, seed=seed)
     return found.x, found.y
 
 
