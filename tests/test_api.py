@@ -223,7 +223,10 @@ def test_a_table_has_a_line_per_defense() -> None:
     assert (table["seeds"] == 2).all()
     ends = [f"{f}_gain_{end}" for f in ("reconstruction", "labels") for end in ("low", "high")]
     assert table[["accuracy", *ends]].notna().all().all()
-    assert set(table["interval_over"]) == {"targets"}  # one victim each
+    assert set(table["interval_over"]) == {"victims"}
+    one = sl.table([r for r in results if r.identity["victim_seed"] == 0])
+    assert set(one["interval_over"]) == {"targets"}
+    assert one[ends].notna().all().all()
 
 
 def test_hints_are_gradients_and_labels_of_the_same_records(victim: sl.Victim) -> None:

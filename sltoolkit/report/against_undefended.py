@@ -68,7 +68,9 @@ def utility_columns(group: pd.DataFrame, plain: pd.DataFrame, budget: float) -> 
         that is shown to exceed a constant guess) and `unusable` (useless, or over budget).
     """
     own = {name: by_seed(group, column) for name, column in UTILITIES.items()}
-    utility = {name: t_interval(list(seeds.values()), within=(0, 1)) for name, seeds in own.items()}
+    utility = {
+        name: t_interval(list(seeds.values()), within=(0.0, 1.0)) for name, seeds in own.items()
+    }
     pairs = shared_seeds(group, plain)
     losses = {
         name: _loss(by_seed(plain, column), own[name], pairs) for name, column in UTILITIES.items()

@@ -35,7 +35,8 @@ def sentence(summary: pd.DataFrame) -> str:
 
     The best defense is the one whose worst case has the smallest upper end among those that are
     complete and whose mean loss of accuracy stays within the budget; a gain below 0 counts as 0.
-    That it brings the gain down is only claimed if the paired interval of the drop lies above 0, and a defense
+    That it brings the gain down is only claimed if the paired interval of the drop lies above 0,
+    and a defense
     whose price is shown to stay within the budget comes before one for which that is unclear. The
     sentence says if an interval contains 0, if an attack is missing, if the intervals are
     about one network, and if undefended victims do no better than the majority share.
