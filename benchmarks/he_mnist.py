@@ -81,7 +81,7 @@ def measure(
     sizes, targets = ((200, 20, 40), 4) if small else ((8_000, 1_000, 2_000), 64)
     train, holdout, aux = sizes
     data = load("mnist", train=train, holdout=holdout, aux=aux, root=root)
-    whitebox = WhiteBox(steps=3) if small else WhiteBox()
+    whitebox = WhiteBox.smoke() if small else WhiteBox()
     settings: dict[str, tuple[str, Attack[Any]]] = {
         "whitebox_conv1": ("conv1", tuned_whitebox(data, "conv1", whitebox, targets=targets)),
         "whitebox_relu2": ("relu2", tuned_whitebox(data, "relu2", whitebox, targets=targets)),

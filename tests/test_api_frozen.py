@@ -60,7 +60,7 @@ def test_the_mechanism_knows_that_a_frozen_client_does_not_train() -> None:
     """Private noise refuses BatchNorm only in training, also when an attacker rebuilds it."""
     client, server = sl.cut(network("batch"), CUT)
     victim = sl.frozen(client, server, split(), defense=sl.DPActivations(), targets=TARGETS)
-    attack = sl.WhiteBox(steps=2, lr=0.1, tv_weight=0.0, tv_beta=1)
+    attack = sl.WhiteBox(steps=2, lr=0.1, tv_weight=0.0, tv_beta=1, start="mean")
     grants = {"aux", "client_weights", "mechanism", "release"}
     verdict = sl.attack(victim, attack, grants=grants).verdict
     assert "mechanism" in verdict.knowledge

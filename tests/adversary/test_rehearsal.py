@@ -229,7 +229,7 @@ def test_a_rehearsal_needs_two_samples() -> None:
 
 def test_what_was_tuned_reproduces_the_attack_and_owes_nothing_to_the_targets() -> None:
     client, aux = conv_client(), digits(120)[40:]
-    attack = WhiteBox(steps=20)
+    attack = WhiteBox(steps=20, decoder_steps=8)
     first = rehearsed(attack, whitebox_view(client, digits(8), aux=aux), rng=Stream(0))
     other = rehearsed(attack, whitebox_view(client, 1 - digits(8), aux=aux), rng=Stream(0))
     assert set(first.tuned) == OPEN - {"steps"}

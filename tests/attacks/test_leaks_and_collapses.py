@@ -12,7 +12,7 @@ pytestmark = pytest.mark.golden
 GRANTS = {*sl.STANDARD_GRANTS, "client_weights"}
 ATTACKS: dict[str, sl.Attack[Any]] = {
     "decoder": sl.Decoder(steps=130, width=8, lr=1e-2, batch_size=16, budget=0),
-    "whitebox": sl.WhiteBox(steps=40, tv_beta=1),
+    "whitebox": sl.WhiteBox(steps=40, tv_beta=1, start="mean"),
 }
 
 

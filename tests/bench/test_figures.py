@@ -24,7 +24,10 @@ SPEC: dict[str, Any] = {
     "training": {"epochs": 1}, "targets": {"count": 6},
     "grants": ["aux", "release", "client_weights"],
     "attack": [
-        {"name": "whitebox", "steps": 4, "tv_weight": 0.0, "lr": 0.1, "forward": "client"},
+        {
+            "name": "whitebox", "steps": 4, "tv_weight": 0.0, "lr": 0.1, "forward": "client",
+            "start": "mean",
+        },
         {"name": "regression", "reach": 0, "weight": 0.1},
     ],
     "sweep": {"model.cut": ["conv1", "relu2"]},

@@ -45,7 +45,14 @@ def rehearsals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_pilot_chooses_for_the_reported_victims_and_stays_out_of_the_rows(
     tmp_path: Path,
 ) -> None:
-    attack = {"name": "whitebox", "steps": 2, "forward": "client", "lr": 0.2, "tv_beta": 1}
+    attack = {
+        "name": "whitebox",
+        "steps": 2,
+        "forward": "client",
+        "lr": 0.2,
+        "tv_beta": 1,
+        "start": "mean",
+    }
     finished = run_bench(tiny(seeds=[0, 1], tune="pilot", attack=[attack]), tmp_path)
     rows, plan = finished.rows, stored_plan(tmp_path)
     assert set(rows["victim_seed"]) == {0, 1}

@@ -64,7 +64,7 @@ SMALLER: dict[str, dict[str, str]] = {
         "sl.Shadow(epochs=5, least_steps=300, inversion=sl.WhiteBox(steps=150))": (
             "sl.Shadow.smoke()"
         ),  # before the white box that it holds
-        "sl.WhiteBox(steps=150)": "sl.WhiteBox(steps=2, tv_weight=0.0)",
+        "sl.WhiteBox(steps=150)": "sl.WhiteBox(steps=2, tv_weight=0.0, start='mean')",
         "sl.Decoder()": "sl.Decoder(steps=4, width=4)",
         "sl.Regression()": "sl.Regression(draws=2, reach=0)",
         "sl.UnSplit(rounds=10, input_steps=20, client_steps=20, lr=0.01)": "sl.UnSplit.smoke()",

@@ -27,7 +27,7 @@ _SPEC: Spec = {
     "targets": {"count": 3, "labels": 32},
     "defense": [{"name": "none"}, {"name": "gaussian_noise", "std": 0.5}],
     "attack": [
-        {"name": "whitebox", "steps": 2, "tv_weight": 0.01, "forward": "client"},
+        {"name": "whitebox", "steps": 2, "tv_weight": 0.01, "forward": "client", "start": "mean"},
         {"name": "norm"},
     ],
 }

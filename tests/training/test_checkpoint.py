@@ -91,7 +91,11 @@ def test_a_restored_victim_is_the_stored_one(kind: str, split: Split, tmp_path: 
     x = split.private_holdout.x
     sent, again = (v.release(Stream(9))(x, repeats=2) for v in (victim, back))
     assert torch.equal(sent, again)
-    for attack in (WhiteBox(steps=2, tv_weight=0.1), Decoder(steps=4, budget=0), Norm()):
+    for attack in (
+        WhiteBox(steps=2, tv_weight=0.1, start="mean"),
+        Decoder(steps=4, budget=0),
+        Norm(),
+    ):
         assert type(attack) in ATTACKS.values()
         one, two = (api.attack(v, attack, grants=GRANTS, seed=5) for v in (victim, back))
         assert guessed(one.outcome)

@@ -109,7 +109,7 @@ def test_parties_that_are_attacked_together_leave_nobody_to_collude() -> None:
 
 
 def test_sharing_networks_is_what_gives_images_away() -> None:
-    attack = Colluding(inversion=sl.WhiteBox(steps=150, lr=0.1))
+    attack = Colluding(inversion=sl.WhiteBox(steps=150, lr=0.1, start="mean"))
     verdicts = {}
     for protocol in (sl.SplitFedV1(clients=2), sl.SplitFedV3(clients=2)):
         verdicts[type(protocol)] = sl.attack(trained(protocol, 3), attack).verdict

@@ -17,6 +17,7 @@ import sltoolkit as sl
 from sltoolkit.attacks.inversion._observation import WhiteBoxView, released
 from sltoolkit.attacks.inversion.shadow import InTurn, Shadow, ShadowView, fit
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.attack import Attack
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
@@ -176,6 +177,7 @@ def test_it_rehearses_against_three_rivals_and_inverts_none_of_them(
         return Reconstruction(images=digits(view.smashed.shape[1]))
 
     monkeypatch.setattr(WhiteBox, "run", noting)
+    monkeypatch.setattr(WhiteBox, "settings_on", Attack.settings_on)  # by `run`
     view = view_of(conv_client(), server_of(), labeled(20))
     Shadow(epochs=1, least_steps=2).run(view, rng=Stream(0))
     same = digits(1).repeat(6, 1, 1, 1)

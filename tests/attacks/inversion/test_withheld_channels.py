@@ -13,6 +13,7 @@ from sltoolkit.attacks.inversion._observation import Observation, StandIn, White
 from sltoolkit.attacks.inversion.colluding import Colluding, ColludingView
 from sltoolkit.attacks.inversion.shadow import Shadow, ShadowView
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
+from sltoolkit.contracts.attack import Attack
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.contracts.knowledge import Aux, Release
 from sltoolkit.contracts.outcomes import Reconstruction
@@ -92,6 +93,7 @@ def views_of(
         return Reconstruction(images=TARGETS[:1].expand(view.smashed.shape[1], 1, 8, 8))
 
     monkeypatch.setattr(WhiteBox, "run", noting)
+    monkeypatch.setattr(WhiteBox, "settings_on", Attack.settings_on)  # by `run`
     run()
     last = seen[-1]  # after the views of the rehearsal
     return last, Observation.of(last, "client", rng=Stream(0))
@@ -138,7 +140,7 @@ def test_a_colluders_network_stands_in_where_releases_are_not_its_own(
         task=sl.contracts.defense.Task(input_shape=(1, 8, 8), smashed_shape=(96,), classes=10),
         peer_samples=AUX if private else None, aux=AUX, labels=None,
         release=release if granted else None,
-        mechanism=(lambda _: Defense()) if mechanism else None,
+        mechanism=(lambda _: Defense()) if mechanism else None, labels=None,
     )  # fmt: skip
     given, observation = views_of(monkeypatch, lambda: Colluding().run(view, rng=Stream(0)))
     assert isinstance(given.client_weights, StandIn) == stands_in
