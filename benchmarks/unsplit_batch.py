@@ -25,7 +25,7 @@ from sltoolkit.streams import Stream
 
 BAR = 10.0
 TARGETS = 64
-ATTACK = UnSplit(rounds=4, window=0)
+ATTACK = UnSplit(rounds=4, tv_weight=0.1, l2_weight=1.0, window=0)
 REPEATS = 3
 
 
