@@ -28,7 +28,6 @@ from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.attacks.inversion.decoder import Decoder
 from sltoolkit.attacks.inversion.whitebox import WhiteBox
 from sltoolkit.contracts.defense import Task
-from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError, ThreatModelError
 from sltoolkit.metrics.losses import LOSSES

@@ -138,7 +138,7 @@ def test_a_colluders_network_stands_in_where_releases_are_not_its_own(
     view = ColludingView(
         smashed=release(TARGETS), peer_weights=peer,
         task=sl.contracts.defense.Task(input_shape=(1, 8, 8), smashed_shape=(96,), classes=10),
-        peer_samples=AUX if private else None, aux=AUX, labels=None,
+        peer_samples=AUX if private else None, aux=AUX,
         release=release if granted else None,
         mechanism=(lambda _: Defense()) if mechanism else None, labels=None,
     )  # fmt: skip
