@@ -11,7 +11,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from sltoolkit.referee import baselines
+from sltoolkit.referee import baselines, constants
 
 pytest.register_assert_rewrite("support")  # a failing check says what it compared
 
@@ -33,12 +33,13 @@ def one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def short_priors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Baselines are trained for a few steps, since most tests judge toys whose gains don't matter.
+    """Baselines are learned in a few steps, since most tests judge toys whose gains don't matter.
 
-    A test marked `full_length` trains them as the product does.
+    A test marked `full_length` computes them as the product does.
     """
     if request.node.get_closest_marker("full_length") is None:
         monkeypatch.setattr(baselines, "steps_for", lambda samples, batch_size: 24)
+        monkeypatch.setattr(constants, "STEPS", 3)
 
 
 @pytest.fixture(autouse=True)

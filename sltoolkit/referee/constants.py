@@ -14,10 +14,10 @@ from sltoolkit.data.samples import Samples
 from sltoolkit.metrics.losses import dissimilarity
 from sltoolkit.metrics.registry import Metric
 
-STEPS = 200
+STEPS = 60
 """Steps of Adam, at a rate that falls to zero along a cosine."""
 
-LR = 0.05
+LR = 0.1
 """The initial rate: images lie in [0, 1]."""
 
 MOST = 1024

@@ -7,7 +7,7 @@ import pytest
 
 import sltoolkit as sl
 
-pytestmark = pytest.mark.golden
+pytestmark = [pytest.mark.golden, pytest.mark.full_length]
 
 GRANTS = {*sl.STANDARD_GRANTS, "client_weights"}
 ATTACKS: dict[str, sl.Attack[Any]] = {

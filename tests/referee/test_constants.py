@@ -13,7 +13,7 @@ from sltoolkit.metrics.registry import METRICS, Metric
 from sltoolkit.referee.baselines import class_mean, constant_guesses
 from sltoolkit.referee.constants import best_class_constants, best_constant, optimized
 
-pytestmark = pytest.mark.golden
+pytestmark = [pytest.mark.golden, pytest.mark.full_length]
 
 SSIM, AFFINE, PSNR = (METRICS[name] for name in ("ssim", "mse_affine", "psnr_db"))
 

@@ -252,10 +252,11 @@ def test_any_shapes_are_hijacked(inputs: tuple[int, ...], smashed: tuple[int, ..
         assert FSHA.smoke().outcome(ours.reader.network, z).images.shape == (4, *inputs)
 
 
+@pytest.mark.slow
 def test_a_hijacked_client_gives_its_images_away_and_forgets_its_task() -> None:
     thief = FSHA(width=16, blocks=1, lr=1e-3, critic_lr=1e-3)
     victim = train(
-        network, load("digits"), cut="cut", training=Training(epochs=20, batch_size=32),
+        network, load("digits"), cut="cut", training=Training(epochs=60, batch_size=32),
         targets=Targets(count=64), active=thief,
     )  # fmt: skip
     result = attack(victim, thief)
@@ -263,7 +264,7 @@ def test_a_hijacked_client_gives_its_images_away_and_forgets_its_task() -> None:
     assert error < 0.85 * min(result.verdict.baselines["mse"].values())
     assert victim.utility < 0.25  # chance is 0.1; an honest server reaches 0.95
     curve = list(result.outcome.curve)
-    assert (curve[0], curve[-1]) == (10, 500)
+    assert (curve[0], curve[-1]) == (30, 1500)
 
 
 def test_who_knows_the_noise_is_hindered_less_by_it() -> None:
