@@ -229,7 +229,9 @@ def test_it_works_behind_the_first_layer_and_fades_with_depth() -> None:
 def test_noise_stops_it() -> None:
     verdict = judged(trained("conv1", defense=sl.GaussianNoise(std=30.0)))
     chosen: dict[str, Any] = dict(verdict.outcome.tuned)
-    assert set(chosen) == {"inversion.tv_weight", "inversion.tv_beta", "inversion.forward"}
+    names = ("tv_weight", "tv_beta", "forward", "start", "pull")
+    assert set(chosen) == {f"inversion.{name}" for name in names}
+    assert chosen["inversion.start"] == "mean"  # queries go to the real client, not to the shadow
     assert not settled(QUICK, chosen).rehearses
     assert float(verdict.scores["mse"].mean()) > 0.9 * min(verdict.baselines["mse"].values())
 

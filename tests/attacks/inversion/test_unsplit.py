@@ -59,7 +59,8 @@ def test_with_the_true_client_as_frozen_clone_it_is_the_white_box(
         rounds=4, input_steps=10, client_steps=0, lr=0.02, tv_weight=0.3, l2_weight=0.0, window=0
     )
     whitebox = WhiteBox(
-        steps=40, lr=0.02, optimizer="amsgrad", schedule="constant", start="gray", box=False,
+        steps=40, lr=0.02, optimizer="amsgrad", epsilon=1e-8, schedule="constant", start="gray",
+        box=False,
         tv_weight=0.3, tv_beta=2, forward="client", window=0,
     )  # fmt: skip
     got = run(unsplit, view_of(smashed, x, lambda _: copy.deepcopy(client)))
@@ -239,7 +240,7 @@ def test_first_convolutions_leak_digits_but_for_their_contrast_and_noise_stops_i
             cut=cut, defense=defense,
             training=sl.Training(epochs=2), targets=sl.Targets(count=8),
         )  # fmt: skip
-        unsplit = UnSplit(rounds=16, tv_weight=0.1, l2_weight=1.0)  # the published weights
+        unsplit = UnSplit(rounds=64, tv_weight=0.1, l2_weight=1.0)  # the published weights
         verdict = sl.attack(victim, unsplit, grants={"aux", "release", "client_arch"}).verdict
         prior = min(verdict.baselines["mse_affine"].values())
         return float(verdict.scores["mse_affine"].mean()), prior
@@ -247,7 +248,7 @@ def test_first_convolutions_leak_digits_but_for_their_contrast_and_noise_stops_i
     shallow, prior = residual(sl.NoDefense(), "conv1")
     deep, _ = residual(sl.NoDefense(), "relu2")
     noisy, _ = residual(sl.GaussianNoise(std=30.0), "conv1")
-    assert shallow < 0.7 * prior
+    assert shallow < 0.8 * prior  # the best constant guess, which is closer than any mean
     assert deep > 1.5 * shallow
     assert noisy > 0.9 * prior
 
