@@ -15,7 +15,7 @@ from published import records
 from published.canaries import canaries
 from published.measure import Bench, CanaryError
 from published.records import Record
-from published.register import Published, register
+from published.register import Published, drop_measured, register
 from sltoolkit.bench import run as code
 from sltoolkit.errors import SLToolkitError, SpecError, lookup
 
@@ -96,6 +96,7 @@ def record(tables: Sequence[Published], folder: Path = records.FOLDER) -> int:
                 raise SpecError(f"{table.name} has no canaries: {table.unguarded}")
             path = records.path_of(table.name, folder)
             records.write(current(table, bench), path)
+            drop_measured(table.name)
             print(f"wrote {path}", flush=True)
     return 0
 

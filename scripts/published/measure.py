@@ -39,7 +39,7 @@ class Measured:
 
     Attributes:
         bits: a digest of everything that was measured: the victim's weights and messages, the
-            attack's outcome, the scores of all targets and of the baselines.
+            attack's outcome, the scores of all targets and of the best baseline.
         values: the numbers by name, rounded, for reading and for other environments.
         settings: the canary's settings.
     """
@@ -93,7 +93,7 @@ class Bench:
         rows = [{k: row[k] for k in MEASURED} for row in record["rows"]]
         told = {
             "rows": rows, "tuned": record["tuned"], "diagnostics": record.get("diagnostics", {}),
-            "losses": about["losses"], "baselines": about["baselines"],
+            "losses": about["losses"],
         }  # fmt: skip
         bits = digest(told, tensors | self._store.images(cell.key))
         return Measured(bits=bits, values=_values(record["rows"]), settings=canary.settings)

@@ -88,3 +88,13 @@ def register(path: Path = REGISTER) -> dict[str, Published]:
             raise SpecError(f"{path.name}: {table.name} stands there twice")
         found[table.name] = table
     return found
+
+
+def drop_measured(name: str, path: Path = REGISTER) -> None:
+    """Remove from an entry what measured the table, since its canaries say it from now on."""
+    entries = path.read_text().split("[[table]]\n")
+    for i, entry in enumerate(entries):
+        if f'name = "{name}"\n' in entry:
+            kept = [x for x in entry.splitlines(keepends=True) if not x.startswith("measured =")]
+            entries[i] = "".join(kept)
+    path.write_text("[[table]]\n".join(entries))

@@ -5,7 +5,6 @@ place, where that differs from the default. Rates, weights, losses and what else
 method works stay as the experiment gives them, and what is open is still rehearsed.
 """
 
-from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -72,5 +71,5 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _settings(plugin: Any) -> Mapping[str, Any]:
+def _settings(plugin: Any) -> dict[str, Any]:
     return {f.name: getattr(plugin, f.name) for f in fields(plugin) if f.init}
