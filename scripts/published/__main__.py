@@ -1,8 +1,8 @@
 """List every published table as fresh or stale, or record the canaries of a new one.
 
 A table is stale if a canary of one of its plug-ins gives other bits than when it was measured (in
-another environment, other values), if its experiment or a parameter has changed, or if no canaries
-were recorded. The exit status is 1 if a table is stale.
+another environment, other values), if its experiment, a parameter or the text of a figure has
+changed, or if no canaries were recorded. The exit status is 1 if a table is stale.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from published import records
 from published.canaries import canaries
+from published.drawings import drawn
 from published.measure import Bench, CanaryError
 from published.records import Record
 from published.register import Published, drop_measured, register
@@ -77,7 +78,9 @@ def current(table: Published, bench: Bench) -> Record:
         CanaryError: if one can't be measured.
     """
     experiments = table.experiments()
-    return records.made(experiments, {c.name: bench.result(c) for c in canaries(experiments)})
+    cells = {c.name: bench.result(c) for c in canaries(experiments)}
+    figures = {f"figure {Path(file).name}": drawn(kind) for file, kind in table.drawn.items()}
+    return records.made(experiments, cells | figures)
 
 
 def record(tables: Sequence[Published], folder: Path = records.FOLDER) -> int:

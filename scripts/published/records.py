@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 
@@ -119,7 +119,7 @@ def _changes(was: Measured, found: Measured, *, bits: bool) -> Iterator[str]:
     for key, value in was.settings.items():
         here = found.settings.get(key, "gone")
         if here != value:
-            yield f"{key} was {value}, and is {here}"
+            yield _told(key, value, here)
     other = [
         f"{key} was {value}, and is {found.values.get(key, 'gone')}"
         for key, value in was.values.items()
@@ -129,6 +129,13 @@ def _changes(was: Measured, found: Measured, *, bits: bool) -> Iterator[str]:
         yield "; ".join(other)
     elif bits and was.bits != found.bits:
         yield "its bits differ"
+
+
+def _told(key: str, value: Any, here: Any) -> str:
+    """The sentence about a changed setting; of two lists only what is not in both."""
+    if isinstance(value, list) and isinstance(here, list):
+        value, here = [x for x in value if x not in here], [x for x in here if x not in value]
+    return f"{key} was {value}, and is {here}"
 
 
 def _close(value: float, found: float | None, *, bits: bool) -> bool:

@@ -7,7 +7,7 @@ guard, because they are times or counts, says so in `unguarded`.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -36,6 +36,7 @@ class Published:
         scale: which scale of it, if it is a reproduction.
         benchmark: the script in `benchmarks/` that measures it, if no spec does.
         unguarded: why it has no canaries, if it has none.
+        drawn: which of its files is which kind of figure (`drawings.KINDS`).
     """
 
     name: str
@@ -46,6 +47,7 @@ class Published:
     scale: Scale | None = None
     benchmark: str = ""
     unguarded: str = ""
+    drawn: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse an entry whose experiments are not known, or known twice.

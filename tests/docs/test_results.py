@@ -11,6 +11,7 @@ import pytest
 from published import records
 from published.__main__ import current, judged, main, record, report
 from published.canaries import canaries
+from published.drawings import KINDS, drawn
 from published.measure import Bench, CanaryError, Measured
 from published.records import FOLDER, Record, differences, path_of
 from published.register import ROOT, Published, drop_measured, register
@@ -22,6 +23,7 @@ from sltoolkit.bench.build import attack_from
 from sltoolkit.bench.spec import load_spec
 from sltoolkit.defenses import GaussianNoise
 from sltoolkit.errors import SpecError
+from sltoolkit.report import protocols
 
 TABLES = register()
 GUARDED = {name: table for name, table in TABLES.items() if not table.unguarded}
@@ -44,6 +46,8 @@ def test_every_figure_and_page_of_results_is_registered() -> None:
     ]  # fmt: skip
     assert {path.relative_to(ROOT).as_posix() for path in published} - shown == set()
     assert [file for file in shown if not (ROOT / file).is_file()] == []
+    figures = {file for table in TABLES.values() for file in table.drawn}
+    assert figures == {path.relative_to(ROOT).as_posix() for path in DOCS.glob("figures/*")}
 
 
 def test_every_table_has_canaries_or_says_what_measured_it() -> None:
@@ -68,7 +72,8 @@ def test_there_is_a_canary_of_every_plugin(name: str) -> None:
 def test_what_was_recorded_is_about_the_experiment_of_today(path: Path) -> None:
     then, experiments = records.read(path), TABLES[path.stem].experiments()
     assert then.experiments == records.digest_of(experiments)
-    assert then.canaries.keys() == {c.name for c in canaries(experiments)}
+    figures = {f"figure {Path(file).name}" for file in TABLES[path.stem].drawn}
+    assert then.canaries.keys() == {c.name for c in canaries(experiments)} | figures
 
 
 @pytest.mark.slow
@@ -181,6 +186,23 @@ def test_the_lengths_of_rehearsals_are_settings(monkeypatch: pytest.MonkeyPatch)
     before = rehearsed()
     monkeypatch.setattr(training_rehearsal, "BATCHES", 7)
     assert (before["rehearsal.BATCHES"], rehearsed()["rehearsal.BATCHES"]) == (150, 7)
+
+
+def test_another_text_of_a_figure_is_found(then: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = replace(then, canaries={"figure protocols.png": drawn("protocols")})
+    monkeypatch.setattr(protocols, "_why_nothing", lambda *_: "no attack applies")
+    now = replace(then, canaries={"figure protocols.png": drawn("protocols")})
+    assert differences(before, before) == []
+    assert differences(elsewhere(before), now)[0] == (
+        "figure protocols.png: texts was ['labels are sent', 'not attacked here'], "
+        "and is ['no attack applies']"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_figure_says_something(kind: str) -> None:
+    assert len(drawn(kind).settings["texts"]) > 1
+    assert drawn(kind) == drawn(kind)
 
 
 def test_a_changed_experiment_is_found(then: Record) -> None:
