@@ -17,6 +17,7 @@ from published.drawings import drawn
 from published.measure import Bench, CanaryError
 from published.records import Record
 from published.register import Published, drop_measured, register
+from published.samples import splits
 from sltoolkit.bench import run as code
 from sltoolkit.errors import SLToolkitError, SpecError, lookup
 
@@ -80,7 +81,7 @@ def current(table: Published, bench: Bench) -> Record:
     experiments = table.experiments()
     cells = {c.name: bench.result(c) for c in canaries(experiments)}
     figures = {f"figure {Path(file).name}": drawn(kind) for file, kind in table.drawn.items()}
-    return records.made(experiments, cells | figures)
+    return records.made(experiments, cells | splits(experiments) | figures)
 
 
 def record(tables: Sequence[Published], folder: Path = records.FOLDER) -> int:

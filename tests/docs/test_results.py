@@ -15,6 +15,7 @@ from published.drawings import KINDS, drawn
 from published.measure import Bench, CanaryError, Measured
 from published.records import FOLDER, Record, differences, path_of
 from published.register import ROOT, Published, drop_measured, register
+from published.samples import splits
 from published.shrunk import attack_like, defense_like, targets_like
 from support.pages import DOCS
 
@@ -73,7 +74,8 @@ def test_what_was_recorded_is_about_the_experiment_of_today(path: Path) -> None:
     then, experiments = records.read(path), TABLES[path.stem].experiments()
     assert then.experiments == records.digest_of(experiments)
     figures = {f"figure {Path(file).name}" for file in TABLES[path.stem].drawn}
-    assert then.canaries.keys() == {c.name for c in canaries(experiments)} | figures
+    names = {c.name for c in canaries(experiments)} | splits(experiments).keys() | figures
+    assert then.canaries.keys() == names
 
 
 @pytest.mark.slow
@@ -186,6 +188,16 @@ def test_the_lengths_of_rehearsals_are_settings(monkeypatch: pytest.MonkeyPatch)
     before = rehearsed()
     monkeypatch.setattr(training_rehearsal, "BATCHES", 7)
     assert (before["rehearsal.BATCHES"], rehearsed()["rehearsal.BATCHES"]) == (150, 7)
+
+
+def test_the_samples_of_embedded_data_are_a_canary(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = {**load_spec(GUARDED["pcat-small"].experiments()[0]).model_dump(), "sweep": {}}
+    drawn_anew = {**experiment, "data": {**experiment["data"], "seed": 1}}
+    ((name, was),) = splits([experiment]).items()
+    ((_, now),) = splits([drawn_anew]).items()
+    assert name == 'data digits {"aux": 100, "holdout": 200, "train": 800}'
+    assert (was.bits == now.bits, set(was.values) == set(now.values)) == (False, True)
+    assert splits(GUARDED["arsenal"].experiments()) == {}  # MNIST isn't there everywhere
 
 
 def test_another_text_of_a_figure_is_found(then: Record, monkeypatch: pytest.MonkeyPatch) -> None:
