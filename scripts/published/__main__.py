@@ -16,9 +16,8 @@ from published.canaries import canaries
 from published.drawings import drawn
 from published.measure import Bench, CanaryError
 from published.records import Record
-from published.register import Published, drop_measured, register
+from published.register import ROOT, Published, drop_measured, register
 from published.samples import splits
-from sltoolkit.bench import run as code
 from sltoolkit.errors import SLToolkitError, SpecError, lookup
 
 CODE = ("sltoolkit", "attacks", "defenses", "benchmarks")
@@ -111,8 +110,7 @@ def check_committed() -> None:
     Raises:
         SpecError: naming what has changed since the commit.
     """
-    root = Path(code.__file__).resolve().parents[2]  # of the code that measures
-    asked = ["git", "-C", str(root), "status", "--porcelain", "--", *CODE]
+    asked = ["git", "-C", str(ROOT), "status", "--porcelain", "--", *CODE]
     changed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
     if changed:
         raise SpecError(f"commit first, since a record names its commit; changed: {changed[0]}")
