@@ -33,6 +33,7 @@ _MEASURED = (
     _Panel("reconstruction_gain", "reconstruction\ngain (SSIM)"),
     _Panel("labels_gain", "label gain\n(leak AUC)"),
 )
+_SENT = "labels are sent"
 _COLOR = "0.25"  # not a method's color, since the panels show quantities
 
 
@@ -62,7 +63,10 @@ def protocol_table(
 
 
 def formatted_protocols(table: pd.DataFrame) -> pd.DataFrame:
-    """A protocol table as strings: numbers with intervals, `-` where nothing was attacked."""
+    """A protocol table as strings: numbers with intervals, and why a gain is missing.
+
+    Labels that are sent need no attack; `-` says that nothing was attacked.
+    """
     return pd.DataFrame([_cells(line) for line in records(table)], dtype=object)
 
 
@@ -81,7 +85,9 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _gain(line: Mapping[str, Any], family: str) -> str:
-    return "-" if math.isnan(line[f"{family}_gain_low"]) else gain_text(line, family)
+    if math.isnan(line[f"{family}_gain_low"]):
+        return _SENT if family == "labels" and _labels_are_sent(line) else "-"
+    return gain_text(line, family)
 
 
 def protocol_figure(table: pd.DataFrame) -> Figure:
@@ -131,9 +137,14 @@ def _draw(axis: Axes, panel: _Panel, lines: list[dict[str, Any]]) -> None:
 
 
 def _why_nothing(panel: _Panel, line: Mapping[str, Any]) -> str:
-    kind = PROTOCOLS.get(str(line["protocol"]))  # None for a protocol that isn't registered
-    if panel.name == "labels_gain" and kind is not None and kind().labels_travel:
-        return "labels are sent"
+    if panel.name == "labels_gain" and _labels_are_sent(line):
+        return _SENT
     if math.isfinite(line.get(f"{panel.name}_low", math.nan)):
         return "an attack is missing"
     return "not attacked here"
+
+
+def _labels_are_sent(line: Mapping[str, Any]) -> bool:
+    """Whether the clients send labels in the clear; False for a protocol that isn't registered."""
+    kind = PROTOCOLS.get(str(line["protocol"]))
+    return kind is not None and kind().labels_travel
