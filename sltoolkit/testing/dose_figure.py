@@ -1,5 +1,6 @@
 """The figure of a calibration: the dose, and what attacks read."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from sltoolkit.testing.known_dose import DOSES
 
 _NAMES = {kind.__name__: name for name, kind in ATTACKS.items()}
 _APART = 0.06  # of a dose, from line to line, so that intervals don't hide each other
+_COLUMNS = 2
 _LINEAR = DOSES[1]  # the axes are linear up to here, since they begin at 0
 
 
@@ -27,11 +29,14 @@ def dose_figure(panels: Mapping[str, Sequence[Reading]]) -> Figure:
     A mark is full where the dose fires, and hollow where the gain's interval reaches 0 or less. A
     cross is the reading of shuffled pairs at dose 1. Bars are 95 % intervals over targets.
     """
-    figure = Figure(figsize=(PAGE, 2.9), dpi=200, layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    for axis, (title, readings) in zip(axes, panels.items(), strict=True):
+    rows = math.ceil(len(panels) / _COLUMNS)
+    figure = Figure(figsize=(PAGE, 2.6 * rows), dpi=200, layout="constrained")
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False, sharex=True, sharey=True)
+    for axis, (title, readings) in zip(grid.flat, panels.items(), strict=False):
         _panel(axis, title, readings)
-    axes[0].set_ylabel("measured leak\n(share of that at dose 1)", fontsize=NORMAL)
+    for axis in grid.flat[len(panels) :]:
+        axis.set_visible(False)
+    figure.supylabel("measured leak, as a share of the leak at dose 1", fontsize=NORMAL)
     figure.supxlabel("dose: share of messages that are plain", fontsize=NORMAL)
     return figure
 
@@ -50,13 +55,12 @@ def _panel(axis: Axes, title: str, readings: Sequence[Reading]) -> None:
             [r.dose * aside for r in plain], [r.read.value for r in plain], lw=0.9,
             color=looks[line].color, linestyle=looks[line].linestyle,
         )  # fmt: skip
-    axis.set_xscale("symlog", linthresh=_LINEAR)
-    axis.set_yscale("symlog", linthresh=_LINEAR)
-    axis.set_xticks(DOSES, [f"{dose:g}" for dose in DOSES], rotation=90)
+    axis.set_xscale("symlog", linthresh=_LINEAR, linscale=0.5)
+    axis.set_yscale("symlog", linthresh=_LINEAR, linscale=0.5)
+    axis.set_xticks(DOSES, [f"{dose:g}" for dose in DOSES])
     axis.set_yticks(DOSES, [f"{dose:g}" for dose in DOSES])
     axis.minorticks_off()
     axis.tick_params(labelsize=SMALL)
-    axis.set_title(title, fontsize=NORMAL)
     tidy(axis)
     handles = [
         Line2D(
@@ -65,7 +69,11 @@ def _panel(axis: Axes, title: str, readings: Sequence[Reading]) -> None:
         )
         for line, look in looks.items()
     ]  # fmt: skip
-    axis.legend(handles=handles, loc="upper left", frameon=False, fontsize=SMALL, handlelength=2.6)
+    axis.legend(
+        handles=handles, title=title, loc="lower left", bbox_to_anchor=(0, 1), frameon=False,
+        fontsize=SMALL, title_fontproperties={"size": SMALL, "weight": "bold"}, alignment="left",
+        handlelength=2.6, ncols=2,
+    )  # fmt: skip
 
 
 def _mark(axis: Axes, reading: Reading, look: Style, aside: float) -> None:

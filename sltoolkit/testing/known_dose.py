@@ -21,7 +21,6 @@ from torch import Tensor
 
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.parameters.parameter import Parameter
-from sltoolkit.streams import Stream
 from sltoolkit.wire.turn import Turn
 
 DOSES = (0.0, 0.02, 0.05, 0.1, 0.3, 1.0)
@@ -43,8 +42,8 @@ class KnownDose(Defense):
     """
 
     citation: ClassVar[str] = (
-        "arXiv:2609.04382 (setloop): injected leaks of known dose as positive controls, shuffled "
-        "pairs as the negative one"
+        "setloop 2026 (arXiv:2609.04382): injected leaks of known dose as positive controls, "
+        "shuffled pairs as negative ones"
     )
     strength: ClassVar[str] = "dose"
 
@@ -68,29 +67,28 @@ class KnownDose(Defense):
         return self._dosed(g, turn) if self.message == "smashed_grad" else g
 
     def _dosed(self, rows: Tensor, turn: Turn) -> Tensor:
-        chosen = _chosen(len(rows), self.dose, turn.rng)
+        g, n = turn.rng.torch(rows.device), len(rows)
+        sent = _chosen(n, self.dose, g)
         if self.shuffled:
-            chosen &= len(rows) > 1
-            rows = rows[_others(len(rows), turn.rng).to(rows.device)]
-        chosen = chosen.to(rows.device).view(-1, *[1] * (rows.dim() - 1))
-        return torch.where(chosen, rows, torch.zeros_like(rows))
+            sent &= n > 1
+            rows = rows[_others(n, g)]
+        return torch.where(sent.view(-1, *[1] * (rows.dim() - 1)), rows, torch.zeros_like(rows))
 
 
-def _chosen(n: int, dose: float, rng: Stream) -> Tensor:
+def _chosen(n: int, dose: float, g: torch.Generator) -> Tensor:
     """Which of n rows are sent, (n,) bool: systematic sampling, in random order.
 
-    The points k + u with one u uniform in [0, 1) lie in [0, n * dose]; a row is sent if one of them
-    lies in its part of that range, whose length is the dose.
+    The points k + u, with one u uniform in [0, 1), lie on a line of length n * dose that the rows
+    divide into equal parts; a row is sent if one of the points lies in its part.
     """
-    g = rng.torch()
-    ends = torch.arange(n + 1, dtype=torch.float64) * dose
-    points = (ends + torch.rand(1, generator=g, dtype=torch.float64)).floor()
-    return (points.diff() > 0)[torch.randperm(n, generator=g)]
+    ends = torch.arange(n + 1, dtype=torch.float64, device=g.device) * dose
+    points = (ends + torch.rand(1, generator=g, dtype=torch.float64, device=g.device)).floor()
+    return (points.diff() > 0)[torch.randperm(n, generator=g, device=g.device)]
 
 
-def _others(n: int, rng: Stream) -> Tensor:
+def _others(n: int, g: torch.Generator) -> Tensor:
     """Another row for each of n rows, (n,): the next one in a random circle."""
-    circle = torch.randperm(n, generator=rng.torch())
+    circle = torch.randperm(n, generator=g, device=g.device)
     found = torch.empty_like(circle)
     found[circle] = circle.roll(1)
     return found

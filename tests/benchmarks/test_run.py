@@ -12,7 +12,7 @@ FOLDER = ROOT / "benchmarks"
 HELPERS = {"command_line", "plain"}
 FAST = ("he_style", "ssim")
 SLOW = (
-    "dlg_batch", "hijack", "listening", "protocol_epochs", "served_run", "split_epoch", "together",
+    "calibration", "dlg_batch", "hijack", "listening", "protocol_epochs", "served_run", "split_epoch", "together",
     "unsplit_batch", "whitebox_batch",
     *(f"tuned {name}" for name in ("decoder", "fsha", "inverting_gradients", "pcat")),
 )  # fmt: skip
