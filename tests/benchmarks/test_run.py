@@ -12,8 +12,8 @@ FOLDER = ROOT / "benchmarks"
 HELPERS = {"command_line", "plain"}
 FAST = ("he_style", "ssim")
 SLOW = (
-    "calibration", "dlg_batch", "hijack", "listening", "protocol_epochs", "served_run", "split_epoch", "together",
-    "unsplit_batch", "whitebox_batch",
+    "calibration", "dlg_batch", "hijack", "listening", "protocol_epochs", "served_run",
+    "split_epoch", "together", "unsplit_batch", "whitebox_batch",
     *(f"tuned {name}" for name in ("decoder", "fsha", "inverting_gradients", "pcat")),
 )  # fmt: skip
 
