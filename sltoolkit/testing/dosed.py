@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from sltoolkit.api import frozen, train
-from sltoolkit.contracts.attack import ActiveAttack, AnyAttack, Listener
+from sltoolkit.contracts.attack import AnyAttack, Listener
 from sltoolkit.contracts.defense import Defense
 from sltoolkit.data.samples import Split
 from sltoolkit.data.targets import Targets
@@ -23,7 +23,7 @@ from sltoolkit.testing.judging import granted
 from sltoolkit.training.victim import Victim
 
 Make = Callable[[Defense, Sequence[AnyAttack]], Victim]
-"""Makes a victim behind a defense; attacks that take part in its training are attached."""
+"""Makes a victim behind a defense; listeners hear its training."""
 
 UNITS = 16
 """Units of the first layer whose updates are heard."""
@@ -74,16 +74,15 @@ def logits(data: Split, targets: Targets) -> Make:
 
 
 def trainings(data: Split, targets: Targets, *, epochs: int) -> Make:
-    """A training whose client begins by sending plain copies; the attacks take part in it."""
+    """A training whose client begins by sending plain copies; the attacks listen to it."""
 
     def make(defense: Defense, attacks: Sequence[AnyAttack]) -> Victim:
         listeners: list[Listener[Any]] = [a for a in attacks if isinstance(a, Listener)]
-        hijackers = [a for a in attacks if isinstance(a, ActiveAttack)]
         layers: OrderedDict[str, nn.Module] = OrderedDict(copy=_copying(data), rest=_head(data))
         return train(
             nn.Sequential(layers), data, cut="copy", defense=defense, targets=targets,
-            listeners=listeners, active=hijackers[0] if hijackers else None,
-            grants=granted(*attacks), training=Training(epochs=epochs, batch_size=32),
+            listeners=listeners, grants=granted(*attacks),
+            training=Training(epochs=epochs, batch_size=32),
         )  # fmt: skip
 
     return make
