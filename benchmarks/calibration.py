@@ -54,7 +54,7 @@ def families(*, small: bool) -> dict[str, Family]:
             attacks=inversion[1:] if small else inversion, make=copies(data, targets), drawn=image
         ),
         "listening": Family(
-            attacks=[sl.SDAR.paper()], make=trainings(data, targets, epochs=1 if small else EPOCHS),
+            attacks=[sl.PCAT.paper(), sl.SDAR.paper()], make=trainings(data, targets, epochs=1 if small else EPOCHS),
             drawn=image,
         ),
         "gradients": Family(

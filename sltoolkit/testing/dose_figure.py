@@ -17,6 +17,7 @@ from sltoolkit.testing.known_dose import DOSES
 _NAMES = {kind.__name__: name for name, kind in ATTACKS.items()}
 _APART = 0.06  # of a dose, from line to line, so that intervals don't hide each other
 _COLUMNS = 2
+_LONG = 22  # letters: two such labels don't fit beside each other over a panel
 _LINEAR = DOSES[1]  # the axes are linear up to here, since they begin at 0
 
 
@@ -62,17 +63,18 @@ def _panel(axis: Axes, title: str, readings: Sequence[Reading]) -> None:
     axis.minorticks_off()
     axis.tick_params(labelsize=SMALL)
     tidy(axis)
+    labels = {line: _label(*line) for line in lines}
     handles = [
         Line2D(
             [], [], color=look.color, linestyle=look.linestyle, marker=look.marker, markersize=3.5,
-            lw=0.9, label=_label(*line),
+            lw=0.9, label=labels[line],
         )
         for line, look in looks.items()
     ]  # fmt: skip
     axis.legend(
         handles=handles, title=title, loc="lower left", bbox_to_anchor=(0, 1), frameon=False,
         fontsize=SMALL, title_fontproperties={"size": SMALL, "weight": "bold"}, alignment="left",
-        handlelength=2.6, ncols=2,
+        handlelength=2.6, ncols=1 if max(map(len, labels.values())) > _LONG else 2,
     )  # fmt: skip
 
 
