@@ -11,9 +11,9 @@ the figure is docs/figures/calibration.png.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, final
+from typing import final
 
 import torch
 from command_line import parser
@@ -26,7 +26,7 @@ from sltoolkit.metrics import Interval
 from sltoolkit.testing.calibration import Reading, calibrate, threshold
 from sltoolkit.testing.dose_figure import dose_figure
 from sltoolkit.testing.dosed import Make, copies, logits, trainings, updates
-from sltoolkit.testing.known_dose import DOSES
+from sltoolkit.testing.known_dose import DOSES, KnownDose
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "calibration.png"
 EPOCHS = 40
@@ -40,7 +40,7 @@ class Family:
     attacks: Sequence[AnyAttack]
     make: Make
     drawn: Sequence[str]
-    message: Literal["smashed", "smashed_grad"] = "smashed"
+    leak: KnownDose = field(default_factory=KnownDose)
 
 
 def families(*, small: bool) -> dict[str, Family]:
@@ -48,21 +48,27 @@ def families(*, small: bool) -> dict[str, Family]:
     data, targets = _digits() if small else _mnist()
     image = ("mse",) if small else ("ssim",)
     white_box = sl.WhiteBox(tv_weight=0.0, tv_beta=1, lr=0.2, steps=100)
-    inversion = [sl.Decoder(budget=0), sl.Regression(draws=2), sl.Retrieval(), white_box]
+    inversion: list[AnyAttack] = [
+        sl.Decoder(budget=0),
+        sl.Regression(draws=2),
+        sl.Retrieval(),
+        white_box,
+    ]
     return {
         "inversion": Family(
             attacks=inversion[1:] if small else inversion, make=copies(data, targets), drawn=image
         ),
         "listening": Family(
-            attacks=[sl.PCAT.paper(), sl.SDAR.paper()], make=trainings(data, targets, epochs=1 if small else EPOCHS),
-            drawn=image,
+            attacks=[sl.PCAT.paper(), sl.SDAR.paper()], drawn=image,
+            make=trainings(data, targets, epochs=1 if small else EPOCHS),
+            leak=KnownDose(in_training=False),
         ),
         "gradients": Family(
             attacks=[sl.FirstLayer()], make=updates(data, targets), drawn=image
         ),
         "labels": Family(
             attacks=[sl.LogitGradient(), sl.Direction()], make=logits(data, targets),
-            message="smashed_grad", drawn=("leak_auc", "label_accuracy"),
+            leak=KnownDose(message="smashed_grad"), drawn=("leak_auc", "label_accuracy"),
         ),
     }  # fmt: skip
 
@@ -74,8 +80,11 @@ def _digits() -> tuple[Split, sl.Targets]:
 
 def _mnist() -> tuple[Split, sl.Targets]:
     full = sl.data.load("mnist", train=600, holdout=400, aux=600)
-    parts = {part: _halved(getattr(full, part)) for part in full.digests}
-    return replace(full, **parts), sl.Targets(count=200, labels=200, hints=30)
+    halved = replace(
+        full, private_train=_halved(full.private_train),
+        private_holdout=_halved(full.private_holdout), aux=_halved(full.aux),
+    )  # fmt: skip
+    return halved, sl.Targets(count=200, labels=200, hints=30)
 
 
 def _halved(samples: Samples) -> Samples:
@@ -112,7 +121,7 @@ def measure(*, small: bool) -> dict[str, list[Reading]]:
     for title, family in families(small=small).items():
         start = time.perf_counter()
         found[title] = calibrate(
-            family.attacks, family.make, message=family.message,
+            family.attacks, family.make, leak=family.leak,
             doses=(0.0, 0.5, 1.0) if small else DOSES,
         )  # fmt: skip
         print(f"{title}: {time.perf_counter() - start:.0f} s", flush=True)

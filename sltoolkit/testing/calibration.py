@@ -10,8 +10,8 @@ An attack that answers worse than the prior where it hears nothing needs a large
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, final
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ def calibrate(
     attacks: Sequence[AnyAttack],
     make: Make,
     *,
-    message: Literal["smashed", "smashed_grad"] = "smashed",
+    leak: KnownDose | None = None,
     doses: Sequence[float] = DOSES,
     seed: int = 0,
 ) -> list[Reading]:
@@ -80,7 +80,7 @@ def calibrate(
     Args:
         attacks: the attacks, of different classes; they get every grant that they can use.
         make: makes victims, all with the same targets (`dosed`, or your own).
-        message: which messages are dosed, see `KnownDose`.
+        leak: which messages are dosed; by default all smashed data.
         doses: doses in rising order, from 0 to 1.
         seed: the attacker's seed.
 
@@ -96,7 +96,7 @@ def calibrate(
     verdicts: dict[str, dict[Key, Verdict]] = {type(a).__name__: {} for a in attacks}
     prior: dict[Any, Any] = {}
     for dose, shuffled in keys:
-        victim = make(KnownDose(dose=dose, message=message, shuffled=shuffled), attacks)
+        victim = make(replace(leak or KnownDose(), dose=dose, shuffled=shuffled), attacks)
         victim.baseline_cache.update(prior)
         for attack in attacks:
             result = attack_and_judge(victim, attack, seed=seed, grants=granted(attack))

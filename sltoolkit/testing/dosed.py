@@ -74,14 +74,18 @@ def logits(data: Split, targets: Targets) -> Make:
 
 
 def trainings(data: Split, targets: Targets, *, epochs: int) -> Make:
-    """A training whose client begins by sending plain copies; the attacks listen to it."""
+    """A training whose client begins by sending plain copies; the attacks listen to it.
+
+    They don't know the defense: one that isn't `in_training` would mislead them about what they
+    hear.
+    """
 
     def make(defense: Defense, attacks: Sequence[AnyAttack]) -> Victim:
         listeners: list[Listener[Any]] = [a for a in attacks if isinstance(a, Listener)]
         layers: OrderedDict[str, nn.Module] = OrderedDict(copy=_copying(data), rest=_head(data))
         return train(
             nn.Sequential(layers), data, cut="copy", defense=defense, targets=targets,
-            listeners=listeners, grants=granted(*attacks),
+            listeners=listeners, grants=granted(*attacks) - {"mechanism"},
             training=Training(epochs=epochs, batch_size=32),
         )  # fmt: skip
 

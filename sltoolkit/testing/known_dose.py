@@ -58,13 +58,20 @@ class KnownDose(Defense):
         bool, Parameter("whether a message is about another record of the batch")
     ] = False
 
+    in_training: Annotated[
+        bool, Parameter("whether messages of the training are dosed; else all of them are plain")
+    ] = True
+
     def smash(self, z: Tensor, turn: Turn) -> Tensor:
         """A share of the rows of z (B, ...); the other rows are zero, without a gradient."""
-        return self._dosed(z, turn) if self.message == "smashed" else z
+        return self._dosed(z, turn) if self._acts("smashed", turn) else z
 
     def gradient(self, g: Tensor, turn: Turn) -> Tensor:
         """A share of the rows of g (B, ...); the other rows are zero."""
-        return self._dosed(g, turn) if self.message == "smashed_grad" else g
+        return self._dosed(g, turn) if self._acts("smashed_grad", turn) else g
+
+    def _acts(self, message: str, turn: Turn) -> bool:
+        return self.message == message and (self.in_training or turn.phase == "release")
 
     def _dosed(self, rows: Tensor, turn: Turn) -> Tensor:
         g, n = turn.rng.torch(rows.device), len(rows)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import cache
 
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from support.rows import assert_readable
 
 import sltoolkit as sl
@@ -13,6 +15,7 @@ from sltoolkit.metrics import Interval
 from sltoolkit.testing.calibration import Reading, calibrate, threshold
 from sltoolkit.testing.dose_figure import dose_figure
 from sltoolkit.testing.dosed import Make, copies, logits, updates
+from sltoolkit.testing.known_dose import KnownDose
 from sltoolkit.testing.toys import random_split
 
 pytestmark = pytest.mark.golden
@@ -53,8 +56,8 @@ def readings(family: str) -> list[Reading]:
         "labels": (LABELS, logits(DATA, TARGETS)),
     }
     attacks, make = made[family]
-    message = "smashed_grad" if family == "labels" else "smashed"
-    return calibrate(attacks, make, message=message, doses=DOSES)  # type: ignore[arg-type]
+    leak = KnownDose(message="smashed_grad" if family == "labels" else "smashed")
+    return calibrate(attacks, make, leak=leak, doses=DOSES)
 
 
 def of(family: str, attack: str, metric: str) -> list[Reading]:
@@ -123,13 +126,17 @@ def test_doses_go_from_nothing_to_everything(doses: Sequence[float]) -> None:
         calibrate(GRADIENTS, updates(DATA, TARGETS), doses=doses)
 
 
+def bars(axis: Axes) -> list[ErrorbarContainer]:
+    return [bar for bar in axis.containers if isinstance(bar, ErrorbarContainer)]
+
+
 def test_the_figure_shows_each_reading_and_whether_it_fires() -> None:
     found = [a_reading(d, low) for d, low in ((0.0, -1.0), (0.1, -1.0), (1.0, 1.0))]
     figure = dose_figure({"one": found, "two": [*found, a_reading(1.0, -1.0, shuffled=True)]})
     first, second, *_ = figure.axes
-    drawn = [container.lines[0] for container in first.containers]
+    drawn, control = ([bar.lines[0] for bar in bars(axis)] for axis in (first, second))
     assert [tuple(line.get_xydata()[0]) for line in drawn] == [(r.dose, r.dose) for r in found]
     hollow = [line.get_markerfacecolor() == "white" for line in drawn]
     assert hollow == [True, True, False]
-    assert [c.lines[0].get_marker() for c in second.containers].count("x") == 1
+    assert [line.get_marker() for line in control].count("x") == 1
     assert_readable(figure)

@@ -75,3 +75,9 @@ def test_each_of_its_messages_is_dosed_alone() -> None:
     assert torch.equal(forward.gradient(MESSAGES, turn_for(MESSAGES)), MESSAGES)
     assert torch.equal(backward.smash(MESSAGES, turn_for(MESSAGES)), MESSAGES)
     assert not plain(backward.gradient(MESSAGES, turn_for(MESSAGES))).any()
+
+
+def test_the_training_may_stay_plain() -> None:
+    deployed_only = KnownDose(dose=0.0, in_training=False)
+    assert torch.equal(deployed_only.smash(MESSAGES, turn_for(MESSAGES, "train")), MESSAGES)
+    assert not plain(deployed_only.smash(MESSAGES, turn_for(MESSAGES, "release"))).any()
