@@ -59,7 +59,7 @@ def families(*, small: bool) -> dict[str, Family]:
             attacks=inversion[1:] if small else inversion, make=copies(data, targets), drawn=image
         ),
         "listening": Family(
-            attacks=[sl.PCAT.paper(), sl.SDAR.paper()], drawn=image,
+            attacks=[sl.PCAT.paper()], drawn=image,
             make=trainings(data, targets, epochs=1 if small else EPOCHS),
             leak=KnownDose(in_training=False),
         ),
@@ -120,10 +120,12 @@ def measure(*, small: bool) -> dict[str, list[Reading]]:
     found: dict[str, list[Reading]] = {}
     for title, family in families(small=small).items():
         start = time.perf_counter()
-        found[title] = calibrate(
+        readings = calibrate(
             family.attacks, family.make, leak=family.leak,
             doses=(0.0, 0.5, 1.0) if small else DOSES,
         )  # fmt: skip
+        # a stolen model comes from the training, whatever is heard of the targets
+        found[title] = [r for r in readings if r.metric != "model_accuracy"]
         print(f"{title}: {time.perf_counter() - start:.0f} s", flush=True)
     return found
 

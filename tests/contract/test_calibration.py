@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
@@ -135,7 +136,9 @@ def test_the_figure_shows_each_reading_and_whether_it_fires() -> None:
     figure = dose_figure({"one": found, "two": [*found, a_reading(1.0, -1.0, shuffled=True)]})
     first, second, *_ = figure.axes
     drawn, control = ([bar.lines[0] for bar in bars(axis)] for axis in (first, second))
-    assert [tuple(line.get_xydata()[0]) for line in drawn] == [(r.dose, r.dose) for r in found]
+    assert [tuple(np.asarray(line.get_xydata())[0]) for line in drawn] == [
+        (r.dose, r.dose) for r in found
+    ]
     hollow = [line.get_markerfacecolor() == "white" for line in drawn]
     assert hollow == [True, True, False]
     assert [line.get_marker() for line in control].count("x") == 1
