@@ -168,9 +168,9 @@ def withholds(smashed: Tensor, client: nn.Module, aux: Aux | None, release: Rele
     """Whether the release zeroes channels that the client itself does not.
 
     A channel is silent if it is all zeros; its loudness is its largest magnitude. The release
-    withholds channels if one arrives silent although at the client it is louder than another one
-    that did arrive. (A reducer that rounds silences only channels that are quieter than all others
-    that it sends.)
+    withholds channels if one arrives silent although at the client it is at least as loud as
+    another one that did arrive: one of the same sample or, if nothing of it arrives, of any. (A
+    reducer that rounds silences only channels that are quieter than all others that it sends.)
 
     This test needs queries to the very client that is held. Without them, a silent unit may be off
     or withheld. Then silent maps count as withheld, and silent units of a vector count as off.
@@ -180,8 +180,11 @@ def withholds(smashed: Tensor, client: nn.Module, aux: Aux | None, release: Rele
     probes = aux.x[:_PROBES].clone()  # a client may work in place
     with torch.no_grad():
         said, sent = _loudness(client(probes)), _loudness(release(probes)[0])
-    quietest = sent.where(sent > 0, torch.inf).amin(1, keepdim=True)
-    return bool(((sent == 0) & (said > quietest)).any())
+    arriving = sent.where(sent > 0, torch.inf)
+    quietest = arriving.amin(1, keepdim=True)
+    quietest = quietest.where(quietest.isfinite(), arriving.amin())
+    quietest = quietest.where(quietest.isfinite(), 0)
+    return bool(((sent == 0) & (said > 0) & (said >= quietest)).any())
 
 
 def _loudness(z: Tensor) -> Tensor:

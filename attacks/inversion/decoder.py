@@ -22,7 +22,7 @@ Departures from the papers:
 1. The networks infer strides from shapes instead of mirroring the client's architecture, which this
    adversary does not know. Each network normalizes what it hears, has a learned offset per pixel,
    and starts from the mean image (`sltoolkit.networks.inverse`).
-2. The learning rate falls along a cosine from 3e-3 over 1,000 steps, or over 30 passes over aux if
+2. The learning rate falls along a cosine from 3e-3 over 1,500 steps, or over 30 passes over aux if
    these are more (`sltoolkit.adversary.inverse_training`). The papers train for 50 passes at 1e-3.
    (1e-2 is as good behind convolutions, but up to 50 times worse in squared error where dense
    layers decode features.)
@@ -110,7 +110,7 @@ class Decoder(Attack[LabeledQueryView]):
     steps: Annotated[
         int | None,
         Parameter(
-            "the most steps of a training; None: 1,000, or 30 passes over aux if these are more",
+            "the most steps of a training; None: 1,500, or 30 passes over aux if these are more",
             least=1,
         ),
     ] = None

@@ -9,7 +9,8 @@ the logits is
 whose only negative entry is the label's. The scores are the negated gradient, so the guess is the
 most negative entry. The attack also works against a label defense that smooths, until the network
 is more certain than the smoothed label. A saturated softmax gives a row of zeros, which tells
-nothing; then the prior decides, if it is granted.
+nothing; then the prior decides, if it is granted, with scores between those of labels and of other
+classes.
 
 Symbols: a the logits of one example, y its label, L the mean loss over a batch of B.
 
@@ -67,5 +68,15 @@ class LogitGradient(Attack[LogitView]):
         scores = -rows(view.smashed_grad)
         if view.prior is not None:
             silent = (scores == 0).all(1)
-            scores[silent] = view.prior.to(scores).expand(int(silent.sum()), -1)
+            scores[silent] = _faintest(scores) * view.prior.to(scores)
         return LabelGuess(scores=scores)
+
+
+def _faintest(scores: Tensor) -> float:
+    """The smallest score that a gradient gives to a label; 1 if there is none.
+
+    A probability times this number lies below every label that was heard and above every class that
+    was ruled out, so that targets compare with each other, which an AUC does.
+    """
+    heard = scores[scores > 0]
+    return float(heard.min()) if len(heard) else 1.0

@@ -18,7 +18,7 @@ from sltoolkit.networks.conditioning import Conditioned, LabelChannel
 from sltoolkit.networks.fitting import Draw, Fit, HeldOut, cross_validated, fit_inverse
 from sltoolkit.networks.inverse import inverse_network
 
-FEWEST_STEPS = 1000
+FEWEST_STEPS = 1500
 """The steps that even a few samples need."""
 
 PASSES = 30

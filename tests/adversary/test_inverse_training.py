@@ -51,6 +51,6 @@ def test_without_a_choice_all_samples_are_learned_from_to_the_end() -> None:
     assert math.isnan(error)
 
 
-@pytest.mark.parametrize(("samples", "steps"), [(3, 1000), (600, 1000), (3000, 1410)])
+@pytest.mark.parametrize(("samples", "steps"), [(3, 1500), (600, 1500), (4000, 1890)])
 def test_few_samples_need_as_many_steps(samples: int, steps: int) -> None:
     assert steps_for(samples, 64) == steps

@@ -262,8 +262,8 @@ def test_the_step_that_does_best_on_held_out_pairs_is_kept() -> None:
 def test_a_few_samples_get_as_many_steps_as_many_and_are_all_learned_from() -> None:
     few = decoder_view(conv_client(), digits(4), digits(30))
     Decoder(width=2, budget=0, held_out=0).run(few, rng=Stream(0))
-    assert few.release.queries == 1000 * 30
-    assert steps_for(30, 64) == steps_for(1000, 64) == 1000
+    assert few.release.queries == 1500 * 30
+    assert steps_for(30, 64) == steps_for(1000, 64) == 1500
     assert steps_for(10_000, 64) == 30 * 157  # no fewer passes than before over many samples
 
 
@@ -317,7 +317,7 @@ def test_the_losses_are_rehearsed_by_default_and_lengths_with_more_budget() -> N
     assert list(Decoder().refinements(options[0], view)) == [options[0]]
     longer = Decoder(budget=100, design="mirror", blocks=1, width=16, lr=3e-3)
     best = longer.candidates(view)[0]
-    assert [c.steps for c in longer.refinements(best, view)] == [None, 3000, 9000]
+    assert [c.steps for c in longer.refinements(best, view)] == [None, 4500, 13500]
     given = replace(longer, steps=50)
     assert list(given.refinements(best, view)) == [best]
 

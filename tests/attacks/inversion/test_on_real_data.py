@@ -11,7 +11,7 @@ pytestmark = pytest.mark.golden
 
 Attacks = dict[str, sl.Attack[Any]]
 ATTACKS: Attacks = {
-    "decoder": sl.Decoder(steps=80, width=8, loss="mse", budget=0),
+    "decoder": sl.Decoder(steps=120, width=8, loss="mse", budget=0),
     "regression": sl.Regression(draws=2),
     "retrieval": sl.Retrieval(),
 }
@@ -66,7 +66,7 @@ def test_strong_noise_is_answered_with_the_class_by_who_sees_labels() -> None:
         "lenet", data, cut="conv1", defense=sl.GaussianNoise(std=300.0),
         training=sl.Training(epochs=1), targets=sl.Targets(count=60),
     )  # fmt: skip
-    verdict = sl.attack(victim, sl.Decoder(steps=60, width=8, loss="mse", budget=0)).verdict
+    verdict = sl.attack(victim, sl.Decoder(steps=200, width=8, loss="mse", budget=0)).verdict
     assert "labels" in verdict.knowledge
     reached = float(verdict.scores["mse"].mean())
     assert reached < 0.8 * verdict.baselines["mse"]["mean_image"]

@@ -77,6 +77,20 @@ def test_pruned_units_do_not(ratio: float, reducer: Reducer | None) -> None:
     assert torch.equal(left_out(observation), observation.z == 0)
 
 
+@pytest.mark.parametrize("every", [2, 7])
+def test_records_of_which_nothing_arrives_do_not(every: int) -> None:
+    def release(x: Tensor) -> Tensor:
+        return dense(0)(x) * (torch.arange(len(x)) % every == 0).float()[:, None]
+
+    left = left_out(heard(release))
+    assert left.all(1).tolist() == [bool(i % every) for i in range(len(TARGETS))]
+    assert not left[::every].all(1).any()
+
+
+def test_nothing_at_all_arrives() -> None:
+    assert left_out(heard(lambda x: 0 * dense(0)(x))).all()
+
+
 def test_a_quantized_release_is_inverted_as_well_as_its_zeros_allow() -> None:
     view = whitebox_view(dense(0), TARGETS, aux=OWN, release=deployed(reducer=sl.Quantized(bits=8)))
     assert error(FIXED.run(view, rng=Stream(0)).images, TARGETS) < 0.002  # 0.006 without the zeros

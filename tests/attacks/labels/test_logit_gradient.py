@@ -11,6 +11,7 @@ import sltoolkit as sl
 from sltoolkit.attacks.labels.logit_gradient import LogitView
 from sltoolkit.contracts.defense import Task
 from sltoolkit.errors import SpecError
+from sltoolkit.metrics import leak_auc
 from sltoolkit.streams import Stream
 
 pytestmark = pytest.mark.golden
@@ -40,6 +41,17 @@ def test_a_saturated_softmax_leaves_the_prior() -> None:
     view = logits_view(logits, torch.tensor([0, 1]), prior)
     assert (view.smashed_grad[0] == 0).all()
     assert sl.LogitGradient().run(view, rng=Stream(0)).scores.argmax(1).tolist() == [2, 1]
+
+
+def test_silent_targets_rank_between_those_with_and_without_the_label() -> None:
+    y = torch.arange(40) % 4
+    logits = torch.randn(40, 4, generator=torch.Generator().manual_seed(3))
+    view = logits_view(logits, y, prior=torch.tensor([0.4, 0.3, 0.2, 0.1]))
+    silent = torch.arange(40) >= 20
+    view.smashed_grad[silent] = 0
+    scores = sl.LogitGradient().run(view, rng=Stream(0)).scores
+    pairs = 1 - (silent.double().mean() ** 2) / 2  # only pairs of silent targets are left to chance
+    assert float(leak_auc(scores, y)) == pytest.approx(float(pairs))
 
 
 def test_every_label_leaks_where_logits_cross_the_cut_and_it_refuses_elsewhere() -> None:
