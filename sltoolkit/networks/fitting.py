@@ -128,7 +128,7 @@ def fit_inverse(
     everything, step = torch.arange(len(x), device=x.device), 0
     while step < last:
         sent = draw(everything)
-        for batch in _batches(len(x), how.batch_size):
+        for batch in _batches(x, how.batch_size):
             if step >= last:
                 break
             optimizer.param_groups[0]["lr"] = how.rate(step)
@@ -216,7 +216,7 @@ def _rows(y: Tensor | None, rows: Tensor) -> Tensor | None:
     return None if y is None else y[rows]
 
 
-def _batches(n: int, size: int) -> list[Tensor]:
+def _batches(x: Tensor, size: int) -> list[Tensor]:
     # a last batch of one would have no variance for BatchNorm to divide by
-    parts = list(torch.randperm(n).split(size))
+    parts = list(torch.randperm(len(x)).to(x.device).split(size))
     return parts[:-1] if len(parts) > 1 and len(parts[-1]) == 1 else parts

@@ -20,7 +20,7 @@ from torch import Tensor
 from sltoolkit.contracts.knowledge import Updates
 from sltoolkit.data.samples import Samples
 from sltoolkit.data.targets import image_targets, label_targets
-from sltoolkit.referee import sources, truth
+from sltoolkit.referee import baselines, sources, truth
 from sltoolkit.referee.updates import released_updates
 from sltoolkit.streams import Stream
 from sltoolkit.training.deployed import Deployed
@@ -50,6 +50,8 @@ class Asked:
         with (
             mock.patch.object(truth, "image_targets", return_value=self.images),
             mock.patch.object(truth, "label_targets", return_value=(self.known, self.hinted)),
+            # baselines, too, ask the client, for as long as they learn; no outcome depends on them
+            mock.patch.object(baselines, "image_scores", return_value=({}, {})),
         ):
             yield
 

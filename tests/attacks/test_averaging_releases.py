@@ -25,7 +25,7 @@ TUNED: dict[str, Any] = {"steps": 120, "tv_beta": 1, "forward": "client", "start
 def trained(defense: sl.Defense | None) -> sl.Victim:
     data = sl.data.load("digits", train=400, holdout=60, aux=300)
     return sl.train(
-        LENET, data, cut="conv1", defense=defense, training=sl.Training(epochs=3, batch_size=32),
+        LENET, data, cut="conv1", defense=defense, training=sl.Training(epochs=20, batch_size=32),
         targets=TARGETS,
     )  # fmt: skip
 

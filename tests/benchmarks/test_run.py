@@ -12,11 +12,8 @@ FOLDER = ROOT / "benchmarks"
 HELPERS = {"command_line", "plain", "plain_attacks", "plain_trainings"}
 FAST = ("he_style", "ssim")
 SLOW = (
-    "dlg_batch", "hijack", "listening", "protocol_epochs", "served_run", "split_epoch", "strength",
-    "together",
-    "unsplit_batch", "whitebox_batch",
     "calibration", "dlg_batch", "hijack", "listening", "protocol_epochs", "served_run",
-    "split_epoch", "together", "unsplit_batch", "whitebox_batch",
+    "split_epoch", "strength", "together", "unsplit_batch", "whitebox_batch",
     *(f"tuned {name}" for name in ("decoder", "fsha", "inverting_gradients", "pcat")),
 )  # fmt: skip
 ON_MNIST = ("he_mnist", "own_targets")

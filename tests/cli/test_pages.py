@@ -36,7 +36,7 @@ def test_the_api_page_lists_every_public_name(generated: dict[str, str]) -> None
     page = generated["api.md"]
     for name in sltoolkit.__all__:
         assert f"| `{name}`" in page or f"| `{name}(" in page
-    assert "| `table(results)` |" in page
+    assert "| `table(results, accuracy_budget)` |" in page
     assert "`attack(victim, attack, *, seed, " in page
     assert "[page](attacks/whitebox.md)" in page
 

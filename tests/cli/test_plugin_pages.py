@@ -8,7 +8,7 @@ from sltoolkit.parameters.parameter import declared
 def test_an_attack_says_what_it_needs_and_what_it_can_use() -> None:
     page = attack_page("whitebox")
     assert "| needs | `smashed`, `client_weights` |" in page
-    assert "| can use | `aux`, `release`, `mechanism` |" in page
+    assert "| can use | `labels`, `aux`, `release`, `mechanism` |" in page
     assert "| `client_weights` | yes | a copy of the client network" in page
     assert "```text\nmin over x in [0, 1]" in page  # its equation
     assert "`sl.attack(victim, sl.WhiteBox())`" in page
@@ -18,7 +18,7 @@ def test_every_parameter_has_a_line_with_its_range_and_default() -> None:
     page = attack_page("decoder")
     for parameter in declared(ATTACKS["decoder"]):
         assert f"| `{parameter.name}` | {parameter.expected} | " in page
-    assert "| `epochs` | a whole number" in page
+    assert "| `steps` | a whole number" in page
     assert "| `30` |" in page
 
 

@@ -26,6 +26,8 @@ from sltoolkit.defenses import GaussianNoise
 from sltoolkit.errors import SpecError
 from sltoolkit.report import protocols
 
+pytestmark = pytest.mark.full_length  # canaries know the baselines' lengths
+
 TABLES = register()
 GUARDED = {name: table for name, table in TABLES.items() if not table.unguarded}
 EACH = pytest.mark.parametrize("name", GUARDED)

@@ -40,7 +40,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 GOOD: dict[str, Any] = {"name": "rogue", "how": "not at all"}
-LISTENER: dict[str, Any] = {"name": "pseudo_client", "epochs": 2, "grants": ["client_arch"]}
+LISTENER: dict[str, Any] = {"name": "pseudo_client", "steps": 2, "grants": ["client_arch"]}
 VANILLA = {"name": "vanilla"}
 
 
@@ -158,13 +158,14 @@ def test_an_active_attack_has_a_victim_of_its_own(
     tmp_path: Path, trainings: list[dict[str, Any]]
 ) -> None:
     lenet = {"name": "lenet", "cut": "relu1", "padding": 2}
-    finished = one_victim(tmp_path, model=lenet, attack=[{"name": "hijack"}, GOOD])
+    learns = {"epochs": 8, "lr": 0.01}  # so that a hijacked victim is worse than an honest one
+    finished = one_victim(tmp_path, model=lenet, training=learns, attack=[{"name": "hijack"}, GOOD])
     assert finished.failed == 0
     assert [call["active"] is not None for call in trainings] == [True, False]
     plan = stored_plan(tmp_path)
     hijacked, honest = (plan.cells[key].victim for key in finished.rows.cell.unique())
     assert hijacked != honest
     utility = finished.rows.groupby("attack")["utility"].first()
-    alone = one_victim(tmp_path / "alone", model=lenet, attack=[GOOD]).rows
+    alone = one_victim(tmp_path / "alone", model=lenet, training=learns, attack=[GOOD]).rows
     assert utility["rogue"] == alone["utility"].iloc[0]
     assert utility["hijack"] != utility["rogue"]

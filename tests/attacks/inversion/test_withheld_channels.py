@@ -80,7 +80,8 @@ def test_pruned_units_do_not(ratio: float, reducer: Reducer | None) -> None:
 @pytest.mark.parametrize("every", [2, 7])
 def test_records_of_which_nothing_arrives_do_not(every: int) -> None:
     def release(x: Tensor) -> Tensor:
-        return dense(0)(x) * (torch.arange(len(x)) % every == 0).float()[:, None]
+        sent: Tensor = dense(0)(x) * (torch.arange(len(x)) % every == 0).float()[:, None]
+        return sent
 
     left = left_out(heard(release))
     assert left.all(1).tolist() == [bool(i % every) for i in range(len(TARGETS))]

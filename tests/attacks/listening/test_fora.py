@@ -161,7 +161,7 @@ def test_own_samples_and_what_is_heard_are_all_it_takes_at_a_shallow_cut() -> No
         )
 
     victim = train(
-        shallow, data, cut=1, training=Training(epochs=5), targets=Targets(count=64),
+        shallow, data, cut=1, training=Training(epochs=10), targets=Targets(count=64),
         listeners=[thief],
     )  # fmt: skip
     verdict = attack(victim, thief).verdict
