@@ -19,7 +19,7 @@ def test_every_parameter_has_a_line_with_its_range_and_default() -> None:
     for parameter in declared(ATTACKS["decoder"]):
         assert f"| `{parameter.name}` | {parameter.expected} | " in page
     assert "| `steps` | a whole number" in page
-    assert "| `30` |" in page
+    assert "| `64` |" in page
 
 
 def test_listeners_and_hijackers_are_used_while_training() -> None:

@@ -30,21 +30,21 @@ TINY = {
         {"name": "fedavg", "clients": 2},
         {"name": "collaborative_inference"},
     ],
-    "attack": [{"name": "decoder", "epochs": 1, "width": 4}, {"name": "direction"}],
+    "attack": [{"name": "decoder", "steps": 4, "width": 4, "budget": 0}, {"name": "direction"}],
 }
 SMALLER: dict[str, dict[str, str]] = {
     "00_quickstart": {
         "sl.Training(epochs=8,": "sl.Training(epochs=2,",
         "for _ in range(8):": "for _ in range(2):",
-        "sl.Decoder()": "sl.Decoder(steps=4, width=4)",
-        "steps=150": "steps=2, tv_weight=0.0",
+        "sl.Decoder()": "sl.Decoder(steps=4, width=4, budget=0)",
+        "steps=150": "steps=2, tv_weight=0.0, start='mean'",
     },
     "01_defense_tradeoff": {
         "train=800, holdout=240, aux=300": "train=200, holdout=60, aux=60",
         "sl.Training(epochs=6,": "sl.Training(epochs=1,",
         "seeds = (0, 1, 2)": "seeds = (0, 1)",
-        "sl.Decoder(steps=300, width=8, batch_size=32)": "sl.Decoder(steps=4, width=4)",
-        "steps=40": "steps=2, tv_weight=0.0",
+        "sl.Decoder(steps=300, width=8, batch_size=32)": "sl.Decoder(steps=4, width=4, budget=0)",
+        "sl.WhiteBox(steps=40)": "sl.WhiteBox(steps=2, tv_weight=0.0, start='mean')",
         "    sl.GaussianNoise(std=2.0),\n": "",
     },
     "02_protocols": {
@@ -55,7 +55,7 @@ SMALLER: dict[str, dict[str, str]] = {
         "workers=2": "workers=1",
         "seeds = (0, 1, 2)": "seeds = (0,)",
         "training = sl.Training(epochs=5)": "training = sl.Training(epochs=1)",
-        "sl.Decoder(steps=300)": "sl.Decoder(steps=4, width=4)",
+        "sl.Decoder(steps=300)": "sl.Decoder(steps=4, width=4, budget=0)",
     },
     "03_reconstruction": {
         "train=800, holdout=240, aux=300": "train=60, holdout=20, aux=24",
@@ -65,7 +65,7 @@ SMALLER: dict[str, dict[str, str]] = {
             "sl.Shadow.smoke()"
         ),  # before the white box that it holds
         "sl.WhiteBox(steps=150)": "sl.WhiteBox(steps=2, tv_weight=0.0, start='mean')",
-        "sl.Decoder()": "sl.Decoder(steps=4, width=4)",
+        "sl.Decoder()": "sl.Decoder(steps=4, width=4, budget=0)",
         "sl.Regression()": "sl.Regression(draws=2, reach=0)",
         "sl.UnSplit(rounds=10, input_steps=20, client_steps=20, lr=0.01)": "sl.UnSplit.smoke()",
         "train=800, holdout=200, aux=400": "train=60, holdout=20, aux=24",
