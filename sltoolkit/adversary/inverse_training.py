@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sltoolkit.contracts.defense import Task
 from sltoolkit.networks.conditioning import Conditioned, LabelChannel
-from sltoolkit.networks.fitting import Draw, Fit, HeldOut, cross_validated, fit_inverse
+from sltoolkit.networks.fitting import PATIENCE, Draw, Fit, HeldOut, cross_validated, fit_inverse
 from sltoolkit.networks.inverse import inverse_network
 
 FEWEST_STEPS = 1500
@@ -112,14 +112,17 @@ def trained_inverse(
 
 
 def held_out_inverse(
-    build: Callable[[], nn.Module], pairs: Pairs, *, how: Fit, held_out: float
-) -> tuple[nn.Module, float]:
+    build: Callable[[], nn.Module], pairs: Pairs, *, how: Fit, held_out: float,
+    patience: int = PATIENCE,
+) -> tuple[nn.Module, float]:  # fmt: skip
     """As `trained_inverse`, with a share held out however few samples there are."""
     x, y = pairs.x, pairs.y
     kept = max(1, round(held_out * len(x)))
     order = torch.randperm(len(x)).to(x.device)
     own, check = order[kept:], order[:kept]
-    held = HeldOut(pairs.draw(check), x[check], None if y is None else y[check], how.loss)
+    held = HeldOut(
+        pairs.draw(check), x[check], None if y is None else y[check], how.loss, patience=patience
+    )
     network = fit_inverse(
         build().to(x.device), lambda rows: pairs.draw(own[rows]), x[own], how=how,
         y=None if y is None else y[own], held_out=held,

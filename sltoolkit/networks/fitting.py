@@ -72,13 +72,16 @@ class HeldOut:
         x: the inputs that they came from, (N, ...).
         y: labels, (N,), for a network that takes them.
         loss: what the network minimizes.
+        patience: after how many checks without a smaller error the learning stops.
 
     Attributes:
         errors: number of steps -> the mean loss on the pairs.
     """
 
-    def __init__(self, z: Tensor, x: Tensor, y: Tensor | None, loss: Loss) -> None:
-        self._pairs, self._loss = (z, x, y), loss
+    def __init__(
+        self, z: Tensor, x: Tensor, y: Tensor | None, loss: Loss, *, patience: int = PATIENCE
+    ) -> None:
+        self._pairs, self._loss, self._patience = (z, x, y), loss, patience
         self._kept: dict[str, Tensor] | None = None
         self.errors: dict[int, float] = {}
 
@@ -88,7 +91,7 @@ class HeldOut:
         if error < min(self.errors.values(), default=math.inf):
             self._kept = deepcopy(network.state_dict())
         self.errors[steps] = error
-        return len(self.errors) - 1 - list(self.errors).index(self.best) < PATIENCE
+        return len(self.errors) - 1 - list(self.errors).index(self.best) < self._patience
 
     @property
     def best(self) -> int:

@@ -36,6 +36,9 @@ from sltoolkit.referee.truth import Truth, asked_about, attributed
 from sltoolkit.streams import Stream
 from sltoolkit.training.victim import Baselines, Victim
 
+SHUFFLED_PATIENCE = 3
+"""A decoder of shuffled pairs stops early: behind the best constant it can only learn by heart."""
+
 
 def mean_image(aux: Samples, n: int) -> Tensor:
     """The mean of the aux images for every target: (n, C, H, W)."""
@@ -87,7 +90,7 @@ def shuffled_decoder(
         network, _ = held_out_inverse(
             lambda: Inverse().network(task, labels=labels is not None, mean=aux.x.mean(0)), pairs,
             how=Fit(steps=steps_for(n, BATCH), lr=LR, loss=LOSSES[objectives(shape)[0]]),
-            held_out=HELD_OUT,
+            held_out=HELD_OUT, patience=SHUFFLED_PATIENCE,
         )  # fmt: skip
     return decode(network, smashed.mean(0), labels)
 

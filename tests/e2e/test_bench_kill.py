@@ -22,8 +22,6 @@ import os, signal
 from sltoolkit.bench import run
 from sltoolkit.cli.app import main
 
-pytestmark = pytest.mark.full_length  # other processes know nothing of short baselines
-
 ended = run._Ticker.ended
 
 def halting(self, job):

@@ -14,8 +14,6 @@ from sltoolkit.bench import engine as engines
 from sltoolkit.bench.run import Finished, load_plan, run_bench
 from sltoolkit.bench.todo import Job
 
-pytestmark = pytest.mark.full_length  # other processes know nothing of short baselines
-
 Start = Callable[[Any, Job], None]
 
 
