@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from sltoolkit.adversary.inverse_training import FEWEST_TO_REHEARSE
 from sltoolkit.attacks.inversion._observation import WhiteBoxView
 from sltoolkit.attacks.inversion._query import LabeledQueryView
 from sltoolkit.attacks.inversion.decoder import Decoder
@@ -12,16 +13,13 @@ from sltoolkit.errors import ThreatModelError
 from sltoolkit.metrics.losses import LOSSES, Loss, objectives
 from sltoolkit.streams import Stream
 
-FEWEST_SAMPLES = 6
-"""A rehearsal takes up to half of aux, and a decoder needs three samples."""
-
 
 def decodable(view: WhiteBoxView, decoder: Decoder) -> bool:
     """Whether the decoder can be trained in this view, and also in a rehearsal on it."""
     return (
         view.aux is not None
         and view.release is not None
-        and len(view.aux.x) >= FEWEST_SAMPLES
+        and len(view.aux.x) >= FEWEST_TO_REHEARSE
         and decoder.refuses(view.task) is None
     )
 

@@ -40,6 +40,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sltoolkit.adversary.inverse_training import (
+    FEWEST_SAMPLES,
+    FEWEST_TO_REHEARSE,
     HELD_OUT,
     Inverse,
     Pairs,
@@ -189,8 +191,10 @@ class Decoder(Attack[LabeledQueryView]):
             SpecError: if aux is too small to train on and to hold some out.
         """
         x, labels, repeats = view.aux.x, view.labels, len(view.smashed)
-        if len(x) < 3:
-            raise SpecError(f"the decoder needs at least 3 aux samples, got {len(x)}")
+        if len(x) < FEWEST_SAMPLES:
+            raise SpecError(
+                f"the decoder needs at least {FEWEST_SAMPLES} aux samples, got {len(x)}"
+            )
         setting = self._settings(view.task)[0]
         inverse = _inverse(setting)
         pairs = Pairs(
@@ -221,7 +225,7 @@ class Decoder(Attack[LabeledQueryView]):
 
     def refinements(self, best: Self, view: LabeledQueryView) -> Sequence[Self]:
         """The best setting and longer trainings of it, as far as the budget goes."""
-        if not self.rehearses or self.steps is not None:
+        if self.steps is not None or not self._can_rehearse(view):
             return (best,)
         first, spent = self._affordable(view)[0][1], sum(c for _, c in self._affordable(view))
         cost = _operations(best._settings(view.task)[0], view)
@@ -234,12 +238,15 @@ class Decoder(Attack[LabeledQueryView]):
             longer.append(replace(best, steps=times * length))
         return longer
 
+    def _can_rehearse(self, view: LabeledQueryView) -> bool:
+        return self.rehearses and len(view.aux.x) >= FEWEST_TO_REHEARSE
+
     def _affordable(self, view: LabeledQueryView) -> list[tuple[Setting, int]]:
         """Settings, as far as the budget goes, and the operations of a sample in each."""
         settings = self._settings(view.task)
         if len(view.task.input_shape) == 1:  # dense layers, whatever the design
             settings = [s for s in settings if s.design == settings[0].design]
-        if not self.rehearses:
+        if not self._can_rehearse(view):
             return [(settings[0], 1)]
         found = [(settings[0], _operations(settings[0], view))]
         for setting in settings[1:]:

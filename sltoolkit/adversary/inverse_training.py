@@ -30,6 +30,12 @@ LR = 3e-3
 HELD_OUT = 0.1
 """The share of samples that chooses the number of steps."""
 
+FEWEST_SAMPLES = 3
+"""An inverse network learns from two samples, and one chooses the length."""
+
+FEWEST_TO_REHEARSE = 2 * FEWEST_SAMPLES
+"""A rehearsal takes up to half of the samples."""
+
 FEW = 100
 """Below this number of samples, cross-validation chooses the length instead of held-out samples."""
 
@@ -92,7 +98,7 @@ def trained_inverse(
 
     Args:
         build: makes a fresh network.
-        pairs: at least three samples.
+        pairs: at least `FEWEST_SAMPLES` samples.
         how: length, rate, batches and loss.
         held_out: the share that chooses the length; 0: nothing does, and all steps are made.
 
@@ -117,7 +123,7 @@ def held_out_inverse(
 ) -> tuple[nn.Module, float]:  # fmt: skip
     """As `trained_inverse`, with a share held out however few samples there are."""
     x, y = pairs.x, pairs.y
-    kept = max(1, round(held_out * len(x)))
+    kept = min(max(1, round(held_out * len(x))), len(x) - 2)  # two are the fewest for BatchNorm
     order = torch.randperm(len(x)).to(x.device)
     own, check = order[kept:], order[:kept]
     held = HeldOut(

@@ -36,11 +36,6 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """From reconstructions and inputs, each (B, ...), to a loss per sample, (B,)."""
 
 
-def squared_error(guess: Tensor, x: Tensor) -> Tensor:
-    """The mean squared error of each sample, (B,), of reconstructions and inputs (B, ...)."""
-    return (guess - x).square().flatten(1).mean(1)
-
-
 @final
 @dataclass(frozen=True, kw_only=True)
 class Fit:
@@ -48,15 +43,15 @@ class Fit:
 
     Attributes:
         steps: the number of steps.
+        loss: what it minimizes.
         lr: the initial learning rate.
         batch_size: pairs per step.
-        loss: what it minimizes.
     """
 
     steps: int
+    loss: Loss
     lr: float = 1e-2
     batch_size: int = BATCH
-    loss: Loss = squared_error
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -198,7 +193,7 @@ def decode(network: nn.Module, z: Tensor, y: Tensor | None = None, *, chunk: int
 
 
 def inverse_error(
-    network: nn.Module, z: Tensor, x: Tensor, y: Tensor | None = None, *, loss: Loss = squared_error
+    network: nn.Module, z: Tensor, x: Tensor, y: Tensor | None = None, *, loss: Loss
 ) -> float:
     """The mean loss of the network's reconstructions of z (N, ...) on x (N, ...)."""
     return float(loss(decode(network, z, y), x).mean())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sltoolkit.adversary.inverse_training import (
+    FEWEST_SAMPLES,
     HELD_OUT,
     LR,
     Inverse,
@@ -122,10 +123,11 @@ def image_baselines(
     found: dict[str, Callable[[], Tensor]] = {
         "mean_image": lambda: mean_image(aux, n),
         "random_aux": lambda: random_aux(aux, n, labels, rng.fresh("random_aux")),
-        "shuffled_decoder": lambda: shuffled_decoder(
-            release, smashed, aux, labels, task, rng.fresh("shuffled_decoder")
-        ),
     }
+    if len(aux) >= FEWEST_SAMPLES:
+        found["shuffled_decoder"] = lambda: shuffled_decoder(
+            release, smashed, aux, labels, task, rng.fresh("shuffled_decoder")
+        )
     if labels is not None:
         visible = labels
         found["class_mean"] = lambda: class_mean(aux, visible)

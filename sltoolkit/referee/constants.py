@@ -13,6 +13,7 @@ from torch import Tensor
 from sltoolkit.data.samples import Samples
 from sltoolkit.metrics.losses import dissimilarity
 from sltoolkit.metrics.registry import Metric
+from sltoolkit.streams import Stream
 
 STEPS = 60
 """Steps of Adam, at a rate that falls to zero along a cosine."""
@@ -21,8 +22,7 @@ LR = 0.1
 """The initial rate: images lie in [0, 1]."""
 
 MOST = 1024
-"""How many of the attacker's samples a step looks at, at most: the first ones, which are drawn at
-random when the data are split."""
+"""How many of the attacker's samples, drawn at random, the guesses are optimized on, at most."""
 
 
 def optimized(metric: Metric) -> bool:
@@ -56,7 +56,10 @@ def best_class_constants(aux: Samples, means: Tensor, metric: Metric, *, bounded
 
 def _optimized(x: Tensor, kinds: Tensor, start: Tensor, metric: Metric, bounded: bool) -> Tensor:
     """The guesses per kind (K, ...) with the least loss on samples x (N, ...) of kinds (N,)."""
-    x, kinds, loss = x[:MOST], kinds[:MOST], _loss(metric)
+    rows = torch.randperm(len(x), generator=Stream(0).fresh("constants").torch())[:MOST].to(
+        x.device
+    )
+    x, kinds, loss = x[rows], kinds[rows], _loss(metric)
     scale = 1.0 if bounded else float(x.std().clamp(min=1e-3))
     guess = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([guess], lr=LR * scale)

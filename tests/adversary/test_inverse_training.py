@@ -1,19 +1,31 @@
 """How long an inverse network is trained, and on which samples."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from sltoolkit.adversary.inverse_training import FEW, Pairs, steps_for, trained_inverse
+from sltoolkit.adversary.inverse_training import (
+    FEW,
+    Pairs,
+    held_out_inverse,
+    steps_for,
+    trained_inverse,
+)
+from sltoolkit.metrics.losses import LOSSES
 from sltoolkit.networks.fitting import FOLDS, Fit
 from sltoolkit.streams import Stream
 
-HOW = Fit(steps=40, lr=1e-2, batch_size=8)
+Training = Callable[..., tuple[nn.Module, float]]
+
+HOW = Fit(steps=40, loss=LOSSES["mse"], lr=1e-2, batch_size=8)
 
 
-def asked(n: int, held_out: float) -> tuple[list[set[int]], float]:
+def asked(
+    n: int, held_out: float, train: Training = trained_inverse
+) -> tuple[list[set[int]], float]:
     """The sets of own samples whose smashed data were drawn, one after another, and the error."""
     x = torch.randn(n, 3, generator=torch.Generator().manual_seed(0))
     seen: list[set[int]] = []
@@ -24,7 +36,7 @@ def asked(n: int, held_out: float) -> tuple[list[set[int]], float]:
 
     with Stream(0).scope():
         pairs = Pairs(x=x, y=None, draw=draw)
-        _, error = trained_inverse(lambda: nn.Linear(3, 3), pairs, how=HOW, held_out=held_out)
+        _, error = train(lambda: nn.Linear(3, 3), pairs, how=HOW, held_out=held_out)
     return seen, error
 
 
@@ -49,6 +61,13 @@ def test_without_a_choice_all_samples_are_learned_from_to_the_end() -> None:
     seen, error = asked(30, 0.0)
     assert seen == [set(range(30))] * 10  # 40 steps of 8 samples are 10 passes
     assert math.isnan(error)
+
+
+@pytest.mark.parametrize("n", [3, 100])
+def test_two_samples_are_always_left_to_learn_from(n: int) -> None:
+    (check, *learned), _ = asked(n, 0.999, held_out_inverse)
+    assert len(check) == n - 2
+    assert set.union(*learned) == set(range(n)) - check
 
 
 @pytest.mark.parametrize(("samples", "steps"), [(3, 1500), (600, 1500), (4000, 1890)])

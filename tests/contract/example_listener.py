@@ -12,6 +12,7 @@ from sltoolkit.contracts.attack import BatchView, Family, Listener, ListenerStat
 from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.knowledge import Aux
 from sltoolkit.contracts.outcomes import Reconstruction
+from sltoolkit.metrics.losses import LOSSES
 from sltoolkit.networks.fitting import Fit, fit_inverse
 from sltoolkit.networks.inverse import inverse_network
 from sltoolkit.streams import Stream
@@ -85,7 +86,7 @@ class _PseudoClientEar(ListenerState):
         with torch.no_grad():
             z = self.client(self.aux.x)
         blank = inverse_network(self.task.smashed_shape, self.task.input_shape, width=8)
-        how = Fit(steps=self.attack.steps)
+        how = Fit(steps=self.attack.steps, loss=LOSSES["mse"])
         decoder = fit_inverse(blank, lambda rows: z[rows], self.aux.x, how=how)
         with torch.no_grad():
             images = decoder(view.smashed.mean(0))

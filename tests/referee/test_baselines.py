@@ -125,3 +125,14 @@ def test_the_shuffled_decoder_learns_the_mean_image() -> None:
     truth = data.private_holdout.x
     errors = [float((guess - truth).square().mean()) for guess in (mean, shuffled)]
     assert errors[1] > 0.8 * errors[0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_few_aux_samples_still_give_baselines(n: int) -> None:
+    data = split(aux=n)
+    found = image_baselines(
+        Release(lambda x: x.flatten(1)), data.private_holdout.x.flatten(1)[None], data.aux, None,
+        Task(input_shape=(1, 8, 8), smashed_shape=(64,), classes=3), Stream(0).child("baselines"),
+    )  # fmt: skip
+    assert ("shuffled_decoder" in found) == (n == 3)
+    assert all(guess().isfinite().all() for guess in found.values())

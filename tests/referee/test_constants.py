@@ -11,7 +11,7 @@ from sltoolkit.contracts.defense import Task
 from sltoolkit.data.samples import Samples
 from sltoolkit.metrics.registry import METRICS, Metric
 from sltoolkit.referee.baselines import class_mean, constant_guesses
-from sltoolkit.referee.constants import best_class_constants, best_constant, optimized
+from sltoolkit.referee.constants import MOST, best_class_constants, best_constant, optimized
 
 pytestmark = [pytest.mark.golden, pytest.mark.full_length]
 
@@ -65,6 +65,12 @@ def test_a_class_without_samples_keeps_what_it_starts_from() -> None:
     found = best_class_constants(aux, means, SSIM, bounded=True)
     torch.testing.assert_close(found[2], means[2])
     assert not torch.equal(found[0], means[0])
+
+
+def test_the_order_of_the_samples_does_not_choose_which_ones_count() -> None:
+    dark, bright = torch.full((MOST, 1, 1, 3), 0.1), torch.full((MOST, 1, 1, 3), 0.9)
+    likes_bright = best_constant(samples(torch.cat([dark, bright, bright])), PSNR, bounded=True)
+    assert mean_of(PSNR, likes_bright, bright) > 30  # the first ones alone are dark
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])

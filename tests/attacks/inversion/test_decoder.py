@@ -17,6 +17,7 @@ from sltoolkit.contracts.defense import Task
 from sltoolkit.contracts.outcomes import Reconstruction
 from sltoolkit.errors import SpecError
 from sltoolkit.metrics.image import ssim
+from sltoolkit.metrics.losses import LOSSES
 from sltoolkit.networks.decoders import FAMILIES
 from sltoolkit.networks.fitting import (
     Fit,
@@ -25,13 +26,14 @@ from sltoolkit.networks.fitting import (
     decode,
     fit_inverse,
     inverse_error,
-    squared_error,
 )
 from sltoolkit.networks.inverse import inverse_network
 from sltoolkit.networks.layers import centered
 from sltoolkit.streams import Stream
 
 pytestmark = pytest.mark.golden
+
+MSE = LOSSES["mse"]
 
 ReLU1 = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
 """A client for images of 12 pixels."""
@@ -50,9 +52,9 @@ def test_the_scalar_gaussian_decoder_is_one_half() -> None:
     with Stream(0).scope():
         x = torch.randn(4000, 1)
         line = nn.Linear(1, 1)  # Sigma = A = sigma = 1: the optimum is W = 1/2 with error 1/2
-        fit_inverse(line, lambda _: x + torch.randn_like(x), x, how=Fit(steps=20 * 63))
+        fit_inverse(line, lambda _: x + torch.randn_like(x), x, how=Fit(steps=20 * 63, loss=MSE))
         fresh = torch.randn(100_000, 1)
-        reached = inverse_error(line, fresh + torch.randn_like(fresh), fresh)
+        reached = inverse_error(line, fresh + torch.randn_like(fresh), fresh, loss=MSE)
     assert abs(line.weight.item() - 0.5) < 0.03
     assert abs(reached - 0.5) < 0.02 * 0.5 + 0.005
 
@@ -75,11 +77,13 @@ def test_decoders_reach_the_linear_gaussian_optimum_and_do_not_beat_it() -> None
         def heard(inputs: Tensor) -> Tensor:
             return inputs @ a.T + sigma * torch.randn(len(inputs), 4)
 
-        line = fit_inverse(nn.Linear(4, 6), lambda _: heard(x), x, how=Fit(steps=15 * 125))
+        line = fit_inverse(
+            nn.Linear(4, 6), lambda _: heard(x), x, how=Fit(steps=15 * 125, loss=MSE)
+        )
         blank = inverse_network((4,), (6,), mean=x.mean(0))
-        curve = fit_inverse(blank, lambda _: heard(x), x, how=Fit(steps=5 * 125))
+        curve = fit_inverse(blank, lambda _: heard(x), x, how=Fit(steps=5 * 125, loss=MSE))
         z = heard(fresh)
-    assert inverse_error(line, z, fresh) < 1.02 * minimum
+    assert inverse_error(line, z, fresh, loss=MSE) < 1.02 * minimum
     best = (z @ optimal.T - fresh).square().mean(1)
     assert abs(float(best.mean()) - minimum) < 0.02 * minimum  # the closed form itself
     excess = (decode(curve, z) - fresh).square().mean(1) - best
@@ -241,6 +245,14 @@ def test_the_decoder_needs_something_to_learn_from() -> None:
         Decoder().run(decoder_view(conv_client(), digits(4), digits(2)), rng=Stream(0))
 
 
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_too_few_samples_for_a_rehearsal_are_enough_for_the_attack(n: int) -> None:
+    view = decoder_view(ReLU1, torch.rand(2, 1, 12, 12), torch.rand(n, 1, 12, 12))
+    outcome = rehearsed(Decoder(steps=3, width=2), view, rng=Stream(0))
+    assert isinstance(outcome, Reconstruction)
+    assert outcome.images.shape == (2, 1, 12, 12)
+
+
 def test_the_step_that_does_best_on_held_out_pairs_is_kept() -> None:
     x = torch.randn(200, 2, generator=seeded(0))
     network, passes = nn.Linear(2, 2), 0
@@ -250,11 +262,15 @@ def test_the_step_that_does_best_on_held_out_pairs_is_kept() -> None:
         passes += 1
         return x[rows] if passes <= 6 else -x[rows]  # from the seventh pass on they are wrong
 
-    held = HeldOut(x, x, None, squared_error)
+    held = HeldOut(x, x, None, MSE)
     with Stream(0).scope():
         network.reset_parameters()
-        fit_inverse(network, pairs, x, how=Fit(steps=80, lr=0.1), held_out=held)
-    assert inverse_error(network, x, x) == min(held.errors.values()) == held.errors[held.best]
+        fit_inverse(network, pairs, x, how=Fit(steps=80, loss=MSE, lr=0.1), held_out=held)
+    assert (
+        inverse_error(network, x, x, loss=MSE)
+        == min(held.errors.values())
+        == held.errors[held.best]
+    )
     assert list(held.errors.values())[-1] > min(held.errors.values())
     assert max(held.errors) < 80  # it stopped early
 
@@ -275,7 +291,7 @@ def test_cross_validation_finds_when_a_few_noisy_samples_begin_to_mislead() -> N
         return nn.Linear(30, 1)
 
     with Stream(0).scope():
-        how = Fit(steps=2000, lr=1e-2)
+        how = Fit(steps=2000, loss=MSE, lr=1e-2)
         errors = cross_validated(build, lambda rows: z[rows], x, how=how)
         best = min(errors, key=errors.__getitem__)
         fresh = torch.randn(5000, 1)
@@ -283,7 +299,9 @@ def test_cross_validation_finds_when_a_few_noisy_samples_begin_to_mislead() -> N
         stopped = fit_inverse(build(), lambda rows: z[rows], x, how=how, until=best)
         full = fit_inverse(build(), lambda rows: z[rows], x, how=how)
     assert best < max(errors)
-    assert inverse_error(stopped, heard, fresh) < inverse_error(full, heard, fresh)
+    assert inverse_error(stopped, heard, fresh, loss=MSE) < inverse_error(
+        full, heard, fresh, loss=MSE
+    )
 
 
 def test_reconstructions_are_deterministic_per_stream() -> None:
