@@ -5,6 +5,7 @@ metric: a mean image is too smooth for SSIM. For any other metric, the guess is 
 attacker's samples (aux), so that a gain isn't overstated.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -64,17 +65,19 @@ def _optimized(x: Tensor, kinds: Tensor, start: Tensor, metric: Metric, bounded:
     guess = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([guess], lr=LR * scale)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    best, least = start.clone(), _mean_loss(loss, start, x, kinds)
-    for _ in range(STEPS):
-        optimizer.zero_grad(set_to_none=True)
-        loss(guess[kinds], x).mean().backward()
-        optimizer.step()
-        schedule.step()
-        if bounded:
-            with torch.no_grad():
-                guess.clamp_(0, 1)
-    if _mean_loss(loss, guess.detach(), x, kinds) < least:
-        best = guess.detach()
+    best, least = start, math.inf
+    for step in range(STEPS + 1):
+        reached = loss(guess[kinds], x).mean()
+        if float(reached) < least:  # not every step is downhill: PSNR is steep near an exact guess
+            best, least = guess.detach().clone(), float(reached)
+        if step < STEPS:
+            optimizer.zero_grad(set_to_none=True)
+            reached.backward()
+            optimizer.step()
+            schedule.step()
+            if bounded:
+                with torch.no_grad():
+                    guess.clamp_(0, 1)
     return best
 
 
@@ -84,10 +87,3 @@ def _loss(metric: Metric) -> Callable[[Tensor, Tensor], Tensor]:
         return dissimilarity
     sign = -1.0 if metric.higher_is_more_leak else 1.0
     return lambda guess, x: sign * metric.function(guess, x)
-
-
-def _mean_loss(
-    loss: Callable[[Tensor, Tensor], Tensor], guess: Tensor, x: Tensor, kinds: Tensor
-) -> float:
-    with torch.no_grad():
-        return float(loss(guess[kinds], x).mean())

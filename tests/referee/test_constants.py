@@ -70,7 +70,8 @@ def test_a_class_without_samples_keeps_what_it_starts_from() -> None:
 def test_the_order_of_the_samples_does_not_choose_which_ones_count() -> None:
     dark, bright = torch.full((MOST, 1, 1, 3), 0.1), torch.full((MOST, 1, 1, 3), 0.9)
     likes_bright = best_constant(samples(torch.cat([dark, bright, bright])), PSNR, bounded=True)
-    assert mean_of(PSNR, likes_bright, bright) > 30  # the first ones alone are dark
+    # the first ones alone are dark
+    assert mean_of(PSNR, likes_bright, bright) > mean_of(PSNR, likes_bright, dark) + 15
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
