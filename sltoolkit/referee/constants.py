@@ -68,8 +68,10 @@ def _optimized(x: Tensor, kinds: Tensor, start: Tensor, metric: Metric, bounded:
     best, least = start, math.inf
     for step in range(STEPS + 1):
         reached = loss(guess[kinds], x).mean()
-        if float(reached) < least:  # not every step is downhill: PSNR is steep near an exact guess
-            best, least = guess.detach().clone(), float(reached)
+        if (
+            now := float(reached.detach())
+        ) < least:  # not every step is downhill: PSNR is steep near an exact guess
+            best, least = guess.detach().clone(), now
         if step < STEPS:
             optimizer.zero_grad(set_to_none=True)
             reached.backward()
