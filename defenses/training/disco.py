@@ -1,7 +1,8 @@
 """DISCO: a learned pruner removes the channels that help an adversary but not the task.
 
 Adversary: any receiver of smashed data that tries to reconstruct inputs from them. Which channels
-are zero depends on the input and is visible: the mask is a message too.
+are zero may depend on the input and is visible: the mask is a message too. (In our trainings it
+hardly does: 1 to 4 masks for all training samples of digits and MNIST, at both rates.)
 
 Idea (Singh et al. 2021): a pruner pi scores the channels of z = f(x); per example the
 floor(ratio * C) channels of lowest score are removed. A proxy adversary d learns alongside.

@@ -82,12 +82,16 @@ def show_record(record: Record) -> None:
 def show_finished(finished: Finished) -> int:
     """Print table, files and closing sentence of an experiment; returns how many cells failed."""
     console, table = Console(), summary(finished.rows, finished.accuracy_budget)
-    shown, shares = _for_terminal(formatted(table))
+    shown, common = _for_terminal(formatted(table))
+    notes = shown.pop("note") if "note" in shown else pd.Series("", index=shown.index)
     lines = [[_narrow(str(v)) for v in line] for line in shown.itertuples(index=False)]
     demonstration = " (a demonstration, not for claims)" if finished.demonstration else ""
-    title = setting_text(table) + shares + demonstration
+    title = setting_text(table) + common + demonstration
     heads = [str(name).replace("reconstruction", "input") for name in shown]
     show_table(title, [dict(zip(heads, line, strict=True)) for line in lines])
+    for defense, note in zip(shown["defense"], notes, strict=True):
+        if note:
+            console.print(Text(f"{defense}: {note}"))
     _show_comparisons(finished)
     names = (
         "report.html", "table.csv", "comparisons.csv", "results.csv", "tradeoff.png",
@@ -202,18 +206,20 @@ def progress_bar() -> Iterator[Report]:
 
 
 def _for_terminal(shown: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The columns that fit a terminal, and the majority share as a text if all lines share it."""
+    """The columns that fit a terminal, and what all lines have in common as a text."""
     left_out = [
         c for c in map(str, shown) if c.endswith((" attack", "(prior)", "/dB", "victims", " lost"))
     ]
-    shown, shares = shown.drop(columns=left_out), ""
+    shown, common = shown.drop(columns=left_out), ""
     if "balanced accuracy" in shown:
         balanced = shown.pop("balanced accuracy").str.partition(" ")[0]
         shown["accuracy"] += " (" + balanced + ")"
         shown = shown.rename(columns={"accuracy": "accuracy (balanced)"})
     if "majority share" in shown and shown["majority share"].nunique() == 1:
-        shares = f", majority share {shown.pop('majority share').iloc[0]}"
-    return shown, shares
+        common = f", majority share {shown.pop('majority share').iloc[0]}"
+    if "interval over" in shown and shown["interval over"].nunique() == 1:
+        common += f", intervals over {shown.pop('interval over').iloc[0]}"
+    return shown, common
 
 
 def _narrow(text: str) -> str:

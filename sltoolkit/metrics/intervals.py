@@ -71,15 +71,23 @@ def t_interval(
     return Interval(value=value, low=low, high=high, n=len(seed_means))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], confidence: float = 0.95, *, within: Range = UNBOUNDED
+) -> Interval:
     """The t interval of the mean of a - b, paired by victim seed.
+
+    Args:
+        a: one number per victim seed.
+        b: the same for other victims of the same seeds, in the same order.
+        confidence: the probability of covering the true mean.
+        within: the range of the mean, as for `t_interval`.
 
     Raises:
         SpecError: different numbers of seeds, none, or a confidence outside (0, 1).
     """
     if len(a) != len(b):
         raise SpecError(f"pairs share a victim seed, got {len(a)} and {len(b)} seeds")
-    return t_interval([x - y for x, y in zip(a, b, strict=True)], confidence)
+    return t_interval([x - y for x, y in zip(a, b, strict=True)], confidence, within=within)
 
 
 def bootstrap_targets(

@@ -57,10 +57,9 @@ def best_class_constants(aux: Samples, means: Tensor, metric: Metric, *, bounded
 
 def _optimized(x: Tensor, kinds: Tensor, start: Tensor, metric: Metric, bounded: bool) -> Tensor:
     """The guesses per kind (K, ...) with the least loss on samples x (N, ...) of kinds (N,)."""
-    rows = torch.randperm(len(x), generator=Stream(0).fresh("constants").torch())[:MOST].to(
-        x.device
-    )
-    x, kinds, loss = x[rows], kinds[rows], _loss(metric)
+    order = torch.randperm(len(x), generator=Stream(0).fresh("constants").torch())
+    rows, loss = order[:MOST].to(x.device), _loss(metric)
+    x, kinds = x[rows], kinds[rows]
     scale = 1.0 if bounded else float(x.std().clamp(min=1e-3))
     guess = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([guess], lr=LR * scale)

@@ -132,7 +132,7 @@ def _loss(
 ) -> Interval:
     if not pairs:
         return NOTHING_MEASURED
-    return paired_difference([plain[s] for s in pairs], [own[s] for s in pairs])
+    return paired_difference([plain[s] for s in pairs], [own[s] for s in pairs], within=(-1.0, 1.0))
 
 
 def _gains(

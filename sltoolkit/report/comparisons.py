@@ -11,10 +11,10 @@ from typing import Any, final
 
 import pandas as pd
 
-from sltoolkit.metrics import Interval, paired_difference, worst_difference
+from sltoolkit.metrics import Interval, Range, clipped, paired_difference, worst_difference
 from sltoolkit.report.formats import METRIC_NAMES, at_most, gain_digits, records, spread
 from sltoolkit.report.plugin_labels import UNDEFENDED, labels
-from sltoolkit.report.repetitions import over, seed_means
+from sltoolkit.report.repetitions import bounds, over, seed_means
 from sltoolkit.report.tables import FAMILIES, prepared, primary_metric
 from sltoolkit.report.worst import attacks_of
 from sltoolkit.rows.columns import SETTING, heading
@@ -160,16 +160,26 @@ def _pair(
         **{c: group[c].iloc[0] for c in SETTING}, "label": own.label, "family": family,
         "metric": metric, **about, "reference": reference.label, "pairs": len(seeds),
         "interval_over": over(group),
-        **_ends("accuracy", paired_difference(own.accuracy, reference.accuracy)),
+        **_ends(
+            "accuracy", paired_difference(own.accuracy, reference.accuracy, within=(-1.0, 1.0))
+        ),
     }  # fmt: skip
+    within = _range((group, *others), seeds, family, metric)
     if own.gains and reference.gains:
-        low, high = worst_difference(own.gains, reference.gains)
+        low, high = (clipped(x, within) for x in worst_difference(own.gains, reference.gains))
         ends = {"gain": math.nan, "gain_low": low, "gain_high": high}
         yield {**shared, "attack": WORST, **ends}
     for attack in own.gains:
         if attack in reference.gains:
-            found = paired_difference(own.gains[attack], reference.gains[attack])
+            found = paired_difference(own.gains[attack], reference.gains[attack], within=within)
             yield {**shared, "attack": attack, **_ends("gain", found)}
+
+
+def _range(groups: Sequence[pd.DataFrame], seeds: Sequence[Any], family: str, metric: str) -> Range:
+    """The range in which differences of mean gains between the first group and the others lie."""
+    ranges = [bounds(each[each["family"] == family], seeds, metric, "gain") for each in groups]
+    (low, high), others = ranges[0], ranges[1:]
+    return low - max(top for _, top in others), high - min(bottom for bottom, _ in others)
 
 
 def _system(

@@ -99,7 +99,7 @@ def number(value: float, *, signed: bool = False, digits: int = 2) -> str:
 
 def points(share: float) -> str:
     """A share of 1 as percentage points."""
-    text = f"{100 * share:.3g}"
+    text = f"{100 * share:.1f}".removesuffix(".0")
     return f"{text} point{'' if text == '1' else 's'}"
 
 

@@ -94,8 +94,9 @@ def _panel(
               zorder=1) if front else None  # fmt: skip
     reference = _chance(drawn)
     axis.set_title(
-        f"{written(lines[0]['dataset'])}: {FAMILY_NAMES[family]} leakage\nhypervolume {area:.3f}\n"
-        f"(accuracy above the majority share, {reference:.2g}; gain below {_WORST_GAIN:g})",
+        f"{written(lines[0]['dataset'])}: {FAMILY_NAMES[family]} leakage\n"
+        f"hypervolume {area:.3f} for a gain below {_WORST_GAIN:g}\n"
+        f"and accuracy above the majority share, {reference:.2g}",
         fontsize=NORMAL,
     )
     metric = next((METRIC_NAMES[m] for x in drawn if (m := x[f"{family}_metric"])), "")

@@ -30,7 +30,7 @@ def gains(data: sl.data.Split, defense: sl.Defense) -> dict[str, float]:
 
 
 def photos() -> sl.data.Split:
-    return sl.data.load("photos", train=200, holdout=100, aux=150, seed=1)
+    return sl.data.load("photos", train=200, holdout=100, aux=150)
 
 
 def check(data: sl.data.Split) -> None:

@@ -45,8 +45,8 @@ def left(trained: Victim, *, steps: int) -> dict[str, float]:
 def test_after_a_hundred_batches_little_is_left_to_learn() -> None:
     data = load("digits", train=800, holdout=400, aux=200)
     default, paper = (victim(data, d, epochs=4, batch=25) for d in (DISCO(), DISCO.paper()))
-    assert max(left(default, steps=60).values()) < LEFT
-    assert min(left(paper, steps=60).values()) > 1.5 * LEFT  # a rate for 150 epochs
+    assert max(left(default, steps=200).values()) < LEFT
+    assert min(left(paper, steps=200).values()) > 2 * LEFT  # a rate for 150 epochs
     assert default.utility > paper.utility
 
 

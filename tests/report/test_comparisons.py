@@ -125,3 +125,18 @@ def test_without_a_second_defense_there_is_nothing_to_compare() -> None:
     rows = make_rows()
     assert comparisons(rows[rows.defense == "none"]).empty
     assert formatted_comparisons(comparisons(rows[rows.defense == "none"])).empty
+
+
+def test_differences_stay_in_the_range_of_the_metric() -> None:
+    rows = make_rows(with_labels=False)
+    wild = rows["defense"] == "none"
+    rows.loc[wild, "utility"] = rows.loc[wild, "victim_seed"].map({0: 0.0, 1: 1.0, 2: 0.0})
+    ssim = wild & (rows["metric"] == "ssim")
+    rows.loc[ssim, "value"] = rows.loc[ssim, "victim_seed"].map({0: -1.0, 1: 1.0, 2: -1.0})
+    rows.loc[ssim, "gain"] = rows.loc[ssim, "value"] - rows.loc[ssim, "baseline"]
+    found = comparisons(rows)
+    assert found["accuracy_low"].min() >= -1
+    assert found["accuracy_high"].max() <= 1
+    assert found["gain_low"].min() >= -2  # SSIM lies in [-1, 1], and the prior is the same
+    assert found["gain_high"].max() <= 2
+    assert found["gain_high"].max() > 1

@@ -232,7 +232,7 @@ def test_the_papers_setting() -> None:
 
 
 def test_first_convolutions_leak_digits_but_for_their_contrast_and_noise_stops_it() -> None:
-    data = sl.data.load("digits", train=300, holdout=60, aux=100, seed=3)
+    data = sl.data.load("digits", train=300, holdout=60, aux=100)
 
     def residual(defense: sl.Defense, cut: str) -> tuple[float, float]:
         victim = sl.train(
@@ -240,7 +240,7 @@ def test_first_convolutions_leak_digits_but_for_their_contrast_and_noise_stops_i
             cut=cut, defense=defense,
             training=sl.Training(epochs=2), targets=sl.Targets(count=8),
         )  # fmt: skip
-        unsplit = UnSplit(rounds=64, tv_weight=0.1, l2_weight=1.0)  # the published weights
+        unsplit = UnSplit(rounds=150, tv_weight=0.1, l2_weight=1.0)  # the published weights
         verdict = sl.attack(victim, unsplit, grants={"aux", "release", "client_arch"}).verdict
         prior = min(verdict.baselines["mse_affine"].values())
         return float(verdict.scores["mse_affine"].mean()), prior
@@ -248,7 +248,7 @@ def test_first_convolutions_leak_digits_but_for_their_contrast_and_noise_stops_i
     shallow, prior = residual(sl.NoDefense(), "conv1")
     deep, _ = residual(sl.NoDefense(), "relu2")
     noisy, _ = residual(sl.GaussianNoise(std=30.0), "conv1")
-    assert shallow < 0.8 * prior  # the best constant guess, which is closer than any mean
+    assert shallow < 0.7 * prior
     assert deep > 1.5 * shallow
     assert noisy > 0.9 * prior
 
